@@ -28,6 +28,7 @@ func Errorf(code ErrorCode, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
+// Error returns the code, the sentence and the cause.
 func (e *Error) Error() string {
 	if e.Cause != nil {
 		return e.Code.Error() + ": " + e.Message + ": " + e.Cause.Error()
