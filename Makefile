@@ -1,0 +1,43 @@
+# Go alone is enough for build, check, test, race and fuzz. The other targets install what they need.
+GO ?= go
+BIN := bin/moldau
+FUZZTIME ?= 20s
+
+.PHONY: build check test race lint fuzz cross compat parity apptest perf sim full
+
+build: ## the static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o $(BIN) ./cmd/moldau
+
+check: ## what must hold before a push
+	test -z "$$(gofmt -l cmd internal test)"
+	$(GO) vet ./...
+	$(GO) test ./internal/lint
+
+test: ## the README's test command
+	$(GO) test ./...
+
+race: ## the race detector on the packages that share memory
+	$(GO) test -race ./internal/env/... ./internal/metrics ./internal/storage/... ./internal/partition ./internal/purgatory ./internal/replica \
+		./internal/coordinator ./internal/metadata/... ./internal/quorum/... ./internal/controller/... ./internal/server ./internal/handler ./internal/broker
+
+fuzz: ## every fuzz target for FUZZTIME
+	test/fuzz $(FUZZTIME)
+
+cross: ## the other platforms compile
+	for target in linux/arm64 darwin/arm64 windows/amd64; do \
+		echo "build $$target"; GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/moldau || exit 1; done
+
+compat: build ## real clients: kafkajs, franz-go, Java, librdkafka, kcat
+	test/compat/run
+
+parity: build ## the same questions to Apache Kafka and to Moldau
+	test/parity/run
+
+apptest: build ## the binary under kill -9, for longer than `go test` does
+	MOLDAU_APPTEST=full $(GO) test -count=1 -timeout 20m -v ./test/apptest/...
+
+perf: build ## paired measurements against Apache Kafka
+	test/perf/run
+
+full: ## the second tier: everything, with a report
+	test/full
