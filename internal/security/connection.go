@@ -1,0 +1,38 @@
+package security
+
+// Principal is an authenticated identity, such as User:alice.
+type Principal struct {
+	Type string
+	Name string
+}
+
+// Anonymous is the principal of a listener without authentication.
+var Anonymous = Principal{Type: "User", Name: "ANONYMOUS"}
+
+// String returns "Type:Name", the form of ACLs and logs.
+func (p Principal) String() string { return p.Type + ":" + p.Name }
+
+// Connection is the context of one client connection. The connection's reader goroutine is its
+// only writer (ApiVersions sets the software's name and version); handlers of that connection
+// run on the same goroutine and may read it. A Wait function that runs later must copy what it needs.
+type Connection struct {
+	// ID is unique within the process; logs and metrics carry it.
+	ID uint64
+	// Listener is the name the client came in on: answers advertise that listener's addresses.
+	Listener string
+	// Protocol is the security protocol of the listener, such as PLAINTEXT.
+	Protocol  string
+	Principal Principal
+	// ClientID is the client.id of the latest request, "" when it sent none.
+	ClientID              string
+	ClientSoftwareName    string
+	ClientSoftwareVersion string
+	// PeerAddr and LocalAddr are host:port.
+	PeerAddr  string
+	LocalAddr string
+	// Host is PeerAddr's host alone, which ACLs and group descriptions name.
+	Host string
+	// Privileged says that the listener may be used by brokers and controllers for requests
+	// that clients may not send (CVE-2018-1288).
+	Privileged bool
+}

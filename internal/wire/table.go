@@ -1,0 +1,125 @@
+package wire
+
+import (
+	"sort"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Keys of the APIs that Moldau serves.
+const (
+	KeyProduce                 int16 = 0
+	KeyFetch                   int16 = 1
+	KeyListOffsets             int16 = 2
+	KeyMetadata                int16 = 3
+	KeyOffsetCommit            int16 = 8
+	KeyOffsetFetch             int16 = 9
+	KeyFindCoordinator         int16 = 10
+	KeyJoinGroup               int16 = 11
+	KeyHeartbeat               int16 = 12
+	KeyLeaveGroup              int16 = 13
+	KeySyncGroup               int16 = 14
+	KeyDescribeGroups          int16 = 15
+	KeyListGroups              int16 = 16
+	KeyAPIVersions             int16 = 18
+	KeyCreateTopics            int16 = 19
+	KeyDeleteTopics            int16 = 20
+	KeyInitProducerID          int16 = 22
+	KeyOffsetForLeaderEpoch    int16 = 23
+	KeyDescribeConfigs         int16 = 32
+	KeyAlterConfigs            int16 = 33
+	KeyCreatePartitions        int16 = 37
+	KeyDeleteGroups            int16 = 42
+	KeyIncrementalAlterConfigs int16 = 44
+	KeyOffsetDelete            int16 = 47
+	KeyDescribeCluster         int16 = 60
+	KeyDescribeTopicPartitions int16 = 75
+)
+
+// ListenerKind says which listeners serve an API.
+type ListenerKind uint8
+
+// The kinds of listeners; a row may name both.
+const (
+	BrokerListener ListenerKind = 1 << iota
+	ControllerListener
+)
+
+// NeverFlexible is the FlexibleFrom of an API without tagged fields in any version.
+const NeverFlexible int16 = 1<<15 - 1
+
+// API is one row of the version table. The ranges are Apache Kafka 4.3's.
+type API struct {
+	Key  int16
+	Name string
+	// MinAdvertised to MaxAdvertised is what ApiVersions answers.
+	MinAdvertised int16
+	MaxAdvertised int16
+	// MinServed is the lowest version answered. It is above MinAdvertised for Produce only:
+	// librdkafka takes a broker without Produce 0 for one without compression (KAFKA-18659).
+	MinServed int16
+	// FlexibleFrom is the first version with tagged fields and header version 2.
+	FlexibleFrom int16
+	Listeners    ListenerKind
+}
+
+const both = BrokerListener | ControllerListener
+
+// apis is sorted by key. Do not add a row before its semantics are there: clients switch
+// features on by a key's or version's presence.
+var apis = []API{
+	{KeyProduce, "Produce", 0, 13, 3, 9, BrokerListener},
+	{KeyFetch, "Fetch", 4, 18, 4, 12, both},
+	{KeyListOffsets, "ListOffsets", 1, 11, 1, 6, BrokerListener},
+	{KeyMetadata, "Metadata", 0, 13, 0, 9, BrokerListener},
+	{KeyOffsetCommit, "OffsetCommit", 2, 10, 2, 8, BrokerListener},
+	{KeyOffsetFetch, "OffsetFetch", 1, 10, 1, 6, BrokerListener},
+	{KeyFindCoordinator, "FindCoordinator", 0, 6, 0, 3, BrokerListener},
+	{KeyJoinGroup, "JoinGroup", 0, 9, 0, 6, BrokerListener},
+	{KeyHeartbeat, "Heartbeat", 0, 4, 0, 4, BrokerListener},
+	{KeyLeaveGroup, "LeaveGroup", 0, 5, 0, 4, BrokerListener},
+	{KeySyncGroup, "SyncGroup", 0, 5, 0, 4, BrokerListener},
+	{KeyDescribeGroups, "DescribeGroups", 0, 6, 0, 5, BrokerListener},
+	{KeyListGroups, "ListGroups", 0, 5, 0, 3, BrokerListener},
+	{KeyAPIVersions, "ApiVersions", 0, 4, 0, 3, both},
+	{KeyCreateTopics, "CreateTopics", 2, 7, 2, 5, both},
+	{KeyDeleteTopics, "DeleteTopics", 1, 6, 1, 4, both},
+	// Version 6 (two-phase commit) is unstable in 4.3 and not advertised there either.
+	{KeyInitProducerID, "InitProducerId", 0, 5, 0, 2, BrokerListener},
+	{KeyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 2, 4, BrokerListener},
+	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, both},
+	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, both},
+	{KeyCreatePartitions, "CreatePartitions", 0, 3, 0, 2, both},
+	{KeyDeleteGroups, "DeleteGroups", 0, 2, 0, 2, BrokerListener},
+	{KeyIncrementalAlterConfigs, "IncrementalAlterConfigs", 0, 1, 0, 1, both},
+	{KeyOffsetDelete, "OffsetDelete", 0, 0, 0, NeverFlexible, BrokerListener},
+	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, both},
+	{KeyDescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, 0, 0, BrokerListener},
+}
+
+// APIs returns the version table, sorted by key. The caller must not change it.
+func APIs() []API { return apis }
+
+// LookupAPI returns the row of key.
+func LookupAPI(key int16) (*API, bool) {
+	i := sort.Search(len(apis), func(i int) bool { return apis[i].Key >= key })
+	if i == len(apis) || apis[i].Key != key {
+		return nil, false
+	}
+	return &apis[i], true
+}
+
+// Serves reports whether version is answered.
+func (a *API) Serves(version int16) bool {
+	return version >= a.MinServed && version <= a.MaxAdvertised
+}
+
+// IsFlexible reports whether version has tagged fields.
+func (a *API) IsFlexible(version int16) bool { return version >= a.FlexibleFrom }
+
+// NewRequest returns an empty kmsg request of the row's key in version.
+func (a *API) NewRequest(version int16) kmsg.Request {
+	request := kmsg.RequestForKey(a.Key)
+	request.SetVersion(version)
+	return request
+}
