@@ -1,0 +1,80 @@
+package storage
+
+import "github.com/moldau/moldau/internal/kafka"
+
+// Origin says who appends, and thereby how much is checked.
+type Origin int8
+
+const (
+	// OriginClient is a Produce request: every rule for produced batches applies.
+	OriginClient Origin = iota
+	// OriginCoordinator is a group or transaction coordinator on this broker: its batches
+	// have no sequence numbers, so only producer epochs are checked.
+	OriginCoordinator
+	// OriginInternal is any other part of this broker.
+	OriginInternal
+)
+
+// AppendRequest asks a log to append as leader.
+type AppendRequest struct {
+	// Records is one or more whole batches, exactly one from a client. The log writes offsets,
+	// leader epoch and timestamps into it, so the caller must be its only user.
+	Records     []byte
+	LeaderEpoch int32
+	Origin      Origin
+	NowMs       int64
+	// ProduceVersion is the version of the Produce request; only read for OriginClient.
+	ProduceVersion int16
+}
+
+// RecordError names one record of a refused batch, as Produce v8 and later report it.
+type RecordError struct {
+	Index   int32
+	Message string
+}
+
+// AppendResult says where the records went. When Append fails only LogStartOffset and
+// RecordErrors are meaningful.
+type AppendResult struct {
+	BaseOffset int64
+	LastOffset int64
+	// LogAppendTimeMs is the broker's timestamp, or -1 for topics with CreateTime.
+	LogAppendTimeMs int64
+	LogStartOffset  int64
+	// Duplicate is set when an idempotent producer sent a batch again that the log holds
+	// already; the offsets are those of the first time and nothing was written.
+	Duplicate    bool
+	RecordErrors []RecordError
+}
+
+// ReadRequest asks a log for whole batches.
+type ReadRequest struct {
+	// Offset must lie within the log start offset and the log end offset.
+	Offset   int64
+	MaxBytes int
+	// MinOneBatch returns the first batch even if it is larger than MaxBytes.
+	MinOneBatch bool
+	// UpTo is the first offset that must not be returned: high watermark, last stable offset
+	// or log end offset, as the caller's isolation says.
+	UpTo int64
+	// Buffer returns memory for n bytes; nil allocates. It may be called more than once in one
+	// read, each call giving up what earlier ones returned.
+	Buffer func(n int) []byte
+}
+
+// ReadResult is what a read found. Records is part of the memory from Buffer.
+type ReadResult struct {
+	Records        []byte
+	LogStartOffset int64
+	LogEndOffset   int64
+}
+
+// TimestampOffset is the answer to a lookup by timestamp.
+type TimestampOffset struct {
+	Offset      int64
+	TimestampMs int64
+	LeaderEpoch int32
+}
+
+// noTimestampOffset is the answer where nothing was found.
+var noTimestampOffset = TimestampOffset{kafka.NoOffset, kafka.NoTimestamp, kafka.NoLeaderEpoch}
