@@ -1,0 +1,29 @@
+package checkpoint
+
+import "fmt"
+
+// ParseError says where a file is not what it should be.
+type ParseError struct {
+	Path     string
+	Line     int // from 1; 0 where the file as a whole is wrong
+	Expected string
+	Got      string
+}
+
+func (e *ParseError) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: expected %s, got %s", e.Path, e.Expected, e.Got)
+	}
+	return fmt.Sprintf("%s line %d: expected %s, got %q", e.Path, e.Line, e.Expected, e.Got)
+}
+
+// VersionError says that a file has a format version that is not understood.
+type VersionError struct {
+	Path  string
+	Found string
+	Want  int
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s has format version %q; this release reads version %d only", e.Path, e.Found, e.Want)
+}
