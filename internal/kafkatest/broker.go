@@ -1,0 +1,222 @@
+package kafkatest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// ReadyTimeout bounds how long a broker may take to answer its first request. Far above what
+// it needs, since test machines are shared.
+const ReadyTimeout = 30 * time.Second
+
+// Broker is a moldau process under test.
+type Broker struct {
+	DataDir   string
+	Port      int
+	Overrides []string // key=value
+
+	t       testing.TB
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+	output  *syncBuffer
+	waitErr error
+	exited  chan struct{}
+}
+
+// StartBroker starts a broker on a fresh folder and a free port, waits until it answers, and
+// ends it with the test.
+func StartBroker(t testing.TB, overrides ...string) *Broker {
+	t.Helper()
+	b := NewBroker(t, overrides...)
+	b.Start()
+	return b
+}
+
+// NewBroker prepares a broker without starting it.
+func NewBroker(t testing.TB, overrides ...string) *Broker {
+	t.Helper()
+	b := &Broker{DataDir: t.TempDir(), Port: FreePort(t), Overrides: overrides, t: t, output: &syncBuffer{}}
+	t.Cleanup(func() {
+		b.Kill()
+		if t.Failed() {
+			t.Logf("output of the broker on port %d:\n%s", b.Port, b.output.tail(8<<10))
+		}
+	})
+	return b
+}
+
+// Addr is the broker's bootstrap address.
+func (b *Broker) Addr() string { return fmt.Sprintf("localhost:%d", b.Port) }
+
+// Output returns what the broker has printed so far.
+func (b *Broker) Output() string { return b.output.tail(1 << 20) }
+
+// Start starts the process and waits until the broker answers a request.
+func (b *Broker) Start() {
+	b.t.Helper()
+	b.Launch()
+	ctx, cancel := context.WithTimeout(context.Background(), ReadyTimeout)
+	defer cancel()
+	if err := b.WaitReady(ctx); err != nil {
+		b.t.Fatalf("%v\n%s", err, b.Output())
+	}
+}
+
+// Launch starts the process without waiting for it.
+func (b *Broker) Launch() {
+	b.t.Helper()
+	args := []string{"start", "--data-dir", b.DataDir, "--port", fmt.Sprint(b.Port), "--override", "http.listen="}
+	for _, o := range b.Overrides {
+		args = append(args, "--override", o)
+	}
+	cmd := exec.Command(Binary(b.t), args...)
+	cmd.Stdout, cmd.Stderr = b.output, b.output
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cmd, b.exited = cmd, make(chan struct{})
+	go func(exited chan struct{}) {
+		err := cmd.Wait()
+		b.mu.Lock()
+		b.waitErr = err
+		b.mu.Unlock()
+		close(exited)
+	}(b.exited)
+}
+
+// WaitReady returns once the broker has answered a request, or with an error when the
+// process ended or ctx is done.
+func (b *Broker) WaitReady(ctx context.Context) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.RetryTimeout(time.Second))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		ping, cancel := context.WithTimeout(ctx, time.Second)
+		err := client.Ping(ping)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-b.Exited():
+			return fmt.Errorf("the broker ended while starting: %v", b.exitError())
+		case <-ctx.Done():
+			return fmt.Errorf("the broker does not answer: %w", err)
+		case <-poll.C:
+		}
+	}
+}
+
+// Exited is closed when the process has ended.
+func (b *Broker) Exited() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.exited
+}
+
+func (b *Broker) exitError() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waitErr
+}
+
+// Pid returns the id of the running process.
+func (b *Broker) Pid() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cmd.Process.Pid
+}
+
+// Kill ends the process with SIGKILL and waits for it. It is idempotent.
+func (b *Broker) Kill() {
+	b.mu.Lock()
+	cmd, exited := b.cmd, b.exited
+	b.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		b.t.Errorf("kill: %v", err)
+	}
+	<-exited
+}
+
+// Stop asks the process to end, as Ctrl-C does, and fails the test unless it ends cleanly.
+func (b *Broker) Stop() {
+	b.t.Helper()
+	b.mu.Lock()
+	cmd, exited := b.cmd, b.exited
+	b.mu.Unlock()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		b.t.Fatalf("stop: %v", err)
+	}
+	select {
+	case <-exited:
+		if err := b.exitError(); err != nil {
+			b.t.Fatalf("the broker did not stop cleanly: %v\n%s", err, b.Output())
+		}
+	case <-time.After(ReadyTimeout):
+		b.t.Fatalf("the broker does not stop\n%s", b.Output())
+	}
+}
+
+// Client returns a franz-go client of the broker, closed with the test.
+func (b *Broker) Client(opts ...kgo.Opt) *kgo.Client {
+	b.t.Helper()
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Addr())}, opts...)...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(client.Close)
+	return client
+}
+
+// FreePort returns a loopback port that nobody listens on.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// syncBuffer gathers output that two goroutines of os/exec write.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+func (s *syncBuffer) tail(limitBytes int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.buf.Bytes()
+	if len(b) > limitBytes {
+		b = b[len(b)-limitBytes:]
+	}
+	return string(b)
+}

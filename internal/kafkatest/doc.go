@@ -1,0 +1,4 @@
+// Package kafkatest runs the moldau binary for tests: it builds it once per test process,
+// starts brokers as child processes on loopback, and ends them by their pid. Only tests
+// import it.
+package kafkatest
