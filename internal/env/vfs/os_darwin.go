@@ -1,0 +1,14 @@
+package vfs
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+func diskUsage(name string) (totalBytes, freeBytes int64, err error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(name, &s); err != nil {
+		return 0, 0, &fs.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	return int64(s.Blocks) * int64(s.Bsize), int64(s.Bavail) * int64(s.Bsize), nil
+}
