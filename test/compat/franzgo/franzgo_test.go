@@ -1,0 +1,295 @@
+package franzgo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moldau/moldau/internal/kafkatest"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+var bootstrap = os.Getenv("BOOTSTRAP")
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	kafkatest.RemoveBinary()
+	os.Exit(code)
+}
+
+// client returns a client of the broker under test.
+func client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(bootstrap)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// TestFranzGo runs the parts one after another against one broker.
+func TestFranzGo(t *testing.T) {
+	if bootstrap == "" {
+		bootstrap = kafkatest.StartBroker(t, "group.initial.rebalance.delay.ms=100").Addr()
+	}
+	t.Run("codecs", testCodecs)
+	t.Run("transport", testManyPartitions)
+	t.Run("rebalance", testRebalance)
+	t.Run("offsets", testOffsetsAndTimes)
+	t.Run("administration", testAdministration)
+	t.Run("first use", testFirstUse)
+}
+
+func create(t *testing.T, topic string, partitions int32) {
+	t.Helper()
+	if _, err := kadm.NewClient(client(t)).CreateTopic(t.Context(), partitions, 1, nil, topic); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func produce(t *testing.T, c *kgo.Client, topic string, from, to int) {
+	t.Helper()
+	for i := from; i < to; i++ {
+		c.Produce(t.Context(), &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "k%d", i%17), Value: fmt.Appendf(nil, "v%d", i),
+			Headers: []kgo.RecordHeader{{Key: "n", Value: fmt.Append(nil, i)}}}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				t.Errorf("produce: %v", err)
+			}
+		})
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read polls until count records have come and returns them.
+func read(t *testing.T, c *kgo.Client, count int) []*kgo.Record {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var records []*kgo.Record
+	for len(records) < count {
+		fetches := c.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("%d of %d records: %v", len(records), count, err)
+		}
+		records = append(records, fetches.Records()...)
+	}
+	return records
+}
+
+func testCodecs(t *testing.T) {
+	for _, codec := range []struct {
+		name  string
+		codec kgo.CompressionCodec
+	}{{"none", kgo.NoCompression()}, {"gzip", kgo.GzipCompression()}, {"snappy", kgo.SnappyCompression()}, {"lz4", kgo.Lz4Compression()}, {"zstd", kgo.ZstdCompression()}} {
+		t.Run(codec.name, func(t *testing.T) {
+			topic := "fg-" + codec.name
+			create(t, topic, 1)
+			produce(t, client(t, kgo.ProducerBatchCompression(codec.codec), kgo.ProducerLinger(5*time.Millisecond)), topic, 0, 1000)
+			records := read(t, client(t, kgo.ConsumeTopics(topic)), 1000)
+			for i, r := range records {
+				if r.Offset != int64(i) || string(r.Value) != fmt.Sprintf("v%d", i) || string(r.Headers[0].Value) != fmt.Sprint(i) {
+					t.Fatalf("record %d: offset %d, value %s, headers %v", i, r.Offset, r.Value, r.Headers)
+				}
+			}
+		})
+	}
+}
+
+func testManyPartitions(t *testing.T) {
+	create(t, "fg-many", 64)
+	produce(t, client(t, kgo.RecordPartitioner(kgo.RoundRobinPartitioner())), "fg-many", 0, 6400)
+	next := map[int32]int64{}
+	for _, r := range read(t, client(t, kgo.ConsumeTopics("fg-many")), 6400) {
+		if r.Offset != next[r.Partition] {
+			t.Fatalf("partition %d: offset %d after %d", r.Partition, r.Offset, next[r.Partition])
+		}
+		next[r.Partition]++
+	}
+	if len(next) != 64 {
+		t.Errorf("records in %d of 64 partitions", len(next))
+	}
+}
+
+func testRebalance(t *testing.T) {
+	for name, balancer := range map[string]kgo.GroupBalancer{"range": kgo.RangeBalancer(), "cooperative": kgo.CooperativeStickyBalancer()} {
+		t.Run(name, func(t *testing.T) {
+			topic, group := "fg-rebalance-"+name, "fg-rebalance-"+name
+			create(t, topic, 6)
+			produce(t, client(t), topic, 0, 600)
+			g := &groupRun{seen: map[string]int{}}
+			stop1 := g.join(t, group, topic, balancer)
+			g.waitFor(t, 600)
+			stop2 := g.join(t, group, topic, balancer)
+			g.waitForMembers(t, group, 2)
+			produce(t, client(t), topic, 600, 1200)
+			g.waitFor(t, 1200)
+			stop1()
+			produce(t, client(t), topic, 1200, 1500)
+			g.waitFor(t, 1500)
+			stop2()
+			for value, n := range g.seen {
+				if n != 1 {
+					t.Errorf("%s was delivered %d times", value, n)
+				}
+			}
+		})
+	}
+}
+
+// groupRun is what the members of one group have seen.
+type groupRun struct {
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+// join starts a member; the result makes it leave after committing.
+func (g *groupRun) join(t *testing.T, group, topic string, balancer kgo.GroupBalancer) (leave func()) {
+	t.Helper()
+	c := client(t, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.HeartbeatInterval(200*time.Millisecond))
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			fetches := c.PollFetches(ctx)
+			if ctx.Err() != nil {
+				c.AllowRebalance()
+				return
+			}
+			g.mu.Lock()
+			fetches.EachRecord(func(r *kgo.Record) { g.seen[string(r.Value)]++ })
+			g.mu.Unlock()
+			if err := c.CommitUncommittedOffsets(t.Context()); err != nil {
+				t.Errorf("commit: %v", err)
+			}
+			c.AllowRebalance()
+		}
+	})
+	return func() {
+		cancel()
+		done.Wait()
+		c.LeaveGroup()
+	}
+}
+
+func (g *groupRun) waitFor(t *testing.T, count int) {
+	t.Helper()
+	until(t, fmt.Sprintf("%d records", count), func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.seen) >= count
+	})
+}
+
+func (g *groupRun) waitForMembers(t *testing.T, group string, members int) {
+	t.Helper()
+	admin := kadm.NewClient(client(t))
+	until(t, fmt.Sprintf("%d members", members), func() bool {
+		described, err := admin.DescribeGroups(t.Context(), group)
+		return err == nil && described[group].State == "Stable" && len(described[group].Members) == members
+	})
+}
+
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for !condition() {
+		select {
+		case <-deadline:
+			t.Fatalf("%s: not within 30 s", what)
+		case <-poll.C:
+		}
+	}
+}
+
+func testOffsetsAndTimes(t *testing.T) {
+	create(t, "fg-times", 1)
+	c := client(t, kgo.ProducerLinger(20*time.Millisecond))
+	start := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+	for i := range 100 {
+		c.Produce(t.Context(), &kgo.Record{Topic: "fg-times", Value: []byte("v"), Timestamp: start.Add(time.Duration(i) * time.Second)}, nil)
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	admin := kadm.NewClient(client(t))
+	listed, err := admin.ListOffsetsAfterMilli(t.Context(), start.Add(41500*time.Millisecond).UnixMilli(), "fg-times")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, _ := listed.Lookup("fg-times", 0); o.Offset != 42 || o.Timestamp != start.Add(42*time.Second).UnixMilli() {
+		t.Errorf("offset for a time within a batch: got %+v, want 42", o)
+	}
+	// A consumer whose offset is outside the log starts over where its policy says.
+	reader := client(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"fg-times": {0: kgo.NewOffset().At(5000)}}), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if records := read(t, reader, 100); records[0].Offset != 0 {
+		t.Errorf("after an offset out of range: first record at %d", records[0].Offset)
+	}
+}
+
+func testAdministration(t *testing.T) {
+	admin := kadm.NewClient(client(t))
+	create(t, "fg-admin", 2)
+	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "fg-admin"); !errors.Is(err, kerr.TopicAlreadyExists) {
+		t.Errorf("create twice: %v", err)
+	}
+	if _, err := admin.CreatePartitions(t.Context(), 2, "fg-admin") // two more; err != nil {
+		t.Error(err)
+	}
+	retention := "123456"
+	altered, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &retention}}, "fg-admin")
+	if err != nil || altered[0].Err != nil {
+		t.Errorf("alter: %v %+v", err, altered)
+	}
+	configs, err := admin.DescribeTopicConfigs(t.Context(), "fg-admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(configs[0].Configs, func(c kadm.Config) bool { return c.Key == "retention.ms" })
+	if i < 0 || *configs[0].Configs[i].Value != "123456" {
+		t.Errorf("retention.ms is not 123456 in %+v", configs)
+	}
+	topics, err := admin.ListTopics(t.Context(), "fg-admin")
+	if err != nil || len(topics["fg-admin"].Partitions) != 4 || topics["fg-admin"].ID == (kadm.TopicID{}) {
+		t.Errorf("4 partitions and an id: %v %+v", err, topics)
+	}
+	offsets := kadm.Offsets{}
+	offsets.AddOffset("fg-admin", 0, 7, -1)
+	if err := admin.CommitAllOffsets(t.Context(), "fg-simple", offsets); err != nil {
+		t.Error(err)
+	}
+	fetched, err := admin.FetchOffsets(t.Context(), "fg-simple")
+	if o, ok := fetched.Lookup("fg-admin", 0); err != nil || !ok || o.At != 7 {
+		t.Errorf("committed offset: %v %+v", err, fetched)
+	}
+	if _, err := admin.DeleteGroups(t.Context(), "fg-simple"); err != nil {
+		t.Error(err)
+	}
+	if _, err := admin.DeleteTopics(t.Context(), "fg-admin"); err != nil {
+		t.Error(err)
+	}
+	if topics, err := admin.ListTopics(t.Context()); err != nil || topics.Has("fg-admin") {
+		t.Errorf("deleted topic is listed: %v", err)
+	}
+}
+
+func testFirstUse(t *testing.T) {
+	c := client(t, kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(10))
+	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "fg-first-use", Value: []byte("hello")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if r := read(t, client(t, kgo.ConsumeTopics("fg-first-use")), 1)[0]; string(r.Value) != "hello" {
+		t.Errorf("got %q", r.Value)
+	}
+}
