@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -216,16 +217,124 @@ type recordHead struct {
 
 // skipRecord passes over one record, checking that its fields agree with its size.
 func (c *cursor) skipRecord() (recordHead, error) {
-	var h recordHead
 	size, err := c.length(1)
 	if err != nil {
-		return h, err
+		return recordHead{}, err
 	}
-	end := c.consumed() + size
-	if c.src == nil && end > int64(len(c.buf)) {
-		return h, errTruncated
+	if size <= int64(len(c.buf)-c.pos) {
+		data := c.buf[c.pos : c.pos+int(size)]
+		c.pos += int(size)
+		return headOf(data)
 	}
-	if _, err = c.byte(); err != nil { // attributes: no bit has a meaning
+	if c.src == nil {
+		return recordHead{}, errTruncated
+	}
+	return c.streamRecord(c.consumed() + size)
+}
+
+// headOf walks the fields of a record that lies in one piece. It is the innermost loop of
+// every produce request.
+func headOf(data []byte) (h recordHead, err error) {
+	i := 1 // attributes: no bit has a meaning
+	if h.timestampDelta, i = varintAt(data, i); i < 0 {
+		return h, errVarintAt(i)
+	}
+	if h.offsetDelta, i = varintAt(data, i); i < 0 {
+		return h, errVarintAt(i)
+	}
+	n, i := varintAt(data, i)
+	if i < 0 {
+		return h, errVarintAt(i)
+	}
+	if h.hasKey = n >= 0; h.hasKey {
+		if n > int64(len(data)-i) {
+			return h, errOverrun
+		}
+		i += int(n)
+	} else if n < -1 {
+		return h, errLength
+	}
+	if n, i = varintAt(data, i); i < 0 {
+		return h, errVarintAt(i)
+	}
+	if n > int64(len(data)-i) {
+		return h, errOverrun
+	}
+	if n < -1 {
+		return h, errLength
+	}
+	i += int(max(n, 0))
+	headers, i := varintAt(data, i)
+	if i < 0 {
+		return h, errVarintAt(i)
+	}
+	if headers < 0 || headers > math.MaxInt32 {
+		return h, errLength
+	}
+	for ; headers > 0; headers-- {
+		if i, err = skipHeader(data, i); err != nil {
+			return h, err
+		}
+	}
+	if i != len(data) {
+		return h, errLeftover
+	}
+	return h, nil
+}
+
+func skipHeader(data []byte, i int) (int, error) {
+	n, i := varintAt(data, i)
+	if i < 0 {
+		return i, errVarintAt(i)
+	}
+	if n < 0 {
+		return i, errHeaderKey
+	}
+	if n > int64(len(data)-i) {
+		return i, errOverrun
+	}
+	i += int(n)
+	if n, i = varintAt(data, i); i < 0 {
+		return i, errVarintAt(i)
+	}
+	if n > int64(len(data)-i) {
+		return i, errOverrun
+	}
+	if n < -1 {
+		return i, errLength
+	}
+	return i + int(max(n, 0)), nil
+}
+
+// varintAt reads a zigzag varint at i and returns the position after it, negative for none.
+func varintAt(b []byte, i int) (int64, int) {
+	if uint(i) < uint(len(b)) && b[i] < 0x80 { // most are one byte
+		return int64(b[i]>>1) ^ -int64(b[i]&1), i + 1
+	}
+	return longVarintAt(b, i)
+}
+
+func longVarintAt(b []byte, i int) (int64, int) {
+	if i > len(b) {
+		return 0, -1
+	}
+	u, n := binary.Uvarint(b[i:])
+	if n <= 0 {
+		return 0, -1 + min(n, 0) // -1: cut off, less: too long
+	}
+	return int64(u>>1) ^ -int64(u&1), i + n
+}
+
+func errVarintAt(i int) error {
+	if i == -1 {
+		return errOverrun
+	}
+	return errVarint
+}
+
+// streamRecord passes over a record that is larger than the window and ends at end.
+func (c *cursor) streamRecord(end int64) (h recordHead, err error) {
+	if _, err = c.byte(); err != nil {
 		return h, err
 	}
 	if h.timestampDelta, err = c.varint(); err != nil {
@@ -254,21 +363,16 @@ func (c *cursor) skipRecord() (recordHead, error) {
 			return h, err
 		}
 	}
-	return h, c.checkEnd(end)
+	switch at := c.consumed(); {
+	case at > end:
+		return h, errOverrun
+	case at < end:
+		return h, errLeftover
+	}
+	return h, nil
 }
 
 var errHeaderKey = errors.New("a record header has no key")
-
-// checkEnd compares where a record's fields ended with where its size says it ends.
-func (c *cursor) checkEnd(end int64) error {
-	switch at := c.consumed(); {
-	case at > end:
-		return errOverrun
-	case at < end:
-		return errLeftover
-	}
-	return nil
-}
 
 // skipBytes passes over a nullable byte string that must lie before end.
 func (c *cursor) skipBytes(end int64) (present bool, err error) {

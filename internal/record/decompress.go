@@ -123,7 +123,11 @@ func openZstd(body []byte) (decoder, error) {
 	}
 	var d *zstdDecoder
 	var err error
-	if head.WindowSize > zstdCommonWindowBytes {
+	window := head.WindowSize
+	if head.SingleSegment {
+		window = head.FrameContentSize
+	}
+	if window > zstdCommonWindowBytes {
 		zstdLarge.Lock()
 		if d, err = newZstd(zstdLargeWindowBytes); err != nil {
 			zstdLarge.Unlock()
