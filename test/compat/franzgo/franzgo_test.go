@@ -244,7 +244,7 @@ func testAdministration(t *testing.T) {
 	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "fg-admin"); !errors.Is(err, kerr.TopicAlreadyExists) {
 		t.Errorf("create twice: %v", err)
 	}
-	if _, err := admin.CreatePartitions(t.Context(), 2, "fg-admin") // two more; err != nil {
+	if _, err := admin.CreatePartitions(t.Context(), 2, "fg-admin"); err != nil { // two more
 		t.Error(err)
 	}
 	retention := "123456"
