@@ -41,10 +41,28 @@ func (e *MalformedRecordError) Error() string {
 }
 
 // Encode returns the bytes of r as Apache Kafka 4.3 writes them at metadata.version 30.
-func Encode(r Record) []byte { return appendRecord(nil, r, recordSpecs[r.Type()].maxVersion) }
+func Encode(r Record) []byte { return encodeVersion(r, writtenVersion(r)) }
 
-func appendRecord(dst []byte, r Record, version int16) []byte {
-	e := &encoder{out: dst}
+// writtenVersion is the newest schema version, except that Kafka writes each kind of
+// registration change in the version that introduced it.
+func writtenVersion(r Record) int16 {
+	change, ok := r.(*BrokerRegistrationChangeRecord)
+	switch {
+	case !ok:
+		return recordSpecs[r.Type()].maxVersion
+	case change.CordonedLogDirs != nil:
+		return 3
+	case len(change.LogDirs) > 0:
+		return 2
+	case change.InControlledShutdown != 0:
+		return 1
+	default:
+		return 0
+	}
+}
+
+func encodeVersion(r Record, version int16) []byte {
+	e := &encoder{}
 	e.uvarint(frameVersion)
 	e.uvarint(uint64(r.Type()))
 	e.uvarint(uint64(version))

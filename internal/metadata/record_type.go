@@ -28,8 +28,7 @@ const (
 	TypeClearELR                 RecordType = 28
 )
 
-// recordSpec says how one record type is named, which versions of its schema can be read,
-// and which one is written at metadata.version 30 (4.3-IV0): always the newest.
+// recordSpec says how one record type is named and up to which version its schema is known.
 type recordSpec struct {
 	name       string
 	maxVersion int16

@@ -78,15 +78,13 @@ func (l *Loader) Start() { l.options.Spawner.Go("metadata-loader", l.run) }
 // Submit hands over committed records in the order of their offsets. It blocks while the
 // queue is full.
 func (l *Loader) Submit(ctx context.Context, b Batch) error {
-	l.queued.Add(1)
 	select {
 	case l.queue <- b:
+		l.queued.Set(int64(len(l.queue)))
 		return nil
 	case <-ctx.Done():
-		l.queued.Add(-1)
 		return ctx.Err()
 	case <-l.stopped:
-		l.queued.Add(-1)
 		return fmt.Errorf("the metadata loader has stopped")
 	}
 }
@@ -134,34 +132,46 @@ func (l *Loader) run(ctx context.Context) {
 	}
 }
 
-// load replays b and everything that is queued behind it, so that the publishers of a node
+// load replays b and what is queued behind it (boundedly), so that the publishers of a node
 // that starts on a long log are not called once per batch.
 func (l *Loader) load(b Batch) error {
 	base := l.Current()
-	delta, offset, epoch := metadata.NewDelta(base), base.Offset, base.Epoch
-	for more := true; more; {
-		l.queued.Add(-1)
-		if b.BaseOffset != offset+1 || b.LastOffset < b.BaseOffset+int64(len(b.Records))-1 || b.Epoch < epoch {
-			return fmt.Errorf("metadata batch of offsets %d to %d in epoch %d with %d records does not follow offset %d in epoch %d",
-				b.BaseOffset, b.LastOffset, b.Epoch, len(b.Records), offset, epoch)
-		}
-		for i, data := range b.Records {
-			record, err := metadata.Decode(data)
-			if err == nil {
-				err = delta.Replay(record)
-			}
-			if err != nil {
-				return fmt.Errorf("metadata record %d of the batch at offset %d: %w", i, b.BaseOffset, err)
-			}
-		}
-		offset, epoch = b.LastOffset, b.Epoch
-		select {
-		case b = <-l.queue:
-		default:
-			more = false
+	r := replay{delta: metadata.NewDelta(base), offset: base.Offset, epoch: base.Epoch}
+	if err := r.add(b); err != nil {
+		return err
+	}
+	for range len(l.queue) { // this goroutine is the only receiver
+		if err := r.add(<-l.queue); err != nil {
+			return err
 		}
 	}
-	l.publish(delta.Apply(offset, epoch), delta)
+	l.queued.Set(int64(len(l.queue)))
+	l.publish(r.delta.Apply(r.offset, r.epoch), r.delta)
+	return nil
+}
+
+// replay is a delta that grows batch by batch.
+type replay struct {
+	delta  *metadata.Delta
+	offset int64
+	epoch  int32
+}
+
+func (r *replay) add(b Batch) error {
+	if b.BaseOffset != r.offset+1 || b.LastOffset < b.BaseOffset+int64(len(b.Records))-1 || b.Epoch < r.epoch {
+		return fmt.Errorf("metadata batch of offsets %d to %d in epoch %d with %d records does not follow offset %d in epoch %d",
+			b.BaseOffset, b.LastOffset, b.Epoch, len(b.Records), r.offset, r.epoch)
+	}
+	for i, data := range b.Records {
+		record, err := metadata.Decode(data)
+		if err == nil {
+			err = r.delta.Replay(record)
+		}
+		if err != nil {
+			return fmt.Errorf("metadata record %d of the batch at offset %d: %w", i, b.BaseOffset, err)
+		}
+	}
+	r.offset, r.epoch = b.LastOffset, b.Epoch
 	return nil
 }
 
