@@ -361,7 +361,7 @@ func TestRecordsLargerThanTheWindow(t *testing.T) {
 		for j := range value {
 			value[j] = byte(random.IntN(256))
 		}
-		nb.Append(int64(i), []byte("k"), value, []Header{{Key: []byte("h"), Value: value[:i*20000]}})
+		nb.Append(int64(i), []byte("k"), value, []Header{{Key: []byte("h"), Value: value[:i*10000]}})
 	}
 	plain, err := nb.Build()
 	if err != nil {
