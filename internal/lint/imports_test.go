@@ -12,7 +12,7 @@ import (
 var layers = [][]string{
 	{"internal/kafka", "internal/metrics", "internal/env"},
 	{"internal/wire", "internal/record", "internal/config"},
-	{"internal/storage", "internal/metadata"},
+	{"internal/storage", "internal/metadata", "internal/shard"},
 	{"internal/quorum", "internal/controller", "internal/partition", "internal/group"},
 	{"internal/coordinator", "internal/purgatory", "internal/replica", "internal/peer", "internal/security", "internal/quota"},
 	{"internal/handler", "internal/server"},
@@ -45,7 +45,7 @@ var outside = map[string][]string{
 	"github.com/pierrec/lz4/v4":           {"internal/record"},
 	"github.com/spf13/cobra":              {"cmd/moldau", "internal/tools"},
 	"github.com/magiconair/properties":    {"internal/config", "internal/tools"},
-	"github.com/twmb/franz-go/pkg/kgo":    {"internal/tools", "test"},
+	"github.com/twmb/franz-go/pkg/kgo":    {"internal/tools", "internal/kafkatest", "test"},
 	"github.com/twmb/franz-go/pkg/kadm":   {"internal/tools", "test"},
 	"github.com/prometheus/client_model":  {"internal/server"},
 	"github.com/tidwall/btree":            {"internal/metadata"},
