@@ -1,0 +1,343 @@
+package coordinator
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/shard"
+)
+
+// hostState is what has become of a shard.
+type hostState int8
+
+const (
+	stateLoading hostState = iota
+	stateActive
+	stateFailed // its log cannot be read here; a new election may help
+	stateCount
+	stateClosed = stateCount // dropped: counted nowhere
+)
+
+var stateNames = [stateCount]string{"loading", "active", "failed"}
+
+func (s hostState) String() string { return stateNames[s] }
+
+// request is one step that waits for its turn.
+type request[S shard.Shard] struct {
+	step     Step[S]
+	done     chan shard.Response // nil where nobody waits
+	queuedAt time.Time
+}
+
+// release is a set of responses that may leave once endOffset is committed.
+type release struct {
+	endOffset int64
+	responses []shard.Response
+}
+
+// host owns one shard in one leader epoch. Fields of the first block are guarded by the
+// runtime's mutex (state is written by the worker alone, which therefore reads it without); the
+// others belong to the worker whose turn it is (scheduled is the baton).
+type host[S shard.Shard] struct {
+	runtime     *Runtime[S]
+	tp          kafka.TopicPartition
+	leaderEpoch int32
+
+	state      hostState
+	queue      []request[S]
+	closing    bool // the shard is to be dropped for good
+	scheduled  bool
+	again      bool // something has happened during the turn
+	deadlineMs int64
+	// committed is what WhenCommitted has told; awaiting says that it still has to call back,
+	// arming that it is being called right now.
+	committed int64
+	commitErr error
+	awaiting  bool
+	arming    bool
+
+	shard     S
+	nextToken shard.Token
+	waiting   map[shard.Token]chan shard.Response
+	endOffset int64 // the log end offset after the last record in the shard's state
+	pending   []release
+	batch     *record.Builder // records not appended yet
+	responses []shard.Response
+	load      *loading
+	retry     time.Duration
+	retryAtMs int64 // when a failed load is tried again
+	nowMs     int64
+}
+
+func newHost[S shard.Shard](r *Runtime[S], tp kafka.TopicPartition, leaderEpoch int32) *host[S] {
+	h := &host[S]{
+		runtime: r, tp: tp, leaderEpoch: leaderEpoch,
+		deadlineMs: shard.NoDeadline, waiting: map[shard.Token]chan shard.Response{}, retry: firstLoadRetry,
+	}
+	r.metrics.partitions[stateLoading].Add(1)
+	return h
+}
+
+// run is one turn on a worker. It returns true if the host wants another one at once.
+func (h *host[S]) run() (more bool) {
+	r := h.runtime
+	h.nowMs = r.o.Clock.Now().UnixMilli()
+	r.mu.Lock()
+	if h.state == stateClosed {
+		r.mu.Unlock()
+		return false
+	}
+	closing, state, commitErr := h.closing, h.state, h.commitErr
+	var queue []request[S]
+	if state == stateActive && !closing && commitErr == nil {
+		queue, more = h.takeLocked()
+	}
+	r.mu.Unlock()
+
+	switch {
+	case closing:
+		h.drop(stateClosed, kafka.ErrNotCoordinator)
+		return false
+	case state == stateLoading:
+		return h.continueLoading()
+	case state == stateFailed:
+		return h.retryLoad()
+	case commitErr != nil:
+		h.fail(commitErr)
+		return true
+	}
+	h.releaseCommitted()
+	if h.shard.NextDeadlineMs() <= h.nowMs {
+		h.apply(h.shard.Tick(h.nowMs))
+	}
+	for i := range queue {
+		h.handle(&queue[i])
+	}
+	h.flush()
+	if h.state != stateActive {
+		return true
+	}
+	r.setDeadline(h, h.shard.NextDeadlineMs())
+	return more
+}
+
+// takeLocked takes what this turn handles out of the queue.
+func (h *host[S]) takeLocked() (queue []request[S], more bool) {
+	queue = h.queue
+	if len(queue) > maxStepsPerRun {
+		queue, h.queue = queue[:maxStepsPerRun:maxStepsPerRun], queue[maxStepsPerRun:]
+		more = true
+	} else {
+		h.queue = nil
+	}
+	h.runtime.metrics.queued.Add(-int64(len(queue)))
+	return queue, more
+}
+
+func (h *host[S]) handle(q *request[S]) {
+	if h.state != stateActive { // an append failed earlier in this turn
+		h.postpone(q)
+		return
+	}
+	h.runtime.metrics.queueSeconds.Observe(float64(h.nowMs-q.queuedAt.UnixMilli()) / 1000)
+	var token shard.Token
+	if q.done != nil {
+		h.nextToken++
+		token = h.nextToken
+		h.waiting[token] = q.done
+		h.runtime.metrics.parked.Add(1)
+	}
+	h.apply(q.step(h.shard, token, h.nowMs))
+}
+
+// postpone refuses a request while the shard is loaded again; what nobody waits for, and nobody
+// would ask for again, is kept.
+func (h *host[S]) postpone(q *request[S]) {
+	if q.done != nil {
+		q.done <- shard.Response{Err: kafka.ErrCoordinatorLoadInProgress}
+		return
+	}
+	r := h.runtime
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h.queue = append(h.queue, *q)
+	r.metrics.queued.Add(1)
+}
+
+// apply takes what a step of the shard asks for. Records of several steps go into one batch.
+func (h *host[S]) apply(effects shard.Effects) {
+	size := 0
+	for _, rec := range effects.Records {
+		size += recordSizeBytes(rec)
+	}
+	limit := int(h.runtime.o.MaxBatchSizeBytes)
+	if h.batch != nil && h.batch.UncompressedBytes()+record.BatchOverhead+size > limit {
+		h.flush()
+	}
+	for _, rec := range effects.Records {
+		// Only a step that does not fit in one batch is split; no shard emits one whose records
+		// must stay together.
+		if h.batch != nil && h.batch.UncompressedBytes()+record.BatchOverhead+recordSizeBytes(rec) > limit {
+			h.flush()
+		}
+		if h.batch == nil {
+			h.batch = record.NewBuilder(record.NoProducer(record.CodecNone))
+		}
+		h.batch.Append(h.nowMs, rec.Key, rec.Value, nil)
+	}
+	h.responses = append(h.responses, effects.Responses...)
+}
+
+// recordSizeBytes bounds what a record takes in a batch: key, value and seven varints.
+func recordSizeBytes(rec shard.Record) int { return len(rec.Key) + len(rec.Value) + 32 }
+
+// flush appends the records at hand, and queues the responses at hand behind them.
+func (h *host[S]) flush() {
+	if h.state != stateActive {
+		return
+	}
+	if h.batch != nil {
+		if err := h.append(); err != nil {
+			h.fail(err)
+			return
+		}
+	}
+	if len(h.responses) > 0 {
+		h.pending = append(h.pending, release{endOffset: h.endOffset, responses: h.responses})
+		h.responses = nil
+	}
+	h.releaseCommitted()
+}
+
+func (h *host[S]) append() error {
+	m := h.runtime.metrics
+	count := h.batch.Count()
+	batch, err := h.batch.Build()
+	h.batch = nil
+	if err != nil {
+		return fmt.Errorf("append to %s: %w", h.tp, err)
+	}
+	started := h.runtime.o.Clock.Now()
+	endOffset, err := h.runtime.o.Log.Append(h.tp, h.leaderEpoch, batch)
+	if err != nil {
+		m.appendFailure.Inc()
+		return fmt.Errorf("append to %s: %w", h.tp, err)
+	}
+	m.appendSeconds.Observe(h.runtime.o.Clock.Now().Sub(started).Seconds())
+	m.appends.Inc()
+	m.appendRecords.Add(int64(count))
+	h.endOffset = endOffset
+	return nil
+}
+
+// releaseCommitted delivers the responses whose records are committed, and has the log tell when
+// the next ones are.
+func (h *host[S]) releaseCommitted() {
+	for len(h.pending) > 0 {
+		committed, known := h.commitProgress()
+		if !known {
+			return
+		}
+		if h.pending[0].endOffset > committed {
+			h.awaitCommit(h.pending[0].endOffset)
+			if now, _ := h.commitProgress(); now < h.pending[0].endOffset {
+				return
+			}
+			continue
+		}
+		for _, response := range h.pending[0].responses {
+			h.deliver(response)
+		}
+		h.pending = h.pending[1:]
+	}
+}
+
+// commitProgress returns the committed offset as far as it is known; known is false while an
+// answer of the log is outstanding or the log has failed.
+func (h *host[S]) commitProgress() (committed int64, known bool) {
+	h.runtime.mu.Lock()
+	defer h.runtime.mu.Unlock()
+	return h.committed, !h.awaiting && h.commitErr == nil
+}
+
+func (h *host[S]) awaitCommit(endOffset int64) {
+	r := h.runtime
+	r.mu.Lock()
+	h.awaiting, h.arming = true, true
+	r.mu.Unlock()
+	r.o.Log.WhenCommitted(h.tp, h.leaderEpoch, endOffset, func(err error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		h.awaiting = false
+		if err != nil {
+			h.commitErr = fmt.Errorf("commit of %s: %w", h.tp, err)
+		} else {
+			h.committed = max(h.committed, endOffset)
+		}
+		if err != nil || !h.arming {
+			r.scheduleLocked(h)
+		}
+	})
+	r.mu.Lock()
+	h.arming = false
+	r.mu.Unlock()
+}
+
+func (h *host[S]) deliver(response shard.Response) {
+	done, ok := h.waiting[response.Token]
+	if !ok {
+		panic(fmt.Sprintf("BUG: %s answers request %d, which does not wait", h.tp, response.Token))
+	}
+	delete(h.waiting, response.Token)
+	h.runtime.metrics.parked.Add(-1)
+	done <- response // capacity 1, and nobody else sends
+}
+
+// fail gives up the state that the log does not confirm and loads the shard again.
+func (h *host[S]) fail(err error) {
+	slog.Warn("Coordinator shard dropped: its log refused an append; loading it again", "partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "error", err)
+	h.drop(stateLoading, coordinatorCode(err))
+}
+
+// drop ends the shard and answers everybody who waits with code.
+func (h *host[S]) drop(next hostState, code kafka.ErrorCode) {
+	r := h.runtime
+	if h.state == stateActive || h.load != nil {
+		h.shard.Deactivate()
+	}
+	h.batch, h.responses, h.pending, h.load = nil, nil, nil, nil
+	for token := range h.waiting {
+		h.deliver(shard.Response{Token: token, Err: code})
+	}
+	r.mu.Lock()
+	queue := h.queue
+	h.queue, h.commitErr, h.deadlineMs = nil, nil, shard.NoDeadline
+	r.metrics.queued.Add(-int64(len(queue)))
+	h.setStateLocked(next)
+	r.mu.Unlock()
+	for i := range queue {
+		switch {
+		case queue[i].done != nil:
+			queue[i].done <- shard.Response{Err: code}
+		case next != stateClosed:
+			h.postpone(&queue[i])
+		}
+	}
+}
+
+func (h *host[S]) setStateLocked(s hostState) {
+	h.runtime.metrics.partitions[h.state].Add(-1)
+	if s != stateClosed {
+		h.runtime.metrics.partitions[s].Add(1)
+	}
+	h.state = s
+}
+
+func (h *host[S]) setState(s hostState) {
+	h.runtime.mu.Lock()
+	defer h.runtime.mu.Unlock()
+	h.setStateLocked(s)
+}

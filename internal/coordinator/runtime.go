@@ -1,0 +1,257 @@
+package coordinator
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/shard"
+)
+
+// Limits of the runtime.
+const (
+	maxQueuedRequests = 10_000  // per shard; more are told to retry
+	maxStepsPerRun    = 512     // then other shards get their turn
+	loadChunkBytes    = 1 << 20 // read per turn while loading
+)
+
+// RuntimeOptions are what a Runtime needs.
+type RuntimeOptions struct {
+	Name    string // of the coordinator, in metrics and logs: "group"
+	Topic   string // its log
+	Log     Log
+	Clock   env.Clock
+	Spawner *env.Spawner
+	Metrics *metrics.Registry
+	// Workers is how many shards may run at the same time.
+	Workers int
+	// MaxBatchSizeBytes is max.message.bytes of the log's topic.
+	MaxBatchSizeBytes int32
+}
+
+// Runtime hosts the shards of one coordinator. All methods are safe for concurrent use.
+type Runtime[S shard.Shard] struct {
+	o        RuntimeOptions
+	newShard func() S
+	metrics  *runtimeMetrics
+	wakeTick chan struct{}
+
+	mu      sync.Mutex
+	cond    *sync.Cond // ready has grown, or stopped is set
+	ready   []*host[S] // in the order in which they get a worker
+	hosts   map[int32]*host[S]
+	stopped bool
+	// armedMs is when the timer goroutine will look for due shards next.
+	armedMs int64
+}
+
+// NewRuntime returns a Runtime without shards. newShard makes an empty shard.
+func NewRuntime[S shard.Shard](o RuntimeOptions, newShard func() S) *Runtime[S] {
+	r := &Runtime[S]{
+		o: o, newShard: newShard, metrics: newRuntimeMetrics(o.Metrics, o.Name),
+		wakeTick: make(chan struct{}, 1), hosts: map[int32]*host[S]{}, armedMs: shard.NoDeadline,
+	}
+	r.cond = sync.NewCond(&r.mu)
+	return r
+}
+
+// Start starts the workers and the timer. They end with the Spawner.
+func (r *Runtime[S]) Start() {
+	for range r.o.Workers {
+		r.o.Spawner.Go(r.o.Name+"-coordinator-worker", r.work)
+	}
+	r.o.Spawner.Go(r.o.Name+"-coordinator-timer", r.runTimer)
+}
+
+// Elect begins to load the shard of a partition that this broker now leads in leaderEpoch. A
+// shard of an older epoch is dropped; the same or an older epoch is ignored.
+func (r *Runtime[S]) Elect(partition, leaderEpoch int32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if former := r.hosts[partition]; former != nil {
+		if former.leaderEpoch >= leaderEpoch {
+			return
+		}
+		former.closing = true
+		r.scheduleLocked(former)
+	}
+	h := newHost(r, kafka.TopicPartition{Topic: r.o.Topic, Partition: partition}, leaderEpoch)
+	r.hosts[partition] = h
+	r.scheduleLocked(h)
+}
+
+// Resign drops the shard of a partition that this broker no longer leads; requests that wait for
+// it are answered NOT_COORDINATOR.
+func (r *Runtime[S]) Resign(partition int32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h := r.hosts[partition]; h != nil {
+		delete(r.hosts, partition)
+		h.closing = true
+		r.scheduleLocked(h)
+	}
+}
+
+// Partitions returns the partitions that this broker coordinates or loads, in no order.
+func (r *Runtime[S]) Partitions() []int32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	partitions := make([]int32, 0, len(r.hosts))
+	for p := range r.hosts {
+		partitions = append(partitions, p)
+	}
+	return partitions
+}
+
+// Step is one request's work on a shard.
+type Step[S shard.Shard] func(s S, token shard.Token, nowMs int64) shard.Effects
+
+// Do has the shard of partition run step and waits for the response to its token. The error
+// carries the kafka.ErrorCode for the client, unless ctx ended.
+func (r *Runtime[S]) Do(ctx context.Context, partition int32, step Step[S]) (any, error) {
+	done := make(chan shard.Response, 1)
+	if code := r.enqueue(partition, request[S]{step: step, done: done, queuedAt: r.o.Clock.Now()}); code != kafka.ErrNone {
+		return nil, code
+	}
+	select {
+	case response := <-done:
+		return response.Value, response.Err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-r.o.Spawner.Context().Done():
+		return nil, kafka.ErrCoordinatorNotAvailable
+	}
+}
+
+func (r *Runtime[S]) enqueue(partition int32, q request[S]) kafka.ErrorCode {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hosts[partition]
+	switch {
+	case r.stopped:
+		return kafka.ErrCoordinatorNotAvailable
+	case h == nil:
+		return kafka.ErrNotCoordinator
+	case h.state == stateLoading:
+		return kafka.ErrCoordinatorLoadInProgress
+	case h.state == stateFailed:
+		return kafka.ErrNotCoordinator
+	case len(h.queue) >= maxQueuedRequests:
+		r.metrics.refused.Inc()
+		return kafka.ErrCoordinatorLoadInProgress // clients retry without looking for another coordinator
+	}
+	h.queue = append(h.queue, q)
+	r.metrics.queued.Add(1)
+	r.scheduleLocked(h)
+	return kafka.ErrNone
+}
+
+// Broadcast has every shard run step, those that are being loaded as soon as they are, without
+// waiting for it.
+func (r *Runtime[S]) Broadcast(step Step[S]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.hosts {
+		if h.state == stateFailed {
+			continue
+		}
+		h.queue = append(h.queue, request[S]{step: step, queuedAt: r.o.Clock.Now()})
+		r.metrics.queued.Add(1)
+		r.scheduleLocked(h)
+	}
+}
+
+// scheduleLocked gives h a turn. A host is in ready or with a worker at most once.
+func (r *Runtime[S]) scheduleLocked(h *host[S]) {
+	if h.scheduled {
+		h.again = true
+		return
+	}
+	h.scheduled = true
+	r.ready = append(r.ready, h)
+	r.cond.Signal()
+}
+
+func (r *Runtime[S]) work(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.stopped = true
+		r.cond.Broadcast()
+	})
+	defer stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		for len(r.ready) == 0 && !r.stopped {
+			r.cond.Wait()
+		}
+		if r.stopped {
+			return
+		}
+		h := r.ready[0]
+		r.ready[0] = nil
+		r.ready = r.ready[1:]
+		h.again = false
+		r.mu.Unlock()
+		more := h.run()
+		r.mu.Lock()
+		h.scheduled = false
+		if more || h.again {
+			r.scheduleLocked(h)
+		}
+	}
+}
+
+// setDeadline notes when h wants to run next. The timer goroutine is woken only if that is sooner
+// than it expects.
+func (r *Runtime[S]) setDeadline(h *host[S], deadlineMs int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h.deadlineMs = deadlineMs
+	if deadlineMs < r.armedMs {
+		select {
+		case r.wakeTick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// runTimer gives shards their turn when their deadline comes.
+func (r *Runtime[S]) runTimer(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(r.scheduleDue())
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-r.wakeTick:
+		}
+	}
+}
+
+// scheduleDue schedules the hosts that are due and returns how long to wait for the next.
+func (r *Runtime[S]) scheduleDue() time.Duration {
+	const longestWait = time.Hour
+	now := r.o.Clock.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := int64(shard.NoDeadline)
+	for _, h := range r.hosts {
+		if h.deadlineMs <= now.UnixMilli() {
+			h.deadlineMs = shard.NoDeadline // until its turn is over
+			r.scheduleLocked(h)
+		}
+		next = min(next, h.deadlineMs)
+	}
+	r.armedMs = next
+	if next == shard.NoDeadline {
+		return longestWait
+	}
+	return min(time.UnixMilli(next).Sub(now), longestWait)
+}
