@@ -72,11 +72,6 @@ func (g *Groups) Publish(image *metadata.Image, delta *metadata.Delta) {
 	var deleted []group.DeletedTopic
 	for _, topic := range delta.DeletedTopics() {
 		deleted = append(deleted, group.DeletedTopic{Name: topic.Name, ID: topic.ID})
-		if topic.Name == kafka.ConsumerOffsetsTopic && count == 0 {
-			for _, p := range topic.Partitions {
-				g.runtime.Resign(p.ID)
-			}
-		}
 	}
 	if len(deleted) > 0 {
 		g.runtime.Broadcast(func(s *group.Shard, _ shard.Token, nowMs int64) shard.Effects { return s.DeleteTopics(deleted, nowMs) })

@@ -71,13 +71,12 @@ func (m *member) matches(protocols []assignorProtocol) bool {
 // A name that comes twice counts once: the votes of a group must not exceed its members.
 func copyProtocols(list []kmsg.JoinGroupRequestProtocol) []assignorProtocol {
 	protocols := make([]assignorProtocol, 0, len(list))
-next:
+	seen := make(map[string]struct{}, len(list))
 	for i := range list {
-		for j := range protocols {
-			if protocols[j].name == list[i].Name {
-				continue next
-			}
+		if _, again := seen[list[i].Name]; again {
+			continue
 		}
+		seen[list[i].Name] = struct{}{}
 		protocols = append(protocols, assignorProtocol{name: list[i].Name, metadata: append([]byte{}, list[i].Metadata...)})
 	}
 	return protocols
