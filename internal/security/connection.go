@@ -32,6 +32,8 @@ type Connection struct {
 	LocalAddr string
 	// Host is PeerAddr's host alone, which ACLs and group descriptions name.
 	Host string
+	// Controller says that the client came in on a controller listener.
+	Controller bool
 	// Privileged says that the listener may be used by brokers and controllers for requests
 	// that clients may not send (CVE-2018-1288).
 	Privileged bool

@@ -1,0 +1,50 @@
+package wire
+
+import (
+	"testing"
+)
+
+// kafka43 is what Apache Kafka 4.3.1 answers to ApiVersions for the keys served here.
+var kafka43 = map[int16][2]int16{
+	0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 8: {2, 10}, 9: {1, 10}, 10: {0, 6}, 11: {0, 9}, 12: {0, 4}, 13: {0, 5}, 14: {0, 5},
+	15: {0, 6}, 16: {0, 5}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 33: {0, 2}, 37: {0, 3}, 42: {0, 2},
+	44: {0, 1}, 47: {0, 0}, 60: {0, 2}, 75: {0, 0},
+}
+
+func TestTableIsKafkas(t *testing.T) {
+	t.Parallel()
+	if len(APIs()) != len(kafka43) {
+		t.Errorf("%d rows, want %d", len(APIs()), len(kafka43))
+	}
+	last := int16(-1)
+	for _, api := range APIs() {
+		if api.Key <= last {
+			t.Errorf("%s is out of order", api.Name)
+		}
+		last = api.Key
+		if got := [2]int16{api.MinAdvertised, api.MaxAdvertised}; got != kafka43[api.Key] {
+			t.Errorf("%s is advertised as %v, Kafka as %v", api.Name, got, kafka43[api.Key])
+		}
+		request := api.NewRequest(0)
+		if request.MaxVersion() < api.MaxAdvertised {
+			t.Errorf("%s: kmsg ends at %d, before %d", api.Name, request.MaxVersion(), api.MaxAdvertised)
+		}
+		for version := api.MinServed; version <= api.MaxAdvertised; version++ {
+			request.SetVersion(version)
+			if got := api.IsFlexible(version); got != request.IsFlexible() {
+				t.Errorf("%s version %d flexible: %v", api.Name, version, got)
+			}
+		}
+		if found, ok := LookupAPI(api.Key); !ok || found.Name != api.Name {
+			t.Errorf("LookupAPI(%d) does not find %s", api.Key, api.Name)
+		}
+	}
+	for _, key := range []int16{-1, 4, 17, 74, 76, 32767} {
+		if _, ok := LookupAPI(key); ok {
+			t.Errorf("LookupAPI(%d) finds a row", key)
+		}
+	}
+	if produce, _ := LookupAPI(KeyProduce); produce.Serves(2) || !produce.Serves(3) || produce.Serves(14) {
+		t.Error("Produce must be served from 3 to 13")
+	}
+}
