@@ -27,14 +27,8 @@ type AppendRequest struct {
 	ProduceVersion int16
 }
 
-// RecordError names one record of a refused batch, as Produce v8 and later report it.
-type RecordError struct {
-	Index   int32
-	Message string
-}
-
-// AppendResult says where the records went. When Append fails only LogStartOffset and
-// RecordErrors are meaningful.
+// AppendResult says where the records went. When Append fails only LogStartOffset
+// is meaningful.
 type AppendResult struct {
 	BaseOffset int64
 	LastOffset int64
@@ -43,8 +37,7 @@ type AppendResult struct {
 	LogStartOffset  int64
 	// Duplicate is set when an idempotent producer sent a batch again that the log holds
 	// already; the offsets are those of the first time and nothing was written.
-	Duplicate    bool
-	RecordErrors []RecordError
+	Duplicate bool
 }
 
 // ReadRequest asks a log for whole batches.

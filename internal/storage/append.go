@@ -1,0 +1,233 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/producerstate"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// Append appends batches as the leader and returns where they went. Errors carry a code of
+// the protocol (kafka.CodeOf); a *record.RecordErrors names the records that were refused.
+// With flush.messages reached it returns only after the disk has the records.
+func (l *Log) Append(a AppendRequest) (AppendResult, error) {
+	config := l.config.Load()
+	p, err := prepareAppend(a, config)
+	if err != nil {
+		return AppendResult{LogStartOffset: l.startOffset.Load()}, err
+	}
+	l.mu.Lock()
+	r, err := l.append(a, p, config)
+	l.mu.Unlock()
+	r.LogStartOffset = l.startOffset.Load()
+	if err != nil {
+		return r, err
+	}
+	if config.LogAppendTime && !r.Duplicate {
+		r.LogAppendTimeMs = a.NowMs
+	}
+	if r.LastOffset+1-l.recoveryPoint.Load() >= config.FlushMessages {
+		return r, l.Flush()
+	}
+	return r, nil
+}
+
+// preparedAppend is what could be found out about the batches without the lock.
+type preparedAppend struct {
+	records        []byte
+	recordCount    int64 // offsets that the batches take
+	maxTimestampMs int64
+}
+
+// prepareAppend checks the batches and brings everything but their offsets and leader epoch,
+// which the CRC does not cover, into its final form.
+func prepareAppend(a AppendRequest, config *LogConfig) (preparedAppend, error) {
+	p := preparedAppend{records: a.Records, maxTimestampMs: kafka.NoTimestamp}
+	if a.Origin == OriginClient {
+		if err := p.prepareProduced(a, config); err != nil {
+			return p, err
+		}
+	}
+	for rest := p.records; len(rest) > 0; {
+		b, next, err := record.Next(rest)
+		if err != nil {
+			return p, &kafka.Error{Code: kafka.ErrCorruptMessage, Message: "the records to append are not whole batches", Cause: err}
+		}
+		if len(b) > config.MaxMessageBytes && a.Origin != OriginInternal {
+			return p, kafka.Errorf(kafka.ErrMessageTooLarge, "the record batch has %d bytes, more than the topic's max.message.bytes of %d", len(b), config.MaxMessageBytes)
+		}
+		if b.LastOffsetDelta() < 0 {
+			return p, kafka.Errorf(kafka.ErrInvalidRecord, "the last offset delta of a batch to append is %d", b.LastOffsetDelta())
+		}
+		if config.LogAppendTime {
+			b.StampLogAppendTime(a.NowMs)
+		}
+		p.maxTimestampMs = max(p.maxTimestampMs, b.MaxTimestamp())
+		p.recordCount += int64(b.LastOffsetDelta()) + 1
+		rest = next
+	}
+	if p.recordCount == 0 {
+		return p, kafka.Errorf(kafka.ErrInvalidRecord, "there is no record batch to append")
+	}
+	if int64(len(p.records)) > config.SegmentBytes {
+		return p, kafka.Errorf(kafka.ErrRecordListTooLarge, "the append has %d bytes, more than the topic's segment.bytes of %d", len(p.records), config.SegmentBytes)
+	}
+	return p, nil
+}
+
+// prepareProduced applies the rules for clients, who may be wrong or hostile.
+func (p *preparedAppend) prepareProduced(a AppendRequest, config *LogConfig) error {
+	b, err := record.Single(a.Records)
+	if err != nil {
+		return err
+	}
+	v, err := record.Validate(b, record.ValidateOptions{
+		ProduceVersion: a.ProduceVersion, MaxBatchBytes: config.MaxMessageBytes, CompactedTopic: config.Compact,
+		LogAppendTime: config.LogAppendTime, NowMs: a.NowMs,
+		TimestampBeforeMaxMs: config.TimestampBeforeMs, TimestampAfterMaxMs: config.TimestampAfterMs,
+	})
+	if err != nil {
+		return err
+	}
+	if !config.LogAppendTime {
+		b.SetMaxTimestamp(v.MaxTimestamp)
+	}
+	if config.Recompress && b.Codec() != config.Codec {
+		if b, err = record.Recompress(b, config.Codec, config.CodecLevel); err != nil {
+			return &kafka.Error{Code: kafka.ErrInvalidRecord, Message: fmt.Sprintf("the batch cannot be compressed with %s", config.Codec), Cause: err}
+		}
+	}
+	p.records = b
+	return nil
+}
+
+// append gives the batches their offsets and writes them, under mu.
+func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (AppendResult, error) {
+	r := AppendResult{BaseOffset: kafka.NoOffset, LastOffset: kafka.NoOffset, LogAppendTimeMs: kafka.NoTimestamp}
+	if err := l.usable(); err != nil {
+		return r, err
+	}
+	base := l.endOffset.Load()
+	duplicate, found, err := l.place(a, p.records, base)
+	if err != nil {
+		return r, err
+	}
+	if found {
+		// As Kafka does, the batch's timestamp is answered whatever the topic's timestamp type.
+		return AppendResult{BaseOffset: duplicate.FirstOffset(), LastOffset: duplicate.LastOffset, LogAppendTimeMs: duplicate.TimestampMs, Duplicate: true}, nil
+	}
+	last := base + p.recordCount - 1
+	if err := l.activeFor(a.NowMs, p, last, config); err != nil {
+		return r, err
+	}
+	active := l.segments.Load().last()
+	wasEmpty := active.SizeBytes() == 0
+	l.markDirty(a.NowMs, len(p.records))
+	if err := active.Append(p.records); err != nil {
+		if errors.Is(err, segment.ErrFailed) {
+			return r, l.failed("appending to", err)
+		}
+		return r, l.storageError("appending to", err)
+	}
+	if wasEmpty {
+		l.firstTimestampMs = record.Batch(p.records).MaxTimestamp()
+	}
+	l.noteEpoch(a.LeaderEpoch, base)
+	l.endOffset.Store(last + 1)
+	l.applyProducers(p.records)
+	r.BaseOffset, r.LastOffset = base, last
+	return r, nil
+}
+
+// noteEpoch records that a batch at base was written in epoch. The checkpoint file is due when
+// it is the epoch's first batch, also if AssignEpochStart has announced the epoch.
+func (l *Log) noteEpoch(epoch int32, base int64) {
+	epochs := l.epochs.Load().with(epoch, base)
+	if n := len(epochs.all); n > 0 && epochs.all[n-1].StartOffset == base {
+		l.epochsChanged = true
+	}
+	l.epochs.Store(epochs)
+}
+
+// place writes offsets and leader epoch into the batches and checks them against what their
+// producers wrote before. Nothing else has changed when it finds a duplicate or fails.
+func (l *Log) place(a AppendRequest, records []byte, base int64) (producerstate.Batch, bool, error) {
+	for rest := records; len(rest) > 0; {
+		b, next, err := record.Next(rest)
+		if err != nil {
+			return producerstate.Batch{}, false, err
+		}
+		b.SetBaseOffset(base)
+		b.SetPartitionLeaderEpoch(a.LeaderEpoch)
+		base = b.NextOffset()
+		rest = next
+		if !b.HasProducerID() || b.IsControl() || a.Origin == OriginInternal {
+			continue
+		}
+		w := writeOf(b)
+		if a.Origin == OriginClient {
+			if duplicate, found := l.producers.FindDuplicate(w); found {
+				return duplicate, true, nil
+			}
+		}
+		if err := l.producers.Check(w, a.Origin == OriginClient); err != nil {
+			return producerstate.Batch{}, false, err
+		}
+		if w.Transactional && a.Origin == OriginClient && !l.producers.HasOpenTransaction(w.ProducerID, w.Epoch) {
+			return producerstate.Batch{}, false, kafka.Errorf(kafka.ErrInvalidTxnState, "producer %d has no open transaction on %s", w.ProducerID, l.tp)
+		}
+	}
+	return producerstate.Batch{}, false, nil
+}
+
+func (l *Log) applyProducers(records []byte) {
+	for rest := records; len(rest) > 0; {
+		b, next, err := record.Next(rest)
+		if err != nil {
+			return // place has walked the same bytes
+		}
+		rest = next
+		if b.HasProducerID() {
+			l.applyProducer(b)
+		}
+	}
+}
+
+// applyProducer records a batch that is in the log. For a control batch b is whole, for
+// others its header is enough.
+func (l *Log) applyProducer(b record.Batch) {
+	if b.IsControl() {
+		l.applyMarker(b)
+	} else {
+		l.producers.Apply(writeOf(b))
+	}
+	l.noteOpenTransaction()
+}
+
+func (l *Log) applyMarker(b record.Batch) {
+	for r, err := range b.Records(int64(len(b))) {
+		if err != nil {
+			return // an empty or unreadable marker ends nothing, as in Kafka
+		}
+		kind, err := record.ParseControlKey(r.Key)
+		if err != nil || kind != record.ControlAbort && kind != record.ControlCommit {
+			return
+		}
+		marker, err := record.ParseEndTxnMarker(r.Value)
+		if err != nil {
+			return
+		}
+		l.producers.ApplyMarker(b.ProducerID(), b.ProducerEpoch(), marker.CoordinatorEpoch, r.Timestamp)
+		return
+	}
+}
+
+func writeOf(b record.Batch) producerstate.Write {
+	return producerstate.Write{
+		ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), FirstSequence: b.BaseSequence(), LastSequence: b.LastSequence(),
+		FirstOffset: b.BaseOffset(), LastOffset: b.LastOffset(), TimestampMs: b.MaxTimestamp(), Transactional: b.IsTransactional(),
+	}
+}

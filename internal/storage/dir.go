@@ -1,0 +1,170 @@
+package storage
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// shared is what all log dirs of a Manager have in common.
+type shared struct {
+	fs                   vfs.FS
+	clock                env.Clock
+	producerExpirationMs int64
+	onDirOffline         func(dir string, err error)
+
+	randomMu sync.Mutex
+	random   env.Random
+}
+
+func (s *shared) randomUint64() uint64 {
+	s.randomMu.Lock()
+	defer s.randomMu.Unlock()
+	return s.random.Uint64()
+}
+
+// logDir is one folder of log.dirs. It fails as a whole: after a write or sync whose outcome
+// is unknown nothing below it can be trusted, and its logs answer KAFKA_STORAGE_ERROR.
+type logDir struct {
+	path    string
+	shared  *shared
+	cache   *segment.FileCache
+	metrics *dirMetrics
+	offline atomic.Bool
+
+	recoveryPoints offsetCheckpoint
+	highWatermarks offsetCheckpoint
+	logStarts      offsetCheckpoint
+
+	mu       sync.Mutex // taken last
+	logs     map[kafka.TopicPartition]*Log
+	dirty    []*Log
+	removals []removal
+}
+
+// removal is a deleted segment or folder whose data waits for file.delete.delay.ms.
+type removal struct {
+	segment *segment.Segment // or
+	path    string
+	atMs    int64
+}
+
+// offsetCheckpoint is one of a log dir's three checkpoint files.
+type offsetCheckpoint struct {
+	path    string
+	changed atomic.Bool
+	writing sync.Mutex // after log.mu, before dir.mu
+	// value returns a log's line, false if it has none.
+	value func(l *Log) (int64, bool)
+}
+
+func newLogDir(path string, s *shared, cache *segment.FileCache, metrics *dirMetrics) *logDir {
+	d := &logDir{path: path, shared: s, cache: cache, metrics: metrics, logs: map[kafka.TopicPartition]*Log{}}
+	d.recoveryPoints.path = filepath.Join(path, checkpoint.RecoveryPointFileName)
+	d.recoveryPoints.value = func(l *Log) (int64, bool) { return l.recoveryPoint.Load(), true }
+	d.highWatermarks.path = filepath.Join(path, checkpoint.HighWatermarkFileName)
+	d.highWatermarks.value = func(l *Log) (int64, bool) { return l.highWatermark.Load(), true }
+	d.logStarts.path = filepath.Join(path, checkpoint.LogStartOffsetFileName)
+	d.logStarts.value = func(l *Log) (int64, bool) {
+		// Where the log begins with its first segment the file's name says so already.
+		start := l.startOffset.Load()
+		return start, start > l.segments.Load().all[0].BaseOffset()
+	}
+	return d
+}
+
+// markChanged makes the next pass write the file.
+func (c *offsetCheckpoint) markChanged() {
+	if !c.changed.Load() { // spares the hot path the contended write
+		c.changed.Store(true)
+	}
+}
+
+// write replaces the file unless nothing has changed since the last time.
+func (c *offsetCheckpoint) write(d *logDir) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if !c.changed.Swap(false) {
+		return nil
+	}
+	offsets := map[kafka.TopicPartition]int64{}
+	d.mu.Lock()
+	for tp, l := range d.logs {
+		if offset, ok := c.value(l); ok {
+			offsets[tp] = offset
+		}
+	}
+	d.mu.Unlock()
+	if err := checkpoint.WriteOffsets(d.shared.fs, c.path, offsets); err != nil {
+		c.changed.Store(true)
+		return fmt.Errorf("write %s: %w", c.path, err)
+	}
+	return nil
+}
+
+func (d *logDir) checkpointRecoveryPoints() error { return d.recoveryPoints.write(d) }
+
+// fail takes the dir offline.
+func (d *logDir) fail(err error) {
+	if d.offline.Swap(true) {
+		return
+	}
+	d.metrics.offlineDirs.Add(1)
+	slog.Error("log dir failed and is offline: its partitions cannot be used; repair the disk and restart", "dir", d.path, "error", err)
+	if d.shared.onDirOffline != nil {
+		d.shared.onDirOffline(d.path, err)
+	}
+}
+
+func (d *logDir) addDirty(l *Log) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dirty = append(d.dirty, l)
+}
+
+func (d *logDir) removeLater(s *segment.Segment, atMs int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.removals = append(d.removals, removal{segment: s, atMs: atMs})
+}
+
+// snapshotOfLogs returns the dir's logs in no particular order.
+func (d *logDir) snapshotOfLogs() []*Log {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	logs := make([]*Log, 0, len(d.logs))
+	for _, l := range d.logs {
+		logs = append(logs, l)
+	}
+	return logs
+}
+
+func (d *logDir) put(l *Log) {
+	d.mu.Lock()
+	d.logs[l.tp] = l
+	d.mu.Unlock()
+	d.markAllChanged()
+}
+
+func (d *logDir) forget(l *Log) {
+	d.mu.Lock()
+	if d.logs[l.tp] == l {
+		delete(d.logs, l.tp)
+	}
+	d.mu.Unlock()
+	d.markAllChanged()
+}
+
+func (d *logDir) markAllChanged() {
+	d.recoveryPoints.markChanged()
+	d.highWatermarks.markChanged()
+	d.logStarts.markChanged()
+}

@@ -1,0 +1,83 @@
+package storage
+
+import (
+	"path/filepath"
+
+	"github.com/moldau/moldau/internal/storage/checkpoint"
+)
+
+// A dirty log's recovery point advances when one of these is reached.
+const (
+	flushIntervalMs  = 5_000
+	flushBacklogSize = 64 << 20
+)
+
+// markDirty lets the maintenance know that there is something to flush.
+func (l *Log) markDirty(nowMs int64, sizeBytes int) {
+	l.unflushedBytes.Add(int64(sizeBytes))
+	if l.dirty.Load() {
+		return
+	}
+	l.dirtySinceMs.Store(nowMs)
+	l.dirty.Store(true)
+	l.dir.addDirty(l)
+}
+
+func (l *Log) isFlushDue(nowMs int64) bool {
+	return l.unflushedBytes.Load() >= flushBacklogSize || nowMs-l.dirtySinceMs.Load() >= min(flushIntervalMs, l.Config().FlushMs)
+}
+
+// Flush makes everything below the log end offset durable and advances the recovery point:
+// segments, then leader epochs and producer snapshot, which recovery builds only from what
+// lies above the recovery point. The checkpoint file of the log dir follows separately.
+func (l *Log) Flush() error {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	return l.flush()
+}
+
+func (l *Log) flush() error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	list, point, end := l.segments.Load(), l.recoveryPoint.Load(), l.endOffset.Load()
+	if point == end && !l.epochsChanged && len(l.snapshots.pending) == 0 {
+		l.mu.Unlock()
+		return nil
+	}
+	if point < end {
+		l.snapshots.takeAt(end, &l.producers)
+	}
+	pending := l.snapshots.pending
+	l.snapshots.pending = nil
+	epochs, epochsChanged := l.epochs.Load(), l.epochsChanged
+	l.epochsChanged = false
+	l.unflushedBytes.Store(0)
+	l.mu.Unlock()
+
+	started := l.dir.shared.clock.Now()
+	for _, s := range list.all[list.indexOf(point):] {
+		if !s.Acquire() {
+			continue // retention has removed it
+		}
+		err := s.Flush()
+		s.Release()
+		if err != nil {
+			return l.failed("flushing", err)
+		}
+	}
+	if epochsChanged {
+		path := filepath.Join(l.folder.Path(), checkpoint.LeaderEpochFileName)
+		if err := checkpoint.WriteLeaderEpochs(l.dir.shared.fs, path, epochs.withoutEnd(end).all); err != nil {
+			return l.failed("writing the leader epochs of", err)
+		}
+	}
+	if err := l.writePending(pending); err != nil {
+		return l.failed("writing the producer snapshot of", err)
+	}
+	l.recoveryPoint.Store(end)
+	l.dir.recoveryPoints.markChanged()
+	l.dir.metrics.flushSeconds.Observe(l.dir.shared.clock.Now().Sub(started).Seconds())
+	return nil
+}

@@ -1,0 +1,184 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// Suffixes of what a deletion or compaction leaves behind when it is cut short.
+const (
+	cleanedSuffix = ".cleaned"
+	swapSuffix    = ".swap"
+)
+
+// folderFiles are the names in a log's folder that matter.
+type folderFiles struct {
+	segments  []int64 // base offsets, ascending
+	snapshots []int64 // offsets, ascending
+}
+
+// tidyFolder removes what interrupted operations left and returns the rest. Files to delete
+// go; files that a compaction was still writing (.cleaned) go; finished ones (.swap) take the
+// place of the segments they were made from, unless a .cleaned file below says that the
+// operation was not finished; index files without a log go.
+func tidyFolder(fsys vfs.FS, folder string) (folderFiles, error) {
+	names, err := fileNames(fsys, folder)
+	if err != nil {
+		return folderFiles{}, err
+	}
+	if slices.ContainsFunc(names, isLeftover) {
+		if err := finishInterrupted(fsys, folder, names); err != nil {
+			return folderFiles{}, err
+		}
+		if names, err = fileNames(fsys, folder); err != nil {
+			return folderFiles{}, err
+		}
+	}
+	var files folderFiles
+	for _, name := range names {
+		switch base, suffix, ok := segment.ParseFileName(name); {
+		case !ok:
+		case suffix == segment.LogSuffix:
+			files.segments = append(files.segments, base)
+		case suffix == segment.SnapshotSuffix:
+			files.snapshots = append(files.snapshots, base)
+		case !slices.Contains(names, segment.FileName(base, segment.LogSuffix)):
+			slog.Warn("removed an index file without its log", "path", filepath.Join(folder, name))
+			if err := remove(fsys, folder, name); err != nil {
+				return folderFiles{}, err
+			}
+		}
+	}
+	return files, nil
+}
+
+func isLeftover(name string) bool {
+	return strings.HasSuffix(name, segment.DeletedSuffix) || strings.HasSuffix(name, cleanedSuffix) || strings.HasSuffix(name, swapSuffix)
+}
+
+func fileNames(fsys vfs.FS, folder string) ([]string, error) {
+	entries, err := fsys.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+func remove(fsys vfs.FS, folder, name string) error {
+	if err := fsys.Remove(filepath.Join(folder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func finishInterrupted(fsys vfs.FS, folder string, names []string) error {
+	firstUnfinished, finished := int64(-1), false
+	for _, name := range names {
+		if base, ok := leftoverBase(name, cleanedSuffix); ok && (firstUnfinished < 0 || base < firstUnfinished) {
+			firstUnfinished = base
+		}
+	}
+	var swaps []string
+	for _, name := range names {
+		base, isSwap := leftoverBase(name, swapSuffix)
+		switch {
+		case isSwap && (firstUnfinished < 0 || base < firstUnfinished):
+			swaps = append(swaps, name)
+			finished = finished || strings.HasSuffix(name, segment.LogSuffix+swapSuffix)
+		case isLeftover(name):
+			if err := remove(fsys, folder, name); err != nil {
+				return err
+			}
+		}
+	}
+	if finished {
+		if err := removeReplaced(fsys, folder, names, swaps); err != nil {
+			return err
+		}
+	}
+	for _, name := range swaps {
+		from := filepath.Join(folder, name)
+		if err := fsys.Rename(from, strings.TrimSuffix(from, swapSuffix)); err != nil {
+			return err
+		}
+	}
+	return fsys.SyncDir(folder)
+}
+
+func leftoverBase(name, suffix string) (int64, bool) {
+	stem, ok := strings.CutSuffix(name, suffix)
+	if !ok {
+		return 0, false
+	}
+	base, _, ok := segment.ParseFileName(stem)
+	return base, ok
+}
+
+// removeReplaced removes the segments whose offsets the finished .swap logs cover.
+func removeReplaced(fsys vfs.FS, folder string, names, swaps []string) error {
+	first, end := int64(-1), int64(-1)
+	for _, name := range swaps {
+		if base, ok := leftoverBase(name, swapSuffix); ok && strings.HasSuffix(name, segment.LogSuffix+swapSuffix) {
+			next, err := endOfLogFile(fsys, filepath.Join(folder, name), base)
+			if err != nil {
+				return err
+			}
+			if first < 0 || base < first {
+				first = base
+			}
+			end = max(end, next)
+		}
+	}
+	for _, name := range names {
+		base, suffix, ok := segment.ParseFileName(name)
+		if ok && base >= first && base < end && !strings.HasSuffix(suffix, segment.DeletedSuffix) {
+			if err := remove(fsys, folder, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// endOfLogFile walks the batch headers of a log file that is not a segment yet and returns
+// the offset after the last whole batch.
+func endOfLogFile(fsys vfs.FS, path string, base int64) (int64, error) {
+	f, err := fsys.Open(path, false)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return 0, err
+	}
+	header, end := make([]byte, record.BatchOverhead), base
+	for position := int64(0); position+record.BatchOverhead <= size; {
+		if n, err := f.ReadAt(header, position); err != nil && !(errors.Is(err, io.EOF) && n == len(header)) {
+			return 0, fmt.Errorf("read %s at %d: %w", path, position, err)
+		}
+		batchSize, err := record.SizeOf(header)
+		if err != nil || position+int64(batchSize) > size {
+			break // recovery deals with it once the file is a segment
+		}
+		end = max(end, record.Batch(header).NextOffset())
+		position += int64(batchSize)
+	}
+	return end, nil
+}

@@ -1,0 +1,147 @@
+package storage
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/checkpoint"
+)
+
+// LoadOptions tell Load how to open the logs it finds.
+type LoadOptions struct {
+	NowMs int64
+	// TopicConfig returns the config of a topic; nil means Defaults.
+	TopicConfig func(topic string) *LogConfig
+	// Parallel runs work(0..count-1) and returns when all are done, as host.Parallel does; nil
+	// runs them one by one.
+	Parallel func(count int, work func(i int))
+}
+
+// foundLog is a folder that Load is to open.
+type foundLog struct {
+	dir   *logDir
+	tp    kafka.TopicPartition
+	known knownOffsets
+}
+
+// Load opens and, where the last shutdown was not clean, recovers every log. A log dir that
+// cannot be read goes offline; without any other one that is an error.
+func (m *Manager) Load(o LoadOptions) error {
+	var found []foundLog
+	var firstError error
+	epochs := map[int64]bool{}
+	for _, d := range m.dirs {
+		inDir, brokerEpoch, err := d.scan()
+		epochs[brokerEpoch] = true
+		if err != nil {
+			firstError = cmp.Or(firstError, err)
+			d.fail(err)
+			continue
+		}
+		found = append(found, inDir...)
+	}
+	if len(epochs) == 1 {
+		for epoch := range epochs {
+			m.brokerEpoch = epoch
+		}
+	}
+	run := o.Parallel
+	if run == nil {
+		run = func(count int, work func(i int)) {
+			for i := range count {
+				work(i)
+			}
+		}
+	}
+	var failure atomic.Pointer[error]
+	run(len(found), func(i int) {
+		f := found[i]
+		if f.dir.offline.Load() {
+			return
+		}
+		l, err := openLog(f.dir, f.tp, m.configOf(o, f.tp.Topic), f.known, o.NowMs)
+		if err != nil {
+			err = fmt.Errorf("open log %s: %w", filepath.Join(f.dir.path, f.tp.String()), err)
+			failure.CompareAndSwap(nil, &err)
+			f.dir.fail(err)
+			return
+		}
+		f.dir.put(l)
+	})
+	if p := failure.Load(); p != nil {
+		firstError = cmp.Or(firstError, *p)
+	}
+	m.sorted.Store(nil)
+	if len(m.OfflineDirs()) == len(m.dirs) {
+		return fmt.Errorf("no log dir can be used: %w", firstError)
+	}
+	return nil
+}
+
+func (m *Manager) configOf(o LoadOptions, topic string) *LogConfig {
+	if o.TopicConfig != nil {
+		if config := o.TopicConfig(topic); config != nil {
+			return config
+		}
+	}
+	return m.options.Defaults
+}
+
+// scan reads a log dir's own files and lists its logs. The clean-shutdown file is removed
+// first: if the process ends during loading, the next start must not take it for its own.
+func (d *logDir) scan() (found []foundLog, brokerEpoch int64, err error) {
+	fsys := d.shared.fs
+	cleanPath := filepath.Join(d.path, checkpoint.CleanShutdownFileName)
+	brokerEpoch, clean := checkpoint.ReadCleanShutdown(fsys, cleanPath)
+	if !clean {
+		brokerEpoch = -1
+	}
+	if err := checkpoint.RemoveCleanShutdown(fsys, cleanPath); err != nil {
+		return nil, -1, err
+	}
+	recoveryPoints, err := d.readOffsets(d.recoveryPoints.path)
+	if err != nil {
+		return nil, brokerEpoch, err
+	}
+	highWatermarks, err := d.readOffsets(d.highWatermarks.path)
+	if err != nil {
+		return nil, brokerEpoch, err
+	}
+	logStarts, err := d.readOffsets(d.logStarts.path)
+	if err != nil {
+		return nil, brokerEpoch, err
+	}
+	entries, err := fsys.ReadDir(d.path)
+	if err != nil {
+		return nil, brokerEpoch, err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if tp, ok := parseFolder(e.Name()); ok {
+			found = append(found, foundLog{d, tp, knownOffsets{recoveryPoints[tp], highWatermarks[tp], logStarts[tp], clean}})
+		} else if strings.HasSuffix(e.Name(), deleteSuffix) {
+			d.removals = append(d.removals, removal{path: filepath.Join(d.path, e.Name())})
+		}
+	}
+	slog.Info("loading logs", "dir", d.path, "logs", len(found), "clean_shutdown", clean)
+	return found, brokerEpoch, nil
+}
+
+// readOffsets reads a checkpoint file. What a damaged one said is not known, so it counts as
+// empty: more is recovered, and less is known to be replicated, than need be.
+func (d *logDir) readOffsets(path string) (map[kafka.TopicPartition]int64, error) {
+	offsets, err := checkpoint.ReadOffsets(d.shared.fs, path)
+	if damage, ok := errors.AsType[*checkpoint.ParseError](err); ok {
+		slog.Warn("ignored a damaged checkpoint file", "path", path, "error", damage)
+		return nil, nil
+	}
+	return offsets, err
+}

@@ -1,0 +1,160 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// DirCount is the number of log dirs; FlushDir takes their indexes.
+func (m *Manager) DirCount() int { return len(m.dirs) }
+
+// FlushDir advances the recovery points of those dirty logs of log dir i for which 64 MiB
+// have piled up or 5 s have passed, then writes the checkpoint file once for all of them.
+// It looks at dirty logs only, so idle ones cost nothing.
+func (m *Manager) FlushDir(i int, nowMs int64) error {
+	d := m.dirs[i]
+	if d.offline.Load() {
+		return nil
+	}
+	d.mu.Lock()
+	var due []*Log
+	waiting := d.dirty[:0]
+	for _, l := range d.dirty {
+		if l.isFlushDue(nowMs) {
+			due = append(due, l)
+		} else {
+			waiting = append(waiting, l)
+		}
+	}
+	clear(d.dirty[len(waiting):])
+	d.dirty = waiting
+	d.mu.Unlock()
+	for _, l := range due {
+		l.dirty.Store(false) // before the flush looks: what is appended from now on is dirty again
+		if err := l.Flush(); err != nil && l.closed.Load() == nil {
+			return err // the dir is offline
+		}
+	}
+	return d.checked(d.checkpointRecoveryPoints())
+}
+
+// CheckpointHighWatermarks writes the high watermarks of every log dir where one has changed.
+func (m *Manager) CheckpointHighWatermarks() error {
+	return m.eachDir(func(d *logDir) error { return d.highWatermarks.write(d) })
+}
+
+// CheckpointLogStartOffsets writes the log start offsets of every log dir where one has changed.
+func (m *Manager) CheckpointLogStartOffsets() error {
+	return m.eachDir(func(d *logDir) error { return d.logStarts.write(d) })
+}
+
+// CleanupRetention applies retention to every log and returns how many segments went. A log
+// that fails does not keep the others from theirs.
+func (m *Manager) CleanupRetention(nowMs int64) (segments int, err error) {
+	for _, l := range m.Logs() {
+		if l.usable() != nil {
+			continue
+		}
+		n, failure := l.DeleteOldSegments(nowMs)
+		segments += n
+		err = errors.Join(err, failure)
+	}
+	return segments, err
+}
+
+// ExpireProducers forgets idle producers of every log.
+func (m *Manager) ExpireProducers(nowMs int64) {
+	for _, l := range m.Logs() {
+		l.ExpireProducers(nowMs)
+	}
+}
+
+// RemoveDeleted removes the data of segments and logs whose file.delete.delay.ms is over.
+// What readers still hold waits for the next call.
+func (m *Manager) RemoveDeleted(nowMs int64) error {
+	return m.eachDir(func(d *logDir) error {
+		d.mu.Lock()
+		removals := d.removals
+		d.removals = nil
+		d.mu.Unlock()
+		var keep []removal
+		var failure error
+		for _, r := range removals {
+			if r.atMs > nowMs || failure != nil {
+				keep = append(keep, r)
+				continue
+			}
+			err := r.remove(d)
+			if errors.Is(err, segment.ErrInUse) {
+				keep = append(keep, r)
+			} else if err != nil {
+				failure = err
+			}
+		}
+		d.mu.Lock()
+		d.removals = append(d.removals, keep...)
+		d.mu.Unlock()
+		return failure
+	})
+}
+
+func (r removal) remove(d *logDir) error {
+	if r.segment != nil {
+		return r.segment.Remove()
+	}
+	return d.shared.fs.RemoveAll(r.path)
+}
+
+func (m *Manager) eachDir(do func(d *logDir) error) error {
+	var all error
+	for _, d := range m.dirs {
+		if !d.offline.Load() {
+			all = errors.Join(all, d.checked(do(d)))
+		}
+	}
+	return all
+}
+
+// checked takes the dir offline if err says that its disk failed.
+func (d *logDir) checked(err error) error {
+	if err != nil {
+		d.fail(err)
+	}
+	return err
+}
+
+// Shutdown makes everything durable and marks each log dir as cleanly shut down by the broker
+// of brokerEpoch, so that the next start reads no log. No log may be in use any more. A dir
+// where something fails stays unmarked and is recovered at the next start.
+func (m *Manager) Shutdown(brokerEpoch int64) error {
+	var all error
+	for _, d := range m.dirs {
+		if !d.offline.Load() {
+			all = errors.Join(all, d.checked(d.shutdown(brokerEpoch)))
+		}
+		d.cache.Close()
+	}
+	return all
+}
+
+func (d *logDir) shutdown(brokerEpoch int64) error {
+	for _, l := range d.snapshotOfLogs() {
+		if err := l.Flush(); err != nil {
+			return err
+		}
+		l.closed.Store(closedByShutdown)
+	}
+	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts} {
+		if err := c.write(d); err != nil {
+			return err
+		}
+	}
+	if err := checkpoint.WriteCleanShutdown(d.shared.fs, filepath.Join(d.path, checkpoint.CleanShutdownFileName), brokerEpoch); err != nil {
+		return fmt.Errorf("mark %s as cleanly shut down: %w", d.path, err)
+	}
+	return nil
+}

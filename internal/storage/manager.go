@@ -1,0 +1,211 @@
+package storage
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// Options configure a Manager.
+type Options struct {
+	FS vfs.FS
+	// Dirs are the log dirs. They exist, and the caller holds their lock files.
+	Dirs []string
+	// Defaults is the config of logs whose topic has none.
+	Defaults *LogConfig
+	Metrics  *metrics.Registry
+	Random   env.Random
+	Clock    env.Clock // times disk calls for metrics; what is stored takes arguments
+	// ProducerExpirationMs is producer.id.expiration.ms.
+	ProducerExpirationMs int64
+	// OpenFilesPerDir bounds the file descriptors kept open per log dir.
+	OpenFilesPerDir int
+	// OnDirOffline is called once for each log dir that fails; it may be nil.
+	OnDirOffline func(dir string, err error)
+}
+
+// Manager owns the logs of all log dirs. All methods may be called concurrently, except that
+// Load comes first and Shutdown last.
+type Manager struct {
+	options Options
+	shared  *shared
+	dirs    []*logDir
+
+	brokerEpoch int64 // of the last clean shutdown
+
+	changing sync.Mutex // one creation or deletion at a time; before log.mu
+	sorted   atomic.Pointer[[]*Log]
+}
+
+// OpenManager returns a Manager without logs. Load must follow.
+func OpenManager(o Options) (*Manager, error) {
+	if len(o.Dirs) == 0 {
+		return nil, errors.New("log.dirs is empty: at least one log dir is needed")
+	}
+	m := &Manager{options: o, brokerEpoch: -1}
+	m.shared = &shared{fs: o.FS, clock: o.Clock, producerExpirationMs: o.ProducerExpirationMs, onDirOffline: o.OnDirOffline, random: o.Random}
+	shared := newDirMetrics(o.Metrics)
+	for _, dir := range o.Dirs {
+		cache := segment.NewFileCache(segment.FileCacheOptions{FS: o.FS, MaxOpen: o.OpenFilesPerDir, Metrics: o.Metrics, LogDir: dir})
+		m.dirs = append(m.dirs, newLogDir(dir, m.shared, cache, shared))
+	}
+	return m, nil
+}
+
+// CleanShutdownBrokerEpoch returns the broker epoch that the last shutdown wrote to every log
+// dir, or -1 if it was not a clean one. Load reads it.
+func (m *Manager) CleanShutdownBrokerEpoch() int64 { return m.brokerEpoch }
+
+// OfflineDirs returns the log dirs that have failed.
+func (m *Manager) OfflineDirs() []string {
+	var offline []string
+	for _, d := range m.dirs {
+		if d.offline.Load() {
+			offline = append(offline, d.path)
+		}
+	}
+	return offline
+}
+
+// Log returns the log of tp, or nil.
+func (m *Manager) Log(tp kafka.TopicPartition) *Log {
+	for _, d := range m.dirs {
+		d.mu.Lock()
+		l := d.logs[tp]
+		d.mu.Unlock()
+		if l != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+// Logs returns all logs sorted by topic and partition. The slice is shared: do not change it.
+func (m *Manager) Logs() []*Log {
+	if sorted := m.sorted.Load(); sorted != nil {
+		return *sorted
+	}
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	return m.sortLogs()
+}
+
+func (m *Manager) sortLogs() []*Log {
+	var logs []*Log
+	for _, d := range m.dirs {
+		logs = append(logs, d.snapshotOfLogs()...)
+	}
+	slices.SortFunc(logs, func(a, b *Log) int {
+		return cmp.Or(cmp.Compare(a.tp.Topic, b.tp.Topic), cmp.Compare(a.tp.Partition, b.tp.Partition))
+	})
+	m.sorted.Store(&logs)
+	return logs
+}
+
+// GetOrCreate returns the log of tp, creating it in the log dir with the fewest logs. A log
+// of another topic id under the same name is an INCONSISTENT_TOPIC_ID error.
+func (m *Manager) GetOrCreate(tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if l := m.Log(tp.TopicPartition); l != nil {
+		if l.topicID != tp.TopicID && !l.topicID.IsZero() {
+			return nil, kafka.Errorf(kafka.ErrInconsistentTopicID, "the folder of %s belongs to topic id %s and not to %s", tp.TopicPartition, l.topicID, tp.TopicID)
+		}
+		return l, l.usable()
+	}
+	var best *logDir
+	for _, d := range m.dirs {
+		if !d.offline.Load() && (best == nil || d.logCount() < best.logCount()) {
+			best = d
+		}
+	}
+	if best == nil {
+		return nil, kafka.Errorf(kafka.ErrKafkaStorageError, "every log dir is offline, so %s cannot be created", tp.TopicPartition)
+	}
+	l, err := createLog(best, tp, config, nowMs)
+	if err != nil {
+		return nil, err
+	}
+	best.put(l)
+	m.sorted.Store(nil)
+	return l, nil
+}
+
+func (d *logDir) logCount() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.logs)
+}
+
+// Delete takes the log of tp out of use and renames its folder, so that it stays deleted
+// after a crash. RemoveDeleted removes the data after file.delete.delay.ms.
+func (m *Manager) Delete(tp kafka.TopicPartition, nowMs int64) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	l := m.Log(tp)
+	if l == nil {
+		return nil
+	}
+	path, err := m.retire(l, deleteSuffix)
+	if err != nil {
+		return err
+	}
+	l.dir.mu.Lock()
+	defer l.dir.mu.Unlock()
+	l.dir.removals = append(l.dir.removals, removal{path: path, atMs: nowMs + l.Config().FileDeleteDelayMs})
+	return nil
+}
+
+// retire closes a log and gives its folder a name that no live log has.
+func (m *Manager) retire(l *Log, suffix string) (newPath string, err error) {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed.Store(kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "%s is no longer on this broker", l.tp))
+	l.dir.forget(l)
+	m.sorted.Store(nil)
+	m.shared.randomMu.Lock()
+	newPath = filepath.Join(l.dir.path, retiredFolder(l.tp, suffix, m.shared.random))
+	m.shared.randomMu.Unlock()
+	if err := l.folder.Rename(newPath, l.segments.Load().all); err != nil {
+		return "", l.failed("renaming the folder of", err)
+	}
+	if err := m.shared.fs.SyncDir(l.dir.path); err != nil {
+		return "", l.failed("renaming the folder of", err)
+	}
+	for _, s := range l.segments.Load().all {
+		s.ReleaseFiles()
+	}
+	return newPath, nil
+}
+
+// HandleStrays takes logs that isKnown denies out of use and renames their folders to
+// -stray: the cluster no longer has them, but nobody decided to destroy their data.
+func (m *Manager) HandleStrays(isKnown func(kafka.TopicIDPartition) bool) ([]kafka.TopicIDPartition, error) {
+	logs := m.Logs()
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	var strays []kafka.TopicIDPartition
+	for _, l := range logs {
+		tp := kafka.TopicIDPartition{TopicID: l.topicID, TopicPartition: l.tp}
+		if m.Log(l.tp) != l || isKnown(tp) {
+			continue
+		}
+		if _, err := m.retire(l, straySuffix); err != nil {
+			return strays, fmt.Errorf("set aside the stray log %s: %w", l.tp, err)
+		}
+		strays = append(strays, tp)
+	}
+	return strays, nil
+}

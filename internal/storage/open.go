@@ -1,0 +1,226 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// knownOffsets is what a log dir's checkpoint files say about one log.
+type knownOffsets struct {
+	recoveryPoint int64
+	highWatermark int64
+	startOffset   int64
+	clean         bool // the last shutdown was: everything is on disk and whole
+}
+
+func newLog(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, config *LogConfig) *Log {
+	l := &Log{tp: tp, topicID: topicID, dir: d, firstTimestampMs: unknownTimestamp}
+	l.folder = segment.NewDir(filepath.Join(d.path, tp.String()), segment.DirOptions{
+		FS: d.shared.fs, Cache: d.cache, IndexIntervalBytes: config.IndexIntervalBytes, MaxIndexBytes: config.IndexMaxBytes,
+	})
+	l.config.Store(config)
+	l.epochs.Store(noEpochs)
+	l.openTxn.Store(noOpenTransaction)
+	return l
+}
+
+// createLog makes the folder of a new log. partition.metadata is durable before any record
+// can be: data is never found again under a wrong topic id.
+func createLog(d *logDir, tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
+	l := newLog(d, tp.TopicPartition, tp.TopicID, config)
+	fsys, path := d.shared.fs, l.folder.Path()
+	if err := fsys.MkdirAll(path); err != nil {
+		return nil, l.storageError("creating the folder of", err)
+	}
+	if err := checkpoint.WritePartitionMetadata(fsys, filepath.Join(path, checkpoint.PartitionMetadataFileName), tp.TopicID); err != nil {
+		return nil, l.storageError("writing the topic id of", err)
+	}
+	first, err := segment.Create(l.folder, 0)
+	if err != nil {
+		return nil, l.storageError("creating the first segment of", err)
+	}
+	if err := fsys.SyncDir(d.path); err != nil {
+		return nil, l.storageError("creating the folder of", err)
+	}
+	l.segments.Store(&segmentList{[]*segment.Segment{first}})
+	l.startActive(nowMs)
+	return l, nil
+}
+
+// openLog opens the folder of an existing log and, after an unclean shutdown, checks and
+// repairs what lies past the recovery point.
+func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownOffsets, nowMs int64) (*Log, error) {
+	path := filepath.Join(d.path, tp.String())
+	topicID, err := checkpoint.ReadPartitionMetadata(d.shared.fs, filepath.Join(path, checkpoint.PartitionMetadataFileName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	files, err := tidyFolder(d.shared.fs, path)
+	if err != nil {
+		return nil, err
+	}
+	l := newLog(d, tp, topicID, config)
+	l.activeSinceMs = nowMs
+	l.snapshots.onDisk = files.snapshots
+	if err := l.openSegments(files.segments, known, nowMs); err != nil {
+		return nil, err
+	}
+	epochs, epochsKnown, err := l.readEpochs()
+	if err != nil {
+		return nil, err
+	}
+	if !known.clean {
+		if epochs, err = l.recover(known.recoveryPoint, epochs); err != nil {
+			return nil, err
+		}
+	}
+	end, err := l.segments.Load().last().NextOffset()
+	if err != nil {
+		return nil, err
+	}
+	if end < known.startOffset {
+		if err := l.startOver(known.startOffset, end, nowMs); err != nil {
+			return nil, err
+		}
+		epochs, end = noEpochs, known.startOffset
+	}
+	start := max(known.startOffset, l.segments.Load().all[0].BaseOffset())
+	l.startOffset.Store(start)
+	l.endOffset.Store(end)
+	l.highWatermark.Store(min(max(known.highWatermark, start), end))
+	l.recoveryPoint.Store(min(known.recoveryPoint, end))
+	if known.clean {
+		l.recoveryPoint.Store(end)
+	}
+	if !epochsKnown {
+		if epochs, err = l.epochsOfRecords(); err != nil {
+			return nil, err
+		}
+	}
+	l.epochs.Store(epochs.withoutEnd(end).withoutStart(start))
+	if err := l.rebuildProducers(nowMs, end); err != nil {
+		return nil, err
+	}
+	if l.recoveryPoint.Load() < end || l.epochsChanged {
+		l.markDirty(nowMs, 0)
+	}
+	return l, nil
+}
+
+func (l *Log) openSegments(bases []int64, known knownOffsets, nowMs int64) error {
+	all := make([]*segment.Segment, 0, max(1, len(bases)))
+	for _, base := range bases {
+		s, err := segment.Open(l.folder, base)
+		if err != nil {
+			return err
+		}
+		all = append(all, s)
+	}
+	if len(all) == 0 {
+		s, err := segment.Create(l.folder, known.startOffset)
+		if err != nil {
+			return err
+		}
+		all = append(all, s)
+		l.startActive(nowMs)
+	}
+	l.segments.Store(&segmentList{all})
+	return nil
+}
+
+// recover checks the segments past the recovery point. At the first damage the log ends: the
+// segment is cut there and what follows is removed. Leader epochs that begin past the
+// recovery point are taken from the batches, as their file may be older or newer.
+func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error) {
+	list := l.segments.Load()
+	recovered := epochs.withoutEnd(recoveryPoint)
+	first := list.indexOf(recoveryPoint)
+	for i := first; i < len(list.all); i++ {
+		result, err := list.all[i].Recover(segment.RecoverOptions{
+			FromOffset: recoveryPoint,
+			Visit: func(b record.Batch) error {
+				recovered = recovered.with(b.PartitionLeaderEpoch(), b.BaseOffset())
+				return nil
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+		l.active = i == len(list.all)-1
+		if result.TruncatedBytes == 0 {
+			continue
+		}
+		slog.Warn("cut a damaged or torn end off a log", "partition", l.tp.String(), "dir", l.dir.path, "end_offset", result.NextOffset,
+			"bytes", result.TruncatedBytes, "segments_removed", len(list.all)-i-1, "damage", result.Damage)
+		l.dir.metrics.truncatedBytes.Add(result.TruncatedBytes)
+		for _, s := range list.all[i+1:] {
+			l.dir.metrics.truncatedBytes.Add(s.SizeBytes())
+			if err := s.Remove(); err != nil {
+				return nil, err
+			}
+		}
+		l.active = true
+		l.segments.Store(&segmentList{list.all[: i+1 : i+1]})
+		break
+	}
+	l.dir.metrics.logsRecovered.Inc()
+	l.epochsChanged = len(recovered.all) != len(epochs.all)
+	return recovered, nil
+}
+
+// startOver replaces segments that end below the log start offset, which happens if files
+// were taken away by hand: what DeleteRecords has hidden must not come back.
+func (l *Log) startOver(startOffset, end, nowMs int64) error {
+	slog.Warn("removed all segments of a log: they end below its log start offset", "partition", l.tp.String(), "end_offset", end, "log_start_offset", startOffset)
+	for _, s := range l.segments.Load().all {
+		if err := s.Remove(); err != nil {
+			return err
+		}
+	}
+	s, err := segment.Create(l.folder, startOffset)
+	if err != nil {
+		return err
+	}
+	l.segments.Store(&segmentList{[]*segment.Segment{s}})
+	l.startActive(nowMs)
+	l.epochsChanged = true
+	return nil
+}
+
+// readEpochs reads the leader epochs; known is false if the file is damaged.
+func (l *Log) readEpochs() (epochs *epochList, known bool, err error) {
+	path := filepath.Join(l.folder.Path(), checkpoint.LeaderEpochFileName)
+	all, err := checkpoint.ReadLeaderEpochs(l.dir.shared.fs, path)
+	if damage, ok := errors.AsType[*checkpoint.ParseError](err); ok {
+		slog.Warn("rebuilding the leader epochs from the records: their file is damaged", "path", path, "error", damage)
+		return noEpochs, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read %s: %w", path, err)
+	}
+	return newEpochList(all), true, nil
+}
+
+// epochsOfRecords walks all batch headers for their leader epochs.
+func (l *Log) epochsOfRecords() (*epochList, error) {
+	epochs := noEpochs
+	for _, s := range l.segments.Load().all {
+		err := s.ScanHeaders(0, func(at segment.BatchPosition, _ record.Batch) error {
+			epochs = epochs.with(at.LeaderEpoch, at.BaseOffset)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	l.epochsChanged = true
+	return epochs, nil
+}

@@ -1,0 +1,123 @@
+package storage
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"slices"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/producerstate"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// maxMarkerBytes bounds a control batch that a replay reads whole; a real one has under 100.
+const maxMarkerBytes = 64 << 10
+
+// errReplayed ends a replay at the offset it was asked to reach.
+var errReplayed = errors.New("replayed")
+
+// rebuildProducers makes the producer state that of endOffset: the newest usable snapshot at
+// or below it, and the batches from there on. It needs mu, or a log nobody else knows yet.
+func (l *Log) rebuildProducers(nowMs, endOffset int64) error {
+	hadSnapshots := len(l.snapshots.onDisk) > 0
+	l.snapshots.pending = nil
+	l.producers.Reset()
+	from := l.startOffset.Load()
+	if !hadSnapshots {
+		// Every flush with producers writes a snapshot: there were none at the recovery point.
+		from = max(from, l.recoveryPoint.Load())
+	}
+	for n := len(l.snapshots.onDisk); n > 0; n = len(l.snapshots.onDisk) {
+		offset := l.snapshots.onDisk[n-1]
+		if offset <= endOffset {
+			loaded, err := l.loadSnapshot(offset, nowMs)
+			if err != nil {
+				return err
+			}
+			if loaded {
+				from = max(from, offset)
+				break
+			}
+		}
+		if err := l.dir.shared.fs.Remove(snapshotPath(l.folder.Path(), offset)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		l.snapshots.onDisk = slices.Delete(l.snapshots.onDisk, n-1, n)
+	}
+	if err := l.replayProducers(from, endOffset); err != nil {
+		return err
+	}
+	l.producers.Expire(nowMs, l.dir.shared.producerExpirationMs)
+	l.noteOpenTransaction()
+	return nil
+}
+
+// loadSnapshot reports false for a damaged file, which an older one and more replay replace.
+func (l *Log) loadSnapshot(offset, nowMs int64) (bool, error) {
+	path := snapshotPath(l.folder.Path(), offset)
+	data, err := vfs.ReadFile(l.dir.shared.fs, path, maxSnapshotBytes)
+	if err != nil {
+		return false, err
+	}
+	err = l.producers.LoadSnapshot(data, nowMs, l.dir.shared.producerExpirationMs)
+	if damage, ok := errors.AsType[*producerstate.SnapshotError](err); ok {
+		slog.Warn("ignored a damaged producer snapshot", "path", path, "error", damage)
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (l *Log) replayProducers(from, endOffset int64) error {
+	if from >= endOffset {
+		return nil
+	}
+	list := l.segments.Load()
+	for _, s := range list.all[list.indexOf(from):] {
+		at, found, err := s.Lookup(from)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		err = s.ScanHeaders(at.Position, func(at segment.BatchPosition, header record.Batch) error {
+			if at.BaseOffset >= endOffset {
+				return errReplayed
+			}
+			if at.BaseOffset < from || !header.HasProducerID() {
+				return nil
+			}
+			if !header.IsControl() {
+				l.producers.Apply(writeOf(header))
+				return nil
+			}
+			if at.SizeBytes > maxMarkerBytes {
+				return nil
+			}
+			marker := make([]byte, at.SizeBytes)
+			if n, err := s.ReadAt(marker, at.Position); err != nil && !(errors.Is(err, io.EOF) && n == len(marker)) {
+				return err
+			}
+			l.applyMarker(marker)
+			return nil
+		})
+		if errors.Is(err, errReplayed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) noteOpenTransaction() {
+	if offset, open := l.producers.FirstOpenTransaction(); open {
+		l.openTxn.Store(offset)
+	} else {
+		l.openTxn.Store(noOpenTransaction)
+	}
+}

@@ -1,0 +1,137 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// errOvertaken says that a segment was removed while it was being read.
+var errOvertaken = errors.New("the segment was removed during the read")
+
+// Read returns whole batches beginning with the one that contains r.Offset, or, where
+// compaction removed that one, the next. Batches that were not read correctly are never
+// returned: the error is CORRUPT_MESSAGE and names file and position. Nothing is returned at
+// or above r.UpTo, nor, unless r.MinOneBatch is set, more than r.MaxBytes.
+//
+// Read takes no lock. It works on one list of segments; every truncation and deletion swaps
+// the list, so a read counts only if the list is still the same afterwards.
+func (l *Log) Read(r ReadRequest) (ReadResult, error) {
+	for {
+		if err := l.usable(); err != nil {
+			return ReadResult{LogStartOffset: l.startOffset.Load(), LogEndOffset: l.endOffset.Load()}, err
+		}
+		list := l.segments.Load()
+		result := ReadResult{LogStartOffset: l.startOffset.Load(), LogEndOffset: l.endOffset.Load()}
+		if r.Offset < result.LogStartOffset || r.Offset > result.LogEndOffset {
+			return result, kafka.Errorf(kafka.ErrOffsetOutOfRange, "offset %d of %s is outside of %d to %d", r.Offset, l.tp, result.LogStartOffset, result.LogEndOffset)
+		}
+		var err error
+		result.Records, err = l.readFrom(list, r, min(r.UpTo, result.LogEndOffset))
+		if l.segments.Load() != list {
+			continue
+		}
+		if err != nil {
+			return result, l.readError(err)
+		}
+		return result, nil
+	}
+}
+
+func (l *Log) readError(err error) error {
+	if damage, ok := errors.AsType[*segment.CorruptionError](err); ok {
+		return &kafka.Error{Code: kafka.ErrCorruptMessage, Message: fmt.Sprintf("the data of %s is damaged and not served", l.tp), Cause: damage}
+	}
+	return l.storageError("reading", err)
+}
+
+func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, error) {
+	if r.Offset >= upTo {
+		return nil, nil
+	}
+	for _, s := range list.all[list.indexOf(r.Offset):] {
+		if s.BaseOffset() >= upTo {
+			break
+		}
+		if !s.Acquire() {
+			return nil, errOvertaken
+		}
+		records, found, err := l.readSegment(s, r, upTo)
+		s.Release()
+		if err != nil || found {
+			return records, err
+		}
+	}
+	return nil, nil
+}
+
+// readSegment reads from one segment only, as Kafka does: the next fetch goes on with the
+// next segment. found is false when all of its batches are before the offset.
+func (l *Log) readSegment(s *segment.Segment, r ReadRequest, upTo int64) (records []byte, found bool, err error) {
+	at, found, err := s.Lookup(r.Offset)
+	if err != nil || !found {
+		return nil, false, err
+	}
+	if at.LastOffset >= upTo {
+		return nil, true, nil
+	}
+	want := max(r.MaxBytes, 0)
+	if want < at.SizeBytes {
+		if !r.MinOneBatch {
+			return nil, true, nil
+		}
+		want = at.SizeBytes
+	}
+	want = int(min(int64(want), s.SizeBytes()-at.Position))
+	var buf []byte
+	if r.Buffer != nil {
+		buf = r.Buffer(want)[:want]
+	} else {
+		buf = make([]byte, want)
+	}
+	n, err := s.ReadAt(buf, at.Position)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, err
+	}
+	size, err := wholeBatches(buf[:n], at.BaseOffset, upTo)
+	if err != nil {
+		path := filepath.Join(l.folder.Path(), segment.FileName(s.BaseOffset(), segment.LogSuffix))
+		return nil, false, &segment.CorruptionError{Path: path, Position: at.Position + int64(size), Cause: err}
+	}
+	return buf[:size], true, nil
+}
+
+// wholeBatches returns how many bytes of data are good batches of ascending offsets, the
+// first one at firstOffset, all below upTo. A batch cut off at the end is left out.
+func wholeBatches(data []byte, firstOffset, upTo int64) (sizeBytes int, err error) {
+	atLeast, rest := firstOffset, data
+	for len(rest) > 0 {
+		b, next, err := record.Next(rest)
+		if errors.Is(err, record.ErrIncomplete) {
+			if sizeBytes == 0 {
+				return 0, err // the first batch was asked for in full
+			}
+			break
+		}
+		if err != nil {
+			return sizeBytes, err
+		}
+		if base := b.BaseOffset(); base < atLeast || b.LastOffsetDelta() < 0 || sizeBytes == 0 && base != firstOffset {
+			return sizeBytes, &record.CorruptError{Field: "base offset", Expected: atLeast, Got: base}
+		}
+		if b.LastOffset() >= upTo {
+			break
+		}
+		if err := b.CheckCRC(); err != nil {
+			return sizeBytes, err
+		}
+		atLeast, rest = b.NextOffset(), next
+		sizeBytes += len(b)
+	}
+	return sizeBytes, nil
+}

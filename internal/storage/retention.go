@@ -1,0 +1,137 @@
+package storage
+
+import (
+	"log/slog"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// DeleteOldSegments applies retention and returns how many segments went. What lies wholly
+// below the log start offset goes always, the rest by size and time if the cleanup policy
+// has delete. Only whole segments below the high watermark go, oldest first; if that is all
+// of them, a new active segment is made before.
+func (l *Log) DeleteOldSegments(nowMs int64) (int, error) {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	config := l.Config()
+	count, why, err := l.deletable(nowMs, config)
+	if err == nil && count > 0 {
+		err = l.deleteFirst(nowMs, count)
+	}
+	l.mu.Unlock()
+	if err != nil || count == 0 {
+		return 0, err
+	}
+	slog.Info("deleted old segments", "partition", l.tp.String(), "segments", count, "why", why, "log_start_offset", l.startOffset.Load())
+	// The newest snapshot stays, whatever its offset: it is the producers' only state on disk.
+	l.mu.Lock()
+	oldest := l.segments.Load().all[0].BaseOffset()
+	if n := len(l.snapshots.onDisk); n > 0 {
+		oldest = min(oldest, l.snapshots.onDisk[n-1])
+	}
+	l.mu.Unlock()
+	if err := l.removeSnapshots(func(offset int64) bool { return offset < oldest }); err != nil {
+		return count, l.storageError("removing old producer snapshots of", err)
+	}
+	return count, nil
+}
+
+// deletable returns how many of the first segments retention lets go, and which rule reached
+// farthest. The three rules are applied one after the other, as in Kafka.
+func (l *Log) deletable(nowMs int64, config *LogConfig) (count int, why string, err error) {
+	if err := l.usable(); err != nil {
+		return 0, "", err
+	}
+	list, startOffset := l.segments.Load(), l.startOffset.Load()
+	count = l.countWhile(list, 0, func(i int, _ *segment.Segment) (bool, error) {
+		return i+1 < len(list.all) && list.all[i+1].BaseOffset() <= startOffset, nil
+	}, &err)
+	why = "below the log start offset"
+	if !config.Delete || err != nil {
+		return count, why, err
+	}
+	if config.RetentionBytes >= 0 {
+		excess := -config.RetentionBytes
+		for _, s := range list.all[count:] {
+			excess += s.SizeBytes()
+		}
+		bySize := l.countWhile(list, count, func(_ int, s *segment.Segment) (bool, error) {
+			excess -= s.SizeBytes()
+			return excess >= 0, nil
+		}, &err)
+		if bySize > count {
+			count, why = bySize, "retention.bytes"
+		}
+	}
+	if config.RetentionMs >= 0 && err == nil {
+		byTime := l.countWhile(list, count, func(_ int, s *segment.Segment) (bool, error) {
+			newest, err := newestMs(s)
+			return nowMs-newest > config.RetentionMs, err
+		}, &err)
+		if byTime > count {
+			count, why = byTime, "retention.ms"
+		}
+	}
+	return count, why, err
+}
+
+// countWhile counts on from the first count segments while delete says so and the segment is
+// wholly below the high watermark; an empty active segment always stays.
+func (l *Log) countWhile(list *segmentList, count int, delete func(i int, s *segment.Segment) (bool, error), errOut *error) int {
+	hw, end := l.highWatermark.Load(), l.endOffset.Load()
+	for i := count; i < len(list.all); i++ {
+		s := list.all[i]
+		if list.endOf(i, end) > hw || i == len(list.all)-1 && s.SizeBytes() == 0 {
+			return i
+		}
+		if ok, err := delete(i, s); err != nil || !ok {
+			if err != nil {
+				*errOut = l.readError(err)
+			}
+			return i
+		}
+	}
+	return len(list.all)
+}
+
+// newestMs is the segment's largest timestamp, or when it was last written where its records
+// have none.
+func newestMs(s *segment.Segment) (int64, error) {
+	largest, _, err := s.LargestTimestamp()
+	if err != nil || largest != kafka.NoTimestamp {
+		return largest, err
+	}
+	return s.ModifiedMs()
+}
+
+func (l *Log) deleteFirst(nowMs int64, count int) error {
+	if count == len(l.segments.Load().all) {
+		if err := l.activate(); err != nil {
+			return err
+		}
+		if err := l.roll(nowMs); err != nil {
+			return err
+		}
+	}
+	list := l.segments.Load()
+	// The log start offset rises before the files go: a reader gets "out of range", not an error.
+	l.raiseStartOffset(list.all[count].BaseOffset())
+	l.segments.Store(&segmentList{append([]*segment.Segment(nil), list.all[count:]...)})
+	l.recoveryPoint.Store(max(l.recoveryPoint.Load(), min(list.all[count].BaseOffset(), l.endOffset.Load())))
+	return l.discard(list.all[:count], nowMs)
+}
+
+// discard renames the files of segments that are no longer in the list, the last one first so
+// that a crash in between leaves no gap, and has them removed after file.delete.delay.ms.
+func (l *Log) discard(segments []*segment.Segment, nowMs int64) error {
+	for i := len(segments) - 1; i >= 0; i-- {
+		if err := segments[i].MarkDeleted(); err != nil {
+			return l.failed("deleting a segment of", err)
+		}
+		l.dir.removeLater(segments[i], nowMs+l.Config().FileDeleteDelayMs)
+		l.dir.metrics.segmentsDeleted.Inc()
+	}
+	return nil
+}

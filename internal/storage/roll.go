@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// activeFor makes the last segment ready to take the batches, rolling if they do not belong
+// into it any more.
+func (l *Log) activeFor(nowMs int64, p preparedAppend, lastOffset int64, config *LogConfig) error {
+	if err := l.activate(); err != nil {
+		return err
+	}
+	roll, err := l.shouldRoll(nowMs, p, lastOffset, config)
+	if err != nil || !roll {
+		return err
+	}
+	return l.roll(nowMs)
+}
+
+func (l *Log) activate() error {
+	if l.active {
+		return nil
+	}
+	if err := l.segments.Load().last().Activate(); err != nil {
+		return l.storageError("opening for appends", err)
+	}
+	l.active = true
+	return nil
+}
+
+// shouldRoll applies segment.bytes, segment.ms and segment.index.bytes. Time runs from the
+// first batch's timestamp to that of the batches, or from the segment's creation where they
+// have none, as in Kafka.
+func (l *Log) shouldRoll(nowMs int64, p preparedAppend, lastOffset int64, config *LogConfig) (bool, error) {
+	active := l.segments.Load().last()
+	size := active.SizeBytes()
+	if size == 0 {
+		return false, nil
+	}
+	if size > config.SegmentBytes-int64(len(p.records)) || !active.FitsBytes(len(p.records)) || !active.FitsOffset(lastOffset) || active.IndexesFull() {
+		return true, nil
+	}
+	if l.firstTimestampMs == unknownTimestamp {
+		first, err := active.FirstTimestamp()
+		if err != nil {
+			return false, l.storageError("reading the first timestamp of", err)
+		}
+		l.firstTimestampMs = first
+	}
+	waitedMs := nowMs - l.activeSinceMs
+	if l.firstTimestampMs >= 0 {
+		waitedMs = p.maxTimestampMs - l.firstTimestampMs
+	}
+	return waitedMs > config.SegmentMs-min(l.rollJitterMs, config.SegmentJitterMs), nil
+}
+
+// roll makes a new active segment that begins at the log end offset.
+func (l *Log) roll(nowMs int64) error {
+	list, base := l.segments.Load(), l.endOffset.Load()
+	next, err := segment.Create(l.folder, base)
+	if err != nil {
+		return l.storageError(fmt.Sprintf("creating the segment %d of", base), err)
+	}
+	if err := list.last().Seal(); err != nil {
+		return l.failed("closing a segment of", err)
+	}
+	all := make([]*segment.Segment, len(list.all), len(list.all)+1)
+	copy(all, list.all)
+	l.segments.Store(&segmentList{append(all, next)})
+	l.startActive(nowMs)
+	l.snapshots.takeAt(base, &l.producers)
+	l.dir.metrics.segmentsRolled.Inc()
+	slog.Debug("rolled a segment", "partition", l.tp.String(), "base_offset", base)
+	return nil
+}
+
+// startActive notes that an empty segment became the active one.
+func (l *Log) startActive(nowMs int64) {
+	l.active = true
+	l.firstTimestampMs = kafka.NoTimestamp
+	l.activeSinceMs = nowMs
+	l.rollJitterMs = 0
+	if jitter := min(l.Config().SegmentJitterMs, l.Config().SegmentMs); jitter > 0 {
+		l.rollJitterMs = int64(l.dir.shared.randomUint64() % uint64(jitter))
+	}
+}

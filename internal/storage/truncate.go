@@ -1,0 +1,81 @@
+package storage
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// TruncateTo removes every batch with records at offset or above, with the leader epochs and
+// producer state that came from them. The truncation is durable when it returns: else power
+// loss could bring old batches back behind new ones that were written in their place.
+func (l *Log) TruncateTo(offset, nowMs int64) error {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	end := l.endOffset.Load()
+	if offset >= end {
+		return nil
+	}
+	list := l.segments.Load()
+	offset, err := batchStart(list, max(offset, list.all[0].BaseOffset()))
+	if err != nil {
+		return l.readError(err)
+	}
+	keep := list.indexOf(offset) + 1
+	if last := keep - 1; last > 0 && list.all[last].BaseOffset() == offset {
+		keep = last
+	}
+	// Readers see the new end first, then lose the bytes.
+	l.endOffset.Store(offset)
+	l.highWatermark.Store(min(l.highWatermark.Load(), offset))
+	l.startOffset.Store(min(l.startOffset.Load(), offset))
+	l.recoveryPoint.Store(min(l.recoveryPoint.Load(), offset))
+	l.dir.recoveryPoints.markChanged()
+	l.dir.highWatermarks.markChanged()
+	l.dir.logStarts.markChanged()
+	// The recovery point on disk must not lie above what the log ends with, or what is appended
+	// next would pass for flushed after a crash.
+	if err := l.dir.checkpointRecoveryPoints(); err != nil {
+		return l.failed("writing the recovery point of", err)
+	}
+	if err := l.discard(list.all[keep:], nowMs); err != nil {
+		return err
+	}
+	last := list.all[keep-1]
+	removed, err := last.Truncate(offset)
+	if err == nil {
+		err = errors.Join(last.Flush(), l.dir.shared.fs.SyncDir(l.folder.Path()))
+	}
+	if err != nil {
+		return l.failed("truncating", err)
+	}
+	l.active, l.firstTimestampMs, l.activeSinceMs = true, unknownTimestamp, nowMs
+	l.segments.Store(&segmentList{append([]*segment.Segment(nil), list.all[:keep]...)})
+	l.dir.metrics.truncatedBytes.Add(removed)
+	if epochs := l.epochs.Load(); epochs != epochs.withoutEnd(offset) {
+		l.epochs.Store(epochs.withoutEnd(offset))
+		l.epochsChanged = true
+	}
+	l.markDirty(nowMs, 0)
+	slog.Info("truncated a log", "partition", l.tp.String(), "from", end, "to", offset)
+	if err := l.rebuildProducers(nowMs, offset); err != nil {
+		return l.failed("rebuilding the producer state of", err)
+	}
+	return nil
+}
+
+// batchStart returns where the batch that contains offset begins, offset itself if none does:
+// a log ends with a whole batch.
+func batchStart(list *segmentList, offset int64) (int64, error) {
+	at, found, err := list.all[list.indexOf(offset)].Lookup(offset)
+	if err != nil || !found {
+		return offset, err
+	}
+	return min(offset, at.BaseOffset), nil
+}
