@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"fmt"
 	"math"
 	"strings"
 )
@@ -20,9 +19,15 @@ const (
 // MaxSizeBytes is the largest segment: positions in the index have 31 bits.
 const MaxSizeBytes = math.MaxInt32
 
-// FileName returns the name of the file of baseOffset with suffix.
+// FileName returns the name of the file of baseOffset, which is not negative, with suffix.
 func FileName(baseOffset int64, suffix string) string {
-	return fmt.Sprintf("%020d%s", baseOffset, suffix)
+	const digits = 20
+	name := make([]byte, digits, digits+len(suffix)+len(DeletedSuffix))
+	for i := digits - 1; i >= 0; i-- {
+		name[i] = byte('0' + baseOffset%10)
+		baseOffset /= 10
+	}
+	return string(append(name, suffix...))
 }
 
 // ParseFileName splits a name as FileName makes it; suffix includes DeletedSuffix where the
