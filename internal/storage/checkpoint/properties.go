@@ -1,0 +1,162 @@
+package checkpoint
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// MetaProperties says whose a log dir is.
+type MetaProperties struct {
+	ClusterID   string
+	NodeID      int32
+	DirectoryID kafka.UUID // zero if the file has none
+}
+
+const metaPropertiesVersion = 1
+
+// ReadMetaProperties reads meta.properties; fs.ErrNotExist if there is none, *VersionError for
+// another version than 1.
+func ReadMetaProperties(fsys vfs.FS, path string) (MetaProperties, error) {
+	data, err := vfs.ReadFile(fsys, path, maxSmallFileBytes)
+	if err != nil {
+		return MetaProperties{}, err
+	}
+	return parseMetaProperties(path, data)
+}
+
+func parseMetaProperties(path string, data []byte) (p MetaProperties, err error) {
+	values, err := parseProperties(path, data)
+	if err != nil {
+		return p, err
+	}
+	wrong := func(name, expected string) error {
+		got, ok := values[name]
+		if !ok {
+			return &ParseError{Path: path, Expected: "a line " + name + "=" + expected, Got: "none"}
+		}
+		return &ParseError{Path: path, Expected: name + " to be " + expected, Got: strconv.Quote(got)}
+	}
+	version, ok := values["version"]
+	if !ok {
+		version = "0" // before versions were written
+	}
+	if strings.TrimSpace(version) != strconv.Itoa(metaPropertiesVersion) {
+		return p, &VersionError{Path: path, Found: version, Want: metaPropertiesVersion}
+	}
+	if p.ClusterID = values["cluster.id"]; p.ClusterID == "" {
+		return p, wrong("cluster.id", "the id of a cluster")
+	}
+	node, err := strconv.ParseInt(values["node.id"], 10, 32)
+	if err != nil || node < 0 {
+		return p, wrong("node.id", "a number from 0 on")
+	}
+	p.NodeID = int32(node)
+	if text, ok := values["directory.id"]; ok {
+		if p.DirectoryID, err = kafka.ParseUUID(text); err != nil {
+			return p, wrong("directory.id", "a UUID")
+		}
+	}
+	return p, nil
+}
+
+// WriteMetaProperties replaces meta.properties.
+func WriteMetaProperties(fsys vfs.FS, path string, p MetaProperties) error {
+	values := map[string]string{
+		"version": strconv.Itoa(metaPropertiesVersion), "cluster.id": p.ClusterID, "node.id": strconv.Itoa(int(p.NodeID)),
+	}
+	if !p.DirectoryID.IsZero() {
+		values["directory.id"] = p.DirectoryID.String()
+	}
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		fmt.Fprintf(&text, "%s=%s\n", name, escapeProperty(values[name]))
+	}
+	return vfs.WriteFileAtomic(fsys, path, []byte(text.String()))
+}
+
+// parseProperties reads the part of Java's properties format that such a file can have:
+// comments, "name=value" with the separators '=', ':' and white space, and escapes. A
+// value that goes on in the next line is refused.
+func parseProperties(path string, data []byte) (map[string]string, error) {
+	if !utf8.Valid(data) {
+		return nil, &ParseError{Path: path, Expected: "UTF-8 text", Got: "other bytes"}
+	}
+	values := map[string]string{}
+	for i, line := range strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' || r == '\r' }) {
+		line = strings.TrimLeft(line, " \t\f")
+		if line == "" || line[0] == '#' || line[0] == '!' {
+			continue
+		}
+		name, rest, err := unescapeUntil(line, "=: \t\f")
+		if err != nil {
+			return nil, &ParseError{Path: path, Line: i + 1, Expected: err.Error(), Got: line}
+		}
+		rest = strings.TrimLeft(rest, " \t\f")
+		if rest != "" && (rest[0] == '=' || rest[0] == ':') {
+			rest = strings.TrimLeft(rest[1:], " \t\f")
+		}
+		value, _, err := unescapeUntil(rest, "")
+		if err != nil {
+			return nil, &ParseError{Path: path, Line: i + 1, Expected: err.Error(), Got: line}
+		}
+		values[name] = value
+	}
+	return values, nil
+}
+
+// unescapeUntil reads text up to the first unescaped byte of ends.
+func unescapeUntil(text, ends string) (value, rest string, err error) {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if strings.IndexByte(ends, c) >= 0 {
+			return b.String(), text[i:], nil
+		}
+		if c != '\\' {
+			b.WriteByte(c)
+			continue
+		}
+		if i++; i == len(text) {
+			return "", "", fmt.Errorf("a value that ends in its line")
+		}
+		switch c = text[i]; c {
+		case 't':
+			b.WriteByte('\t')
+		case 'n':
+			b.WriteByte('\n')
+		case 'r':
+			b.WriteByte('\r')
+		case 'f':
+			b.WriteByte('\f')
+		case 'u':
+			if i+4 >= len(text) {
+				return "", "", fmt.Errorf("four hexadecimal digits after \\u")
+			}
+			unit, err := strconv.ParseUint(text[i+1:i+5], 16, 16)
+			if err != nil {
+				return "", "", fmt.Errorf("four hexadecimal digits after \\u")
+			}
+			b.WriteRune(rune(unit))
+			i += 4
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), "", nil
+}
+
+// escapeProperty escapes what a value cannot have as it is.
+func escapeProperty(value string) string {
+	value = strings.NewReplacer("\\", "\\\\", "\n", "\\n", "\r", "\\r", "\t", "\\t", "\f", "\\f").Replace(value)
+	if strings.HasPrefix(value, " ") {
+		value = "\\" + value
+	}
+	return value
+}
