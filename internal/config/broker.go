@@ -1,0 +1,80 @@
+package config
+
+// Broker is a node's own configuration: typed fields for what this version uses.
+type Broker struct {
+	NodeID int32
+	Rack   *string
+
+	Listeners           []Listener // that clients and brokers connect to; at least one
+	ControllerListeners []Listener // accepted, not served: the only controller is in process
+	AdvertisedListeners []Listener // of Listeners; an empty Host is for the caller to fill in
+	InterBrokerListener string
+	HTTPListen          string // "" turns the HTTP listener off
+
+	LogDirs        []string
+	MetadataLogDir string
+
+	// Topics. Replication factors left at their defaults are min(3, brokers) (DESIGN decision
+	// 13): whoever creates a topic caps them unless Explicit says that the operator chose.
+	NumPartitions            int32
+	DefaultReplicationFactor int16
+	AutoCreateTopics         bool
+	DeleteTopics             bool
+
+	// Network.
+	SocketRequestMaxBytes        int32
+	SocketSendBufferBytes        int32
+	SocketReceiveBufferBytes     int32
+	QueuedMaxRequestBytes        int64 // -1: no setting
+	ConnectionsMaxIdleMs         int64
+	MaxConnections               int32
+	MaxConnectionsPerIP          int32
+	MaxConnectionsPerIPOverrides map[string]int32
+	RequestTimeoutMs             int32
+	FetchMaxBytes                int32
+	FetchSessionSlots            int32
+	MaxPartitionsPerRequest      int32 // max.request.partition.size.limit
+
+	// Log maintenance.
+	RetentionCheckIntervalMs           int64
+	LogStartOffsetCheckpointIntervalMs int32
+	HighWatermarkCheckpointIntervalMs  int64
+	RecoveryThreadsPerDir              int32
+	ProducerIDExpirationMs             int32
+
+	// Metadata log.
+	MetadataSegmentBytes             int32
+	MetadataSegmentMs                int64
+	MetadataMaxRetentionBytes        int64
+	MetadataMaxRetentionMs           int64
+	MetadataMaxBytesBetweenSnapshots int64
+	MetadataMaxSnapshotIntervalMs    int64
+
+	// Groups and their offsets.
+	GroupMinSessionTimeoutMs      int32
+	GroupMaxSessionTimeoutMs      int32
+	GroupInitialRebalanceDelayMs  int32
+	GroupMaxSize                  int32
+	OffsetMetadataMaxBytes        int32
+	OffsetsRetentionMinutes       int32
+	OffsetsRetentionCheckMs       int64
+	OffsetsCommitTimeoutMs        int32
+	OffsetsLoadBufferBytes        int32
+	OffsetsTopicPartitions        int32
+	OffsetsTopicReplicationFactor int16
+	OffsetsTopicSegmentBytes      int32
+
+	given map[string]string // static properties as written
+}
+
+// Warnings are remarks on a valid configuration.
+type Warnings struct {
+	// Unused are the given properties that this version accepts and makes no use of, by name.
+	Unused []string
+}
+
+// Explicit reports whether a static property was given (and not left at its default).
+func (b *Broker) Explicit(name string) bool {
+	_, ok := b.given[name]
+	return ok
+}

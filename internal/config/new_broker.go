@@ -1,0 +1,293 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// NewBroker checks static properties and makes the node's configuration of them. A name that
+// nobody knows and a value that is not valid are errors; so is what would weaken the
+// operator's intent if it were silently left out, such as an authorizer.
+func NewBroker(properties map[string]string) (*Broker, Warnings, error) {
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		d, ok := BrokerDef(name)
+		if !ok && !hasOpenPrefix(name) || ok && d.Usage == DynamicOnly {
+			return nil, Warnings{}, fmt.Errorf("%s", unknownName("broker", name, brokerDefsByName))
+		}
+		if ok {
+			if _, err := d.Parse(properties[name]); err != nil {
+				return nil, Warnings{}, err
+			}
+		}
+	}
+	v := values(maps.Clone(properties))
+	if v == nil {
+		v = values{}
+	}
+	return newBroker(v)
+}
+
+// newBroker makes a Broker of values that are valid one by one.
+func newBroker(v values) (*Broker, Warnings, error) {
+	if err := v.aliasNodeID(); err != nil {
+		return nil, Warnings{}, err
+	}
+	b := &Broker{
+		NodeID:                   v.int32("node.id"),
+		Rack:                     v.text(brokerDefs["broker.rack"]),
+		HTTPListen:               v.get("http.listen").Text,
+		LogDirs:                  v.get("log.dirs").List,
+		NumPartitions:            v.int32("num.partitions"),
+		DefaultReplicationFactor: v.int16("default.replication.factor"),
+		AutoCreateTopics:         v.bool("auto.create.topics.enable"),
+		DeleteTopics:             v.bool("delete.topic.enable"),
+		SocketRequestMaxBytes:    v.int32("socket.request.max.bytes"),
+		SocketSendBufferBytes:    v.int32("socket.send.buffer.bytes"),
+		SocketReceiveBufferBytes: v.int32("socket.receive.buffer.bytes"),
+		QueuedMaxRequestBytes:    v.int64("queued.max.request.bytes"),
+		ConnectionsMaxIdleMs:     v.int64("connections.max.idle.ms"),
+		MaxConnections:           v.int32("max.connections"),
+		MaxConnectionsPerIP:      v.int32("max.connections.per.ip"),
+		RequestTimeoutMs:         v.int32("request.timeout.ms"),
+		FetchMaxBytes:            v.int32("fetch.max.bytes"),
+		FetchSessionSlots:        v.int32("max.incremental.fetch.session.cache.slots"),
+		MaxPartitionsPerRequest:  v.int32("max.request.partition.size.limit"),
+		given:                    v,
+	}
+	b.fillLogs(v)
+	b.fillGroups(v)
+	for _, step := range []func(values) error{b.fillListeners, b.fillConnectionLimits, b.checkRoles, b.checkValues} {
+		if err := step(v); err != nil {
+			return nil, Warnings{}, err
+		}
+	}
+	return b, b.warnings(), nil
+}
+
+// aliasNodeID makes node.id and its older name broker.id one value.
+func (v values) aliasNodeID() error {
+	node, broker := v["node.id"], v["broker.id"]
+	switch {
+	case node == "" && broker != "":
+		v["node.id"] = broker
+		if v.int64("broker.id") < 0 {
+			return &ValueError{Name: "broker.id", Value: broker, Allowed: "at least 0 is required"}
+		}
+	case node != "" && broker == "":
+		v["broker.id"] = node
+	case v.int64("node.id") != v.int64("broker.id") && broker != "":
+		return fmt.Errorf("node.id is %s and broker.id is %s: they must be the same", node, broker)
+	}
+	return nil
+}
+
+func (b *Broker) fillLogs(v values) {
+	if len(b.LogDirs) == 0 {
+		b.LogDirs = v.get("log.dir").List
+	}
+	if b.MetadataLogDir = v.get("metadata.log.dir").Text; b.MetadataLogDir == "" {
+		b.MetadataLogDir = b.LogDirs[0]
+	}
+	b.RetentionCheckIntervalMs = v.int64("log.retention.check.interval.ms")
+	b.LogStartOffsetCheckpointIntervalMs = v.int32("log.flush.start.offset.checkpoint.interval.ms")
+	b.HighWatermarkCheckpointIntervalMs = v.int64("replica.high.watermark.checkpoint.interval.ms")
+	b.RecoveryThreadsPerDir = v.int32("num.recovery.threads.per.data.dir")
+	b.ProducerIDExpirationMs = v.int32("producer.id.expiration.ms")
+	b.MetadataSegmentBytes = v.int32("metadata.log.segment.bytes")
+	b.MetadataSegmentMs = v.int64("metadata.log.segment.ms")
+	b.MetadataMaxRetentionBytes = v.int64("metadata.max.retention.bytes")
+	b.MetadataMaxRetentionMs = v.int64("metadata.max.retention.ms")
+	b.MetadataMaxBytesBetweenSnapshots = v.int64("metadata.log.max.record.bytes.between.snapshots")
+	b.MetadataMaxSnapshotIntervalMs = v.int64("metadata.log.max.snapshot.interval.ms")
+}
+
+func (b *Broker) fillGroups(v values) {
+	b.GroupMinSessionTimeoutMs = v.int32("group.min.session.timeout.ms")
+	b.GroupMaxSessionTimeoutMs = v.int32("group.max.session.timeout.ms")
+	b.GroupInitialRebalanceDelayMs = v.int32("group.initial.rebalance.delay.ms")
+	b.GroupMaxSize = v.int32("group.max.size")
+	b.OffsetMetadataMaxBytes = v.int32("offset.metadata.max.bytes")
+	b.OffsetsRetentionMinutes = v.int32("offsets.retention.minutes")
+	b.OffsetsRetentionCheckMs = v.int64("offsets.retention.check.interval.ms")
+	b.OffsetsCommitTimeoutMs = v.int32("offsets.commit.timeout.ms")
+	b.OffsetsLoadBufferBytes = v.int32("offsets.load.buffer.size")
+	b.OffsetsTopicPartitions = v.int32("offsets.topic.num.partitions")
+	b.OffsetsTopicReplicationFactor = v.int16("offsets.topic.replication.factor")
+	b.OffsetsTopicSegmentBytes = v.int32("offsets.topic.segment.bytes")
+}
+
+func (b *Broker) fillListeners(v values) error {
+	protocols, err := parseProtocolMap(v.get("listener.security.protocol.map").Text)
+	if err != nil {
+		return err
+	}
+	controllerNames := v.get("controller.listener.names").List
+	for i, name := range controllerNames {
+		controllerNames[i] = strings.ToUpper(name)
+		// Kafka too serves a controller listener in plain text where no map is given.
+		if _, ok := v["listener.security.protocol.map"]; !ok && protocols[controllerNames[i]] == "" {
+			protocols[controllerNames[i]] = plaintext
+		}
+	}
+	all, err := parseListeners("listeners", v.get("listeners").List, protocols)
+	if err != nil {
+		return err
+	}
+	if err := checkPorts(all); err != nil {
+		return err
+	}
+	for _, l := range all {
+		if l.Protocol != plaintext {
+			return &ValueError{Name: "listeners", Value: l.String(), Allowed: fmt.Sprintf("the security protocol %s is not supported yet, only PLAINTEXT", l.Protocol)}
+		}
+		if slices.Contains(controllerNames, l.Name) {
+			b.ControllerListeners = append(b.ControllerListeners, l)
+		} else {
+			b.Listeners = append(b.Listeners, l)
+		}
+	}
+	for _, name := range controllerNames {
+		if !slices.ContainsFunc(all, func(l Listener) bool { return l.Name == name }) {
+			return &ValueError{Name: "controller.listener.names", Value: name, Allowed: "each must be one of listeners"}
+		}
+	}
+	if len(b.Listeners) == 0 {
+		return &ValueError{Name: "listeners", Value: v.get("listeners").Text, Allowed: "at least one must not be in controller.listener.names"}
+	}
+	return b.fillAdvertised(v, protocols)
+}
+
+func (b *Broker) fillAdvertised(v values, protocols map[string]string) error {
+	b.AdvertisedListeners = slices.Clone(b.Listeners)
+	isOpen := func(listeners []Listener, name string) bool {
+		return slices.ContainsFunc(listeners, func(l Listener) bool { return l.Name == name })
+	}
+	if v["advertised.listeners"] != "" {
+		advertised, err := parseListeners("advertised.listeners", v.get("advertised.listeners").List, protocols)
+		if err != nil {
+			return err
+		}
+		b.AdvertisedListeners = nil
+		for _, l := range advertised {
+			if isOpen(b.Listeners, l.Name) {
+				b.AdvertisedListeners = append(b.AdvertisedListeners, l)
+			} else if !isOpen(b.ControllerListeners, l.Name) {
+				return &ValueError{Name: "advertised.listeners", Value: l.String(), Allowed: "each must have the name of one of listeners"}
+			}
+		}
+	}
+	for _, l := range b.AdvertisedListeners {
+		if l.Host == "0.0.0.0" || l.Host == "::" {
+			return &ValueError{Name: "advertised.listeners", Value: l.String(), Allowed: "an address that clients can connect to is required; set advertised.listeners"}
+		}
+	}
+	b.InterBrokerListener = strings.ToUpper(v.get("inter.broker.listener.name").Text)
+	if b.InterBrokerListener != "" && v["security.inter.broker.protocol"] != "" {
+		return fmt.Errorf("inter.broker.listener.name and security.inter.broker.protocol are both given: only one may be")
+	}
+	if b.InterBrokerListener == "" {
+		b.InterBrokerListener = v.get("security.inter.broker.protocol").Text
+		if v["security.inter.broker.protocol"] == "" && !isOpen(b.AdvertisedListeners, b.InterBrokerListener) {
+			// With one node nobody connects to it: the first listener serves as its name.
+			b.InterBrokerListener = b.AdvertisedListeners[0].Name
+		}
+	}
+	if !isOpen(b.AdvertisedListeners, b.InterBrokerListener) {
+		return &ValueError{Name: "inter.broker.listener.name", Value: b.InterBrokerListener, Allowed: "the name of one of advertised.listeners is required"}
+	}
+	return nil
+}
+
+func (b *Broker) fillConnectionLimits(v values) error {
+	b.MaxConnectionsPerIPOverrides = map[string]int32{}
+	text := v.get("max.connections.per.ip.overrides").Text
+	if text == "" {
+		return nil
+	}
+	for item := range strings.SplitSeq(text, ",") {
+		colon := strings.LastIndexByte(item, ':')
+		if colon < 0 {
+			colon = len(item)
+		}
+		address, limit := strings.TrimSpace(item[:colon]), strings.TrimPrefix(item[colon:], ":")
+		n, err := strconv.ParseInt(strings.TrimSpace(limit), 10, 32)
+		if err != nil || address == "" || n < 0 {
+			return &ValueError{Name: "max.connections.per.ip.overrides", Value: item, Allowed: "address:number is required"}
+		}
+		b.MaxConnectionsPerIPOverrides[address] = int32(n)
+	}
+	return nil
+}
+
+// checkRoles refuses what asks for a cluster of several nodes: to start alone would split it.
+func (b *Broker) checkRoles(v values) error {
+	if roles := v.get("process.roles"); len(roles.List) != 2 {
+		return &ValueError{Name: "process.roles", Value: roles.Text, Allowed: "a node with one role only is not supported yet, use broker,controller"}
+	}
+	if voters := v.get("controller.quorum.voters"); len(voters.List) > 0 {
+		id, _, _ := strings.Cut(voters.List[0], "@")
+		if n, err := strconv.ParseInt(id, 10, 32); len(voters.List) > 1 || err != nil || int32(n) != b.NodeID {
+			return &ValueError{Name: "controller.quorum.voters", Value: voters.Text, Allowed: fmt.Sprintf("only this node is supported yet, as %d@host:port", b.NodeID)}
+		}
+	}
+	if servers := v.get("controller.quorum.bootstrap.servers"); len(servers.List) > 1 {
+		return &ValueError{Name: "controller.quorum.bootstrap.servers", Value: servers.Text, Allowed: "more than one controller is not supported yet"}
+	}
+	if authorizer := v.get("authorizer.class.name").Text; authorizer != "" {
+		return &ValueError{Name: "authorizer.class.name", Value: authorizer, Allowed: "authorization is not supported yet, and every client would be let in"}
+	}
+	return nil
+}
+
+// checkValues checks what single values cannot tell.
+func (b *Broker) checkValues(v values) error {
+	bad := func(name, allowed string) error {
+		return &ValueError{Name: name, Value: v.get(name).Text, Allowed: allowed}
+	}
+	for _, name := range []string{"log.retention.ms", "log.retention.minutes", "log.retention.hours"} {
+		if n := v.int64(name); v[name] != "" && n < 1 && n != -1 {
+			return bad(name, "at least 1, or -1 for no limit, is required")
+		}
+	}
+	if v["log.roll.ms"] != "" && v.int64("log.roll.ms") < 1 {
+		return bad("log.roll.ms", "at least 1 is required")
+	}
+	if v["log.roll.jitter.ms"] != "" && v.int64("log.roll.jitter.ms") < 0 {
+		return bad("log.roll.jitter.ms", "at least 0 is required")
+	}
+	if v.int64("log.cleaner.min.compaction.lag.ms") > v.int64("log.cleaner.max.compaction.lag.ms") {
+		return bad("log.cleaner.min.compaction.lag.ms", "at most log.cleaner.max.compaction.lag.ms is required")
+	}
+	if n := b.QueuedMaxRequestBytes; n > 0 && n < int64(b.SocketRequestMaxBytes) {
+		return bad("queued.max.request.bytes", "at least socket.request.max.bytes is required")
+	}
+	if b.GroupMinSessionTimeoutMs > b.GroupMaxSessionTimeoutMs {
+		return bad("group.min.session.timeout.ms", "at most group.max.session.timeout.ms is required")
+	}
+	if b.DefaultReplicationFactor < 1 {
+		return bad("default.replication.factor", "at least 1 is required")
+	}
+	if b.MaxConnectionsPerIP == 0 && len(b.MaxConnectionsPerIPOverrides) == 0 {
+		return bad("max.connections.per.ip", "at least 1 is required where max.connections.per.ip.overrides is not given")
+	}
+	return nil
+}
+
+// warnings names the given properties without use, and the controller's listeners: the one
+// controller of a single node is called in process, so nothing listens there.
+func (b *Broker) warnings() Warnings {
+	var w Warnings
+	for _, name := range slices.Sorted(maps.Keys(b.given)) {
+		d := brokerDefs[name]
+		if d == nil || d.Usage != Used {
+			w.Unused = append(w.Unused, name)
+		}
+	}
+	for _, l := range b.ControllerListeners {
+		w.Unused = append(w.Unused, "listeners ("+l.String()+")")
+	}
+	return w
+}

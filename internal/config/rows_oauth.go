@@ -1,0 +1,31 @@
+package config
+
+// oauthRows are the broker configs about OAuth bearer tokens.
+var oauthRows = []row{
+	{"sasl.oauthbearer.assertion.algorithm", String, "RS256", oneOfFold("ES256", "RS256"), Medium, ReadOnly, Unused, "Algorithm that signs client assertions."},
+	{"sasl.oauthbearer.assertion.claim.aud", String, null, Validator{}, Medium, ReadOnly, Unused, "Audience of client assertions."},
+	{"sasl.oauthbearer.assertion.claim.exp.seconds", Int, "300", between(0, 86400), Low, ReadOnly, Unused, "Life of client assertions."},
+	{"sasl.oauthbearer.assertion.claim.iss", String, null, Validator{}, Medium, ReadOnly, Unused, "Issuer of client assertions."},
+	{"sasl.oauthbearer.assertion.claim.jti.include", Bool, "false", Validator{}, Medium, ReadOnly, Unused, "Whether client assertions carry an id."},
+	{"sasl.oauthbearer.assertion.claim.nbf.seconds", Int, "60", between(0, 3600), Low, ReadOnly, Unused, "How far back client assertions are valid."},
+	{"sasl.oauthbearer.assertion.claim.sub", String, null, Validator{}, Medium, ReadOnly, Unused, "Subject of client assertions."},
+	{"sasl.oauthbearer.assertion.file", String, null, Validator{}, Medium, ReadOnly, Unused, "File with a ready client assertion."},
+	{"sasl.oauthbearer.assertion.private.key.file", String, null, Validator{}, Medium, ReadOnly, Unused, "File with the key that signs client assertions."},
+	{"sasl.oauthbearer.assertion.private.key.passphrase", Password, null, Validator{}, Medium, ReadOnly, Unused, "Passphrase of the key that signs client assertions."},
+	{"sasl.oauthbearer.assertion.template.file", String, null, Validator{}, Medium, ReadOnly, Unused, "File with further claims of client assertions."},
+	{"sasl.oauthbearer.client.credentials.client.id", String, null, Validator{}, Medium, ReadOnly, Unused, "Client id at the identity provider."},
+	{"sasl.oauthbearer.client.credentials.client.secret", Password, null, Validator{}, Medium, ReadOnly, Unused, "Client secret at the identity provider."},
+	{"sasl.oauthbearer.clock.skew.seconds", Int, "30", Validator{}, Low, ReadOnly, Unused, "Difference of clocks that token checks allow for."},
+	{"sasl.oauthbearer.expected.audience", List, "", listOf(), High, ReadOnly, Unused, "Audiences of which a token must name one."},
+	{"sasl.oauthbearer.expected.issuer", String, null, Validator{}, High, ReadOnly, Unused, "Issuer that a token must name."},
+	{"sasl.oauthbearer.jwks.endpoint.refresh.ms", Long, "3600000", Validator{}, Low, ReadOnly, Unused, "Time between two reads of the provider's keys."},
+	{"sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", Long, "10000", Validator{}, Low, ReadOnly, Unused, "Longest pause before the provider's keys are read again."},
+	{"sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", Long, "100", Validator{}, Low, ReadOnly, Unused, "Pause before the provider's keys are read again."},
+	{"sasl.oauthbearer.jwks.endpoint.url", String, null, Validator{}, Medium, ReadOnly, Unused, "Address of the provider's keys."},
+	{"sasl.oauthbearer.jwt.retriever.class", Class, "org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever", Validator{}, Medium, ReadOnly, Unused, "Java class that obtains tokens."},
+	{"sasl.oauthbearer.jwt.validator.class", Class, "org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator", Validator{}, Medium, ReadOnly, Unused, "Java class that checks tokens."},
+	{"sasl.oauthbearer.scope", String, null, Validator{}, Medium, ReadOnly, Unused, "Scope to ask the provider for."},
+	{"sasl.oauthbearer.scope.claim.name", String, "scope", Validator{}, Low, ReadOnly, Unused, "Claim that holds the scope."},
+	{"sasl.oauthbearer.sub.claim.name", String, "sub", Validator{}, Low, ReadOnly, Unused, "Claim that holds the subject."},
+	{"sasl.oauthbearer.token.endpoint.url", String, null, Validator{}, Medium, ReadOnly, Unused, "Address that issues tokens."},
+}

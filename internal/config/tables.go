@@ -1,0 +1,139 @@
+package config
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// null marks a row whose default is null.
+const null = "\x00"
+
+// row is a Def as the tables write it down.
+type row struct {
+	name       string
+	typ        Type
+	def        string
+	valid      Validator
+	importance Importance
+	mode       DynamicMode
+	usage      Usage
+	doc        string
+}
+
+func index(tables ...[]row) map[string]*Def {
+	defs := map[string]*Def{}
+	for _, table := range tables {
+		for _, r := range table {
+			d := &Def{Name: r.name, Type: r.typ, Default: r.def, Valid: r.valid, Importance: r.importance, Mode: r.mode, Usage: r.usage, Doc: r.doc}
+			if r.def == null {
+				d.Default, d.NullDefault = "", true
+			}
+			if defs[r.name] != nil {
+				panic("BUG: two rows define the config " + r.name)
+			}
+			defs[r.name] = d
+		}
+	}
+	return defs
+}
+
+var (
+	topicDefs  = index(topicRows)
+	brokerDefs = index(moldauRows, clusterRows, networkRows, logRows, groupRows, shareRows, transactionRows, securityRows, oauthRows, remoteRows)
+
+	topicDefsByName  = sorted(topicDefs)
+	brokerDefsByName = sorted(brokerDefs)
+)
+
+func sorted(defs map[string]*Def) []*Def {
+	var all []*Def
+	for _, d := range defs {
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b *Def) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// TopicDef returns the row of a topic config.
+func TopicDef(name string) (*Def, bool) {
+	d, ok := topicDefs[name]
+	return d, ok
+}
+
+// BrokerDef returns the row of a broker config. A config of one listener
+// (listener.name.NAME.CONFIG) has the row of the config without the prefix.
+func BrokerDef(name string) (*Def, bool) {
+	if d, ok := brokerDefs[name]; ok {
+		return d, true
+	}
+	if rest, ok := strings.CutPrefix(name, listenerPrefix); ok {
+		_, base, _ := strings.Cut(rest, ".")
+		if d, ok := brokerDefs[base]; ok {
+			return d, true
+		}
+		if _, base, ok = strings.Cut(base, "."); ok { // listener.name.NAME.MECHANISM.sasl…
+			d, ok := brokerDefs[base]
+			return d, ok
+		}
+	}
+	return nil, false
+}
+
+// TopicDefs returns all topic configs by name; the slice is shared and must not be modified.
+func TopicDefs() []*Def { return topicDefsByName }
+
+// BrokerDefs returns all broker configs by name; the slice is shared and must not be modified.
+func BrokerDefs() []*Def { return brokerDefsByName }
+
+const listenerPrefix = "listener.name."
+
+// openPrefixes begin names that a plug-in or a listener defines, not Kafka.
+var openPrefixes = []string{listenerPrefix, "config.providers.", "metrics.context.", "metrics.jmx.", "rlmm.config.", "rsm.config."}
+
+func hasOpenPrefix(name string) bool {
+	return slices.ContainsFunc(openPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// nearest returns the name out of defs that name was probably meant to be, or "".
+func nearest(name string, defs []*Def) string {
+	best, bestDistance := "", max(2, len(name)/3)+1
+	for _, d := range defs {
+		if distance := editDistance(name, d.Name, bestDistance); distance < bestDistance && d.Usage != Internal {
+			best, bestDistance = d.Name, distance
+		}
+	}
+	return best
+}
+
+// editDistance is Levenshtein's distance, or any larger number once it reaches limit.
+func editDistance(a, b string, limit int) int {
+	if d := len(a) - len(b); d >= limit || -d >= limit {
+		return limit
+	}
+	previous, current := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range previous {
+		previous[j] = j
+	}
+	for i := range len(a) {
+		current[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			current[j+1] = min(previous[j]+cost, previous[j+1]+1, current[j]+1)
+		}
+		previous, current = current, previous
+	}
+	return previous[len(b)]
+}
+
+// unknownName is the sentence for a name that no table has.
+func unknownName(kind, name string, defs []*Def) string {
+	text := "Unknown " + kind + " config name: " + name
+	if right := nearest(name, defs); right != "" {
+		text += " (did you mean " + right + "?)"
+	}
+	return text
+}

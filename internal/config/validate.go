@@ -1,0 +1,173 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// topicValues returns the effective value of every topic config.
+func (l Layers) topicValues(overrides map[string]string) map[string]string {
+	broker := l.merged()
+	current := map[string]string{}
+	for _, d := range topicDefsByName {
+		if raw, ok := overrides[d.Name]; ok {
+			if v, err := d.Parse(raw); err == nil {
+				current[d.Name] = v.Text
+				continue
+			}
+		}
+		current[d.Name] = topicFallback(d, broker)
+	}
+	return current
+}
+
+// topicFallback is the value of a topic config that the topic does not set: the first of the
+// broker's synonyms that is given, or the default of the first one that has a default.
+func topicFallback(d *Def, broker values) string {
+	synonyms := topicSynonyms[d.Name]
+	for _, s := range synonyms {
+		if _, ok := broker[s.name]; ok {
+			return s.inTopicUnit(broker)
+		}
+	}
+	for _, s := range synonyms {
+		if !brokerDefs[s.name].NullDefault {
+			return s.inTopicUnit(broker)
+		}
+	}
+	return d.Default
+}
+
+func (s topicSynonym) inTopicUnit(broker values) string {
+	v := broker.get(s.name)
+	switch {
+	case s.multiplier == 0:
+		return v.Text
+	case v.Int < 0: // no limit, in any unit
+		return "-1"
+	default:
+		return strconv.FormatInt(v.Int*s.multiplier, 10)
+	}
+}
+
+// Topic returns the typed configs of a topic with overrides.
+func (l Layers) Topic(overrides map[string]string) TopicConfig {
+	v := topicSettings(l.topicValues(overrides))
+	segmentBytes := v.get("segment.bytes").Int
+	if v["internal.segment.bytes"] != "" {
+		segmentBytes = v.get("internal.segment.bytes").Int
+	}
+	policy := v.get("cleanup.policy").List
+	return TopicConfig{
+		Delete:                slices.Contains(policy, "delete"),
+		Compact:               slices.Contains(policy, "compact"),
+		SegmentBytes:          int32(segmentBytes),
+		SegmentMs:             v.get("segment.ms").Int,
+		SegmentJitterMs:       v.get("segment.jitter.ms").Int,
+		SegmentIndexBytes:     int32(v.get("segment.index.bytes").Int),
+		IndexIntervalBytes:    int32(v.get("index.interval.bytes").Int),
+		RetentionMs:           v.get("retention.ms").Int,
+		RetentionBytes:        v.get("retention.bytes").Int,
+		FlushMessages:         v.get("flush.messages").Int,
+		FlushMs:               v.get("flush.ms").Int,
+		MaxMessageBytes:       int32(v.get("max.message.bytes").Int),
+		DeleteRetentionMs:     v.get("delete.retention.ms").Int,
+		MinCompactionLagMs:    v.get("min.compaction.lag.ms").Int,
+		MaxCompactionLagMs:    v.get("max.compaction.lag.ms").Int,
+		MinCleanableRatio:     v.get("min.cleanable.dirty.ratio").Double,
+		FileDeleteDelayMs:     v.get("file.delete.delay.ms").Int,
+		UncleanLeaderElection: v.get("unclean.leader.election.enable").Bool,
+		MinInsyncReplicas:     int32(v.get("min.insync.replicas").Int),
+		CompressionType:       v.get("compression.type").Text,
+		GzipLevel:             int32(v.get("compression.gzip.level").Int),
+		LZ4Level:              int32(v.get("compression.lz4.level").Int),
+		ZstdLevel:             int32(v.get("compression.zstd.level").Int),
+		Preallocate:           v.get("preallocate").Bool,
+		LogAppendTime:         v.get("message.timestamp.type").Text == "LogAppendTime",
+		TimestampBeforeMaxMs:  v.get("message.timestamp.before.max.ms").Int,
+		TimestampAfterMaxMs:   v.get("message.timestamp.after.max.ms").Int,
+	}
+}
+
+// topicSettings are effective topic config values by name.
+type topicSettings map[string]string
+
+func (v topicSettings) get(name string) Value {
+	value, err := topicDefs[name].Parse(v[name])
+	if err != nil {
+		panic("BUG: a topic config was not validated: " + err.Error())
+	}
+	return value
+}
+
+// ValidateTopicConfigs checks what a topic's overrides would be after a change. existing are
+// the overrides before it (nil for a new topic). The error's code is INVALID_CONFIG.
+func (l Layers) ValidateTopicConfigs(existing, proposed map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(proposed)) {
+		d, ok := topicDefs[name]
+		if !ok {
+			return kafka.Errorf(kafka.ErrInvalidConfig, "%s", unknownName("topic", name, topicDefsByName))
+		}
+		if _, err := d.Parse(proposed[name]); err != nil {
+			return kafka.Errorf(kafka.ErrInvalidConfig, "%v", err)
+		}
+	}
+	v := topicSettings(l.topicValues(proposed))
+	if low, high := v.get("min.compaction.lag.ms").Int, v.get("max.compaction.lag.ms").Int; low > high {
+		return kafka.Errorf(kafka.ErrInvalidConfig, "min.compaction.lag.ms (%d) must not exceed max.compaction.lag.ms (%d)", low, high)
+	}
+	if v.get("remote.storage.enable").Bool {
+		return kafka.Errorf(kafka.ErrInvalidConfig, "remote.storage.enable=true needs tiered storage, which the brokers do not have")
+	}
+	return nil
+}
+
+// ValidateBrokerConfigs checks what the dynamic values of a broker (perBroker) or of the
+// cluster's default would be after a change. The error's code is INVALID_REQUEST, as Kafka
+// answers here and not INVALID_CONFIG (KAFKA-13609).
+func (l Layers) ValidateBrokerConfigs(proposed map[string]string, perBroker bool) error {
+	for _, name := range slices.Sorted(maps.Keys(proposed)) {
+		if err := validateDynamic(name, proposed[name], perBroker); err != nil {
+			return kafka.Errorf(kafka.ErrInvalidRequest, "%v", err)
+		}
+	}
+	after := l
+	if perBroker {
+		after.DynamicBroker = proposed
+	} else {
+		after.DynamicDefault = proposed
+	}
+	if _, err := after.Current(); err != nil {
+		return kafka.Errorf(kafka.ErrInvalidRequest, "%v", err)
+	}
+	return nil
+}
+
+func validateDynamic(name, value string, perBroker bool) error {
+	d, known := BrokerDef(name)
+	if !known {
+		if hasOpenPrefix(name) {
+			return nil
+		}
+		return &dynamicError{unknownName("broker", name, brokerDefsByName)}
+	}
+	ofListener := strings.HasPrefix(name, listenerPrefix)
+	switch {
+	case d.Mode == ReadOnly:
+		return &dynamicError{"Cannot update these configs dynamically: " + name}
+	case d.Mode == PerBroker && !perBroker:
+		return &dynamicError{"Cannot update these configs at default cluster level, broker id must be specified: " + name}
+	case strings.HasPrefix(name, "ssl.") && !ofListener:
+		return &dynamicError{name + " can be changed only for one listener, as listener.name.NAME." + name}
+	}
+	_, err := d.Parse(value)
+	return err
+}
+
+type dynamicError struct{ text string }
+
+func (e *dynamicError) Error() string { return e.text }
