@@ -7,13 +7,11 @@ import (
 // MetadataFolder is the name of the metadata log's folder inside its log dir.
 const MetadataFolder = kafka.ClusterMetadataTopic + "-0"
 
-// Batch is one committed Raft entry, or one batch of a snapshot at start. Control batches have
-// no Records; they still move the offset.
+// Batch is one committed Raft entry. Control batches have no Records; they still move the offset.
 type Batch struct {
-	BaseOffset   int64
-	LastOffset   int64
-	Epoch        int32
-	AppendTimeMs int64
+	BaseOffset int64
+	LastOffset int64
+	Epoch      int32
 	// Records are encoded metadata records (metadata.Decode reads them).
 	Records [][]byte
 }
@@ -25,6 +23,9 @@ type Leadership struct {
 	// IsSelf says that this node leads and that every earlier entry, and one of its own epoch,
 	// is committed and handed out: the controller may act.
 	IsSelf bool
+	// StartOffset is the offset after that entry of its own epoch, where the controller's first
+	// record goes; set with IsSelf.
+	StartOffset int64
 }
 
 // SnapshotID names a snapshot: EndOffset is the offset after the last record it contains, Epoch

@@ -1,0 +1,175 @@
+package controller
+
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+)
+
+// checkBrokerEpoch returns the broker if epoch is that of its present registration.
+func checkBrokerEpoch(image *metadata.Image, id int32, epoch int64) (*metadata.Broker, error) {
+	b := image.Broker(id)
+	if b == nil {
+		return nil, kafka.Errorf(kafka.ErrStaleBrokerEpoch, "No broker registration found for broker id %d", id)
+	}
+	if b.Epoch != epoch {
+		return nil, kafka.Errorf(kafka.ErrStaleBrokerEpoch, "Expected broker epoch %d, but got broker epoch %d", b.Epoch, epoch)
+	}
+	return b, nil
+}
+
+// registerBroker registers one incarnation of a broker, fenced until its first heartbeats show
+// that it has caught up. The same incarnation may register again, with other listeners say, and
+// keeps its epoch.
+func (c *Controller) registerBroker(in Input, req *kmsg.BrokerRegistrationRequest) Result {
+	resp := kmsg.NewPtrBrokerRegistrationResponse()
+	resp.Version = req.Version
+	if err := c.checkRegistration(in.Image, req); err != nil {
+		resp.ErrorCode = int16(kafka.CodeOf(err))
+		return Result{Response: resp}
+	}
+	r := &metadata.RegisterBrokerRecord{
+		BrokerID:      req.BrokerID,
+		IncarnationID: req.IncarnationID,
+		BrokerEpoch:   in.NextOffset,
+		Rack:          req.Rack,
+		Fenced:        true,
+	}
+	for _, l := range req.Listeners {
+		r.Endpoints = append(r.Endpoints, metadata.Endpoint{Name: l.Name, Host: l.Host, Port: l.Port, SecurityProtocol: l.SecurityProtocol})
+	}
+	for _, f := range req.Features {
+		r.Features = append(r.Features, metadata.SupportedFeature{Name: f.Name, MinVersion: f.MinSupportedVersion, MaxVersion: f.MaxSupportedVersion})
+	}
+	for _, dir := range req.LogDirs {
+		r.LogDirs = append(r.LogDirs, dir)
+	}
+	if existing := in.Image.Broker(req.BrokerID); existing != nil && existing.IncarnationID == req.IncarnationID {
+		r.BrokerEpoch, r.Fenced, r.InControlledShutdown = existing.Epoch, existing.Fenced, existing.InControlledShutdown
+	}
+	resp.BrokerEpoch = r.BrokerEpoch
+	return Result{Response: resp, Records: []metadata.Record{r}}
+}
+
+func (c *Controller) checkRegistration(image *metadata.Image, req *kmsg.BrokerRegistrationRequest) error {
+	switch {
+	case req.ClusterID != c.o.ClusterID:
+		return kafka.Errorf(kafka.ErrInconsistentClusterID, "Expected cluster ID %s, but got cluster ID %s", c.o.ClusterID, req.ClusterID)
+	case req.IsMigratingZkBroker:
+		return kafka.Errorf(kafka.ErrBrokerIDNotRegistered, "Controller does not support registering ZK brokers.")
+	case len(req.LogDirs) == 0:
+		return kafka.Errorf(kafka.ErrInvalidRegistration, "No directories specified in request")
+	}
+	for i, dir := range req.LogDirs {
+		// Kafka keeps the first hundred ids for itself.
+		if id := kafka.UUID(dir); slices.Equal(id[:15], kafka.ZeroUUID[:15]) && id[15] < 100 {
+			return kafka.Errorf(kafka.ErrInvalidRegistration, "Reserved directory ID in request")
+		}
+		if slices.Contains(req.LogDirs[:i], dir) {
+			return kafka.Errorf(kafka.ErrInvalidRegistration, "Duplicate directory ID in request")
+		}
+		for b := range image.Brokers() {
+			if b.ID != req.BrokerID && slices.Contains(b.LogDirs, kafka.UUID(dir)) {
+				return kafka.Errorf(kafka.ErrInvalidRegistration, "Broker %d is already registered with directory %s", b.ID, kafka.UUID(dir))
+			}
+		}
+	}
+	for name, level := range image.Features() {
+		lowest, highest := int16(0), int16(0)
+		for _, f := range req.Features {
+			if f.Name == name {
+				lowest, highest = f.MinSupportedVersion, f.MaxSupportedVersion
+			}
+		}
+		if level < lowest || level > highest {
+			return kafka.Errorf(kafka.ErrUnsupportedVersion,
+				"Unable to register because the broker does not support finalized version %d of %s. The broker wants a version between %d and %d, inclusive.",
+				level, name, lowest, highest)
+		}
+	}
+	return nil
+}
+
+// brokerHeartbeat moves a broker between its states: fenced, until it has applied its own
+// registration; unfenced; in controlled shutdown.
+func (c *Controller) brokerHeartbeat(in Input, req *kmsg.BrokerHeartbeatRequest) Result {
+	resp := kmsg.NewPtrBrokerHeartbeatResponse()
+	resp.Version = req.Version
+	b, err := checkBrokerEpoch(in.Image, req.BrokerID, req.BrokerEpoch)
+	if err != nil {
+		resp.ErrorCode = int16(kafka.CodeOf(err))
+		return Result{Response: resp}
+	}
+	resp.IsCaughtUp = req.CurrentMetadataOffset >= b.Epoch
+	change := &metadata.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}
+	var records []metadata.Record
+	switch {
+	case req.WantShutdown:
+		// Partitions stay with the broker where no other replica could take over: its next
+		// incarnation leads them again in a new epoch.
+		resp.ShouldShutdown, resp.IsFenced = true, b.Fenced
+		if !b.Fenced && !b.InControlledShutdown {
+			change.InControlledShutdown = 1
+			records = append(moveLeaders(in.Image, b.ID), change)
+		}
+	case req.WantFence:
+		resp.IsFenced = true
+		if !b.Fenced {
+			change.Fenced = metadata.FencingFence
+			records = append(moveLeaders(in.Image, b.ID), change)
+		}
+	case b.Fenced && resp.IsCaughtUp:
+		change.Fenced = metadata.FencingUnfence
+		records = append(renewLeaders(in.Image, b.ID), change)
+	default:
+		resp.IsFenced = b.Fenced
+	}
+	return Result{Response: resp, Records: records, Divisible: true}
+}
+
+// moveLeaders gives the partitions that broker leads to another replica in sync, and takes the
+// broker out of the ISR wherever somebody else is in it.
+func moveLeaders(image *metadata.Image, broker int32) []metadata.Record {
+	var records []metadata.Record
+	for topic := range image.Topics() {
+		for _, p := range topic.Partitions {
+			at := slices.Index(p.ISR, broker)
+			if at < 0 || len(p.ISR) == 1 {
+				continue
+			}
+			change := metadata.NewPartitionChangeRecord(topic.ID, p.ID)
+			change.ISR = slices.Delete(slices.Clone(p.ISR), at, at+1)
+			if p.Leader == broker {
+				change.Leader = kafka.NoLeader
+				for _, replica := range p.Replicas {
+					if b := image.Broker(replica); b != nil && b.Active() && slices.Contains(change.ISR, replica) {
+						change.Leader = replica
+						break
+					}
+				}
+			}
+			records = append(records, change)
+		}
+	}
+	return records
+}
+
+// renewLeaders makes an unfenced broker the leader of the partitions that have none but it: in a
+// new leader epoch, since what its last incarnation had not synced may be gone (KIP-101).
+func renewLeaders(image *metadata.Image, broker int32) []metadata.Record {
+	var records []metadata.Record
+	for topic := range image.Topics() {
+		for _, p := range topic.Partitions {
+			if p.Leader != broker && p.Leader != kafka.NoLeader || !slices.Contains(p.ISR, broker) {
+				continue
+			}
+			change := metadata.NewPartitionChangeRecord(topic.ID, p.ID)
+			change.Leader = broker
+			records = append(records, change)
+		}
+	}
+	return records
+}

@@ -1,0 +1,246 @@
+package controller
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+)
+
+// maxConfigValueBytes is Kafka's bound on one value.
+const maxConfigValueBytes = math.MaxInt16
+
+// configChange is one operation on one config. AlterConfigs knows SET only.
+type configChange struct {
+	name  string
+	op    kmsg.IncrementalAlterConfigOp
+	value *string
+}
+
+func (c *Controller) incrementalAlterConfigs(in Input, req *kmsg.IncrementalAlterConfigsRequest) Result {
+	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
+	resp.Version = req.Version
+	occurrences := map[kafka.ConfigResource]int{}
+	for i := range req.Resources {
+		occurrences[resourceOf(req.Resources[i].ResourceType, req.Resources[i].ResourceName)]++
+	}
+	var records []metadata.Record
+	for i := range req.Resources {
+		r := &req.Resources[i]
+		resource := resourceOf(r.ResourceType, r.ResourceName)
+		changes := make([]configChange, len(r.Configs))
+		for j, config := range r.Configs {
+			changes[j] = configChange{config.Name, config.Op, config.Value}
+		}
+		altered, err := c.alterResource(in.Image, resource, changes, occurrences[resource], false)
+		records = append(records, altered...)
+		answer := kmsg.NewIncrementalAlterConfigsResponseResource()
+		answer.ResourceType, answer.ResourceName = r.ResourceType, r.ResourceName
+		if err != nil {
+			answer.ErrorCode, answer.ErrorMessage = int16(kafka.CodeOf(err)), errorText(err)
+		}
+		resp.Resources = append(resp.Resources, answer)
+	}
+	if req.ValidateOnly {
+		records = nil
+	}
+	return Result{Response: resp, Records: records}
+}
+
+func (c *Controller) alterConfigs(in Input, req *kmsg.AlterConfigsRequest) Result {
+	resp := kmsg.NewPtrAlterConfigsResponse()
+	resp.Version = req.Version
+	occurrences := map[kafka.ConfigResource]int{}
+	for i := range req.Resources {
+		occurrences[resourceOf(req.Resources[i].ResourceType, req.Resources[i].ResourceName)]++
+	}
+	var records []metadata.Record
+	for i := range req.Resources {
+		r := &req.Resources[i]
+		resource := resourceOf(r.ResourceType, r.ResourceName)
+		changes := make([]configChange, len(r.Configs))
+		for j, config := range r.Configs {
+			changes[j] = configChange{config.Name, kmsg.IncrementalAlterConfigOpSet, config.Value}
+		}
+		altered, err := c.alterResource(in.Image, resource, changes, occurrences[resource], true)
+		records = append(records, altered...)
+		answer := kmsg.NewAlterConfigsResponseResource()
+		answer.ResourceType, answer.ResourceName = r.ResourceType, r.ResourceName
+		if err != nil {
+			answer.ErrorCode, answer.ErrorMessage = int16(kafka.CodeOf(err)), errorText(err)
+		}
+		resp.Resources = append(resp.Resources, answer)
+	}
+	if req.ValidateOnly {
+		records = nil
+	}
+	return Result{Response: resp, Records: records}
+}
+
+func resourceOf(t kmsg.ConfigResourceType, name string) kafka.ConfigResource {
+	return kafka.ConfigResource{Type: kafka.ConfigResourceType(t), Name: name}
+}
+
+// alterResource returns the records that change one resource. With replaceAll, configs that
+// changes does not name are removed (the old AlterConfigs).
+func (c *Controller) alterResource(image *metadata.Image, resource kafka.ConfigResource, changes []configChange, occurrences int, replaceAll bool) ([]metadata.Record, error) {
+	if occurrences > 1 {
+		return nil, kafka.Errorf(kafka.ErrInvalidRequest, "Each resource must appear at most once.")
+	}
+	if err := checkChanges(changes); err != nil {
+		return nil, err
+	}
+	if err := checkResource(image, resource); err != nil {
+		return nil, err
+	}
+	current := image.Config(resource)
+	proposed := map[string]string{}
+	if !replaceAll {
+		maps.Copy(proposed, current)
+	}
+	for _, change := range changes {
+		if err := applyChange(proposed, resource.Type, change); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if layers := c.layers(image); resource.Type == kafka.ConfigResourceTopic {
+		err = layers.ValidateTopicConfigs(current, proposed)
+	} else {
+		err = layers.ValidateBrokerConfigs(proposed, resource.Name != "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if resource.Type == kafka.ConfigResourceTopic && image.TopicByName(resource.Name) == nil {
+		return nil, kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "The topic '%s' does not exist.", resource.Name)
+	}
+	return configRecords(resource, current, proposed, changes), nil
+}
+
+// checkChanges checks what can be told without the present configs.
+func checkChanges(changes []configChange) error {
+	seen := make(map[string]bool, len(changes))
+	var null []string
+	for _, change := range changes {
+		if seen[change.name] {
+			return kafka.Errorf(kafka.ErrInvalidRequest, "Error due to duplicate config keys")
+		}
+		seen[change.name] = true
+		if change.op < kmsg.IncrementalAlterConfigOpSet || change.op > kmsg.IncrementalAlterConfigOpSubtract {
+			return kafka.Errorf(kafka.ErrInvalidRequest, "Unknown operations type %d", int8(change.op))
+		}
+		if change.value == nil && change.op != kmsg.IncrementalAlterConfigOpDelete {
+			null = append(null, change.name)
+		}
+	}
+	if len(null) > 0 {
+		return kafka.Errorf(kafka.ErrInvalidRequest, "Null value not supported for : %s", strings.Join(null, ", "))
+	}
+	return nil
+}
+
+func checkResource(image *metadata.Image, resource kafka.ConfigResource) error {
+	switch resource.Type {
+	case kafka.ConfigResourceTopic:
+		if resource.Name == "" {
+			return kafka.Errorf(kafka.ErrInvalidRequest, "Default topic resources are not allowed.")
+		}
+		return kafka.ValidateTopicName(resource.Name)
+	case kafka.ConfigResourceBroker:
+		if resource.Name == "" {
+			return nil // the default for all brokers
+		}
+		id, err := strconv.ParseInt(resource.Name, 10, 32)
+		if err != nil {
+			return kafka.Errorf(kafka.ErrInvalidRequest, "Node id must be an integer, but it is: %s", resource.Name)
+		}
+		if image.Broker(int32(id)) == nil {
+			return kafka.Errorf(kafka.ErrInvalidRequest, "Unexpected broker id %s: no such broker is registered", resource.Name)
+		}
+		return nil
+	}
+	return kafka.Errorf(kafka.ErrInvalidRequest, "Unknown resource type %d", resource.Type)
+}
+
+func checkValueSize(value string) error {
+	if len(value) > maxConfigValueBytes {
+		return kafka.Errorf(kafka.ErrInvalidConfig,
+			"The configuration value cannot be added because it exceeds the maximum value size of %d bytes.", maxConfigValueBytes)
+	}
+	return nil
+}
+
+// applyChange carries out one operation on values.
+func applyChange(values map[string]string, resource kafka.ConfigResourceType, change configChange) error {
+	switch change.op {
+	case kmsg.IncrementalAlterConfigOpDelete:
+		delete(values, change.name)
+		return nil
+	case kmsg.IncrementalAlterConfigOpSet:
+		values[change.name] = *change.value
+		return checkValueSize(*change.value)
+	}
+	appends := change.op == kmsg.IncrementalAlterConfigOpAppend
+	definition, known := config.TopicDef(change.name)
+	if resource == kafka.ConfigResourceBroker {
+		definition, known = config.BrokerDef(change.name)
+	}
+	if !known || definition.Type != config.List {
+		name := map[bool]string{true: "APPEND", false: "SUBTRACT"}[appends]
+		return kafka.Errorf(kafka.ErrInvalidConfig, "Can't %s to key %s because its type is not LIST.", name, change.name)
+	}
+	value, isSet := values[change.name]
+	if !isSet {
+		value = definition.Default
+	}
+	items := slices.DeleteFunc(strings.Split(value, ","), func(item string) bool { return item == "" })
+	for item := range strings.SplitSeq(*change.value, ",") {
+		at := slices.Index(items, item)
+		switch {
+		case appends && at < 0:
+			items = append(items, item)
+		case !appends && at >= 0:
+			items = slices.Delete(items, at, at+1)
+		}
+	}
+	values[change.name] = strings.Join(items, ",")
+	return checkValueSize(values[change.name])
+}
+
+// configRecords returns what turns current into proposed: first what the request names, in its
+// order, then what it removes silently. A broker's configs are written even if they stay the same,
+// which makes it load files that they name again.
+func configRecords(resource kafka.ConfigResource, current, proposed map[string]string, changes []configChange) []metadata.Record {
+	var records []metadata.Record
+	named := make(map[string]bool, len(changes))
+	put := func(name string) {
+		old, wasSet := current[name]
+		value, isSet := proposed[name]
+		if wasSet == isSet && old == value && resource.Type != kafka.ConfigResourceBroker {
+			return
+		}
+		r := &metadata.ConfigRecord{ResourceType: resource.Type, ResourceName: resource.Name, Name: name}
+		if isSet {
+			r.Value = &value
+		}
+		records = append(records, r)
+	}
+	for _, change := range changes {
+		named[change.name] = true
+		put(change.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(current)) {
+		if _, isSet := proposed[name]; !isSet && !named[name] {
+			put(name)
+		}
+	}
+	return records
+}

@@ -1,0 +1,56 @@
+package controller
+
+import (
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+)
+
+// Feature is a feature with the levels that this release supports (KIP-584).
+type Feature struct {
+	Name     string
+	MinLevel int16
+	MaxLevel int16
+	// BootstrapLevel is finalized at the first start of a cluster; 0 leaves the feature off.
+	BootstrapLevel int16
+}
+
+// MetadataVersion is metadata.version 4.3-IV0.
+const MetadataVersion int16 = 30
+
+// Features returns what this release supports. Features of transactions, groups and share groups
+// join when what they promise is served: clients switch on by them.
+func Features() []Feature {
+	return []Feature{
+		{Name: metadata.MetadataVersionFeature, MinLevel: MetadataVersion, MaxLevel: MetadataVersion, BootstrapLevel: MetadataVersion},
+	}
+}
+
+// Bootstrap returns the records with which a cluster begins, none if it has begun already.
+func (c *Controller) Bootstrap(image *metadata.Image) []metadata.Record {
+	if image.FeatureLevel(metadata.MetadataVersionFeature) != 0 {
+		return nil
+	}
+	var records []metadata.Record
+	for _, f := range c.o.Features {
+		if f.BootstrapLevel > 0 {
+			records = append(records, &metadata.FeatureLevelRecord{Name: f.Name, FeatureLevel: f.BootstrapLevel})
+		}
+	}
+	return records
+}
+
+// CheckFeatures returns an error if the cluster has finalized a level that this release does not
+// support: a newer release has run on this data.
+func (c *Controller) CheckFeatures(image *metadata.Image) error {
+	for name, level := range image.Features() {
+		supported := false
+		for _, f := range c.o.Features {
+			supported = supported || f.Name == name && f.MinLevel <= level && level <= f.MaxLevel
+		}
+		if !supported {
+			return kafka.Errorf(kafka.ErrUnsupportedVersion,
+				"the cluster has finalized level %d of %s, which this release does not support: start the release that wrote this data, or a newer one", level, name)
+		}
+	}
+	return nil
+}

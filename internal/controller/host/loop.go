@@ -1,0 +1,157 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/moldau/moldau/internal/controller"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/quorum"
+	"github.com/moldau/moldau/internal/record"
+)
+
+const (
+	// divideRecords is where a divisible answer is cut into batches.
+	divideRecords = 10_000
+	// recordFramingBytes is at least what a record in a batch needs besides its value.
+	recordFramingBytes = 24
+)
+
+// run is the goroutine that owns the speculative image.
+func (h *Host) run(ctx context.Context) {
+	defer close(h.stopped)
+	defer h.deactivate()
+	for {
+		// A change of leadership goes before requests that wait.
+		select {
+		case <-h.wake:
+			h.changeLeadership(ctx)
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+			h.changeLeadership(ctx)
+		case r := <-h.queue:
+			h.queued.Add(-1)
+			began := h.o.Clock.Now()
+			h.handle(ctx, r)
+			h.handleSeconds.Observe(h.o.Clock.Now().Sub(began).Seconds())
+		}
+	}
+}
+
+// changeLeadership makes the controller active in a new epoch of its own, and passive otherwise.
+func (h *Host) changeLeadership(ctx context.Context) {
+	h.mu.Lock()
+	l := h.leadership
+	h.mu.Unlock()
+	if l == h.serving {
+		return
+	}
+	h.deactivate()
+	if !l.IsSelf {
+		return
+	}
+	// Everything up to the quorum's LeaderChange is with the loader already; the controller acts
+	// only on an image that includes it.
+	if err := h.o.WaitFor(ctx, l.StartOffset-1); err != nil {
+		if ctx.Err() == nil {
+			h.o.OnFault(fmt.Errorf("the controller cannot load the metadata: %w", err))
+		}
+		return
+	}
+	h.serving, h.image, h.nextOffset = l, h.o.Image(), l.StartOffset
+	if err := h.o.Controller.CheckFeatures(h.image); err != nil {
+		h.serving = quorum.Leadership{}
+		h.o.OnFault(err)
+		return
+	}
+	if records := h.o.Controller.Bootstrap(h.image); len(records) > 0 {
+		if err := h.propose(ctx, records, func(int64, error) {}); err != nil {
+			h.o.Logger.Error("cannot write the first metadata records", "error", err)
+			return
+		}
+	}
+	h.o.Logger.Debug("this node is the active controller", "epoch", l.Epoch, "offset", l.StartOffset)
+	h.activeCount.Set(1)
+	h.mu.Lock()
+	close(h.active)
+	h.mu.Unlock()
+}
+
+// deactivate drops the speculative image. Requests in flight are answered by the quorum.
+func (h *Host) deactivate() {
+	h.activeCount.Set(0)
+	h.serving, h.image = quorum.Leadership{}, nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.active:
+		h.active = make(chan struct{})
+	default:
+	}
+}
+
+func (h *Host) handle(ctx context.Context, r request) {
+	if !h.serving.IsSelf {
+		r.reply <- reply{err: notActive()}
+		return
+	}
+	result, err := h.o.Controller.Handle(controller.Input{Image: h.image, NextOffset: h.nextOffset, Random: h.o.Random}, r.req)
+	if err != nil {
+		r.reply <- reply{err: err}
+		return
+	}
+	if len(result.Records) > 0 {
+		h.o.Logger.Debug("metadata change", "request", fmt.Sprintf("%T", r.req), "records", len(result.Records),
+			"principal", r.origin.Principal, "client", r.origin.ClientID, "host", r.origin.Host)
+	}
+	records := result.Records
+	for result.Divisible && len(records) > divideRecords {
+		if err := h.propose(ctx, records[:divideRecords], func(int64, error) {}); err != nil {
+			r.reply <- reply{err: err}
+			return
+		}
+		records = records[divideRecords:]
+	}
+	err = h.propose(ctx, records, func(lastOffset int64, err error) {
+		if err != nil {
+			r.reply <- reply{err: err}
+			return
+		}
+		r.reply <- reply{resp: result.Response, offset: lastOffset}
+	})
+	if err != nil {
+		r.reply <- reply{err: err}
+	}
+}
+
+// propose applies records to the speculative image and queues them for the quorum. Without records
+// done is called when everything before is committed: an answer must not show what may yet be lost.
+func (h *Host) propose(ctx context.Context, records []metadata.Record, done func(lastOffset int64, err error)) error {
+	encoded := make([][]byte, len(records))
+	delta := metadata.NewDelta(h.image)
+	size := record.BatchOverhead
+	for i, r := range records {
+		encoded[i] = metadata.Encode(r)
+		size += len(encoded[i]) + recordFramingBytes
+		if err := delta.Replay(r); err != nil {
+			return fmt.Errorf("BUG: the controller made a record that does not apply: %s: %w", r.Type(), err)
+		}
+	}
+	if size > quorum.MaxBatchBytes {
+		return kafka.Errorf(kafka.ErrPolicyViolation,
+			"The request makes %d bytes of metadata; at most %d fit into one change: split the request.", size, quorum.MaxBatchBytes)
+	}
+	if err := h.o.ProposeAsync(ctx, h.serving.Epoch, encoded, done); err != nil {
+		return err
+	}
+	if len(records) > 0 {
+		h.nextOffset += int64(len(records))
+		h.image = delta.Apply(h.nextOffset-1, h.serving.Epoch)
+	}
+	return nil
+}
