@@ -89,8 +89,8 @@ func parseProperties(path string, data []byte) (map[string]string, error) {
 		return nil, &ParseError{Path: path, Expected: "UTF-8 text", Got: "other bytes"}
 	}
 	values := map[string]string{}
-	for i, line := range strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' || r == '\r' }) {
-		line = strings.TrimLeft(line, " \t\f")
+	for i, line := range strings.Split(string(data), "\n") {
+		line = strings.TrimLeft(strings.TrimSuffix(line, "\r"), " \t\f")
 		if line == "" || line[0] == '#' || line[0] == '!' {
 			continue
 		}
