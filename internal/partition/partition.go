@@ -1,0 +1,222 @@
+package partition
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+// Assignment is what the metadata says of a partition.
+type Assignment struct {
+	Leader         int32 // kafka.NoLeader for none
+	LeaderEpoch    int32
+	PartitionEpoch int32
+	Replicas       []int32
+	ISR            []int32
+	// MinInSyncReplicas is the topic's min.insync.replicas; the number of replicas caps it.
+	MinInSyncReplicas int
+}
+
+// Partition is one replica on this broker. All methods may be called concurrently.
+type Partition struct {
+	tp      kafka.TopicPartition
+	topicID kafka.UUID
+	localID int32
+	log     *storage.Log
+	// advanced is called without locks when the high watermark covers more: with the bytes
+	// of one append, or Everything where they are not known.
+	advanced func(bytes int64)
+
+	mu   sync.RWMutex         // held for writing while role changes
+	role atomic.Pointer[role] // immutable
+}
+
+// Everything is what advanced is told when the number of bytes is not known: enough for
+// whatever anybody waits for.
+const Everything = math.MaxInt64
+
+// role is the state that changes with the metadata.
+type role struct {
+	Assignment
+	isLeader bool
+	// epochStart is the log end offset at which this broker became leader.
+	epochStart int64
+	// gone is why the partition cannot be used any more.
+	gone *kafka.Error
+}
+
+// New returns a partition that neither leads nor follows yet. advanced may be nil.
+func New(topicID kafka.UUID, localID int32, log *storage.Log, advanced func(bytes int64)) *Partition {
+	if advanced == nil {
+		advanced = func(int64) {}
+	}
+	p := &Partition{tp: log.TopicPartition(), topicID: topicID, localID: localID, log: log, advanced: advanced}
+	p.role.Store(&role{Assignment: Assignment{Leader: kafka.NoLeader, LeaderEpoch: kafka.NoLeaderEpoch}})
+	return p
+}
+
+// TopicPartition names the partition.
+func (p *Partition) TopicPartition() kafka.TopicPartition { return p.tp }
+
+// TopicID is the id of the topic that the replica belongs to.
+func (p *Partition) TopicID() kafka.UUID { return p.topicID }
+
+// Log is the replica's data.
+func (p *Partition) Log() *storage.Log { return p.log }
+
+// Assignment returns what the metadata said last.
+func (p *Partition) Assignment() Assignment { return p.role.Load().Assignment }
+
+// IsLeader reports whether this broker leads the partition.
+func (p *Partition) IsLeader() bool { r := p.role.Load(); return r.isLeader && r.gone == nil }
+
+// Apply takes a new assignment. On becoming leader in a new epoch the epoch begins at the log
+// end offset.
+func (p *Partition) Apply(a Assignment) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.role.Load()
+	if old.gone != nil {
+		return old.gone
+	}
+	next := &role{Assignment: a, isLeader: a.Leader == p.localID, epochStart: old.epochStart}
+	if next.isLeader && (!old.isLeader || old.LeaderEpoch != a.LeaderEpoch) {
+		next.epochStart = p.log.LogEndOffset()
+		if err := p.log.AssignEpochStart(a.LeaderEpoch, next.epochStart); err != nil {
+			next.isLeader = false
+			p.role.Store(next)
+			return err
+		}
+	}
+	p.role.Store(next)
+	if next.isLeader {
+		p.log.AdvanceHighWatermark(p.committedOffset(next))
+	}
+	return nil
+}
+
+// Close ends the partition's use: every later call answers with why.
+func (p *Partition) Close(why *kafka.Error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := *p.role.Load()
+	next.isLeader, next.gone = false, why
+	p.role.Store(&next)
+}
+
+// leader returns the role if this broker leads the partition in the epoch that the client
+// believes in; kafka.NoLeaderEpoch stands for a client that does not say.
+func (p *Partition) leader(currentLeaderEpoch int32) (*role, error) {
+	r := p.role.Load()
+	switch {
+	case r.gone != nil:
+		return nil, r.gone
+	case currentLeaderEpoch != kafka.NoLeaderEpoch && currentLeaderEpoch < r.LeaderEpoch:
+		return nil, kafka.Errorf(kafka.ErrFencedLeaderEpoch, "leader epoch %d of %s is over; the current one is %d", currentLeaderEpoch, p.tp, r.LeaderEpoch)
+	case currentLeaderEpoch != kafka.NoLeaderEpoch && currentLeaderEpoch > r.LeaderEpoch:
+		return nil, kafka.Errorf(kafka.ErrUnknownLeaderEpoch, "leader epoch %d of %s is not known here yet; the latest is %d", currentLeaderEpoch, p.tp, r.LeaderEpoch)
+	case !r.isLeader:
+		return nil, kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d does not lead %s", p.localID, p.tp)
+	}
+	return r, nil
+}
+
+// effectiveMinISR caps min.insync.replicas by the number of replicas, so that a topic with
+// fewer replicas than that can be written at all (KIP-966).
+func (r *role) effectiveMinISR() int { return min(r.MinInSyncReplicas, len(r.Replicas)) }
+
+// flushesBeforeCommit says that the topic asks for fsync (flush.messages or flush.ms): then a
+// replica counts what it has flushed, not what it has written.
+func (p *Partition) flushesBeforeCommit() bool {
+	c := p.log.Config()
+	return c.FlushMessages != math.MaxInt64 || c.FlushMs != math.MaxInt64
+}
+
+// committedOffset is how far all in-sync replicas have the log. As long as the leader is the
+// only replica it is the leader's own end.
+func (p *Partition) committedOffset(r *role) int64 {
+	if len(r.ISR) > 1 || !slices.Contains(r.ISR, p.localID) {
+		return p.log.HighWatermark()
+	}
+	if p.flushesBeforeCommit() {
+		return p.log.FlushedOffset()
+	}
+	return p.log.LogEndOffset()
+}
+
+// AppendRequest asks a leader to append.
+type AppendRequest struct {
+	storage.AppendRequest // LeaderEpoch is filled in
+	// RequiredAcks is -1, 0 or 1 as in Produce.
+	RequiredAcks int16
+	// CurrentLeaderEpoch fences an appender that knows an older epoch; kafka.NoLeaderEpoch for none.
+	CurrentLeaderEpoch int32
+}
+
+// Append appends as leader. The records are committed once HighWatermark is above LastOffset,
+// which for a single replica is the case on return, unless the topic asks for fsync.
+func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
+	p.mu.RLock()
+	r, err := p.leader(a.CurrentLeaderEpoch)
+	if err != nil {
+		p.mu.RUnlock()
+		return storage.AppendResult{LogStartOffset: kafka.NoOffset}, err
+	}
+	if a.RequiredAcks == -1 && len(r.ISR) < r.effectiveMinISR() {
+		p.mu.RUnlock()
+		return storage.AppendResult{LogStartOffset: p.log.LogStartOffset()}, kafka.Errorf(kafka.ErrNotEnoughReplicas,
+			"%s has %d in-sync replicas, min.insync.replicas asks for %d", p.tp, len(r.ISR), r.effectiveMinISR())
+	}
+	a.AppendRequest.LeaderEpoch = r.LeaderEpoch
+	result, err := p.log.Append(a.AppendRequest)
+	if err == nil && !result.Duplicate {
+		p.log.AdvanceHighWatermark(p.committedOffset(r))
+	}
+	p.mu.RUnlock()
+	// Told by the append itself and not by whoever moved the high watermark past it, so that
+	// the bytes of appends that overlap are all counted.
+	if err == nil && !result.Duplicate && p.log.HighWatermark() > result.LastOffset {
+		p.advanced(int64(len(a.Records)))
+	}
+	return result, err
+}
+
+// Commit does what is left to do on this broker to commit everything appended so far: it
+// flushes the log of a topic that asks for fsync. The caller may wait for the disk.
+func (p *Partition) Commit() error {
+	if p.flushesBeforeCommit() && p.log.HighWatermark() < p.log.LogEndOffset() {
+		if err := p.log.Flush(); err != nil {
+			return err
+		}
+	}
+	p.Advance()
+	return nil
+}
+
+// Advance moves the high watermark to what a flush in the background has committed; where no
+// flush is waited for, appends move it themselves.
+func (p *Partition) Advance() {
+	if !p.flushesBeforeCommit() {
+		return
+	}
+	if r := p.role.Load(); r.isLeader && p.log.AdvanceHighWatermark(p.committedOffset(r)) {
+		p.advanced(Everything)
+	}
+}
+
+// CommitState answers a waiter for offset: done once the high watermark has reached it, an
+// error if that will not happen because this broker does not lead in leaderEpoch any more.
+func (p *Partition) CommitState(leaderEpoch int32, offset int64) (done bool, err error) {
+	if p.log.HighWatermark() >= offset {
+		return true, nil
+	}
+	r, err := p.leader(kafka.NoLeaderEpoch)
+	if err == nil && leaderEpoch != kafka.NoLeaderEpoch && r.LeaderEpoch != leaderEpoch {
+		err = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "leader epoch %d of %s is over", leaderEpoch, p.tp)
+	}
+	return false, err
+}

@@ -1,0 +1,136 @@
+package partition
+
+import (
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+// ReadRequest asks for records as a consumer may see them.
+type ReadRequest struct {
+	Offset             int64
+	MaxBytes           int
+	MinOneBatch        bool // return the first batch even if it is larger than MaxBytes
+	Isolation          kafka.IsolationLevel
+	CurrentLeaderEpoch int32 // kafka.NoLeaderEpoch for a client that does not say
+	// LastFetchedEpoch is the epoch of the last record the client has, from which a
+	// truncated log is found out (KIP-595); kafka.NoLeaderEpoch for a client that does not say.
+	LastFetchedEpoch int32
+	Buffer           func(n int) []byte
+}
+
+// ReadResult is records and the offsets as they were before the read.
+type ReadResult struct {
+	Records          []byte
+	HighWatermark    int64
+	LastStableOffset int64
+	LogStartOffset   int64
+	// Diverging is set instead of records when the client's log has gone another way.
+	Diverging *EpochEnd
+}
+
+// EpochEnd is a leader epoch and the offset after its last record.
+type EpochEnd struct {
+	LeaderEpoch int32
+	EndOffset   int64
+}
+
+// Read reads up to the high watermark or the last stable offset.
+func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
+	if _, err := p.leader(r.CurrentLeaderEpoch); err != nil {
+		return ReadResult{}, err
+	}
+	p.Advance()
+	result := ReadResult{HighWatermark: p.log.HighWatermark(), LastStableOffset: p.log.LastStableOffset(), LogStartOffset: p.log.LogStartOffset()}
+	if r.LastFetchedEpoch != kafka.NoLeaderEpoch {
+		diverging, err := p.divergence(r, result.LogStartOffset)
+		if err != nil {
+			return ReadResult{}, err
+		}
+		if diverging != nil {
+			result.Diverging = diverging
+			return result, nil
+		}
+	}
+	upTo := result.HighWatermark
+	if r.Isolation == kafka.ReadCommitted {
+		upTo = result.LastStableOffset
+	}
+	read, err := p.log.Read(storage.ReadRequest{Offset: r.Offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, Buffer: r.Buffer})
+	if err != nil {
+		return ReadResult{}, err
+	}
+	result.Records = read.Records
+	return result, nil
+}
+
+// divergence compares the client's last epoch and position with the leader's history.
+func (p *Partition) divergence(r ReadRequest, logStartOffset int64) (*EpochEnd, error) {
+	epoch, endOffset := p.log.EndOffsetForEpoch(r.LastFetchedEpoch)
+	if epoch == kafka.NoLeaderEpoch || endOffset == kafka.NoOffset {
+		return nil, kafka.Errorf(kafka.ErrOffsetOutOfRange, "the end of leader epoch %d of %s is not known", r.LastFetchedEpoch, p.tp)
+	}
+	if r.Offset < logStartOffset {
+		return nil, kafka.Errorf(kafka.ErrOffsetOutOfRange, "offset %d of %s is below the log start offset %d", r.Offset, p.tp, logStartOffset)
+	}
+	if epoch < r.LastFetchedEpoch || endOffset < r.Offset {
+		return &EpochEnd{LeaderEpoch: epoch, EndOffset: endOffset}, nil
+	}
+	return nil, nil
+}
+
+// EndOffsetForEpoch returns the largest leader epoch that is not above epoch and where it
+// ends; -1 and -1 where there is none.
+func (p *Partition) EndOffsetForEpoch(currentLeaderEpoch, epoch int32) (EpochEnd, error) {
+	if _, err := p.leader(currentLeaderEpoch); err != nil {
+		return EpochEnd{kafka.NoLeaderEpoch, kafka.NoOffset}, err
+	}
+	found, endOffset := p.log.EndOffsetForEpoch(epoch)
+	return EpochEnd{found, endOffset}, nil
+}
+
+// nothingFound is the answer to a lookup by timestamp that no record fits.
+var nothingFound = storage.TimestampOffset{Offset: kafka.NoOffset, TimestampMs: kafka.NoTimestamp, LeaderEpoch: kafka.NoLeaderEpoch}
+
+// ListOffset finds an offset by timestamp, which may be one of the special ones. Offsets in
+// remote storage do not exist: those lookups find nothing, as for a topic without it.
+func (p *Partition) ListOffset(timestampMs int64, isolation kafka.IsolationLevel, currentLeaderEpoch int32) (storage.TimestampOffset, error) {
+	r, err := p.leader(currentLeaderEpoch)
+	if err != nil {
+		return nothingFound, err
+	}
+	p.Advance()
+	highWatermark, upTo := p.log.HighWatermark(), p.log.HighWatermark()
+	if isolation == kafka.ReadCommitted {
+		upTo = p.log.LastStableOffset()
+	}
+	var lagging error
+	if r.epochStart > highWatermark {
+		// Right after an election the high watermark may be below what consumers have seen.
+		lagging = kafka.Errorf(kafka.ErrOffsetNotAvailable, "the high watermark %d of %s has not reached the start %d of leader epoch %d yet",
+			highWatermark, p.tp, r.epochStart, r.LeaderEpoch)
+	}
+	switch timestampMs {
+	case kafka.LatestTimestamp:
+		if lagging != nil {
+			return nothingFound, lagging
+		}
+		return storage.TimestampOffset{Offset: upTo, TimestampMs: kafka.NoTimestamp, LeaderEpoch: r.LeaderEpoch}, nil
+	case kafka.EarliestTimestamp, kafka.EarliestLocalTimestamp:
+		start := p.log.LogStartOffset()
+		return storage.TimestampOffset{Offset: start, TimestampMs: kafka.NoTimestamp, LeaderEpoch: p.log.EpochForOffset(start)}, nil
+	case kafka.LatestTieredTimestamp, kafka.EarliestPendingUploadTimestamp:
+		return nothingFound, nil
+	}
+	lookup := func() (storage.TimestampOffset, bool, error) { return p.log.OffsetForTimestamp(timestampMs, upTo) }
+	if timestampMs == kafka.MaxTimestamp {
+		lookup = func() (storage.TimestampOffset, bool, error) { return p.log.MaxTimestampOffset(upTo) }
+	}
+	found, ok, err := lookup()
+	switch {
+	case err != nil:
+		return nothingFound, err
+	case !ok:
+		return nothingFound, lagging
+	}
+	return found, nil
+}
