@@ -99,6 +99,9 @@ func (l Layers) merged() values {
 		for name, value := range dynamic {
 			if d, ok := brokerDefs[name]; ok && d.Mode != ReadOnly {
 				if _, err := d.Parse(value); err == nil {
+					for _, synonym := range brokerSynonyms[name] { // such as static minutes below dynamic milliseconds
+						delete(v, synonym)
+					}
 					v[name] = value
 				}
 			}
@@ -117,9 +120,13 @@ func (l Layers) Current() (*Broker, error) {
 	return b, nil
 }
 
-// synonyms lists the values given for names, in order of precedence. Kafka leaves out
-// whatever goes before the first value under names[0] itself.
-func (l Layers) synonyms(names []string) []Synonym {
+// synonyms lists the values given for a broker config under all its names, in order of
+// precedence. As in Kafka, what goes before the first value under name itself is left out.
+func (l Layers) synonyms(name string) []Synonym {
+	names := brokerSynonyms[name]
+	if names == nil {
+		names = []string{name}
+	}
 	var all []Synonym
 	for _, layer := range []struct {
 		values map[string]string
@@ -141,7 +148,7 @@ func (l Layers) synonyms(names []string) []Synonym {
 		}
 	}
 	for i, s := range all {
-		if s.Name == names[0] {
+		if s.Name == name {
 			return all[i:]
 		}
 	}
@@ -181,11 +188,7 @@ func (l Layers) DescribeTopic(overrides map[string]string) []Entry {
 			synonyms = append(synonyms, Synonym{d.Name, &value, kafka.ConfigSourceDynamicTopic})
 		}
 		if fallback := topicSynonyms[d.Name]; fallback != nil {
-			names := []string{fallback[0].name}
-			if all := brokerSynonyms[names[0]]; all != nil {
-				names = all
-			}
-			synonyms = append(synonyms, l.synonyms(names)...)
+			synonyms = append(synonyms, l.synonyms(fallback[0].name)...)
 		}
 		entries = append(entries, entry(Entry{Name: d.Name}, d, &value, synonyms))
 	}
@@ -197,21 +200,16 @@ func (l Layers) DescribeBroker() []Entry {
 	current := l.merged()
 	var entries []Entry
 	for _, d := range brokerDefsByName {
-		_, isSet := current[d.Name]
-		if d.Usage == Internal && !isSet || d.Usage == DynamicOnly && !isSet {
+		if _, isSet := current[d.Name]; !isSet && (d.Usage == Internal || d.Usage == DynamicOnly) {
 			continue
 		}
-		names := brokerSynonyms[d.Name]
-		if names == nil {
-			names = []string{d.Name}
-		}
-		entries = append(entries, entry(Entry{Name: d.Name, ReadOnly: d.Mode == ReadOnly}, d, current.text(d), l.synonyms(names)))
+		entries = append(entries, entry(Entry{Name: d.Name, ReadOnly: d.Mode == ReadOnly}, d, current.text(d), l.synonyms(d.Name)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(current)) {
 		if brokerDefs[name] == nil { // of a listener or a plug-in
 			d, _ := BrokerDef(name)
 			value := current[name]
-			entries = append(entries, entry(Entry{Name: name, ReadOnly: d == nil || d.Mode == ReadOnly}, d, &value, l.synonyms([]string{name})))
+			entries = append(entries, entry(Entry{Name: name, ReadOnly: d == nil || d.Mode == ReadOnly}, d, &value, l.synonyms(name)))
 		}
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
