@@ -1,0 +1,151 @@
+// Command moldau is an event-streaming broker that speaks Kafka's protocol, together with
+// Kafka's command-line tools: moldau start, moldau topics, or a link named kafka-topics.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/moldau/moldau/internal/tools"
+	"github.com/moldau/moldau/internal/tools/cli"
+	"github.com/moldau/moldau/internal/tools/demo"
+	"github.com/moldau/moldau/internal/tools/install"
+	"github.com/moldau/moldau/internal/tools/server"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	os.Exit(run(ctx, streams, os.Args))
+}
+
+func run(ctx context.Context, s cli.Streams, args []string) int {
+	commands := tools.Commands(startBroker)
+	if tool, ok := tools.ByProgram(commands, args[0]); ok {
+		return cli.Exit(s, tool.Run(ctx, s, args[1:]))
+	}
+	root := newRoot(s, commands)
+	root.SetArgs(args[1:])
+	return cli.Exit(s, root.ExecuteContext(ctx))
+}
+
+func newRoot(s cli.Streams, commands []tools.Command) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "moldau",
+		Short: "An event-streaming broker that speaks Kafka's protocol, with Kafka's tools",
+		Long: `Moldau is an event-streaming broker that speaks Kafka's protocol: every Kafka
+client and tool works unmodified.
+
+  moldau start     run a broker on localhost:9092
+  moldau demo      see what it does, in ten seconds`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddGroup(&cobra.Group{ID: "broker", Title: "Broker:"}, &cobra.Group{ID: "tools", Title: "Kafka's tools:"})
+	root.AddCommand(startCommand(s), demoCommand(s), installCommand(s, commands), versionCommand(s))
+	for _, tool := range commands {
+		root.AddCommand(&cobra.Command{
+			Use: tool.Name(), Aliases: []string{tool.KafkaName}, Short: tool.Summary, GroupID: "tools",
+			// The tools read Kafka's spellings themselves.
+			DisableFlagParsing: true,
+			RunE:               func(cmd *cobra.Command, args []string) error { return tool.Run(cmd.Context(), s, args) },
+		})
+	}
+	return root
+}
+
+func startCommand(s cli.Streams) *cobra.Command {
+	var flags server.Flags
+	cmd := &cobra.Command{
+		Use: "start", Short: "Run a broker", GroupID: "broker", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			properties, err := server.Properties(flags)
+			if err != nil {
+				return err
+			}
+			return server.Run(cmd.Context(), s, startBroker, properties)
+		},
+	}
+	cmd.Flags().StringVar(&flags.DataDir, "data-dir", "", "folder for the data (property log.dirs)")
+	cmd.Flags().Uint16Var(&flags.Port, "port", 0, "port for clients (property listeners), 9092 if absent")
+	cmd.Flags().StringVar(&flags.File, "config", "", "server.properties file, with Kafka's property names")
+	cmd.Flags().StringArrayVar(&flags.Overrides, "override", nil, "a property, name=value; repeatable; wins over all else")
+	return cmd
+}
+
+func demoCommand(s cli.Streams) *cobra.Command {
+	options := demo.Options{}
+	cmd := &cobra.Command{
+		Use: "demo", Short: "Run a broker with a stream of orders for ten seconds", GroupID: "broker", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			program, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("finding this program to run a broker: %w", err)
+			}
+			options.Program = program
+			return demo.Run(cmd.Context(), s, options)
+		},
+	}
+	cmd.Flags().DurationVar(&options.Duration, "duration", demo.DefaultDuration, "how long to run")
+	cmd.Flags().StringVar(&options.Bootstrap, "bootstrap-server", "", "use this running cluster instead of starting a broker")
+	return cmd
+}
+
+func installCommand(s cli.Streams, commands []tools.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "install-tools DIR", Short: "Write links with the names of Kafka's tools into DIR", GroupID: "broker", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			program, err := os.Executable()
+			if err == nil {
+				program, err = filepath.EvalSymlinks(program)
+			}
+			if err != nil {
+				return fmt.Errorf("finding this program to link to: %w", err)
+			}
+			names := slices.Collect(func(yield func(string) bool) {
+				for _, command := range commands {
+					if !yield(command.KafkaName) {
+						return
+					}
+				}
+			})
+			return install.Run(s, program, args[0], names)
+		},
+	}
+}
+
+func versionCommand(s cli.Streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", GroupID: "broker", Args: cobra.NoArgs,
+		Run: func(*cobra.Command, []string) {
+			s.Printf("moldau %s, the protocol of Apache Kafka %s\n", version(), cli.KafkaVersion)
+		},
+	}
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
+
+// startBroker will run the broker.
+var startBroker server.StartFunc = func(context.Context, map[string]string, cli.Streams) error {
+	return errors.New("this build has no broker yet")
+}

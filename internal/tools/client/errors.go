@@ -1,0 +1,123 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// Error is a failure that a broker answered.
+type Error struct {
+	Code    kafka.ErrorCode
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap gives the code.
+func (e *Error) Unwrap() error { return e.Code }
+
+// FromCode returns nil for no error, else an *Error with the broker's own sentence or, where
+// it sent none, the protocol's.
+func FromCode(code int16, message *string) error {
+	if code == 0 {
+		return nil
+	}
+	e := &Error{Code: kafka.ErrorCode(code)}
+	if message != nil && *message != "" {
+		e.Message = *message
+		return e
+	}
+	e.Message = description(code)
+	return e
+}
+
+func description(code int16) string {
+	if known := kerr.TypedErrorForCode(code); known != nil && known.Code == code {
+		return known.Description
+	}
+	return fmt.Sprintf("The broker answered error code %d, which this tool does not know.", code)
+}
+
+// Convert gives an error of the client library the form that the tools print. call names the
+// request as Kafka's admin client does, such as listTopics.
+func Convert(err error, call string) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	if known, ok := errors.AsType[*kerr.Error](err); ok {
+		return FromCode(known.Code, nil)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &Error{Code: kafka.ErrRequestTimedOut, Message: "Timed out waiting for a node assignment. Call: " + call}
+	}
+	return err
+}
+
+// Code returns the protocol code that an error carries, ErrNone for nil.
+func Code(err error) kafka.ErrorCode {
+	if known, ok := errors.AsType[*kerr.Error](err); ok {
+		return kafka.ErrorCode(known.Code)
+	}
+	return kafka.CodeOf(err)
+}
+
+// irregular lists the codes whose Java class is not the code's name in camel case.
+var irregular = map[kafka.ErrorCode]string{
+	kafka.ErrTopicAlreadyExists:              "TopicExistsException",
+	kafka.ErrInvalidConfig:                   "InvalidConfigurationException",
+	kafka.ErrUnknownServerError:              "UnknownServerException",
+	kafka.ErrRequestTimedOut:                 "TimeoutException",
+	kafka.ErrMessageTooLarge:                 "RecordTooLargeException",
+	kafka.ErrRecordListTooLarge:              "RecordBatchTooLargeException",
+	kafka.ErrNonEmptyGroup:                   "GroupNotEmptyException",
+	kafka.ErrThrottlingQuotaExceeded:         "ThrottlingQuotaExceededException",
+	kafka.ErrGroupIDNotFound:                 "GroupIdNotFoundException",
+	kafka.ErrInvalidGroupID:                  "InvalidGroupIdException",
+	kafka.ErrUnknownTopicID:                  "UnknownTopicIdException",
+	kafka.ErrSASLAuthenticationFailed:        "SaslAuthenticationException",
+	kafka.ErrUnsupportedSASLMechanism:        "UnsupportedSaslMechanismException",
+	kafka.ErrNotLeaderOrFollower:             "NotLeaderOrFollowerException",
+	kafka.ErrClusterAuthorizationFailed:      "ClusterAuthorizationException",
+	kafka.ErrTopicAuthorizationFailed:        "TopicAuthorizationException",
+	kafka.ErrGroupAuthorizationFailed:        "GroupAuthorizationException",
+	kafka.ErrOffsetMetadataTooLarge:          "OffsetMetadataTooLarge",
+	kafka.ErrUnstableOffsetCommit:            "UnstableOffsetCommitException",
+	kafka.ErrGroupSubscribedToTopic:          "GroupSubscribedToTopicException",
+	kafka.ErrInvalidTimestamp:                "InvalidTimestampException",
+	kafka.ErrPreferredLeaderNotAvailable:     "PreferredLeaderNotAvailableException",
+	kafka.ErrDelegationTokenOwnerMismatch:    "DelegationTokenOwnerMismatchException",
+	kafka.ErrInvalidTopicException:           "InvalidTopicException",
+	kafka.ErrUnsupportedForMessageFormat:     "UnsupportedForMessageFormatException",
+	kafka.ErrKafkaStorageError:               "KafkaStorageException",
+	kafka.ErrFetchSessionTopicIDError:        "FetchSessionTopicIdException",
+	kafka.ErrInconsistentTopicID:             "InconsistentTopicIdException",
+	kafka.ErrDuplicateBrokerRegistration:     "DuplicateBrokerRegistrationException",
+	kafka.ErrPrincipalDeserializationFailure: "PrincipalDeserializationException",
+}
+
+// Exception returns the name of the Java class by which Kafka's tools show a failure, with the
+// message after it.
+func Exception(err error) string {
+	known, ok := errors.AsType[*Error](err)
+	if !ok {
+		return "java.lang.IllegalArgumentException: " + err.Error()
+	}
+	name, ok := irregular[known.Code]
+	if !ok {
+		var b strings.Builder
+		for word := range strings.SplitSeq(known.Code.Error(), "_") {
+			b.WriteString(word[:min(1, len(word))] + strings.ToLower(word[min(1, len(word)):]))
+		}
+		name = b.String() + "Exception"
+	}
+	return "org.apache.kafka.common.errors." + name + ": " + known.Message
+}

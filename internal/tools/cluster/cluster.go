@@ -1,0 +1,158 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/tools/cli"
+	"github.com/moldau/moldau/internal/tools/client"
+)
+
+var connection = []cli.Argument{
+	{Long: "--bootstrap-server", Short: "-b", Help: "Brokers to connect to."},
+	{Long: "--bootstrap-controller", Short: "-C", Help: "Controllers to connect to instead."},
+	{Long: "--config", Help: "(DEPRECATED) The former name of --command-config."},
+	{Long: "--command-config", Short: "-c", Help: "File with client properties."},
+}
+
+var parser = &cli.SubParser{
+	Program:     "kafka-cluster",
+	Description: "The Kafka cluster tool.",
+	Commands: []cli.SubCommand{
+		{Name: "cluster-id", Help: "Show the cluster's id.", Arguments: connection},
+		{Name: "unregister", Help: "Unregister a broker.",
+			Arguments: append(slices.Clone(connection), cli.Argument{Long: "--id", Short: "-i", Required: true, Help: "The broker's id."})},
+		{Name: "list-endpoints", Help: "Show the brokers' addresses.",
+			Arguments: append(slices.Clone(connection), cli.Argument{Long: "--include-fenced-brokers", IsFlag: true, Help: "Fenced brokers too."})},
+	},
+}
+
+// Run is kafka-cluster.
+func Run(ctx context.Context, s cli.Streams, args []string) error {
+	parsed, err := parser.Parse(s, args)
+	if errors.Is(err, cli.ErrHelp) {
+		return cli.Failed // as Kafka's tool
+	}
+	if err != nil {
+		return err
+	}
+	admin, err := connect(s, parsed)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	switch parsed.Command {
+	case "cluster-id":
+		return printID(ctx, s, admin)
+	case "list-endpoints":
+		return printEndpoints(ctx, s, admin, parsed.Has("--include-fenced-brokers"))
+	}
+	return unregister(ctx, s, admin, parsed.Value("--id"))
+}
+
+func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
+	file := parsed.Value("--command-config")
+	if parsed.Has("--config") {
+		if parsed.Has("--command-config") {
+			return nil, errors.New("--config and --command-config cannot be specified together.")
+		}
+		s.Println("Option --config has been deprecated and will be removed in a future version. Use --command-config instead.")
+		file = parsed.Value("--config")
+	}
+	props := client.Properties{}
+	if file != "" {
+		loaded, err := cli.LoadProperties(file)
+		if err != nil {
+			return nil, err
+		}
+		props = loaded
+	}
+	switch {
+	case parsed.Has("--bootstrap-controller"):
+		return nil, errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server")
+	case !parsed.Has("--bootstrap-server"):
+		return nil, errors.New("kafka-cluster: error: one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required")
+	}
+	props["bootstrap.servers"] = parsed.Value("--bootstrap-server")
+	return client.NewAdmin(s, props)
+}
+
+func printID(ctx context.Context, s cli.Streams, admin *client.Client) error {
+	cluster, err := admin.Metadata(ctx, []string{}, "describeCluster")
+	if err != nil {
+		return err
+	}
+	if cluster.ID == "" {
+		s.Println("No cluster ID found. The Kafka version is probably too old.")
+		return nil
+	}
+	s.Println("Cluster ID: " + cluster.ID)
+	return nil
+}
+
+func printEndpoints(ctx context.Context, s cli.Streams, admin *client.Client, includeFenced bool) error {
+	ctx, cancel := admin.Context(ctx)
+	defer cancel()
+	req := kmsg.NewPtrDescribeClusterRequest()
+	req.IncludeFencedBrokers = includeFenced
+	resp, err := req.RequestWith(ctx, admin.Client)
+	if err == nil {
+		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
+	}
+	if err != nil {
+		return client.Convert(err, "describeCluster")
+	}
+	printBrokers(s, resp.Brokers)
+	return nil
+}
+
+func printBrokers(s cli.Streams, brokers []kmsg.DescribeClusterResponseBroker) {
+	hostWidth, rackWidth := 0, 0
+	for _, b := range brokers {
+		hostWidth = max(hostWidth, len(b.Host))
+		if b.Rack != nil {
+			rackWidth = max(rackWidth, len(*b.Rack))
+		}
+	}
+	hostWidth, rackWidth = cmp.Or(hostWidth, 100), cmp.Or(rackWidth, 10)
+	line := func(id, host, port, rack, state, kind string) {
+		s.Printf("%-10s %-*s %-10s %-*s %-10s %-15s\n", id, hostWidth, host, port, rackWidth, rack, state, kind)
+	}
+	line("ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE")
+	sorted := slices.SortedFunc(slices.Values(brokers), func(a, b kmsg.DescribeClusterResponseBroker) int { return cmp.Compare(a.NodeID, b.NodeID) })
+	for _, b := range sorted {
+		rack, state := "null", "unfenced"
+		if b.Rack != nil {
+			rack = *b.Rack
+		}
+		if b.IsFenced {
+			state = "fenced"
+		}
+		line(strconv.Itoa(int(b.NodeID)), b.Host, strconv.Itoa(int(b.Port)), rack, state, "broker")
+	}
+}
+
+func unregister(ctx context.Context, s cli.Streams, admin *client.Client, idText string) error {
+	id, err := strconv.ParseInt(idText, 10, 32)
+	if err != nil {
+		return errors.New("kafka-cluster: error: argument --id/-i: could not convert '" + idText + "' to Integer")
+	}
+	ctx, cancel := admin.Context(ctx)
+	defer cancel()
+	req := kmsg.NewPtrUnregisterBrokerRequest()
+	req.BrokerID = int32(id)
+	resp, err := req.RequestWith(ctx, admin.Client)
+	if err == nil {
+		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
+	}
+	if err != nil {
+		return client.Convert(err, "unregisterBroker")
+	}
+	s.Println("Broker " + idText + " is no longer registered.")
+	return nil
+}

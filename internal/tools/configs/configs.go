@@ -1,0 +1,229 @@
+package configs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/tools/cli"
+	"github.com/moldau/moldau/internal/tools/client"
+)
+
+// Run is kafka-configs.
+func Run(ctx context.Context, s cli.Streams, args []string) error {
+	o := newOptions()
+	var err error
+	if o.Set, err = o.parser.Parse(args); err != nil {
+		return err
+	}
+	if done, err := o.HelpOrVersion(s, Summary); done {
+		return err
+	}
+	if err := o.check(s); err != nil {
+		return err
+	}
+	err = runAction(ctx, s, o)
+	answered, ok := errors.AsType[*client.Error](err)
+	if !ok {
+		return err
+	}
+	s.Errorln("Error while executing config command with args '" + strings.Join(args, " ") + "'")
+	s.Errorln("java.util.concurrent.ExecutionException: " + client.Exception(answered))
+	return cli.Failed
+}
+
+func runAction(ctx context.Context, s cli.Streams, o *options) error {
+	kind := o.types()[0]
+	switch kind {
+	case topicType, brokerType, brokerLoggerType:
+	default:
+		return fmt.Errorf("The entity type %s is not supported yet; topics, brokers and broker-loggers are.", kind) //nolint:staticcheck // a sentence for the user
+	}
+	props, err := client.LoadCommandConfig(o.Set, o.commandConfig)
+	if err != nil {
+		return err
+	}
+	if o.Has(o.bootstrapController) {
+		return errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server, and the broker forwards to the controller")
+	}
+	props["bootstrap.servers"] = o.String(o.bootstrap)
+	if err := o.Err(); err != nil {
+		return err
+	}
+	admin, err := client.NewAdmin(s, props)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	if o.Has(o.alter) {
+		return alter(ctx, s, admin, o)
+	}
+	return describe(ctx, s, admin, o)
+}
+
+func resourceType(kind string) kafka.ConfigResourceType {
+	switch kind {
+	case topicType:
+		return kafka.ConfigResourceTopic
+	case brokerLoggerType:
+		return kafka.ConfigResourceBrokerLogger
+	}
+	return kafka.ConfigResourceBroker
+}
+
+func alter(ctx context.Context, s cli.Streams, admin *client.Client, o *options) error {
+	kind, name := o.types()[0], o.names()[0]
+	additions, err := o.additions()
+	if err != nil {
+		return err
+	}
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType = kmsg.ConfigResourceType(resourceType(kind))
+	resource.ResourceName = name
+	for _, key := range o.Values(o.deleteConfig) {
+		config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		config.Name, config.Op = strings.TrimSpace(key), kmsg.IncrementalAlterConfigOpDelete
+		resource.Configs = append(resource.Configs, config)
+	}
+	for _, a := range additions {
+		config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		config.Name, config.Op, config.Value = a.name, kmsg.IncrementalAlterConfigOpSet, kmsg.StringPtr(a.value)
+		resource.Configs = append(resource.Configs, config)
+	}
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Resources = append(req.Resources, resource)
+	ctx, cancel := admin.Context(ctx)
+	defer cancel()
+	for _, shard := range admin.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			return client.Convert(shard.Err, "incrementalAlterConfigs")
+		}
+		resp, ok := shard.Resp.(*kmsg.IncrementalAlterConfigsResponse)
+		if !ok {
+			continue
+		}
+		for _, r := range resp.Resources {
+			if err := client.FromCode(r.ErrorCode, r.ErrorMessage); err != nil {
+				return err
+			}
+		}
+	}
+	if name == "" {
+		s.Println("Completed updating default config for " + kind + " in the cluster.")
+	} else {
+		s.Println("Completed updating config for " + singular(kind) + " " + name + ".")
+	}
+	return nil
+}
+
+func singular(kind string) string { return kind[:len(kind)-1] }
+
+func describe(ctx context.Context, s cli.Streams, admin *client.Client, o *options) error {
+	kind, names, all := o.types()[0], o.names(), o.Has(o.all)
+	cluster, err := existing(ctx, admin, kind)
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 && !all && !isKnown(cluster, kind, names[0]) {
+		s.Println("The " + singular(kind) + " '" + names[0] + "' doesn't exist and doesn't have dynamic config.")
+		return nil
+	}
+	if len(names) == 0 {
+		names = allNames(cluster, kind)
+	} else {
+		names = names[:1]
+	}
+	for _, name := range names {
+		configs, err := admin.DescribeConfigs(ctx, resourceType(kind), []string{name}, true)
+		if err != nil {
+			return err
+		}
+		printConfigs(s, kind, name, configs[name], all)
+	}
+	return nil
+}
+
+// existing returns the cluster's brokers and, for topics, its topics.
+func existing(ctx context.Context, admin *client.Client, kind string) (*client.Cluster, error) {
+	if kind == topicType {
+		return admin.Metadata(ctx, nil, "listTopics")
+	}
+	return admin.Metadata(ctx, []string{}, "describeCluster")
+}
+
+func isKnown(cluster *client.Cluster, kind, name string) bool {
+	return name == "" || slices.Contains(allNames(cluster, kind), name)
+}
+
+// allNames lists what there is of a type; for brokers their defaults come last.
+func allNames(cluster *client.Cluster, kind string) []string {
+	var names []string
+	if kind == topicType {
+		for _, topic := range cluster.Topics {
+			names = append(names, topic.Name)
+		}
+		return names
+	}
+	brokers := slices.SortedFunc(slices.Values(cluster.Brokers), func(a, b kmsg.MetadataResponseBroker) int { return cmp.Compare(a.NodeID, b.NodeID) })
+	for _, broker := range brokers {
+		names = append(names, strconv.Itoa(int(broker.NodeID)))
+	}
+	return append(names, "")
+}
+
+// dynamicSource is the source whose values --describe shows without --all.
+func dynamicSource(kind, name string) kafka.ConfigSource {
+	switch {
+	case kind == topicType:
+		return kafka.ConfigSourceDynamicTopic
+	case name == "":
+		return kafka.ConfigSourceDynamicDefaultBroker
+	}
+	return kafka.ConfigSourceDynamicBroker
+}
+
+var sourceNames = map[kafka.ConfigSource]string{
+	kafka.ConfigSourceUnknown: "UNKNOWN", kafka.ConfigSourceDynamicTopic: "DYNAMIC_TOPIC_CONFIG",
+	kafka.ConfigSourceDynamicBroker: "DYNAMIC_BROKER_CONFIG", kafka.ConfigSourceDynamicDefaultBroker: "DYNAMIC_DEFAULT_BROKER_CONFIG",
+	kafka.ConfigSourceStaticBroker: "STATIC_BROKER_CONFIG", kafka.ConfigSourceDefault: "DEFAULT_CONFIG",
+	kafka.ConfigSourceDynamicBrokerLogger: "DYNAMIC_BROKER_LOGGER_CONFIG",
+	kafka.ConfigSourceClientMetrics:       "DYNAMIC_CLIENT_METRICS_CONFIG", kafka.ConfigSourceGroup: "DYNAMIC_GROUP_CONFIG",
+}
+
+func printConfigs(s cli.Streams, kind, name string, configs []client.Config, all bool) {
+	switch {
+	case name == "":
+		s.Println("Default configs for " + kind + " in the cluster are:")
+	case all:
+		s.Println("All configs for " + singular(kind) + " " + name + " are:")
+	default:
+		s.Println("Dynamic configs for " + singular(kind) + " " + name + " are:")
+	}
+	sorted := slices.SortedFunc(slices.Values(configs), func(a, b client.Config) int { return cmp.Compare(a.Name, b.Name) })
+	for _, c := range sorted {
+		// Loggers have no source of their own to filter by.
+		if !all && kind != brokerLoggerType && c.Source != dynamicSource(kind, name) {
+			continue
+		}
+		synonyms := make([]string, len(c.Synonyms))
+		for i, synonym := range c.Synonyms {
+			source := cmp.Or(sourceNames[kafka.ConfigSource(synonym.Source)], "UNKNOWN")
+			synonyms[i] = source + ":" + synonym.Name + "=" + orNull(synonym.Value)
+		}
+		s.Printf("  %s=%s sensitive=%t synonyms={%s}\n", c.Name, orNull(c.Value), c.Sensitive, strings.Join(synonyms, ", "))
+	}
+}
+
+func orNull(value *string) string {
+	if value == nil {
+		return "null"
+	}
+	return *value
+}

@@ -1,0 +1,61 @@
+package tools
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moldau/moldau/internal/tools/cli"
+	"github.com/moldau/moldau/internal/tools/cluster"
+	"github.com/moldau/moldau/internal/tools/configs"
+	"github.com/moldau/moldau/internal/tools/consumer"
+	"github.com/moldau/moldau/internal/tools/groups"
+	"github.com/moldau/moldau/internal/tools/offsets"
+	"github.com/moldau/moldau/internal/tools/producer"
+	"github.com/moldau/moldau/internal/tools/server"
+	"github.com/moldau/moldau/internal/tools/storagetool"
+	"github.com/moldau/moldau/internal/tools/topics"
+)
+
+// Command is one of Kafka's tools.
+type Command struct {
+	KafkaName string // the name of Kafka's script, without .sh
+	Summary   string
+	Run       func(ctx context.Context, s cli.Streams, args []string) error
+}
+
+// Name is the sub-command of moldau: Kafka's name without its prefix.
+func (c Command) Name() string { return strings.TrimPrefix(c.KafkaName, "kafka-") }
+
+// Commands returns the tools in the order of their names. start runs a broker for
+// kafka-server-start.
+func Commands(start server.StartFunc) []Command {
+	return []Command{
+		{"kafka-broker-api-versions", "Show which versions of which requests each broker serves", cluster.RunAPIVersions},
+		{"kafka-cluster", "Show the cluster id and the brokers' addresses", cluster.Run},
+		{"kafka-configs", "Show and change the configs of topics and brokers", configs.Run},
+		{"kafka-console-consumer", "Print the records of a topic", consumer.Run},
+		{"kafka-console-producer", "Send lines of standard input to a topic", producer.Run},
+		{"kafka-consumer-groups", "List, describe, reset and delete consumer groups", groups.Run},
+		{"kafka-get-offsets", "Print offsets of partitions", offsets.Run},
+		{"kafka-server-start", "Start a broker from a server.properties file", server.StartCommand(start)},
+		{"kafka-server-stop", "Stop this user's running brokers", server.Stop},
+		{"kafka-storage", "Generate a cluster id; look at log directories", storagetool.Run},
+		{"kafka-topics", "Create, list, describe, alter and delete topics", topics.Run},
+	}
+}
+
+// ByProgram finds the tool whose name a program was started under, such as
+// /opt/kafka/bin/kafka-topics.sh.
+func ByProgram(commands []Command, program string) (Command, bool) {
+	name := filepath.Base(program)
+	for _, suffix := range []string{".exe", ".cmd", ".bat", ".sh"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	i := slices.IndexFunc(commands, func(c Command) bool { return c.KafkaName == name })
+	if i < 0 {
+		return Command{}, false
+	}
+	return commands[i], true
+}
