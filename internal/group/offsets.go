@@ -92,7 +92,10 @@ func (s *Shard) newCommit(req *kmsg.OffsetCommitRequest, topic *kmsg.OffsetCommi
 		o.metadata = *p.Metadata
 	}
 	if req.Version <= lastVersionWithRetention && req.RetentionTimeMillis != -1 {
+		// The record version with an expiry has neither topic id nor leader epoch: the state shall
+		// be what a reload would give.
 		o.expireTimestampMs = s.nowMs + req.RetentionTimeMillis
+		o.topicID, o.leaderEpoch = kafka.ZeroUUID, kafka.NoLeaderEpoch
 	}
 	return o
 }
