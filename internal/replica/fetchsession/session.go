@@ -1,0 +1,187 @@
+package fetchsession
+
+import (
+	"sync"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// Key names a partition in a session: by topic id, or by name where the client uses names.
+type Key struct {
+	Topic     string // empty where TopicID is set
+	TopicID   kafka.UUID
+	Partition int32
+}
+
+// Partition is what a client wants of a partition.
+type Partition struct {
+	Key
+	FetchOffset        int64
+	CurrentLeaderEpoch int32
+	LastFetchedEpoch   int32
+	MaxBytes           int32
+}
+
+// Answer is what decides whether a partition is in an incremental response.
+type Answer struct {
+	HighWatermark  int64
+	LogStartOffset int64
+	HasRecords     bool
+	// MustSend is set for errors, diverging epochs and preferred read replicas.
+	MustSend bool
+	IsError  bool
+}
+
+// session is one client's partitions in the order in which they are fetched: those that gave
+// records go to the end, so that no partition starves another.
+type session struct {
+	id           int32
+	usesTopicIDs bool
+	createdMs    int64
+	lastUsedMs   int64 // guarded by the shard, as counted
+	counted      int   // partitions counted in the metric
+
+	mu         sync.Mutex // after the shard's
+	epoch      int32      // of the next request
+	index      map[Key]*entry
+	head, tail *entry
+}
+
+type entry struct {
+	Partition
+	// What the client was told last.
+	highWatermark  int64
+	logStartOffset int64
+
+	prev, next *entry
+}
+
+func newSession(id int32, usesTopicIDs bool, nowMs int64) *session {
+	return &session{id: id, usesTopicIDs: usesTopicIDs, createdMs: nowMs, lastUsedMs: nowMs, epoch: nextEpoch(InitialEpoch), index: map[Key]*entry{}}
+}
+
+func (s *session) fill(partitions []Partition, answers []Answer) {
+	for i, p := range partitions {
+		e := s.put(p)
+		e.highWatermark, e.logStartOffset = answers[i].HighWatermark, answers[i].LogStartOffset
+	}
+}
+
+// put adds a partition, or changes what is wanted of it.
+func (s *session) put(p Partition) *entry {
+	e := s.index[p.Key]
+	if e == nil {
+		e = &entry{highWatermark: -1, logStartOffset: -1}
+		s.index[p.Key] = e
+		s.append(e)
+	}
+	e.Partition = p
+	return e
+}
+
+func (s *session) update(partitions []Partition, forgotten []Key) {
+	for _, p := range partitions {
+		s.put(p)
+	}
+	for _, k := range forgotten {
+		if e := s.index[k]; e != nil {
+			delete(s.index, k)
+			s.unlink(e)
+		}
+	}
+}
+
+func (s *session) snapshot() []Partition {
+	all := make([]Partition, 0, len(s.index))
+	for e := s.head; e != nil; e = e.next {
+		all = append(all, e.Partition)
+	}
+	return all
+}
+
+func (s *session) append(e *entry) {
+	e.prev, e.next = s.tail, nil
+	if s.tail != nil {
+		s.tail.next = e
+	} else {
+		s.head = e
+	}
+	s.tail = e
+}
+
+func (s *session) unlink(e *entry) {
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		s.head = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		s.tail = e.prev
+	}
+}
+
+// sends reports whether the client must hear of the partition, and remembers what it hears.
+func (e *entry) sends(a Answer) bool {
+	send := a.HasRecords || a.MustSend || a.IsError || e.highWatermark != a.HighWatermark || e.logStartOffset != a.LogStartOffset
+	e.highWatermark, e.logStartOffset = a.HighWatermark, a.LogStartOffset
+	if a.IsError {
+		e.highWatermark = -1 // so that the client hears when the error is over
+	}
+	return send
+}
+
+type contextKind int
+
+const (
+	sessionlessContext contextKind = iota
+	fullContext
+	incrementalContext
+)
+
+// Context is one Fetch request's part in a session. It is used by the request's goroutine.
+type Context struct {
+	// Partitions to fetch, in order. The caller must not change it.
+	Partitions []Partition
+
+	cache        *Cache
+	kind         contextKind
+	usesTopicIDs bool
+	session      *session
+	epoch        int32
+}
+
+// Finish takes the answers to Partitions, index by index, clears the flags in send of those
+// that the response leaves out, and returns the session id for the response. It is called
+// once, with what is really sent. The error says that the session was used elsewhere
+// meanwhile; the response has no partitions then.
+func (c *Context) Finish(answers []Answer, send []bool, nowMs int64) (sessionID int32, err error) {
+	for i := range send {
+		send[i] = true
+	}
+	switch c.kind {
+	case sessionlessContext:
+		return NoSession, nil
+	case fullContext:
+		return c.cache.create(c.usesTopicIDs, c.Partitions, answers, nowMs), nil
+	}
+	s := c.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch != c.epoch {
+		return s.id, kafka.Errorf(kafka.ErrInvalidFetchSessionEpoch, "fetch session %d was used by another request", s.id)
+	}
+	for i, p := range c.Partitions {
+		e := s.index[p.Key]
+		if e == nil {
+			send[i] = false
+			continue
+		}
+		if send[i] = e.sends(answers[i]); send[i] && answers[i].HasRecords {
+			s.unlink(e)
+			s.append(e)
+		}
+	}
+	return s.id, nil
+}
