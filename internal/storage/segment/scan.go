@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"sync"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -107,7 +108,7 @@ func checkHeader(header record.Batch, position, limit, least int64) (BatchPositi
 	if base := header.BaseOffset(); base < least {
 		return BatchPosition{}, &record.CorruptError{Field: "base offset", Expected: least, Got: base}
 	}
-	if delta := header.LastOffsetDelta(); delta < 0 {
+	if delta := header.LastOffsetDelta(); delta < 0 || header.LastOffset() < 0 || header.LastOffset() == math.MaxInt64 {
 		return BatchPosition{}, &record.CorruptError{Field: "last offset delta", Expected: 0, Got: int64(delta)}
 	}
 	if position+int64(size) > limit {
