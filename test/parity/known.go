@@ -1,0 +1,4 @@
+package main
+
+// known are the differences that are meant, with their reasons.
+var known = map[string]string{}

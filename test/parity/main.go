@@ -1,0 +1,112 @@
+// Command parity asks Apache Kafka and Moldau the same questions and compares the answers.
+// See README.md; run starts both brokers.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// broker is one side of the comparison.
+type broker struct {
+	addr  string
+	state map[string]any // what earlier steps of a probe learned from this broker, such as a topic id
+}
+
+// step sends something to a broker and describes what came back.
+type step func(b *broker, c *conn) (string, error)
+
+// probe is a named conversation; its steps share a connection unless the broker closes it.
+type probe struct {
+	name  string
+	steps []step
+}
+
+func main() {
+	kafka := flag.String("kafka", "", "address of Apache Kafka")
+	moldau := flag.String("moldau", "", "address of Moldau")
+	kafkaTools := flag.String("kafka-tools", "", "the script that runs Apache Kafka's tools")
+	moldauTools := flag.String("moldau-tools", "", "the moldau binary")
+	only := flag.String("only", "", "run only probes whose name has this in it")
+	flag.Parse()
+
+	passed, failed := 0, 0
+	judge := func(name, expected, got string) {
+		reason, isKnown := known[name]
+		switch {
+		case expected == got && !isKnown:
+			passed++
+		case expected != got && isKnown:
+			passed++
+			fmt.Printf("known difference: %s: %s\n", name, reason)
+		case isKnown:
+			failed++
+			fmt.Printf("FAIL %s: the known difference is gone; take it off the list\n", name)
+		default:
+			failed++
+			fmt.Printf("FAIL %s\n%s", name, difference(expected, got))
+		}
+	}
+	for _, p := range probes() {
+		if strings.Contains(p.name, *only) {
+			judge(p.name, converse(p, *kafka), converse(p, *moldau))
+		}
+	}
+	if *kafkaTools != "" {
+		for _, c := range commands {
+			if strings.Contains(c.name, *only) {
+				judge("tool: "+c.name, c.run(*kafka, []string{*kafkaTools, "tool"}), c.run(*moldau, []string{*moldauTools}))
+			}
+		}
+	}
+	fmt.Printf("parity: %d passed, %d failed\n", passed, failed)
+	if failed > 0 {
+		os.Exit(1)
+	}
+}
+
+// converse runs the steps of a probe against one broker and returns the transcript.
+func converse(p probe, addr string) string {
+	b := &broker{addr: addr, state: map[string]any{}}
+	c, err := dial(addr)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { c.tcp.Close() }()
+	var transcript strings.Builder
+	for i, s := range p.steps {
+		answer, err := s(b, c)
+		if err != nil {
+			answer = "error: " + err.Error() + "\n"
+			c.tcp.Close()
+			if c, err = dial(addr); err != nil {
+				return err.Error()
+			}
+		}
+		fmt.Fprintf(&transcript, "step %d: %s", i+1, answer)
+	}
+	return transcript.String()
+}
+
+// difference shows the lines around the first ones that differ.
+func difference(expected, got string) string {
+	a, b := strings.Split(expected, "\n"), strings.Split(got, "\n")
+	var out strings.Builder
+	shown := 0
+	for i := 0; i < max(len(a), len(b)) && shown < 12; i++ {
+		var left, right string
+		if i < len(a) {
+			left = a[i]
+		}
+		if i < len(b) {
+			right = b[i]
+		}
+		if left != right {
+			fmt.Fprintf(&out, "  line %d: Apache Kafka %s\n           Moldau       %s\n", i+1, left, right)
+			shown++
+		}
+	}
+	return out.String()
+}
