@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -19,7 +20,8 @@ func groupProbes() []probe {
 
 func ready(group string) step {
 	return func(_ *broker, c *conn) (string, error) {
-		for range 200 { // __consumer_offsets is made on first use
+		// __consumer_offsets is made on first use.
+		for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
 			response, err := c.request(findGroup(group), 3)
 			if err != nil {
 				return "", err

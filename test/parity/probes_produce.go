@@ -63,7 +63,7 @@ func produceProbes() []probe {
 		probe{"produce without keys", []step{topic("p-compact", 1, "cleanup.policy", "compact"), askProduce(9, "p-compact", 0, 1, good)}},
 		probe{"produce with append time", []step{topic("p-append-time", 1, "message.timestamp.type", "LogAppendTime"), askProduce(9, "p-append-time", 0, 1, func() []byte { return batch(1000, "v") })}},
 		probe{"idempotence", idempotence()},
-		probe{"init producer id", []step{askOf(4, kmsg.NewPtrInitProducerIDRequest()), askOf(0, kmsg.NewPtrInitProducerIDRequest())}},
+		probe{"init producer id", []step{learnProducerID, askOf(4, kmsg.NewPtrInitProducerIDRequest()), askOf(0, kmsg.NewPtrInitProducerIDRequest())}},
 	)
 	return all
 }
@@ -119,14 +119,7 @@ func produceByID(id func(b *broker) [16]byte) step {
 
 // idempotence walks through the sequence rules with one producer id.
 func idempotence() []step {
-	steps := []step{topic("p-idem", 1), func(b *broker, c *conn) (string, error) {
-		response, err := c.request(kmsg.NewPtrInitProducerIDRequest(), 2)
-		if err != nil {
-			return "", err
-		}
-		b.state["pid"] = response.(*kmsg.InitProducerIDResponse).ProducerID
-		return "learned\n", nil
-	}}
+	steps := []step{topic("p-idem", 1), learnProducerID}
 	send := func(epoch int16, sequence int32, records int) {
 		values := make([]string, records)
 		for i := range values {
@@ -153,4 +146,23 @@ func idempotence() []step {
 	send(1, 0, 1) // fell out of the window of five
 	send(1, 2, 1) // still in it
 	return steps
+}
+
+// learnProducerID asks for a producer id until there is one: a broker that has just started may
+// first have to fetch a block of them.
+func learnProducerID(b *broker, c *conn) (string, error) {
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		response, err := c.request(kmsg.NewPtrInitProducerIDRequest(), 2)
+		if err != nil {
+			return "", err
+		}
+		answer := response.(*kmsg.InitProducerIDResponse)
+		if answer.ErrorCode == 0 {
+			b.state["pid"] = answer.ProducerID
+			return "learned\n", nil
+		}
+		if time.Now().After(deadline) {
+			return "", kafka.ErrorCode(answer.ErrorCode)
+		}
+	}
 }
