@@ -112,6 +112,12 @@ func (d *Def) Parse(raw string) (Value, error) {
 	return Value{}, &ValueError{Name: d.Name, Value: raw, Allowed: allowed}
 }
 
+// check is Parse for those who want the error only.
+func (d *Def) check(raw string) error {
+	_, err := d.Parse(raw)
+	return err
+}
+
 // parseType returns what is allowed instead where raw does not have type t.
 func parseType(t Type, raw string) (v Value, allowed string) {
 	v.Text = raw

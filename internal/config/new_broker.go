@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -252,11 +253,12 @@ func (b *Broker) checkValues(v values) error {
 			return bad(name, "at least 1, or -1 for no limit, is required")
 		}
 	}
-	if v["log.roll.ms"] != "" && v.int64("log.roll.ms") < 1 {
-		return bad("log.roll.ms", "at least 1 is required")
-	}
-	if v["log.roll.jitter.ms"] != "" && v.int64("log.roll.jitter.ms") < 0 {
-		return bad("log.roll.jitter.ms", "at least 0 is required")
+	for _, d := range topicDefsByName { // as the defaults of topics they must be valid too
+		if text, name := topicFallback(d, v); text != nil {
+			if invalid, ok := errors.AsType[*ValueError](d.check(*text)); ok {
+				return bad(name, invalid.Allowed)
+			}
+		}
 	}
 	if v.int64("log.cleaner.min.compaction.lag.ms") > v.int64("log.cleaner.max.compaction.lag.ms") {
 		return bad("log.cleaner.min.compaction.lag.ms", "at most log.cleaner.max.compaction.lag.ms is required")

@@ -106,12 +106,13 @@ func nearest(name string, defs []*Def) string {
 	return best
 }
 
-// editDistance is Levenshtein's distance, or any larger number once it reaches limit.
+// editDistance counts the insertions, deletions, replacements and swaps of neighbours between
+// a and b, or returns any larger number once it must reach limit.
 func editDistance(a, b string, limit int) int {
 	if d := len(a) - len(b); d >= limit || -d >= limit {
 		return limit
 	}
-	previous, current := make([]int, len(b)+1), make([]int, len(b)+1)
+	before, previous, current := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range previous {
 		previous[j] = j
 	}
@@ -123,8 +124,11 @@ func editDistance(a, b string, limit int) int {
 				cost = 0
 			}
 			current[j+1] = min(previous[j]+cost, previous[j+1]+1, current[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				current[j+1] = min(current[j+1], before[j-1]+1)
+			}
 		}
-		previous, current = current, previous
+		before, previous, current = previous, current, before
 	}
 	return previous[len(b)]
 }

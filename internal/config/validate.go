@@ -9,37 +9,51 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 )
 
-// topicValues returns the effective value of every topic config.
+// topicValues returns the effective value of every topic config. Values that are not valid
+// count as not given: a node must work whatever an older or a foreign one stored.
 func (l Layers) topicValues(overrides map[string]string) map[string]string {
 	broker := l.merged()
 	current := map[string]string{}
 	for _, d := range topicDefsByName {
-		if raw, ok := overrides[d.Name]; ok {
-			if v, err := d.Parse(raw); err == nil {
-				current[d.Name] = v.Text
+		current[d.Name] = d.Default
+		fallback, _ := topicFallback(d, broker)
+		for _, raw := range []*string{fallback, given(overrides, d.Name)} {
+			if raw == nil {
 				continue
 			}
+			if v, err := d.Parse(*raw); err == nil {
+				current[d.Name] = v.Text
+			}
 		}
-		current[d.Name] = topicFallback(d, broker)
 	}
 	return current
 }
 
+func given(settings map[string]string, name string) *string {
+	if value, ok := settings[name]; ok {
+		return &value
+	}
+	return nil
+}
+
 // topicFallback is the value of a topic config that the topic does not set: the first of the
-// broker's synonyms that is given, or the default of the first one that has a default.
-func topicFallback(d *Def, broker values) string {
+// broker's synonyms that is given, or the default of the first one that has a default. It
+// also returns that synonym's name.
+func topicFallback(d *Def, broker values) (*string, string) {
 	synonyms := topicSynonyms[d.Name]
 	for _, s := range synonyms {
 		if _, ok := broker[s.name]; ok {
-			return s.inTopicUnit(broker)
+			text := s.inTopicUnit(broker)
+			return &text, s.name
 		}
 	}
 	for _, s := range synonyms {
 		if !brokerDefs[s.name].NullDefault {
-			return s.inTopicUnit(broker)
+			text := s.inTopicUnit(broker)
+			return &text, s.name
 		}
 	}
-	return d.Default
+	return nil, ""
 }
 
 func (s topicSynonym) inTopicUnit(broker values) string {
@@ -54,7 +68,8 @@ func (s topicSynonym) inTopicUnit(broker values) string {
 	}
 }
 
-// Topic returns the typed configs of a topic with overrides.
+// Topic returns the typed configs of a topic with overrides. It costs tens of microseconds:
+// whoever asks for many topics without overrides asks once.
 func (l Layers) Topic(overrides map[string]string) TopicConfig {
 	v := topicSettings(l.topicValues(overrides))
 	segmentBytes := v.get("segment.bytes").Int
@@ -120,8 +135,12 @@ func (l Layers) ValidateTopicConfigs(existing, proposed map[string]string) error
 	if low, high := v.get("min.compaction.lag.ms").Int, v.get("max.compaction.lag.ms").Int; low > high {
 		return kafka.Errorf(kafka.ErrInvalidConfig, "min.compaction.lag.ms (%d) must not exceed max.compaction.lag.ms (%d)", low, high)
 	}
-	if v.get("remote.storage.enable").Bool {
+	wasRemote := strings.EqualFold(existing["remote.storage.enable"], "true")
+	switch remote := v.get("remote.storage.enable").Bool; {
+	case remote && !wasRemote:
 		return kafka.Errorf(kafka.ErrInvalidConfig, "remote.storage.enable=true needs tiered storage, which the brokers do not have")
+	case wasRemote && !remote && !v.get("remote.log.delete.on.disable").Bool:
+		return kafka.Errorf(kafka.ErrInvalidConfig, "remote.storage.enable=false loses what is in tiered storage: remote.log.delete.on.disable=true must be set too")
 	}
 	return nil
 }
