@@ -1,0 +1,162 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// readBufferBytes holds a frame's size and with it most small requests in one read.
+const readBufferBytes = 512
+
+// connection is one client. The reader goroutine owns every field without a lock's or atomic's
+// mention; the frame belongs to the reader while nothing is unfinished, else to the writer.
+type connection struct {
+	server  *Server
+	socket  net.Conn
+	context security.Connection
+	kind    wire.ListenerKind
+	ctx     context.Context
+	cancel  context.CancelFunc
+	reader  *bufio.Reader
+	frame   wire.Frame
+	buffers net.Buffers
+	// largestRequest is the largest request that this connection has sent completely.
+	largestRequest int
+	// throttledUntil is Unix nanoseconds.
+	throttledUntil atomic.Int64
+
+	mu              sync.Mutex
+	changed         sync.Cond // of the fields below; its lock is mu
+	unfinished      int
+	unfinishedBytes int64
+	failed          bool
+
+	responses  chan *unfinishedRequest // nil until the first completing phase
+	writerDone chan struct{}
+}
+
+func newConnection(s *Server, l boundListener, socket net.Conn) *connection {
+	c := &connection{server: s, socket: socket, kind: l.Kind}
+	c.changed.L = &c.mu
+	peer := socket.RemoteAddr().String()
+	host, _, err := net.SplitHostPort(peer)
+	if err != nil {
+		host = peer
+	}
+	c.context = security.Connection{
+		ID:         s.nextID.Add(1),
+		Listener:   l.Name,
+		Protocol:   l.Protocol,
+		Principal:  security.Anonymous,
+		PeerAddr:   peer,
+		LocalAddr:  socket.LocalAddr().String(),
+		Host:       host,
+		Controller: l.Kind&wire.ControllerListener != 0 && l.Kind&wire.BrokerListener == 0,
+		Privileged: l.Privileged,
+	}
+	c.ctx, c.cancel = context.WithCancel(s.spawner.Context())
+	return c
+}
+
+// serve is the reader goroutine.
+func (c *connection) serve(context.Context) {
+	c.reader = bufio.NewReaderSize(c.socket, readBufferBytes)
+	defer c.end()
+	for !c.server.stopping.Load() {
+		request, err := c.readRequest()
+		if err != nil {
+			c.reportReadError(err)
+			break
+		}
+		c.server.metrics.received.Add(int64(len(request.buffer) + 4))
+		if !c.process(request) {
+			break
+		}
+		if !c.waitOutThrottle() {
+			break
+		}
+	}
+	if c.server.stopping.Load() {
+		c.waitUntil(func() bool { return c.unfinished == 0 })
+	}
+}
+
+// end closes the connection and waits for the writer, so that nothing is left behind.
+func (c *connection) end() {
+	c.fail()
+	if c.responses != nil {
+		close(c.responses)
+		<-c.writerDone
+	}
+	c.server.forget(c)
+}
+
+// fail ends the connection from any goroutine: waits end, the socket closes.
+func (c *connection) fail() {
+	c.mu.Lock()
+	first := !c.failed
+	c.failed = true
+	c.changed.Broadcast()
+	c.mu.Unlock()
+	if first {
+		c.cancel()
+		_ = c.socket.Close()
+	}
+}
+
+// stopReading makes a reader that waits for a request return; one that handles goes on.
+func (c *connection) stopReading() {
+	_ = c.socket.SetReadDeadline(time.Unix(1, 0))
+}
+
+// waitUntil waits until condition holds, called with mu held; false when the connection failed.
+func (c *connection) waitUntil(condition func() bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.failed && !condition() {
+		c.changed.Wait()
+	}
+	return !c.failed
+}
+
+// waitOutThrottle holds the next request back until the throttle time of the last response is
+// over, as Kafka mutes the channel (KIP-219).
+func (c *connection) waitOutThrottle() bool {
+	until := c.throttledUntil.Load()
+	if until == 0 {
+		return true
+	}
+	c.throttledUntil.Store(0)
+	wait := time.Until(time.Unix(0, until))
+	return wait <= 0 || pause(c.ctx, wait)
+}
+
+// reportReadError says why the connection ends where that is the client's fault.
+func (c *connection) reportReadError(err error) {
+	var broken *brokenClientError
+	switch {
+	case errors.As(err, &broken):
+		c.closeBroken(broken.reason, broken.message)
+	case c.server.stopping.Load(), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, errIdle):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.closeBroken("partial request", "a request stopped arriving before it was complete")
+	default:
+		c.server.logger.Debug("connection lost", "connection", c.context.ID, "peer", c.context.PeerAddr, "error", err)
+	}
+}
+
+// closeBroken logs and counts that the client is at fault; the caller returns and so closes.
+func (c *connection) closeBroken(reason, message string) {
+	c.server.metrics.broken(reason)
+	c.server.log.warn(reason, "closing a connection: "+message, "peer", c.context.PeerAddr, "listener", c.context.Listener, "client", c.context.ClientID)
+}

@@ -1,0 +1,198 @@
+package server
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// brokenClientError is a fault of the client before its request could be decoded.
+type brokenClientError struct{ reason, message string }
+
+func (e *brokenClientError) Error() string { return e.message }
+
+// errIdle says that an idle connection reached its time.
+var errIdle = errors.New("the connection was idle for too long")
+
+// incoming is one frame. Whoever holds it gives it back with release, once.
+type incoming struct {
+	buffer   []byte
+	received time.Time
+	memory   *budget
+	charged  int64
+	// keep says that something may refer to the buffer after the request is answered, so that
+	// it is not reused.
+	keep bool
+}
+
+// release gives the buffer and its charge back.
+func (r *incoming) release() {
+	r.memory.release(r.charged)
+	r.charged = 0
+	if r.buffer != nil && !r.keep {
+		giveBuffer(r.buffer)
+	}
+	r.buffer = nil
+}
+
+// favouredBytes is up to which size a request may use the memory reserve.
+const favouredBytes = 4 << 10
+
+// readRequest reads the next frame, without its size.
+func (c *connection) readRequest() (*incoming, error) {
+	if c.reader.Buffered() < 4 {
+		if err := c.waitForFrame(); err != nil {
+			return nil, err
+		}
+	}
+	head, err := c.reader.Peek(4)
+	if err != nil {
+		return nil, err // cannot happen: waitForFrame has seen them
+	}
+	size := int(int32(binary.BigEndian.Uint32(head)))
+	if err := c.checkSize(head, size); err != nil {
+		return nil, err
+	}
+	if _, err := c.reader.Discard(4); err != nil {
+		return nil, err
+	}
+	return c.readBody(size)
+}
+
+// waitForFrame waits for a frame's size, for as long as a connection may be idle.
+func (c *connection) waitForFrame() error {
+	deadline := time.Time{}
+	if c.server.limits.MaxIdle > 0 {
+		deadline = time.Now().Add(c.server.limits.MaxIdle)
+	}
+	if err := c.socket.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	// Stop sets a deadline in the past after it has set stopping; one of the two is seen.
+	if c.server.stopping.Load() {
+		return errIdle
+	}
+	_, err := c.reader.Peek(4)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errIdle
+	case errors.Is(err, io.EOF) && c.reader.Buffered() > 0:
+		return &brokenClientError{"cut frame", "the client closed in the middle of a request's size"}
+	default:
+		return err
+	}
+}
+
+func (c *connection) checkSize(head []byte, size int) error {
+	limits := &c.server.limits
+	switch {
+	case size >= wire.MinRequestBytes && size <= limits.MaxRequestBytes && int64(size) <= limits.RequestMemoryBytes:
+		return nil
+	case size < 0 || size > limits.MaxRequestBytes:
+		if guess := foreignProtocol(head); guess != "" {
+			return &brokenClientError{"foreign protocol", fmt.Sprintf("the client speaks %s, but listener %s expects Kafka's protocol over %s; check the client's port and security.protocol", guess, c.context.Listener, c.context.Protocol)}
+		}
+		return &brokenClientError{"request size", fmt.Sprintf("a request announces %d bytes; socket.request.max.bytes allows 1 to %d", size, limits.MaxRequestBytes)}
+	case size < wire.MinRequestBytes:
+		return &brokenClientError{"request size", fmt.Sprintf("a request announces %d bytes, fewer than a header has", size)}
+	default:
+		return &brokenClientError{"request size", fmt.Sprintf("a request announces %d bytes; all requests together may take %d (queued.max.request.bytes)", size, limits.RequestMemoryBytes)}
+	}
+}
+
+// foreignProtocol recognises the first bytes of TLS and HTTP, which as sizes are far too large.
+func foreignProtocol(head []byte) string {
+	if head[0] == 0x16 && head[1] == 0x03 {
+		return "TLS"
+	}
+	switch string(head) {
+	case "GET ", "POST", "PUT ", "HEAD", "DELE", "OPTI", "PATC", "CONN", "TRAC", "PRI ":
+		return "HTTP"
+	}
+	return ""
+}
+
+// readBody reads the size bytes of a frame. The buffer grows to at most twice the bytes that
+// have arrived, or to what the connection has already sent in one complete request: announcing
+// much and staying silent costs the broker nothing.
+func (c *connection) readBody(size int) (*incoming, error) {
+	r := &incoming{memory: c.server.memory}
+	began := time.Now()
+	complete := c.reader.Buffered() >= size
+	if !complete {
+		limit := c.server.limits.PartialRequest + time.Duration(size)*(time.Second/minBytesPerSecond)
+		if err := c.socket.SetReadDeadline(began.Add(limit)); err != nil {
+			return nil, err
+		}
+		if c.server.stopping.Load() {
+			return nil, errIdle
+		}
+	}
+	var partial *partialRequest
+	if size > favouredBytes {
+		partial = &partialRequest{began: began, close: func() {
+			c.server.metrics.broken("memory pressure")
+			c.server.log.warn("memory pressure", "closing a connection: memory for requests ran out and its request arrives slowest", "peer", c.context.PeerAddr, "listener", c.context.Listener)
+			c.fail()
+		}}
+		r.memory.track(partial)
+		defer r.memory.untrack(partial)
+	}
+	if err := c.fill(r, size, partial); err != nil {
+		r.release()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, &brokenClientError{"cut frame", fmt.Sprintf("the client closed before all %d bytes of a request had arrived", size)}
+		}
+		return nil, err
+	}
+	r.received = time.Now()
+	c.largestRequest = max(c.largestRequest, size)
+	return r, nil
+}
+
+func (c *connection) fill(r *incoming, size int, partial *partialRequest) error {
+	for len(r.buffer) < size {
+		if len(r.buffer) == cap(r.buffer) {
+			if err := c.grow(r, size); err != nil {
+				return err
+			}
+		}
+		n, err := c.reader.Read(r.buffer[len(r.buffer):min(size, cap(r.buffer))])
+		r.buffer = r.buffer[:len(r.buffer)+n]
+		if partial != nil {
+			r.memory.progress(partial, len(r.buffer))
+		}
+		if err != nil && len(r.buffer) < size {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *connection) grow(r *incoming, size int) error {
+	target := min(size, max(2*len(r.buffer), c.largestRequest, 1<<smallestBufferBits))
+	next := takeBuffer(target)
+	charge := int64(cap(next))
+	favoured := size <= favouredBytes || c.context.Privileged
+	if err := r.memory.acquire(c.ctx, charge, favoured, c.server.limits.PartialRequest); err != nil {
+		giveBuffer(next)
+		if errors.Is(err, errNoMemory) {
+			return &brokenClientError{"memory", "no memory for a request became free in time (queued.max.request.bytes)"}
+		}
+		return err
+	}
+	old, oldCharge := r.buffer, r.charged
+	r.buffer, r.charged = append(next, old...), charge
+	r.memory.release(oldCharge)
+	if old != nil {
+		giveBuffer(old)
+	}
+	return nil
+}

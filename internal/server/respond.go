@@ -1,0 +1,210 @@
+package server
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/moldau/moldau/internal/handler"
+	"github.com/moldau/moldau/internal/quota"
+	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// unfinishedRequest is a request that was handled and whose response is not written yet.
+type unfinishedRequest struct {
+	conn          *security.Connection
+	in            *incoming
+	api           *wire.API
+	version       int16
+	correlationID int32
+	sizeBytes     int
+	heldBytes     int64
+	reply         handler.Reply
+	stages        stages
+}
+
+// answer writes the response, or queues it where an earlier one is unfinished; false ends the
+// connection. Only a Produce's completing phase overlaps with later requests (DESIGN 7).
+func (c *connection) answer(u *unfinishedRequest, reply handler.Reply) bool {
+	u.reply = reply
+	if reply.NoResponse || reply.Body == nil && reply.Wait == nil {
+		return c.finishSilently(u)
+	}
+	c.mu.Lock()
+	alone := c.unfinished == 0
+	c.mu.Unlock()
+	if alone && reply.Wait == nil {
+		return c.finish(u) && !reply.CloseConnection
+	}
+	if !c.enqueue(u) {
+		return false
+	}
+	if reply.Wait == nil || reply.CloseConnection {
+		return c.waitUntil(func() bool { return c.unfinished == 0 }) && !reply.CloseConnection
+	}
+	limits := &c.server.limits
+	return c.waitUntil(func() bool {
+		return c.unfinished < limits.MaxUnfinished && c.unfinishedBytes <= limits.MaxUnfinishedBytes
+	})
+}
+
+// finishSilently ends a request without a response.
+func (c *connection) finishSilently(u *unfinishedRequest) bool {
+	u.in.release()
+	u.stages.ready = u.stages.handled
+	c.throttle(u, 0)
+	now := time.Now()
+	m := c.server.metrics.of(u.api)
+	m.observe(u.stages, now)
+	m.inBytes.Add(int64(u.sizeBytes))
+	return u.reply.NoResponse && !u.reply.CloseConnection
+}
+
+// enqueue hands u to the writer goroutine, which it starts the first time.
+func (c *connection) enqueue(u *unfinishedRequest) bool {
+	if c.responses == nil {
+		c.responses = make(chan *unfinishedRequest, c.server.limits.MaxUnfinished)
+		c.writerDone = make(chan struct{})
+		c.server.spawner.Go("responses "+strconv.FormatUint(c.context.ID, 10), c.writeResponses)
+	}
+	u.heldBytes = u.in.charged
+	// The reader goes on and may change the connection's client id.
+	asOfNow := c.context
+	u.conn = &asOfNow
+	c.mu.Lock()
+	c.unfinished++
+	c.unfinishedBytes += u.heldBytes
+	c.mu.Unlock()
+	c.server.metrics.pending.Add(1)
+	c.responses <- u // never blocks: at most MaxUnfinished are unfinished
+	return true
+}
+
+// writeResponses is the writer goroutine: it completes and writes in request order. After the
+// connection failed it only gives back what the requests hold.
+func (c *connection) writeResponses(context.Context) {
+	defer close(c.writerDone)
+	for u := range c.responses {
+		if !c.finish(u) {
+			c.fail()
+		}
+		c.mu.Lock()
+		c.unfinished--
+		c.unfinishedBytes -= u.heldBytes
+		c.changed.Broadcast()
+		c.mu.Unlock()
+		c.server.metrics.pending.Add(-1)
+	}
+}
+
+// finish completes the request, writes its response and gives back what it held.
+func (c *connection) finish(u *unfinishedRequest) (ok bool) {
+	defer u.in.release()
+	body := u.reply.Body
+	if body == nil {
+		body = c.complete(u)
+	}
+	if body == nil {
+		return false
+	}
+	defer body.Release()
+	if c.isFailed() {
+		return false
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.reportPanic(u.api.Key, r)
+			ok = false
+		}
+	}()
+	u.stages.ready = time.Now()
+	if throttle := c.throttle(u, c.responseBytes(body)); throttle > 0 {
+		body.SetThrottle(int32(min(throttle.Milliseconds(), 1<<31-1)))
+	}
+	c.frame.Encode(u.api, u.version, u.correlationID, body)
+	written := c.write()
+	m := c.server.metrics.of(u.api)
+	m.observe(u.stages, time.Now())
+	m.inBytes.Add(int64(u.sizeBytes))
+	m.outBytes.Add(int64(c.frame.SizeBytes()))
+	c.server.metrics.countErrors(u.api, body)
+	c.server.metrics.sent.Add(int64(c.frame.SizeBytes()))
+	c.trimFrame()
+	return written
+}
+
+// complete runs a Produce's completing phase.
+func (c *connection) complete(u *unfinishedRequest) (body wire.ResponseBody) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.reportPanic(u.api.Key, r)
+			u.in.keep = true
+			body = nil
+		}
+	}()
+	return u.reply.Wait(c.ctx)
+}
+
+// responseBytes is what the quota is told: the size of the records a Fetch answers, else zero.
+func (c *connection) responseBytes(body wire.ResponseBody) int {
+	fetch, ok := body.(*wire.FetchBody)
+	if !ok {
+		return 0
+	}
+	size := 0
+	for i := range fetch.Response.Topics {
+		for j := range fetch.Response.Topics[i].Partitions {
+			size += len(fetch.Response.Topics[i].Partitions[j].RecordBatches)
+		}
+	}
+	return size
+}
+
+// throttle is the one throttle point: it asks the quota and holds the connection's next request
+// back for the answer.
+func (c *connection) throttle(u *unfinishedRequest, responseBytes int) time.Duration {
+	now := time.Now()
+	wait := c.server.options.Quota.Throttle(u.conn, quota.Usage{
+		APIKey: u.api.Key, RequestBytes: u.sizeBytes, ResponseBytes: responseBytes,
+		HandlerTime: u.stages.handled.Sub(u.stages.received), At: now,
+	})
+	if wait > 0 {
+		c.throttledUntil.Store(now.Add(wait).UnixNano())
+	}
+	return wait
+}
+
+// write sends the encoded frame. Records go out with writev from where they lie. A client that
+// does not read keeps only its own goroutine waiting, and for no longer than an idle one may stay.
+func (c *connection) write() bool {
+	deadline := time.Time{}
+	if c.server.limits.MaxIdle > 0 {
+		deadline = time.Now().Add(c.server.limits.MaxIdle)
+	}
+	if err := c.socket.SetWriteDeadline(deadline); err != nil {
+		return false
+	}
+	c.buffers = c.frame.AppendBuffers(c.buffers[:0])
+	pending := c.buffers
+	_, err := pending.WriteTo(c.socket)
+	clear(c.buffers)
+	return err == nil
+}
+
+// keptFrameBytes is how much encoding memory a connection keeps between responses.
+const keptFrameBytes = 64 << 10
+
+func (c *connection) trimFrame() {
+	if c.frame.Capacity() > keptFrameBytes {
+		c.frame = wire.Frame{}
+		return
+	}
+	c.frame.Reset()
+}
+
+func (c *connection) isFailed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed
+}
