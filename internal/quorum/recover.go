@@ -15,10 +15,8 @@ import (
 const (
 	// scanChunkBytes is how much recovery reads at a time; a larger batch is read whole.
 	scanChunkBytes = 1 << 20
-	sectorBytes    = 512
-	// leastZeroBytes is how many zero bytes at the place of a lost sector prove a torn write.
-	// Batches end in a few zeros by nature.
-	leastZeroBytes = 8
+	// sectorBytes is the least that a disk writes as a whole.
+	sectorBytes = 512
 )
 
 // logScanner walks the log files batch by batch and accepts only what this package writes:
@@ -206,7 +204,7 @@ func (s *logScanner) isTorn(w *window, position int64) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if len(data) >= leastZeroBytes && allZero(data) {
+		if allZero(data) {
 			return true, nil
 		}
 		start = end

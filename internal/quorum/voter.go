@@ -272,7 +272,8 @@ func (v *Voter) announceLeadership(nowMs int64) error {
 		voters = append(voters, record.LeaderChangeVoter{ID: voter.NodeID, DirectoryID: voter.DirectoryID})
 	}
 	// Raft does not tell which voters granted their vote; in a quorum of one it is all of them.
-	change := record.LeaderChange{Version: 1, LeaderID: v.self.NodeID, Voters: voters, GrantingVoters: voters}
+	// Version 0, as in Kafka, whose reader knows no other although there is one (4.3).
+	change := record.LeaderChange{Version: 0, LeaderID: v.self.NodeID, Voters: voters, GrantingVoters: voters}
 	batch, err := record.BuildControl(record.NoProducer(record.CodecNone), nowMs, record.ControlLeaderChange, change.Encode())
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package quorum
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/moldau/moldau/internal/env/vfs"
@@ -28,6 +29,7 @@ func mustMkdir(t *testing.T, fsys vfs.FS) {
 // testVoter is a voter with what it has committed since it was opened.
 type testVoter struct {
 	*Voter
+	snapshot  []string // the values of the newest snapshot at the start
 	committed []Committed
 }
 
@@ -37,6 +39,9 @@ func openVoter(fsys vfs.FS) (*testVoter, error) {
 		return nil, err
 	}
 	tv := &testVoter{Voter: v}
+	if err := v.ReadSnapshot(func(r []byte) error { tv.snapshot = append(tv.snapshot, string(r)); return nil }); err != nil {
+		return nil, err
+	}
 	if err := v.Campaign(); err != nil {
 		return tv, err
 	}
@@ -71,9 +76,9 @@ func (v *testVoter) propose(values ...string) error {
 	return v.process()
 }
 
-// values are the committed record values, without those of elections.
+// values are the record values of the snapshot and of what was committed, without elections.
 func (v *testVoter) values() []string {
-	var all []string
+	all := slices.Clone(v.snapshot)
 	for _, c := range v.committed {
 		for _, r := range c.Records {
 			if string(r) != string(electionRecord) {
