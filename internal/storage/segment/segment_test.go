@@ -105,6 +105,69 @@ func TestAppendRefusesWhatDoesNotFit(t *testing.T) {
 	check(t, s.Append(makeBatch(t, 102, []int64{1}, 5).bytes))
 }
 
+func TestFailedAppendLeavesNothing(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	var fail func(vfs.Op) error
+	fault := vfs.NewFault(mem, func(op vfs.Op, _ string) error { return fail(op) })
+	fail = func(vfs.Op) error { return nil }
+	s := create(t, memDir(t, fault, 0), 0)
+	torn := func(op vfs.Op) error {
+		if op == vfs.OpWrite {
+			return &vfs.TornWrite{Bytes: 900, Err: vfs.ErrInjected}
+		}
+		return nil
+	}
+	fail = torn
+	if err := s.Append(makeBatch(t, 0, []int64{1}, 1000).bytes); !errors.Is(err, vfs.ErrInjected) || errors.Is(err, ErrFailed) {
+		t.Errorf("append: %v", err)
+	}
+	fail = func(vfs.Op) error { return nil }
+	small := makeBatch(t, 0, []int64{1}, 10)
+	check(t, s.Append(small.bytes))
+	if data := readFile(t, mem, 0, LogSuffix); string(data) != string(small.bytes) {
+		t.Errorf("%d bytes in the log, %d were appended", len(data), len(small.bytes))
+	}
+	fail = func(op vfs.Op) error {
+		if op == vfs.OpTruncate {
+			return vfs.ErrInjected
+		}
+		return torn(op)
+	}
+	if err := s.Append(makeBatch(t, 1, []int64{1}, 1000).bytes); !errors.Is(err, ErrFailed) {
+		t.Errorf("append that cannot be cut back: %v", err)
+	}
+	fail = func(vfs.Op) error { return nil }
+	if err := s.Append(makeBatch(t, 1, []int64{1}, 10).bytes); !errors.Is(err, ErrFailed) {
+		t.Errorf("append to a failed segment: %v", err)
+	}
+	checkLookups(t, s, []written{small}, 0, 1)
+}
+
+func TestFailedSyncEndsAppends(t *testing.T) {
+	t.Parallel()
+	var failing bool
+	fault := vfs.NewFault(vfs.NewMem(), func(op vfs.Op, _ string) error {
+		if failing && op == vfs.OpSync {
+			return vfs.ErrInjected
+		}
+		return nil
+	})
+	s := create(t, memDir(t, fault, 0), 0)
+	check(t, s.Append(makeBatch(t, 0, []int64{1}, 10).bytes))
+	failing = true
+	if err := s.Flush(); !errors.Is(err, ErrFailed) || !errors.Is(err, vfs.ErrInjected) {
+		t.Errorf("flush: %v", err)
+	}
+	failing = false
+	if err := s.Flush(); !errors.Is(err, ErrFailed) {
+		t.Errorf("a second flush takes lost pages for durable: %v", err)
+	}
+	if err := s.Append(makeBatch(t, 1, []int64{1}, 10).bytes); !errors.Is(err, ErrFailed) {
+		t.Errorf("append: %v", err)
+	}
+}
+
 func TestOpenRefusesAnOversizedLog(t *testing.T) {
 	t.Parallel()
 	d := NewDir(t.TempDir(), DirOptions{FS: vfs.OS{}, Cache: NewFileCache(FileCacheOptions{FS: vfs.OS{}, MaxOpen: 2})})
