@@ -35,9 +35,9 @@ type Partition struct {
 	role atomic.Pointer[role] // immutable
 }
 
-// Everything is what advanced is told when the number of bytes is not known: enough for
-// whatever anybody waits for.
-const Everything = math.MaxInt64
+// Everything is what advanced is told when the number of bytes is not known: more than
+// anybody waits for, and small enough to be added up.
+const Everything int64 = 1 << 40
 
 // role is the state that changes with the metadata.
 type role struct {
@@ -123,6 +123,12 @@ func (p *Partition) leader(currentLeaderEpoch int32) (*role, error) {
 		return nil, kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d does not lead %s", p.localID, p.tp)
 	}
 	return r, nil
+}
+
+// CheckLeader returns nil if this broker leads the partition in currentLeaderEpoch.
+func (p *Partition) CheckLeader(currentLeaderEpoch int32) error {
+	_, err := p.leader(currentLeaderEpoch)
+	return err
 }
 
 // effectiveMinISR caps min.insync.replicas by the number of replicas, so that a topic with

@@ -79,7 +79,7 @@ func (p *Purgatory) Watch(op *Operation, lists []*List) error {
 	if n := p.count.Add(1); n > p.limit {
 		p.count.Add(-1)
 		p.refused.Inc()
-		return kafka.Errorf(kafka.ErrThrottlingQuotaExceeded, "%d operations wait already", n-1)
+		return kafka.Errorf(kafka.ErrRequestTimedOut, "%d operations wait already", n-1)
 	}
 	p.size.Add(1)
 	op.purgatory = p

@@ -85,7 +85,7 @@ func TestLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := p.Watch(NewOperation(atLeast(1), nil), []*List{&l}); kafka.CodeOf(err) != kafka.ErrThrottlingQuotaExceeded || p.refused.Value() != 1 {
+	if err := p.Watch(NewOperation(atLeast(1), nil), []*List{&l}); kafka.CodeOf(err) != kafka.ErrRequestTimedOut || p.refused.Value() != 1 {
 		t.Fatalf("got %v, %d refused", err, p.refused.Value())
 	}
 	last.GiveUp()

@@ -1,0 +1,73 @@
+package replica
+
+import (
+	"math/bits"
+	"sync"
+)
+
+// Buffers are the pieces of memory that one fetch reads into. They have one owner: the fetch,
+// then its response, which releases them once it is written.
+type Buffers struct {
+	held    []*buffer
+	current *buffer // of the read that is going on
+}
+
+// Size classes are powers of two; larger pieces are rare and left to the collector.
+const (
+	smallestClassBits = 12 // 4 KiB
+	largestClassBits  = 23 // 8 MiB
+)
+
+type buffer struct {
+	b     []byte
+	class int
+}
+
+var bufferPools [largestClassBits - smallestClassBits + 1]sync.Pool
+
+func getBuffer(n int) *buffer {
+	class := max(bits.Len(uint(max(n, 1)-1)), smallestClassBits) - smallestClassBits
+	if class >= len(bufferPools) {
+		return &buffer{b: make([]byte, n), class: -1}
+	}
+	if b, ok := bufferPools[class].Get().(*buffer); ok {
+		return b
+	}
+	return &buffer{b: make([]byte, 1<<(class+smallestClassBits)), class: class}
+}
+
+func (b *buffer) put() {
+	if b.class >= 0 {
+		bufferPools[b.class].Put(b)
+	}
+}
+
+// next returns memory for the read that is going on, which gives up what it got before.
+func (b *Buffers) next(n int) []byte {
+	if b.current != nil {
+		b.current.put()
+	}
+	b.current = getBuffer(n)
+	return b.current.b[:n]
+}
+
+// endRead keeps the memory of a read that found records and returns that of one that did not.
+func (b *Buffers) endRead(found bool) {
+	switch {
+	case b.current == nil:
+	case found:
+		b.held = append(b.held, b.current)
+	default:
+		b.current.put()
+	}
+	b.current = nil
+}
+
+// Release gives everything back. Nothing that was read may be used after it.
+func (b *Buffers) Release() {
+	for _, held := range b.held {
+		held.put()
+	}
+	clear(b.held)
+	b.held = b.held[:0]
+}

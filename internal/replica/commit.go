@@ -1,0 +1,115 @@
+package replica
+
+import (
+	"context"
+	"time"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/purgatory"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+// AwaitCommit returns when the high watermark of tp has reached endOffset. The error is
+// REQUEST_TIMED_OUT after timeout, NOT_LEADER_OR_FOLLOWER where this broker does not lead in
+// leaderEpoch any more, or ctx's.
+func (m *Manager) AwaitCommit(ctx context.Context, tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, timeout time.Duration) error {
+	result := make(chan error, 1)
+	op, r := m.watchCommit(tp, leaderEpoch, endOffset, func(err error) { result <- err })
+	if op == nil {
+		return <-result
+	}
+	switch op.Wait(ctx, timeout) {
+	case purgatory.Expired:
+		return kafka.Errorf(kafka.ErrRequestTimedOut, "%s was not replicated up to offset %d within %s; the high watermark is %d", tp, endOffset, timeout, r.Log().HighWatermark())
+	case purgatory.Canceled:
+		return ctx.Err()
+	}
+	return <-result
+}
+
+// WhenCommitted calls done exactly once: with nil as soon as the high watermark of tp is at
+// least endOffset, which may be before WhenCommitted returns, or with an error when this
+// broker does not lead the partition in leaderEpoch any more. done must not block.
+func (m *Manager) WhenCommitted(tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, done func(error)) {
+	m.watchCommit(tp, leaderEpoch, endOffset, done)
+}
+
+// watchCommit returns nil if done has been called already.
+func (m *Manager) watchCommit(tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, done func(error)) (*purgatory.Operation, *Replica) {
+	r, err := m.Lookup(tp)
+	if err == nil {
+		err = r.Commit()
+	}
+	if err != nil {
+		done(err)
+		return nil, nil
+	}
+	if committed, err := r.CommitState(leaderEpoch, endOffset); committed || err != nil {
+		done(err)
+		return nil, nil
+	}
+	isOver := func(int64) bool {
+		committed, err := r.CommitState(leaderEpoch, endOffset)
+		return committed || err != nil
+	}
+	op := purgatory.NewOperation(isOver, func() {
+		committed, err := r.CommitState(leaderEpoch, endOffset)
+		if !committed && err == nil {
+			err = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "the leadership of %s changed while offset %d waited for its commit", tp, endOffset)
+		}
+		done(err)
+	})
+	if err := m.commits.Watch(op, []*purgatory.List{&r.commitWaiters}); err != nil {
+		done(err)
+		return nil, nil
+	}
+	if isOver(0) { // it happened between the test and Watch
+		op.Complete()
+	}
+	return op, r
+}
+
+// Bounds returns the log start offset and the log end offset of a partition led here.
+func (m *Manager) Bounds(tp kafka.TopicPartition, leaderEpoch int32) (startOffset, endOffset int64, err error) {
+	r, err := m.led(tp, leaderEpoch)
+	if err != nil {
+		return 0, 0, err
+	}
+	return r.Log().LogStartOffset(), r.Log().LogEndOffset(), nil
+}
+
+// Read returns whole batches beginning with the one that contains offset, of about maxBytes
+// but at least one, up to the log end offset: also what is not committed yet, for the leader's
+// own use. It returns nothing at the end. The caller owns the bytes.
+func (m *Manager) Read(tp kafka.TopicPartition, leaderEpoch int32, offset int64, maxBytes int) ([]byte, error) {
+	r, err := m.led(tp, leaderEpoch)
+	if err != nil {
+		return nil, err
+	}
+	read, err := r.Log().Read(storage.ReadRequest{Offset: offset, MaxBytes: maxBytes, MinOneBatch: true, UpTo: r.Log().LogEndOffset()})
+	return read.Records, err
+}
+
+// Append appends one batch of a coordinator as with acks=all, without waiting for its commit,
+// and returns the log end offset after it. Offsets and leader epoch are written into batch.
+func (m *Manager) Append(tp kafka.TopicPartition, leaderEpoch int32, batch []byte) (endOffset int64, err error) {
+	r, err := m.led(tp, leaderEpoch)
+	if err != nil {
+		return 0, err
+	}
+	result, err := r.Partition.Append(partition.AppendRequest{
+		AppendRequest: storage.AppendRequest{Records: batch, Origin: storage.OriginCoordinator, NowMs: m.options.Clock.Now().UnixMilli()},
+		RequiredAcks:  -1, CurrentLeaderEpoch: leaderEpoch,
+	})
+	return result.LastOffset + 1, err
+}
+
+// led returns the replica of a partition that this broker leads in leaderEpoch.
+func (m *Manager) led(tp kafka.TopicPartition, leaderEpoch int32) (*Replica, error) {
+	r, err := m.Lookup(tp)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.CheckLeader(leaderEpoch)
+}

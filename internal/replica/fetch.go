@@ -1,0 +1,151 @@
+package replica
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/purgatory"
+)
+
+// FetchRequest asks for records of several partitions.
+type FetchRequest struct {
+	MaxWait    time.Duration
+	MinBytes   int
+	MaxBytes   int
+	Isolation  kafka.IsolationLevel
+	Partitions []FetchPartition // in the order in which they are read
+}
+
+// FetchPartition is one partition of a FetchRequest.
+type FetchPartition struct {
+	kafka.TopicPartition
+	TopicID            kafka.UUID // zero where the client names topics
+	Offset             int64
+	MaxBytes           int32
+	CurrentLeaderEpoch int32
+	LastFetchedEpoch   int32
+}
+
+// FetchResult is what was read of one partition, or why nothing was.
+type FetchResult struct {
+	partition.ReadResult
+	Err error
+}
+
+// Fetch reads the partitions into memory of buffers and returns a result for each. Unless
+// that is MinBytes or more, or there is something else to tell, it waits up to MaxWait and
+// reads again. When ctx ends it returns what it has.
+func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) []FetchResult {
+	f := fetch{m: m, request: r, buffers: buffers, results: make([]FetchResult, len(r.Partitions)), seen: make([]seen, len(r.Partitions))}
+	f.read()
+	if r.MaxWait <= 0 || len(r.Partitions) == 0 || f.isSatisfied() {
+		return f.results
+	}
+	for left, start := r.MaxWait, m.options.Clock.Now(); left > 0; left = r.MaxWait - m.options.Clock.Now().Sub(start) {
+		outcome := f.wait(ctx, left)
+		if outcome == purgatory.Canceled {
+			break
+		}
+		f.read()
+		if outcome == purgatory.Expired || f.isSatisfied() {
+			break
+		}
+	}
+	return f.results
+}
+
+// fetch is one Fetch that is going on.
+type fetch struct {
+	m       *Manager
+	request *FetchRequest
+	buffers *Buffers
+	results []FetchResult
+
+	bytes  int
+	urgent bool   // an error or a diverging epoch must be told at once
+	seen   []seen // by partition
+}
+
+// seen is the state of a replica before it was read.
+type seen struct {
+	replica        *Replica
+	committedBytes int64
+}
+
+func (f *fetch) isSatisfied() bool { return f.urgent || f.bytes >= f.request.MinBytes }
+
+// read reads all partitions. The first that has records gives at least one batch even beyond
+// the limits, so that a consumer gets past a batch larger than what it asks for.
+func (f *fetch) read() {
+	f.buffers.Release()
+	f.bytes, f.urgent = 0, false
+	left, minOneBatch := f.request.MaxBytes, true
+	next := f.buffers.next
+	for i := range f.request.Partitions {
+		p := &f.request.Partitions[i]
+		f.results[i] = f.readPartition(i, p, partition.ReadRequest{
+			Offset: p.Offset, MaxBytes: min(int(p.MaxBytes), left), MinOneBatch: minOneBatch, Isolation: f.request.Isolation,
+			CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, Buffer: next,
+		})
+		if f.results[i].Err != nil || f.results[i].Diverging != nil {
+			f.urgent = true
+		}
+		if n := len(f.results[i].Records); n > 0 {
+			minOneBatch = false
+			left = max(0, left-n)
+			f.bytes += n
+		}
+	}
+}
+
+func (f *fetch) readPartition(i int, p *FetchPartition, r partition.ReadRequest) FetchResult {
+	replica, err := f.m.Lookup(p.TopicPartition)
+	if err != nil {
+		return FetchResult{Err: err}
+	}
+	if !p.TopicID.IsZero() && p.TopicID != replica.TopicID() {
+		return FetchResult{Err: kafka.Errorf(kafka.ErrInconsistentTopicID, "topic id %s of %s is not the one that the log has", p.TopicID, p.TopicPartition)}
+	}
+	f.seen[i] = seen{replica, replica.committedBytes.Load()}
+	read, err := replica.Read(r)
+	f.buffers.endRead(len(read.Records) > 0)
+	return FetchResult{ReadResult: read, Err: err}
+}
+
+// wait parks the fetch on its partitions until enough bytes came, in sum. Bytes that come
+// between a read and the wait may be counted twice: then the fetch reads once more.
+func (f *fetch) wait(ctx context.Context, timeout time.Duration) purgatory.Outcome {
+	missing := new(atomic.Int64)
+	missing.Store(int64(f.request.MinBytes - f.bytes))
+	f.buffers.Release() // what was read is read again; nothing is held while parked
+	lists := make([]*purgatory.List, len(f.seen))
+	for i := range f.seen {
+		f.results[i].Records = nil
+		lists[i] = &f.seen[i].replica.fetchWaiters
+	}
+	op := purgatory.NewOperation(func(n int64) bool { return missing.Add(-n) <= 0 }, nil)
+	if err := f.m.fetches.Watch(op, lists); err != nil {
+		return purgatory.Expired // no room to wait: answer with what there is
+	}
+	var missed int64
+	for _, s := range f.seen {
+		missed += s.replica.committedBytes.Load() - s.committedBytes
+	}
+	if missed > 0 && missing.Add(-missed) <= 0 || f.anyGone() {
+		op.Complete()
+	}
+	return op.Wait(ctx, timeout)
+}
+
+// anyGone finds partitions that ended between the read and the wait.
+func (f *fetch) anyGone() bool {
+	for i, s := range f.seen {
+		if s.replica.CheckLeader(f.request.Partitions[i].CurrentLeaderEpoch) != nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,296 @@
+package replica
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/purgatory"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+// TopicConfig is what a partition needs of its topic's configs.
+type TopicConfig struct {
+	Log               *storage.LogConfig // shared by the topic's logs
+	MinInSyncReplicas int
+}
+
+// Options configure a Manager.
+type Options struct {
+	NodeID  int32
+	Storage *storage.Manager
+	Metrics *metrics.Registry
+	Clock   env.Clock
+	// TopicConfig returns the configs of a topic as image has them.
+	TopicConfig func(image *metadata.Image, topic string) TopicConfig
+	// MaxWaiting bounds the fetches, and the appends, that wait at a time.
+	MaxWaiting int
+}
+
+// Manager hosts the replicas of this broker.
+type Manager struct {
+	options Options
+	fetches *purgatory.Purgatory
+	commits *purgatory.Purgatory
+
+	applying sync.Mutex // taken first
+	started  bool
+	image    atomic.Pointer[metadata.Image] // the last one applied
+
+	mu       sync.RWMutex
+	replicas map[kafka.TopicPartition]*Replica
+}
+
+// Replica is a partition on this broker and who waits for it.
+type Replica struct {
+	*partition.Partition
+	// offline is why there is no Partition: its log could not be opened.
+	offline *kafka.Error
+	topicID kafka.UUID
+
+	fetchWaiters  purgatory.List
+	commitWaiters purgatory.List
+	// committedBytes counts what was announced, so that a fetch finds out what it missed
+	// between reading and waiting.
+	committedBytes atomic.Int64
+}
+
+func (r *Replica) advanced(bytes int64) {
+	r.committedBytes.Add(bytes)
+	r.fetchWaiters.Notify(bytes)
+	r.commitWaiters.Notify(bytes)
+}
+
+// New returns a Manager without replicas. Register Apply with the metadata loader, and call
+// Start once the loader has caught up.
+func New(o Options) *Manager {
+	m := &Manager{
+		options:  o,
+		fetches:  purgatory.New("fetch", o.MaxWaiting, o.Metrics),
+		commits:  purgatory.New("produce", o.MaxWaiting, o.Metrics),
+		replicas: map[kafka.TopicPartition]*Replica{},
+	}
+	m.image.Store(metadata.EmptyImage())
+	count := func(counts func(r *Replica) bool) func() float64 {
+		return func() float64 { return float64(m.count(counts)) }
+	}
+	o.Metrics.GaugeFunc("moldau_partitions", "Replicas on this broker.", count(func(*Replica) bool { return true }))
+	o.Metrics.GaugeFunc("moldau_leader_partitions", "Partitions that this broker leads.", count(func(r *Replica) bool { return r.offline == nil && r.IsLeader() }))
+	o.Metrics.GaugeFunc("moldau_offline_replicas", "Replicas whose log cannot be used.", count(func(r *Replica) bool { return r.offline != nil }))
+	return m
+}
+
+func (m *Manager) count(counts func(r *Replica) bool) (n int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, r := range m.replicas {
+		if counts(r) {
+			n++
+		}
+	}
+	return n
+}
+
+// Image returns the metadata that the replicas reflect.
+func (m *Manager) Image() *metadata.Image { return m.image.Load() }
+
+// Lookup returns the replica of tp. Where there is none, the error tells a partition that
+// does not exist from one that lives elsewhere: a client looks for the leader only in the
+// second case.
+func (m *Manager) Lookup(tp kafka.TopicPartition) (*Replica, error) {
+	m.mu.RLock()
+	r := m.replicas[tp]
+	m.mu.RUnlock()
+	switch {
+	case r == nil && m.image.Load().Partition(tp.Topic, tp.Partition) == nil:
+		return nil, kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "partition %s does not exist", tp)
+	case r == nil:
+		return nil, kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d has no replica of %s", m.options.NodeID, tp)
+	case r.offline != nil:
+		return nil, r.offline
+	}
+	return r, nil
+}
+
+// Start hosts what the last applied image assigns to this broker, after setting aside the
+// logs of topics that the image does not know. Before Start, Apply only remembers the image:
+// replaying a long metadata log must not create and delete what has long been gone, nor take
+// a log for a stray because its topic has not come up yet.
+func (m *Manager) Start() error {
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	image := m.image.Load()
+	strays, err := m.options.Storage.HandleStrays(func(tp kafka.TopicIDPartition) bool {
+		t := image.TopicByID(tp.TopicID)
+		p := (*metadata.Partition)(nil)
+		if t != nil && t.Name == tp.Topic {
+			p = t.Partition(tp.Partition)
+		}
+		return p != nil && slices.Contains(p.Replicas, m.options.NodeID)
+	})
+	if err != nil {
+		return err
+	}
+	for _, tp := range strays {
+		slog.Warn("set a log aside: the cluster does not have this partition on this broker; its folder ends in -stray and may be deleted", "partition", tp.String(), "topic_id", tp.TopicID.String())
+	}
+	for t := range image.Topics() {
+		config := m.options.TopicConfig(image, t.Name)
+		for _, p := range t.Partitions {
+			if slices.Contains(p.Replicas, m.options.NodeID) {
+				m.host(t.Name, t.ID, p, config)
+			}
+		}
+	}
+	m.started = true
+	return nil
+}
+
+// Apply is the metadata publisher: it starts, changes and stops replicas as delta says.
+func (m *Manager) Apply(image *metadata.Image, delta *metadata.Delta) {
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	if !m.started {
+		m.image.Store(image)
+		return
+	}
+	configs := map[string]TopicConfig{} // one per topic, since its logs share it
+	config := func(topic string) TopicConfig {
+		c, ok := configs[topic]
+		if !ok {
+			c = m.options.TopicConfig(image, topic)
+			configs[topic] = c
+		}
+		return c
+	}
+	for _, change := range delta.ChangedPartitions() {
+		if change.New != nil && slices.Contains(change.New.Replicas, m.options.NodeID) {
+			m.host(change.Topic, change.TopicID, change.New, config(change.Topic))
+		} else {
+			m.stop(change)
+		}
+	}
+	m.applyConfigs(delta, config)
+	m.image.Store(image)
+}
+
+// host creates or changes a replica.
+func (m *Manager) host(topic string, topicID kafka.UUID, p *metadata.Partition, config TopicConfig) {
+	tp := kafka.TopicPartition{Topic: topic, Partition: p.ID}
+	m.mu.RLock()
+	r := m.replicas[tp]
+	m.mu.RUnlock()
+	if r == nil || r.offline != nil || r.topicID != topicID {
+		r = m.open(tp, topicID, config)
+		m.mu.Lock()
+		m.replicas[tp] = r
+		m.mu.Unlock()
+	}
+	if r.offline != nil {
+		return
+	}
+	err := r.Apply(partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
+		Replicas: p.Replicas, ISR: p.ISR, MinInSyncReplicas: config.MinInSyncReplicas})
+	if err != nil {
+		slog.Error("cannot take over a partition; it stays without leader until its log dir is repaired and the broker restarted", "partition", tp.String(), "error", err)
+	}
+	// Fetches come back with the new epoch, appends of an epoch that is over with an error.
+	r.fetchWaiters.CompleteAll()
+	r.commitWaiters.Notify(0)
+}
+
+func (m *Manager) open(tp kafka.TopicPartition, topicID kafka.UUID, config TopicConfig) *Replica {
+	r := &Replica{topicID: topicID}
+	log, err := m.options.Storage.GetOrCreate(kafka.TopicIDPartition{TopicID: topicID, TopicPartition: tp}, config.Log, m.options.Clock.Now().UnixMilli())
+	if err != nil {
+		slog.Error("cannot open the log of a partition; it is offline on this broker", "partition", tp.String(), "topic_id", topicID.String(), "error", err)
+		r.offline = &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: "the log of " + tp.String() + " cannot be opened on this broker", Cause: err}
+		return r
+	}
+	r.Partition = partition.New(topicID, m.options.NodeID, log, r.advanced)
+	return r
+}
+
+// stop ends a replica whose topic was deleted or that was moved away, and deletes its log.
+func (m *Manager) stop(change metadata.PartitionChange) {
+	tp := kafka.TopicPartition{Topic: change.Topic, Partition: change.ID}
+	m.mu.Lock()
+	r := m.replicas[tp]
+	if r == nil || r.topicID != change.TopicID {
+		m.mu.Unlock()
+		return // never here, or another topic of this name is
+	}
+	delete(m.replicas, tp)
+	m.mu.Unlock()
+	if r.offline != nil {
+		return
+	}
+	why := kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d has no replica of %s any more", m.options.NodeID, tp)
+	if change.New == nil {
+		why = kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "topic %s was deleted", tp.Topic)
+	}
+	r.Close(why)
+	r.fetchWaiters.CompleteAll()
+	r.commitWaiters.CompleteAll()
+	if err := m.options.Storage.Delete(tp, m.options.Clock.Now().UnixMilli()); err != nil {
+		slog.Error("cannot delete the log of a partition; it is set aside as a stray at the next start", "partition", tp.String(), "error", err)
+	}
+}
+
+// applyConfigs hands changed configs to the logs. A change of a broker's configs may change
+// the defaults of every topic.
+func (m *Manager) applyConfigs(delta *metadata.Delta, config func(topic string) TopicConfig) {
+	topics, everything := map[string]bool{}, false
+	for _, change := range delta.ChangedConfigs() {
+		switch change.Resource.Type {
+		case kafka.ConfigResourceTopic:
+			topics[change.Resource.Name] = true
+		case kafka.ConfigResourceBroker:
+			everything = true
+		}
+	}
+	if !everything && len(topics) == 0 {
+		return
+	}
+	m.mu.RLock()
+	var changed []*Replica
+	for tp, r := range m.replicas {
+		if r.offline == nil && (everything || topics[tp.Topic]) {
+			changed = append(changed, r)
+		}
+	}
+	m.mu.RUnlock()
+	for _, r := range changed {
+		c := config(r.TopicPartition().Topic)
+		r.Log().UpdateConfig(c.Log)
+		if a := r.Assignment(); a.MinInSyncReplicas != c.MinInSyncReplicas {
+			a.MinInSyncReplicas = c.MinInSyncReplicas
+			if err := r.Apply(a); err != nil {
+				slog.Error("cannot change min.insync.replicas of a partition", "partition", r.TopicPartition().String(), "error", err)
+			}
+		}
+	}
+}
+
+// Stop lets everything that waits return. The metadata must not be applied any more.
+func (m *Manager) Stop() {
+	m.mu.RLock()
+	all := make([]*Replica, 0, len(m.replicas))
+	for _, r := range m.replicas {
+		all = append(all, r)
+	}
+	m.mu.RUnlock()
+	for _, r := range all {
+		if r.offline == nil {
+			r.Close(kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d is stopping", m.options.NodeID))
+			r.fetchWaiters.CompleteAll()
+			r.commitWaiters.CompleteAll()
+		}
+	}
+}
