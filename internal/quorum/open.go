@@ -27,6 +27,9 @@ func openLog(o Options) (*metadataLog, error) {
 		if len(segments) > 0 {
 			return nil, &CorruptLogError{Path: dir, Problem: "there are log files but no snapshot, which is written before them"}
 		}
+		if err := refuseOrphans(o); err != nil {
+			return nil, err
+		}
 		if snapshots, err = bootstrap(o, dir); err != nil {
 			return nil, fmt.Errorf("bootstrap the metadata log in %s: %w", dir, err)
 		}
@@ -74,6 +77,26 @@ func listFolder(fsys vfs.FS, dir string) (snapshots []SnapshotID, segments []int
 	slices.SortFunc(snapshots, func(a, b SnapshotID) int { return cmp.Compare(a.EndOffset, b.EndOffset) })
 	slices.Sort(segments)
 	return snapshots, segments, nil
+}
+
+// refuseOrphans keeps a node whose metadata log was removed from beginning an empty cluster over
+// the topics that are still there.
+func refuseOrphans(o Options) error {
+	entries, err := o.FS.ReadDir(o.LogDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || e.Name() == MetadataFolder {
+			continue
+		}
+		partition := filepath.Join(o.LogDir, e.Name(), checkpoint.PartitionMetadataFileName)
+		if _, err := o.FS.Stat(partition); err == nil {
+			return &CorruptLogError{Path: filepath.Join(o.LogDir, MetadataFolder),
+				Problem: fmt.Sprintf("the metadata log is missing, but there are topics, such as %s", e.Name())}
+		}
+	}
+	return nil
 }
 
 // bootstrap writes what the first voter of a new quorum starts from: a snapshot of nothing that
