@@ -65,6 +65,9 @@ func TestModel(t *testing.T) {
 				t.Fatalf("seed %d step %d", seed, step)
 			}
 			checkEnds(t, s, model)
+			if n := s.dir.cache.rebuilds.Value(); n != 0 {
+				t.Fatalf("seed %d step %d: %d rebuilds of good indexes", seed, step, n)
+			}
 		}
 		check(t, s.Flush())
 		var all int
