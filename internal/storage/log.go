@@ -41,6 +41,7 @@ type Log struct {
 	// logs reads no index.
 	active           bool
 	epochsChanged    bool // records of an epoch exist that the checkpoint file does not know
+	foundUnflushed   bool // recovery found records past the recovery point
 	producers        producerstate.Manager
 	snapshots        snapshotSet
 	firstTimestampMs int64 // of the active segment; unknownTimestamp until it is needed

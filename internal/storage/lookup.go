@@ -1,10 +1,11 @@
 package storage
 
 import (
-	"cmp"
-	"slices"
+	"errors"
+	"io"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -27,32 +28,24 @@ func (l *Log) OffsetForTimestamp(timestampMs, upTo int64) (TimestampOffset, bool
 // MaxTimestampOffset returns the first record below upTo with the largest timestamp.
 func (l *Log) MaxTimestampOffset(upTo int64) (TimestampOffset, bool, error) {
 	return l.search(upTo, func(list *segmentList, startOffset int64) (TimestampOffset, bool, error) {
-		type candidate struct {
-			segment     *segment.Segment
-			timestampMs int64
-		}
-		var candidates []candidate
+		var best *segment.Segment
+		largest := kafka.NoTimestamp
 		for i, s := range list.all {
 			if list.endOf(i, upTo) <= startOffset {
 				continue
 			}
-			largest, err := largestTimestamp(s)
+			timestampMs, err := largestFrom(s, startOffset)
 			if err != nil {
 				return noTimestampOffset, false, err
 			}
-			if largest >= 0 {
-				candidates = append(candidates, candidate{s, largest})
+			if timestampMs > largest {
+				best, largest = s, timestampMs
 			}
 		}
-		// The record with the largest timestamp of a segment may lie below the log start offset;
-		// then the next best segment has the answer.
-		slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(b.timestampMs, a.timestampMs) })
-		for _, c := range candidates {
-			if r, found, err := findInSegment(c.segment, c.timestampMs, startOffset); err != nil || found {
-				return r, found, err
-			}
+		if best == nil {
+			return noTimestampOffset, false, nil
 		}
-		return noTimestampOffset, false, nil
+		return findInSegment(best, largest, startOffset)
 	})
 }
 
@@ -100,4 +93,49 @@ func largestTimestamp(s *segment.Segment) (int64, error) {
 	defer s.Release()
 	largest, _, err := s.LargestTimestamp()
 	return largest, err
+}
+
+// largestFrom is the largest timestamp of the segment's records at startOffset and above. Only
+// in the segment that DeleteRecords cut through does it need more than the index.
+func largestFrom(s *segment.Segment, startOffset int64) (int64, error) {
+	if s.BaseOffset() >= startOffset {
+		return largestTimestamp(s)
+	}
+	if !s.Acquire() {
+		return kafka.NoTimestamp, errOvertaken
+	}
+	defer s.Release()
+	largest := kafka.NoTimestamp
+	first, found, err := s.Lookup(startOffset)
+	if err != nil || !found {
+		return largest, err
+	}
+	err = s.ScanHeaders(first.Position, func(at segment.BatchPosition, _ record.Batch) error {
+		if at.BaseOffset >= startOffset {
+			largest = max(largest, at.MaxTimestampMs)
+			return nil
+		}
+		ofPart, err := largestInBatch(s, at, startOffset)
+		largest = max(largest, ofPart)
+		return err
+	})
+	return largest, err
+}
+
+// largestInBatch looks at the records of a batch that begins below startOffset.
+func largestInBatch(s *segment.Segment, at segment.BatchPosition, startOffset int64) (int64, error) {
+	b := make(record.Batch, at.SizeBytes)
+	if n, err := s.ReadAt(b, at.Position); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
+		return kafka.NoTimestamp, err
+	}
+	largest := kafka.NoTimestamp
+	for r, err := range b.Records(record.UncompressedLimit(len(b))) {
+		if err != nil {
+			return kafka.NoTimestamp, err
+		}
+		if at.BaseOffset+int64(r.OffsetDelta) >= startOffset {
+			largest = max(largest, r.Timestamp)
+		}
+	}
+	return largest, nil
 }

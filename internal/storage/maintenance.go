@@ -143,10 +143,9 @@ func (m *Manager) Shutdown(brokerEpoch int64) error {
 
 func (d *logDir) shutdown(brokerEpoch int64) error {
 	for _, l := range d.snapshotOfLogs() {
-		if err := l.Flush(); err != nil {
+		if err := l.shutdown(); err != nil {
 			return err
 		}
-		l.closed.Store(closedByShutdown)
 	}
 	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts} {
 		if err := c.write(d); err != nil {
@@ -156,5 +155,33 @@ func (d *logDir) shutdown(brokerEpoch int64) error {
 	if err := checkpoint.WriteCleanShutdown(d.shared.fs, filepath.Join(d.path, checkpoint.CleanShutdownFileName), brokerEpoch); err != nil {
 		return fmt.Errorf("mark %s as cleanly shut down: %w", d.path, err)
 	}
+	return nil
+}
+
+// shutdown flushes the log and ends its use. The active segment is closed like one that is
+// rolled, so that its largest timestamp is in the time index and need not be looked for.
+func (l *Log) shutdown() error {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	last, active := l.segments.Load().last(), l.active
+	l.active = false
+	var err error
+	if active {
+		err = last.Seal()
+	}
+	l.mu.Unlock()
+	if err != nil {
+		return l.failed("closing", err)
+	}
+	if err := l.flush(); err != nil {
+		return err
+	}
+	if active {
+		if err := last.Flush(); err != nil {
+			return l.failed("closing", err)
+		}
+	}
+	l.closed.Store(closedByShutdown)
 	return nil
 }

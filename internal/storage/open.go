@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
@@ -142,7 +143,9 @@ func (l *Log) openSegments(bases []int64, known knownOffsets, nowMs int64) error
 func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error) {
 	list := l.segments.Load()
 	recovered := epochs.withoutEnd(recoveryPoint)
-	first := list.indexOf(recoveryPoint)
+	// From the last flushed offset on: where that ends a segment, its last index entries, which
+	// it got when it was closed, may be missing.
+	first := list.indexOf(max(recoveryPoint-1, 0))
 	for i := first; i < len(list.all); i++ {
 		result, err := list.all[i].Recover(segment.RecoverOptions{
 			FromOffset: recoveryPoint,
@@ -154,8 +157,18 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 		if err != nil {
 			return nil, err
 		}
-		l.active = i == len(list.all)-1
-		if result.TruncatedBytes == 0 {
+		last := i == len(list.all)-1
+		// Power loss may keep a later segment and lose the end of this one. Compaction leaves
+		// such holes too, so only logs without it can tell.
+		hole := !last && !l.Config().Compact && list.all[i+1].BaseOffset() > result.NextOffset
+		l.active = last
+		l.foundUnflushed = l.foundUnflushed || result.NextOffset > recoveryPoint
+		if result.TruncatedBytes == 0 && !hole {
+			if !last {
+				if err := list.all[i].Seal(); err != nil {
+					return nil, err
+				}
+			}
 			continue
 		}
 		slog.Warn("cut a damaged or torn end off a log", "partition", l.tp.String(), "dir", l.dir.path, "end_offset", result.NextOffset,
@@ -167,12 +180,16 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 				return nil, err
 			}
 		}
+		// Durable at once: what is appended next may roll, and then no flush looks here again.
+		if err := errors.Join(l.syncFiles(list.all[i].BaseOffset()), l.dir.shared.fs.SyncDir(l.folder.Path())); err != nil {
+			return nil, err
+		}
 		l.active = true
 		l.segments.Store(&segmentList{list.all[: i+1 : i+1]})
 		break
 	}
 	l.dir.metrics.logsRecovered.Inc()
-	l.epochsChanged = len(recovered.all) != len(epochs.all)
+	l.epochsChanged = !slices.Equal(recovered.all, epochs.all)
 	return recovered, nil
 }
 

@@ -30,6 +30,7 @@ func (l *Log) rebuildProducers(nowMs, endOffset int64) error {
 		// Every flush with producers writes a snapshot: there were none at the recovery point.
 		from = max(from, l.recoveryPoint.Load())
 	}
+	var unusable []int64 // of records that were truncated, or damaged
 	for n := len(l.snapshots.onDisk); n > 0; n = len(l.snapshots.onDisk) {
 		offset := l.snapshots.onDisk[n-1]
 		if offset <= endOffset {
@@ -42,17 +43,40 @@ func (l *Log) rebuildProducers(nowMs, endOffset int64) error {
 				break
 			}
 		}
-		if err := l.dir.shared.fs.Remove(snapshotPath(l.folder.Path(), offset)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		l.snapshots.onDisk = slices.Delete(l.snapshots.onDisk, n-1, n)
+		unusable = append(unusable, offset)
+		l.snapshots.onDisk = l.snapshots.onDisk[:n-1]
 	}
 	if err := l.replayProducers(from, endOffset); err != nil {
 		return err
 	}
 	l.producers.Expire(nowMs, l.dir.shared.producerExpirationMs)
 	l.noteOpenTransaction()
+	if len(unusable) > 0 {
+		return l.replaceSnapshots(unusable, endOffset)
+	}
 	return nil
+}
+
+// replaceSnapshots writes a snapshot at endOffset, then removes the unusable ones. In this
+// order there is always one (see above), and power loss cannot bring back the snapshot of
+// records that others have replaced.
+func (l *Log) replaceSnapshots(unusable []int64, endOffset int64) error {
+	fsys, folder := l.dir.shared.fs, l.folder.Path()
+	if err := vfs.WriteFileAtomic(fsys, snapshotPath(folder, endOffset), l.producers.EncodeSnapshot()); err != nil {
+		return err
+	}
+	if i, found := slices.BinarySearch(l.snapshots.onDisk, endOffset); !found {
+		l.snapshots.onDisk = slices.Insert(l.snapshots.onDisk, i, endOffset)
+	}
+	for _, offset := range unusable {
+		if offset == endOffset {
+			continue // was damaged and has just been replaced
+		}
+		if err := fsys.Remove(snapshotPath(folder, offset)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return fsys.SyncDir(folder)
 }
 
 // loadSnapshot reports false for a damaged file, which an older one and more replay replace.
@@ -87,7 +111,7 @@ func (l *Log) replayProducers(from, endOffset int64) error {
 			if at.BaseOffset >= endOffset {
 				return errReplayed
 			}
-			if at.BaseOffset < from || !header.HasProducerID() {
+			if at.LastOffset < from || !header.HasProducerID() {
 				return nil
 			}
 			if !header.IsControl() {

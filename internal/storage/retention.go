@@ -119,19 +119,23 @@ func (l *Log) deleteFirst(nowMs int64, count int) error {
 	// The log start offset rises before the files go: a reader gets "out of range", not an error.
 	l.raiseStartOffset(list.all[count].BaseOffset())
 	l.segments.Store(&segmentList{append([]*segment.Segment(nil), list.all[count:]...)})
-	l.recoveryPoint.Store(max(l.recoveryPoint.Load(), min(list.all[count].BaseOffset(), l.endOffset.Load())))
-	return l.discard(list.all[:count], nowMs)
-}
-
-// discard renames the files of segments that are no longer in the list, the last one first so
-// that a crash in between leaves no gap, and has them removed after file.delete.delay.ms.
-func (l *Log) discard(segments []*segment.Segment, nowMs int64) error {
-	for i := len(segments) - 1; i >= 0; i-- {
-		if err := segments[i].MarkDeleted(); err != nil {
+	for _, s := range list.all[:count] {
+		// Oldest first and one after the other, also through power loss: else an older segment
+		// could come back without the younger one, and the log would have a hole.
+		err := s.MarkDeleted()
+		if err == nil {
+			err = l.dir.shared.fs.SyncDir(l.folder.Path())
+		}
+		if err != nil {
 			return l.failed("deleting a segment of", err)
 		}
-		l.dir.removeLater(segments[i], nowMs+l.Config().FileDeleteDelayMs)
-		l.dir.metrics.segmentsDeleted.Inc()
+		l.removeLater(s, nowMs)
 	}
 	return nil
+}
+
+// removeLater has the files of a deleted segment removed after file.delete.delay.ms.
+func (l *Log) removeLater(s *segment.Segment, nowMs int64) {
+	l.dir.removeLater(s, nowMs+l.Config().FileDeleteDelayMs)
+	l.dir.metrics.segmentsDeleted.Inc()
 }

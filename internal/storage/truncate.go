@@ -44,8 +44,11 @@ func (l *Log) TruncateTo(offset, nowMs int64) error {
 	if err := l.dir.checkpointRecoveryPoints(); err != nil {
 		return l.failed("writing the recovery point of", err)
 	}
-	if err := l.discard(list.all[keep:], nowMs); err != nil {
-		return err
+	for i := len(list.all) - 1; i >= keep; i-- { // the last one first: a kill in between leaves no hole
+		if err := list.all[i].MarkDeleted(); err != nil {
+			return l.failed("deleting a segment of", err)
+		}
+		l.removeLater(list.all[i], nowMs)
 	}
 	last := list.all[keep-1]
 	removed, err := last.Truncate(offset)
