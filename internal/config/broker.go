@@ -2,8 +2,9 @@ package config
 
 // Broker is a node's own configuration: typed fields for what this version uses.
 type Broker struct {
-	NodeID int32
-	Rack   *string
+	NodeID    int32
+	ClusterID string // "" where it is not given
+	Rack      *string
 
 	Listeners           []Listener // that clients and brokers connect to; at least one
 	ControllerListeners []Listener // accepted, not served: the only controller is in process

@@ -38,6 +38,7 @@ func newBroker(v values) (*Broker, Warnings, error) {
 	}
 	b := &Broker{
 		NodeID:                   v.int32("node.id"),
+		ClusterID:                v.get("cluster.id").Text,
 		Rack:                     v.text(brokerDefs["broker.rack"]),
 		HTTPListen:               v.get("http.listen").Text,
 		LogDirs:                  v.get("log.dirs").List,

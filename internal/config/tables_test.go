@@ -42,6 +42,7 @@ var otherValues = map[string]string{
 	"advertised.listeners":             "PLAINTEXT://elsewhere:1",
 	"broker.rack":                      "r2",
 	"cleanup.policy":                   "compact",
+	"cluster.id":                       "another",
 	"compression.type":                 "zstd",
 	"http.listen":                      "",
 	"inter.broker.listener.name":       "plaintext",
