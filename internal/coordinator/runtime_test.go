@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,18 +45,27 @@ func withRuntime(t *testing.T, f func(f *fixture)) {
 }
 
 // outcome is what became of a call that runs by itself.
-type outcome struct {
+type outcome struct{ result atomic.Pointer[result] }
+
+type result struct {
 	value any
 	err   error
 	done  bool
+}
+
+func (o *outcome) get() result {
+	if r := o.result.Load(); r != nil {
+		return *r
+	}
+	return result{}
 }
 
 // call runs a step in the background; its outcome is settled after synctest.Wait.
 func (f *fixture) call(ctx context.Context, step Step[*noteShard]) *outcome {
 	o := &outcome{}
 	go func() {
-		o.value, o.err = f.runtime.Do(ctx, 0, step)
-		o.done = true
+		value, err := f.runtime.Do(ctx, 0, step)
+		o.result.Store(&result{value, err, true})
 	}()
 	return o
 }
@@ -145,13 +155,13 @@ func TestResponsesWaitForTheHighWatermark(t *testing.T) {
 		synctest.Wait()
 		read := f.call(f.t.Context(), note()) // sees a, so it must not be answered before a is safe
 		synctest.Wait()
-		if write.done || read.done {
+		if write.get().done || read.get().done {
 			t.Fatal("answered before the high watermark covers the append")
 		}
 		f.log.commit()
 		synctest.Wait()
-		if !write.done || write.err != nil || !read.done || fmt.Sprint(read.value) != "[a]" {
-			t.Fatalf("after the commit: write %+v, read %+v", write, read)
+		if !write.get().done || write.get().err != nil || !read.get().done || fmt.Sprint(read.get().value) != "[a]" {
+			t.Fatalf("after the commit: write %+v, read %+v", write.get(), read.get())
 		}
 		// A loaded shard answers once everything that it has read is committed.
 		f.call(f.t.Context(), note("b"))
@@ -160,13 +170,13 @@ func TestResponsesWaitForTheHighWatermark(t *testing.T) {
 		f.elect(2)
 		read = f.call(f.t.Context(), note())
 		synctest.Wait()
-		if read.done {
+		if read.get().done {
 			t.Fatal("answered with records that are not committed")
 		}
 		f.log.commit()
 		synctest.Wait()
-		if fmt.Sprint(read.value) != "[a b]" {
-			t.Fatalf("read %+v", read)
+		if fmt.Sprint(read.get().value) != "[a b]" {
+			t.Fatalf("read %+v", read.get())
 		}
 	})
 }
@@ -183,8 +193,8 @@ func TestQueuedRequestsShareABatch(t *testing.T) {
 		close(f.log.gate)
 		synctest.Wait()
 		for i, c := range calls {
-			if !c.done || c.err != nil {
-				t.Errorf("call %d: %+v", i, c)
+			if !c.get().done || c.get().err != nil {
+				t.Errorf("call %d: %+v", i, c.get())
 			}
 		}
 		if f.log.appends != 2 {
@@ -224,8 +234,8 @@ func TestFailedAppendReloads(t *testing.T) {
 		f.log.set(func() { f.log.appendErr = kafka.ErrNotEnoughReplicas })
 		f.fails(note("lost"), kafka.ErrCoordinatorNotAvailable)
 		synctest.Wait()
-		if kafka.CodeOf(parked.err) != kafka.ErrCoordinatorNotAvailable {
-			t.Errorf("parked request: %+v", parked)
+		if kafka.CodeOf(parked.get().err) != kafka.ErrCoordinatorNotAvailable {
+			t.Errorf("parked request: %+v", parked.get())
 		}
 		f.log.set(func() { f.log.appendErr = nil })
 		if got := f.must(note("b")); got != "a b" {
@@ -246,8 +256,8 @@ func TestLostLeadership(t *testing.T) {
 		f.log.lose(5)
 		synctest.Wait()
 		for _, o := range []*outcome{write, parked} {
-			if kafka.CodeOf(o.err) != kafka.ErrNotCoordinator {
-				t.Errorf("%+v, want NOT_COORDINATOR", o)
+			if kafka.CodeOf(o.get().err) != kafka.ErrNotCoordinator {
+				t.Errorf("%+v, want NOT_COORDINATOR", o.get())
 			}
 		}
 		f.fails(note("b"), kafka.ErrNotCoordinator)
@@ -271,12 +281,12 @@ func TestResignAnswersEverybody(t *testing.T) {
 		f.runtime.Resign(0)
 		close(f.log.gate)
 		synctest.Wait()
-		if running.err != nil || !running.done {
-			t.Errorf("its append went through: %+v", running)
+		if running.get().err != nil || !running.get().done {
+			t.Errorf("its append went through: %+v", running.get())
 		}
 		for _, o := range []*outcome{parked, queued} {
-			if kafka.CodeOf(o.err) != kafka.ErrNotCoordinator {
-				t.Errorf("%+v, want NOT_COORDINATOR", o)
+			if kafka.CodeOf(o.get().err) != kafka.ErrNotCoordinator {
+				t.Errorf("%+v, want NOT_COORDINATOR", o.get())
 			}
 		}
 	})
@@ -357,12 +367,12 @@ func TestDeadlines(t *testing.T) {
 		late := f.call(f.t.Context(), park(90_000))
 		synctest.Wait()
 		f.pass(89_999 * time.Millisecond)
-		if late.done {
+		if late.get().done {
 			t.Fatal("answered before its deadline")
 		}
 		f.pass(2 * time.Millisecond)
-		if late.value != "tick" {
-			t.Fatalf("%+v", late)
+		if late.get().value != "tick" {
+			t.Fatalf("%+v", late.get())
 		}
 	})
 }
@@ -394,8 +404,8 @@ func TestCallerLeaves(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
-		if !errors.Is(parked.err, context.Canceled) {
-			t.Fatalf("%+v", parked)
+		if !errors.Is(parked.get().err, context.Canceled) {
+			t.Fatalf("%+v", parked.get())
 		}
 		f.pass(2 * time.Second)
 		if got := f.metrics.Gauge("coordinator_waiting_requests", "", "coordinator", "note").Value(); got != 0 {
@@ -411,8 +421,8 @@ func TestStop(t *testing.T) {
 		synctest.Wait()
 		f.spawner.Stop()
 		synctest.Wait()
-		if kafka.CodeOf(parked.err) != kafka.ErrCoordinatorNotAvailable {
-			t.Errorf("%+v", parked)
+		if kafka.CodeOf(parked.get().err) != kafka.ErrCoordinatorNotAvailable {
+			t.Errorf("%+v", parked.get())
 		}
 		f.fails(note("a"), kafka.ErrCoordinatorNotAvailable)
 	})
