@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/moldau/moldau/internal/broker"
 	"github.com/moldau/moldau/internal/tools"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/demo"
@@ -145,7 +145,7 @@ func version() string {
 	return info.Main.Version
 }
 
-// startBroker will run the broker.
-var startBroker server.StartFunc = func(context.Context, map[string]string, cli.Streams) error {
-	return errors.New("this build has no broker yet")
+// startBroker runs the broker of this process.
+func startBroker(ctx context.Context, properties map[string]string, s cli.Streams) error {
+	return broker.Run(ctx, broker.Options{Properties: properties, Stdout: s.Out, Stderr: s.Err})
 }

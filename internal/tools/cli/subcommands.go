@@ -143,6 +143,12 @@ func (c *SubCommand) find(word string) (argument *Argument, value string, hasVal
 	return nil, "", false
 }
 
+// Fail is how a tool complains about arguments of a command that Parse accepted.
+func (p *SubParser) Fail(s Streams, parsed *Parsed, format string, args ...any) error {
+	i := slices.IndexFunc(p.Commands, func(c SubCommand) bool { return c.Name == parsed.Command })
+	return p.fail(s, &p.Commands[i], format, args...)
+}
+
 func (p *SubParser) names() []string {
 	names := make([]string, len(p.Commands))
 	for i, command := range p.Commands {

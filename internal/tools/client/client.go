@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -11,6 +12,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau/moldau/internal/tools/cli"
+)
+
+// resolveTimeout bounds the look-up of bootstrap servers' names.
+const resolveTimeout = 10 * time.Second
+
+// Waits between attempts to connect, as reconnect.backoff.ms and its maximum.
+const (
+	firstConnectWait = 50 * time.Millisecond
+	maxConnectWait   = time.Second
 )
 
 // Client is a connection to a cluster with the time-outs its properties ask for.
@@ -27,13 +37,35 @@ func (c *Client) Context(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, c.APITimeout)
 }
 
+// Connect waits, up to the API time-out, until a broker answers: the client library itself
+// gives up at once where a connection is refused, Kafka's admin client goes on trying.
+func (c *Client) Connect(ctx context.Context, call string) error {
+	ctx, cancel := c.Context(ctx)
+	defer cancel()
+	for wait := firstConnectWait; ; wait = min(2*wait, maxConnectWait) {
+		err := c.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return Convert(err, call)
+		case <-time.After(wait):
+		}
+	}
+}
+
 // NewAdmin returns a client for administrative requests.
 func NewAdmin(streams cli.Streams, props Properties) (*Client, error) {
 	s := &settings{}
 	if err := s.apply(props, commonProperties); err != nil {
 		return nil, err
 	}
-	return open(streams, props, s)
+	admin, err := open(streams, props, s)
+	if err != nil {
+		return nil, fmt.Errorf("Failed to create new KafkaAdminClient: %w", err) //nolint:staticcheck // the words of Kafka's tools
+	}
+	return admin, nil
 }
 
 // NewProducer returns a client that produces.
@@ -57,20 +89,18 @@ func NewProducer(streams cli.Streams, props Properties) (*Client, error) {
 
 // NewConsumer returns a client that consumes what the further options say.
 func NewConsumer(streams cli.Streams, props Properties, opts ...kgo.Opt) (*Client, error) {
-	s := &settings{autoCommit: true}
+	s := &settings{}
 	s.add(kgo.AllowAutoTopicCreation())
 	tables := [][]property{commonProperties, consumerProperties}
 	group := props["group.id"]
 	if group != "" {
 		// Kafka's default is range with cooperative-sticky as the second choice.
-		s.add(kgo.ConsumerGroup(group), kgo.Balancers(kgo.RangeBalancer(), kgo.CooperativeStickyBalancer()))
+		s.add(kgo.ConsumerGroup(group), kgo.Balancers(kgo.RangeBalancer(), kgo.CooperativeStickyBalancer()),
+			kgo.RebalanceTimeout(5*time.Minute))
 		tables = append(tables, groupProperties)
 	}
 	if err := s.apply(props, tables...); err != nil {
 		return nil, err
-	}
-	if group != "" && !s.autoCommit {
-		s.add(kgo.DisableAutoCommit())
 	}
 	s.add(opts...)
 	return open(streams, props, s)
@@ -82,6 +112,9 @@ func open(streams cli.Streams, props Properties, s *settings) (*Client, error) {
 	}
 	seeds, err := ParseBootstrap(props["bootstrap.servers"])
 	if err != nil {
+		return nil, err
+	}
+	if err := checkResolvable(streams, seeds); err != nil {
 		return nil, err
 	}
 	if s.apiTimeout <= 0 {
@@ -127,6 +160,23 @@ func ParseBootstrap(servers string) ([]string, error) {
 		return nil, fmt.Errorf("No resolvable bootstrap urls given in bootstrap.servers") //nolint:staticcheck // the words of Kafka's tools
 	}
 	return seeds, nil
+}
+
+// checkResolvable complains if no server's name leads to an address, which waiting seldom mends.
+func checkResolvable(streams cli.Streams, seeds []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+	defer cancel()
+	for _, seed := range seeds {
+		host, _, err := net.SplitHostPort(seed)
+		if err == nil {
+			_, err = net.DefaultResolver.LookupHost(ctx, host)
+		}
+		if err == nil {
+			return nil
+		}
+		streams.Log("WARN", fmt.Sprintf("Couldn't resolve server %s from bootstrap.servers: %v", seed, err), "org.apache.kafka.clients.ClientUtils")
+	}
+	return errors.New("No resolvable bootstrap urls given in bootstrap.servers") //nolint:staticcheck // the words of Kafka's tools
 }
 
 func validAddress(address string) bool {

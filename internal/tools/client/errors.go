@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -56,7 +57,8 @@ func Convert(err error, call string) error {
 	if known, ok := errors.AsType[*kerr.Error](err); ok {
 		return FromCode(known.Code, nil)
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	// A broker that cannot be reached has been reported while the client went on trying.
+	if _, isNetwork := errors.AsType[net.Error](err); isNetwork || errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Code: kafka.ErrRequestTimedOut, Message: "Timed out waiting for a node assignment. Call: " + call}
 	}
 	return err

@@ -27,7 +27,6 @@ type settings struct {
 	acks       kgo.Acks
 	idempotent *bool
 	inflight   int
-	autoCommit bool
 }
 
 type property struct {
@@ -75,14 +74,14 @@ var consumerProperties = []property{
 			s.add(kgo.DisableFetchCRCValidation())
 		}
 	})},
-	{"enable.auto.commit", boolean(func(s *settings, on bool) { s.autoCommit = on })},
+	{"enable.auto.commit", boolean(func(*settings, bool) {})}, // the tool commits itself
 }
 
 var groupProperties = []property{
 	{"session.timeout.ms", millis(func(s *settings, d time.Duration) { s.add(kgo.SessionTimeout(d)) })},
 	{"heartbeat.interval.ms", millis(func(s *settings, d time.Duration) { s.add(kgo.HeartbeatInterval(d)) })},
 	{"max.poll.interval.ms", millis(func(s *settings, d time.Duration) { s.add(kgo.RebalanceTimeout(d)) })},
-	{"auto.commit.interval.ms", millis(func(s *settings, d time.Duration) { s.add(kgo.AutoCommitInterval(d)) })},
+	{"auto.commit.interval.ms", millis(func(*settings, time.Duration) {})}, // likewise
 	{"group.instance.id", func(s *settings, v string) error { s.add(kgo.InstanceID(v)); return nil }},
 	{"partition.assignment.strategy", applyAssignors},
 	{"group.protocol", applyGroupProtocol},

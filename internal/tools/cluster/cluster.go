@@ -46,20 +46,23 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 		return err
 	}
 	defer admin.Close()
+	if err := admin.Connect(ctx, "describeCluster"); err != nil {
+		return err
+	}
 	switch parsed.Command {
 	case "cluster-id":
 		return printID(ctx, s, admin)
 	case "list-endpoints":
 		return printEndpoints(ctx, s, admin, parsed.Has("--include-fenced-brokers"))
 	}
-	return unregister(ctx, s, admin, parsed.Value("--id"))
+	return unregister(ctx, s, admin, parsed)
 }
 
 func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
 	file := parsed.Value("--command-config")
 	if parsed.Has("--config") {
 		if parsed.Has("--command-config") {
-			return nil, errors.New("--config and --command-config cannot be specified together.")
+			return nil, parser.Fail(s, parsed, "--config and --command-config cannot be specified together.")
 		}
 		s.Println("Option --config has been deprecated and will be removed in a future version. Use --command-config instead.")
 		file = parsed.Value("--config")
@@ -76,7 +79,7 @@ func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
 	case parsed.Has("--bootstrap-controller"):
 		return nil, errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server")
 	case !parsed.Has("--bootstrap-server"):
-		return nil, errors.New("kafka-cluster: error: one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required")
+		return nil, parser.Fail(s, parsed, "one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required")
 	}
 	props["bootstrap.servers"] = parsed.Value("--bootstrap-server")
 	return client.NewAdmin(s, props)
@@ -137,10 +140,11 @@ func printBrokers(s cli.Streams, brokers []kmsg.DescribeClusterResponseBroker) {
 	}
 }
 
-func unregister(ctx context.Context, s cli.Streams, admin *client.Client, idText string) error {
+func unregister(ctx context.Context, s cli.Streams, admin *client.Client, parsed *cli.Parsed) error {
+	idText := parsed.Value("--id")
 	id, err := strconv.ParseInt(idText, 10, 32)
 	if err != nil {
-		return errors.New("kafka-cluster: error: argument --id/-i: could not convert '" + idText + "' to Integer")
+		return parser.Fail(s, parsed, "argument --id/-i: could not convert '%s' to Integer", idText)
 	}
 	ctx, cancel := admin.Context(ctx)
 	defer cancel()

@@ -62,6 +62,13 @@ func runAction(ctx context.Context, s cli.Streams, o *options) error {
 		return err
 	}
 	defer admin.Close()
+	call := "describeConfigs"
+	if o.Has(o.alter) {
+		call = "incrementalAlterConfigs"
+	}
+	if err := admin.Connect(ctx, call); err != nil {
+		return err
+	}
 	if o.Has(o.alter) {
 		return alter(ctx, s, admin, o)
 	}

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"regexp"
-	"slices"
 	"strconv"
+	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -59,8 +57,10 @@ type consumer struct {
 	streams cli.Streams
 	plan    *plan
 	client  *client.Client
-	count   int64
-	buffer  []byte
+	// committer is nil unless a group's offsets are committed.
+	committer *committer
+	count     int64
+	buffer    []byte
 }
 
 func (c *consumer) open() error {
@@ -82,14 +82,34 @@ func (c *consumer) open() error {
 		}
 	}
 	if p.props["group.id"] != "" {
-		opts = append(opts, kgo.BlockRebalanceOnPoll())
-		if p.props["enable.auto.commit"] != "false" {
-			opts = append(opts, kgo.AutoCommitMarks(), kgo.AdjustFetchOffsetsFn(c.resolveStart))
+		opts = append(opts, kgo.BlockRebalanceOnPoll(), kgo.DisableAutoCommit())
+		if !strings.EqualFold(p.props["enable.auto.commit"], "false") {
+			c.newCommitter()
+			opts = append(opts, kgo.AdjustFetchOffsetsFn(c.committer.resolve),
+				kgo.OnPartitionsRevoked(c.committer.revoked), kgo.OnPartitionsLost(c.committer.lost))
 		}
 	}
 	var err error
-	c.client, err = client.NewConsumer(c.streams, p.props, opts...)
-	return err
+	if c.client, err = client.NewConsumer(c.streams, p.props, opts...); err != nil {
+		return err
+	}
+	if c.committer != nil {
+		c.committer.client = c.client
+	}
+	return nil
+}
+
+func (c *consumer) newCommitter() {
+	interval := defaultCommitInterval
+	if millis, err := strconv.ParseInt(c.plan.props["auto.commit.interval.ms"], 10, 32); err == nil && millis > 0 {
+		interval = time.Duration(millis) * time.Millisecond
+	}
+	c.committer = &committer{
+		earliest: c.plan.props["auto.offset.reset"] == "earliest",
+		fixed:    c.plan.props["auto.offset.reset"] == "none",
+		interval: interval, lastAt: time.Now(), positions: map[string]map[int32]kgo.EpochOffset{},
+		warn: func(message string) { c.streams.Log("WARN", message, logger) },
+	}
 }
 
 func (o startOffset) position() kgo.Offset {
@@ -100,42 +120,6 @@ func (o startOffset) position() kgo.Offset {
 		return kgo.NewOffset().AtEnd()
 	}
 	return kgo.NewOffset().At(int64(o))
-}
-
-// resolveStart turns "start" and "end" of partitions without a committed offset into numbers
-// and lets those be committed with the rest, as Kafka's consumer does with its positions: a
-// description of the group then shows the lag of every partition.
-func (c *consumer) resolveStart(ctx context.Context, starts map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	topics := slices.Sorted(maps.Keys(starts))
-	admin := kadm.NewClient(c.client.Client)
-	list := admin.ListStartOffsets
-	if c.plan.props["auto.offset.reset"] != "earliest" {
-		list = admin.ListEndOffsets
-	}
-	if c.plan.props["auto.offset.reset"] == "none" || len(topics) == 0 {
-		return starts, nil
-	}
-	listed, err := list(ctx, topics...)
-	if err != nil {
-		// The client library finds its own way from "start" or "end".
-		return starts, nil //nolint:nilerr // see above
-	}
-	marks := map[string]map[int32]kgo.EpochOffset{}
-	for topic, partitions := range starts {
-		for partition, start := range partitions {
-			found, ok := listed.Lookup(topic, partition)
-			if start.EpochOffset().Offset >= 0 || !ok || found.Err != nil || found.Offset < 0 {
-				continue
-			}
-			partitions[partition] = kgo.NewOffset().At(found.Offset)
-			if marks[topic] == nil {
-				marks[topic] = map[int32]kgo.EpochOffset{}
-			}
-			marks[topic][partition] = kgo.EpochOffset{Epoch: -1, Offset: found.Offset}
-		}
-	}
-	c.client.MarkCommitOffsets(marks)
-	return starts, nil
 }
 
 func (c *consumer) run(ctx context.Context) error {
@@ -159,9 +143,7 @@ func (c *consumer) consume(ctx context.Context) error {
 		if err == nil {
 			err = c.print(fetches)
 		}
-		if c.plan.props["group.id"] != "" {
-			c.client.AllowRebalance()
-		}
+		c.betweenPolls(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return &cli.ExitError{Code: interruptedExit}
@@ -177,34 +159,64 @@ func (c *consumer) consume(ctx context.Context) error {
 // errStop ends the tool, successfully to its caller, after the reason has been printed.
 var errStop = errors.New("stop")
 
+// poll waits for records, up to the time-out, and commits meanwhile what is due.
 func (c *consumer) poll(ctx context.Context, limit int) (kgo.Fetches, error) {
-	if c.plan.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.plan.timeout)
-		defer cancel()
-	}
+	started := time.Now()
 	for {
-		fetches := c.client.PollRecords(ctx, limit)
+		wait, cancel := c.waitContext(ctx, started)
+		fetches := c.client.PollRecords(wait, limit)
+		waitEnded := wait.Err() != nil
+		cancel()
 		if fetches.NumRecords() > 0 {
 			return fetches, nil
-		}
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			c.stop("org.apache.kafka.common.errors.TimeoutException")
-			return nil, errStop
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if c.plan.timeout > 0 && time.Since(started) >= c.plan.timeout {
+			c.stop("org.apache.kafka.common.errors.TimeoutException")
+			return nil, errStop
+		}
 		for _, fetchError := range fetches.Errors() {
+			if waitEnded {
+				break // these are the end of the wait
+			}
 			if fatal(fetchError.Err) {
 				c.stop(client.Exception(client.Convert(fetchError.Err, "fetch")))
 				return nil, errStop
 			}
 			c.streams.Log("WARN", fetchError.Topic+": "+fetchError.Err.Error(), logger)
 		}
-		if c.plan.props["group.id"] != "" {
-			c.client.AllowRebalance()
+		c.betweenPolls(ctx)
+	}
+}
+
+// waitContext ends with the time-out or when the next commit is due.
+func (c *consumer) waitContext(ctx context.Context, started time.Time) (context.Context, context.CancelFunc) {
+	var end time.Time
+	if c.plan.timeout > 0 {
+		end = started.Add(c.plan.timeout)
+	}
+	if c.committer != nil {
+		if due := c.committer.due(); !due.IsZero() && (end.IsZero() || due.Before(end)) {
+			end = due
 		}
+	}
+	if end.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, end)
+}
+
+// betweenPolls commits what is due and lets the group rebalance.
+func (c *consumer) betweenPolls(ctx context.Context) {
+	if c.committer != nil {
+		if due := c.committer.due(); !due.IsZero() && !time.Now().Before(due) {
+			c.committer.commit(ctx)
+		}
+	}
+	if c.plan.props["group.id"] != "" {
+		c.client.AllowRebalance()
 	}
 }
 
@@ -248,7 +260,9 @@ func (c *consumer) print(fetches kgo.Fetches) error {
 		c.streams.Errorln("Unable to write to standard out, closing consumer.")
 		return errStop
 	}
-	c.client.MarkCommitRecords(records...)
+	if c.committer != nil {
+		c.committer.printed(records)
+	}
 	return nil
 }
 
@@ -266,13 +280,8 @@ func (c *consumer) write() error {
 func (c *consumer) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
-	if c.plan.props["group.id"] != "" {
-		if c.plan.props["enable.auto.commit"] != "false" {
-			if err := c.client.CommitMarkedOffsets(ctx); err != nil {
-				c.streams.Log("ERROR", "Offset commit failed: "+err.Error(), logger)
-			}
-		}
-		c.client.AllowRebalance()
+	if c.committer != nil {
+		c.committer.commit(ctx)
 	}
 	c.client.CloseAllowingRebalance()
 }

@@ -104,6 +104,9 @@ func runAction(ctx context.Context, s cli.Streams, o *options) error {
 	}
 	defer c.Close()
 	c.APITimeout = time.Duration(max(timeoutMs, 1)) * time.Millisecond
+	if err := c.Connect(ctx, "listGroups"); err != nil {
+		return err
+	}
 	t := &tool{options: o, streams: s, client: c, admin: kadm.NewClient(c.Client)}
 	switch {
 	case o.Has(o.list):

@@ -57,6 +57,14 @@ func (t *tool) resetGroup(ctx context.Context, id string) (map[kafka.TopicPartit
 		printError(t.streams, "Assignments can only be reset if the group '"+id+"' is inactive, but the current state is "+g.state+".")
 		return nil, nil
 	}
+	offsets, err := t.resetInactive(ctx, id)
+	if answered, ok := errors.AsType[*client.Error](err); ok {
+		err = errors.New(answered.Message) // Kafka's tool shows no class here
+	}
+	return offsets, err
+}
+
+func (t *tool) resetInactive(ctx context.Context, id string) (map[kafka.TopicPartition]int64, error) {
 	partitions, err := t.partitionsToReset(ctx, id)
 	if err != nil {
 		return nil, err

@@ -100,6 +100,9 @@ func (o *options) print(ctx context.Context, s cli.Streams) error {
 		return err
 	}
 	defer admin.Close()
+	if err := admin.Connect(ctx, "listTopics"); err != nil {
+		return err
+	}
 	cluster, err := admin.Metadata(ctx, nil, "listTopics")
 	if err != nil {
 		return err

@@ -2,10 +2,11 @@ package producer
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -55,7 +56,9 @@ type producer struct {
 	topic   string
 	sync    bool
 	known   bool // the topic's metadata has been seen
-	errMu   sync.Mutex
+	// maxRequestSize bounds a record's bytes (max.request.size).
+	maxRequestSize int
+	errMu          sync.Mutex
 }
 
 func open(s cli.Streams, o *options) (*producer, error) {
@@ -78,7 +81,10 @@ func open(s cli.Streams, o *options) (*producer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &producer{streams: s, reader: reader, topic: o.String(o.topic), sync: o.Has(o.sync)}
+	p := &producer{streams: s, reader: reader, topic: o.String(o.topic), sync: o.Has(o.sync), maxRequestSize: 1 << 20}
+	if size, err := strconv.Atoi(props["max.request.size"]); err == nil {
+		p.maxRequestSize = size
+	}
 	if err := o.Err(); err != nil {
 		return nil, err
 	}
@@ -100,6 +106,7 @@ type line struct {
 func (p *producer) run(ctx context.Context) error {
 	lines := make(chan line)
 	asked := make(chan struct{}, 1)
+	defer close(asked)
 	go p.readLines(ctx, asked, lines)
 	for {
 		asked <- struct{}{}
@@ -114,8 +121,6 @@ func (p *producer) run(ctx context.Context) error {
 			switch {
 			case errors.Is(next.err, io.EOF):
 				return nil
-			case errors.Is(next.err, os.ErrClosed):
-				return next.err
 			case next.err != nil:
 				return kafkaException(next.err)
 			}
@@ -174,6 +179,10 @@ func (p *producer) failed(record *kgo.Record, err error) error {
 }
 
 func (p *producer) logFailure(record *kgo.Record, err error) {
+	if size := serializedSize(record); size > p.maxRequestSize && errors.Is(err, kafka.ErrMessageTooLarge) {
+		err = &client.Error{Code: kafka.ErrMessageTooLarge, Message: fmt.Sprintf(
+			"The message is %d bytes when serialized which is larger than %d, which is the value of the max.request.size configuration.", size, p.maxRequestSize)}
+	}
 	size := func(b []byte) string {
 		if b == nil {
 			return "null"
@@ -238,4 +247,15 @@ func (p *producer) askTopic(ctx context.Context) error {
 		return fmt.Errorf("the broker answered for %d topics instead of one", len(resp.Topics))
 	}
 	return client.FromCode(resp.Topics[0].ErrorCode, nil)
+}
+
+// serializedSize is the most that a batch with one record takes, as Kafka's producer reckons.
+func serializedSize(r *kgo.Record) int {
+	const batchOverhead, recordOverhead = 61, 21
+	field := func(b []byte) int { return len(binary.AppendVarint(nil, int64(len(b)))) + len(b) }
+	size := batchOverhead + recordOverhead + field(r.Key) + field(r.Value) + len(binary.AppendVarint(nil, int64(len(r.Headers))))
+	for _, h := range r.Headers {
+		size += field([]byte(h.Key)) + field(h.Value)
+	}
+	return size
 }

@@ -40,10 +40,10 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 	}
 	defer admin.Close()
 
-	action := describe
+	action, call := describe, "listTopics"
 	switch {
 	case o.Has(o.create):
-		action = create
+		action, call = create, "createTopics"
 	case o.Has(o.alter):
 		action = alter
 	case o.Has(o.list):
@@ -51,7 +51,11 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 	case o.Has(o.del):
 		action = deleteTopics
 	}
-	if err := action(ctx, s, admin, o); err != nil {
+	err = admin.Connect(ctx, call)
+	if err == nil {
+		err = action(ctx, s, admin, o)
+	}
+	if err != nil {
 		s.Println("Error while executing topic command : " + err.Error())
 		s.Log("ERROR", client.Exception(err), logger)
 		return cli.Failed
