@@ -31,13 +31,7 @@ func (c *Controller) registerBroker(in Input, req *kmsg.BrokerRegistrationReques
 		resp.ErrorCode = int16(kafka.CodeOf(err))
 		return Result{Response: resp}
 	}
-	r := &metadata.RegisterBrokerRecord{
-		BrokerID:      req.BrokerID,
-		IncarnationID: req.IncarnationID,
-		BrokerEpoch:   in.NextOffset,
-		Rack:          req.Rack,
-		Fenced:        true,
-	}
+	r := &metadata.RegisterBrokerRecord{BrokerID: req.BrokerID, IncarnationID: req.IncarnationID, Rack: req.Rack, Fenced: true}
 	for _, l := range req.Listeners {
 		r.Endpoints = append(r.Endpoints, metadata.Endpoint{Name: l.Name, Host: l.Host, Port: l.Port, SecurityProtocol: l.SecurityProtocol})
 	}
@@ -47,11 +41,18 @@ func (c *Controller) registerBroker(in Input, req *kmsg.BrokerRegistrationReques
 	for _, dir := range req.LogDirs {
 		r.LogDirs = append(r.LogDirs, dir)
 	}
-	if existing := in.Image.Broker(req.BrokerID); existing != nil && existing.IncarnationID == req.IncarnationID {
+	var records []metadata.Record
+	existing := in.Image.Broker(req.BrokerID)
+	if existing != nil && existing.IncarnationID == req.IncarnationID {
 		r.BrokerEpoch, r.Fenced, r.InControlledShutdown = existing.Epoch, existing.Fenced, existing.InControlledShutdown
+	} else {
+		if existing != nil {
+			records = moveLeaders(in.Image, req.BrokerID) // what the last incarnation led
+		}
+		r.BrokerEpoch = in.NextOffset + int64(len(records))
 	}
 	resp.BrokerEpoch = r.BrokerEpoch
-	return Result{Response: resp, Records: []metadata.Record{r}}
+	return Result{Response: resp, Records: append(records, r), Divisible: true}
 }
 
 func (c *Controller) checkRegistration(image *metadata.Image, req *kmsg.BrokerRegistrationRequest) error {
@@ -103,14 +104,14 @@ func (c *Controller) brokerHeartbeat(in Input, req *kmsg.BrokerHeartbeatRequest)
 		resp.ErrorCode = int16(kafka.CodeOf(err))
 		return Result{Response: resp}
 	}
-	resp.IsCaughtUp = req.CurrentMetadataOffset >= b.Epoch
+	resp.IsCaughtUp, resp.IsFenced = req.CurrentMetadataOffset >= b.Epoch, b.Fenced
 	change := &metadata.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}
 	var records []metadata.Record
 	switch {
 	case req.WantShutdown:
 		// Partitions stay with the broker where no other replica could take over: its next
 		// incarnation leads them again in a new epoch.
-		resp.ShouldShutdown, resp.IsFenced = true, b.Fenced
+		resp.ShouldShutdown = true
 		if !b.Fenced && !b.InControlledShutdown {
 			change.InControlledShutdown = 1
 			records = append(moveLeaders(in.Image, b.ID), change)
@@ -122,10 +123,9 @@ func (c *Controller) brokerHeartbeat(in Input, req *kmsg.BrokerHeartbeatRequest)
 			records = append(moveLeaders(in.Image, b.ID), change)
 		}
 	case b.Fenced && resp.IsCaughtUp:
+		resp.IsFenced = false
 		change.Fenced = metadata.FencingUnfence
 		records = append(renewLeaders(in.Image, b.ID), change)
-	default:
-		resp.IsFenced = b.Fenced
 	}
 	return Result{Response: resp, Records: records, Divisible: true}
 }

@@ -102,6 +102,9 @@ func (tc *topicCreation) create(topic *kmsg.CreateTopicsRequestTopic) (kmsg.Crea
 		return answer, err
 	}
 	id := kafka.NewUUID(tc.random)
+	for tc.image.TopicByID(id) != nil {
+		id = kafka.NewUUID(tc.random)
+	}
 	tc.created[kafka.CollisionKey(topic.Topic)] = topic.Topic
 	tc.records = append(tc.records, &metadata.TopicRecord{Name: topic.Topic, TopicID: id})
 	for i := range topic.Configs {
