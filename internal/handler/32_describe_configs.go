@@ -1,0 +1,149 @@
+package handler
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/security"
+)
+
+// DescribeConfigs answers the configs of topics, this broker, the cluster's broker defaults and
+// the broker's logger (API key 32).
+type DescribeConfigs struct {
+	NodeID     int32
+	Image      func() *metadata.Image
+	Authorizer security.Authorizer
+	// Static is the node's own configuration.
+	Static *config.Broker
+	// LogLevel is the level of the broker's logger.
+	LogLevel *slog.LevelVar
+}
+
+// Handle answers per resource; a resource type that nobody knows fails the whole request, as in
+// Kafka.
+func (h *DescribeConfigs) Handle(_ context.Context, r *Request) Reply {
+	req := r.Body.(*kmsg.DescribeConfigsRequest)
+	resp := kmsg.NewPtrDescribeConfigsResponse()
+	var whole error
+	for i := range req.Resources {
+		if _, known := configResources[kafka.ConfigResourceType(req.Resources[i].ResourceType)]; !known {
+			whole = kafka.Errorf(kafka.ErrInvalidRequest, "unexpected resource type %d for resource %s", req.Resources[i].ResourceType, req.Resources[i].ResourceName)
+		}
+	}
+	for i := range req.Resources {
+		resource := &req.Resources[i]
+		answer := kmsg.NewDescribeConfigsResponseResource()
+		answer.ResourceType, answer.ResourceName = resource.ResourceType, resource.ResourceName
+		entries, err := []config.Entry(nil), whole
+		if err == nil {
+			entries, err = h.describe(r, kafka.ConfigResource{Type: kafka.ConfigResourceType(resource.ResourceType), Name: resource.ResourceName})
+		}
+		answer.ErrorCode, answer.ErrorMessage = errorFields(err)
+		for _, e := range entries {
+			if len(resource.ConfigNames) == 0 || slices.Contains(resource.ConfigNames, e.Name) {
+				answer.Configs = append(answer.Configs, describedConfig(e, req))
+			}
+		}
+		resp.Resources = append(resp.Resources, answer)
+	}
+	return Respond(resp)
+}
+
+// configResources says who may describe and alter the configs of a resource type, and what is
+// answered to others.
+var configResources = map[kafka.ConfigResourceType]struct {
+	resource func(name string) security.Resource
+	denied   kafka.ErrorCode
+}{
+	kafka.ConfigResourceTopic:         {security.Topic, kafka.ErrTopicAuthorizationFailed},
+	kafka.ConfigResourceBroker:        {clusterResource, kafka.ErrClusterAuthorizationFailed},
+	kafka.ConfigResourceBrokerLogger:  {clusterResource, kafka.ErrClusterAuthorizationFailed},
+	kafka.ConfigResourceClientMetrics: {clusterResource, kafka.ErrClusterAuthorizationFailed},
+	kafka.ConfigResourceGroup:         {security.Group, kafka.ErrGroupAuthorizationFailed},
+}
+
+func clusterResource(string) security.Resource { return security.Cluster }
+
+// authorizeConfigs returns the error for a client that may not do op on the configs of resource.
+func authorizeConfigs(a security.Authorizer, r *Request, op security.Operation, resource kafka.ConfigResource) error {
+	rule := configResources[resource.Type]
+	if !security.Allowed(a, r.Conn, op, rule.resource(resource.Name)) {
+		return rule.denied
+	}
+	return nil
+}
+
+func (h *DescribeConfigs) describe(r *Request, resource kafka.ConfigResource) ([]config.Entry, error) {
+	if err := authorizeConfigs(h.Authorizer, r, security.OperationDescribeConfigs, resource); err != nil {
+		return nil, err
+	}
+	image := h.Image()
+	layers := config.Layers{
+		Static:         h.Static,
+		DynamicBroker:  image.Config(kafka.ConfigResource{Type: kafka.ConfigResourceBroker, Name: strconv.Itoa(int(h.NodeID))}),
+		DynamicDefault: image.Config(kafka.ConfigResource{Type: kafka.ConfigResourceBroker}),
+	}
+	switch resource.Type {
+	case kafka.ConfigResourceTopic:
+		if err := kafka.ValidateTopicName(resource.Name); err != nil {
+			return nil, err
+		}
+		if image.TopicByName(resource.Name) == nil {
+			return nil, kafka.ErrUnknownTopicOrPartition
+		}
+		return layers.DescribeTopic(image.Config(resource)), nil
+	case kafka.ConfigResourceBroker:
+		if resource.Name == "" {
+			return layers.DescribeBrokerDefaults(), nil
+		}
+		if err := checkNodeName(resource.Name, h.NodeID); err != nil {
+			return nil, err
+		}
+		return layers.DescribeBroker(), nil
+	case kafka.ConfigResourceBrokerLogger:
+		if resource.Name == "" {
+			return nil, kafka.Errorf(kafka.ErrInvalidRequest, "the broker id must not be empty")
+		}
+		if err := checkNodeName(resource.Name, h.NodeID); err != nil {
+			return nil, err
+		}
+		return []config.Entry{describeLogger(h.LogLevel.Level())}, nil
+	}
+	return nil, kafka.Errorf(kafka.ErrInvalidRequest, "configs of resource type %d are not supported by this broker", resource.Type)
+}
+
+// checkNodeName refuses the name of another broker: each describes itself only.
+func checkNodeName(name string, nodeID int32) error {
+	id, err := strconv.ParseInt(name, 10, 32)
+	if err != nil {
+		return kafka.Errorf(kafka.ErrInvalidRequest, "a broker id must be an integer, but it is: %s", name)
+	}
+	if int32(id) != nodeID {
+		return kafka.Errorf(kafka.ErrInvalidRequest, "unexpected broker id: this is broker %d, but the request is about %s", nodeID, name)
+	}
+	return nil
+}
+
+func describedConfig(e config.Entry, req *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
+	c := kmsg.NewDescribeConfigsResponseResourceConfig()
+	c.Name, c.Value, c.ReadOnly, c.IsSensitive = e.Name, e.Value, e.ReadOnly, e.Sensitive
+	c.Source, c.ConfigType = kmsg.ConfigSource(e.Source), kmsg.ConfigType(e.Type)
+	if req.IncludeDocumentation && e.Doc != "" {
+		c.Documentation = &e.Doc
+	}
+	if req.IncludeSynonyms {
+		for _, s := range e.Synonyms {
+			synonym := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+			synonym.Name, synonym.Value, synonym.Source = s.Name, s.Value, kmsg.ConfigSource(s.Source)
+			c.ConfigSynonyms = append(c.ConfigSynonyms, synonym)
+		}
+	}
+	return c
+}

@@ -1,0 +1,52 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/peer"
+)
+
+// maxForwardWait bounds how long a request waits for the controller, whatever time the client
+// gives it.
+const maxForwardWait = 10 * time.Minute
+
+// defaultForwardWait is for requests that carry no time-out.
+const defaultForwardWait = 30 * time.Second
+
+// forward sends req to the active controller on behalf of r's client and waits for at most wait.
+// The error carries the code to answer for everything that was forwarded.
+func forward(ctx context.Context, controller peer.ControllerChannel, r *Request, wait time.Duration, req kmsg.Request) (kmsg.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(wait, maxForwardWait))
+	defer cancel()
+	origin := peer.Origin{Principal: r.Conn.Principal.String(), ClientID: r.ClientID(), Host: r.Conn.Host}
+	response, err := controller.Send(ctx, origin, req)
+	switch {
+	case err == nil:
+		return response, nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, kafka.Errorf(kafka.ErrRequestTimedOut, "the controller did not finish within the request's time-out; the change may still take effect")
+	case errors.Is(err, context.Canceled):
+		return nil, kafka.Errorf(kafka.ErrNotController, "the broker is stopping; ask another one")
+	default:
+		return nil, err
+	}
+}
+
+func milliseconds(timeoutMs int32) time.Duration { return time.Duration(timeoutMs) * time.Millisecond }
+
+// errorFields returns what a response says of err: its code, and its sentence or else the
+// code's name.
+func errorFields(err error) (code int16, message *string) {
+	if err == nil {
+		return 0, nil
+	}
+	if message = kafka.MessageOf(err); message == nil {
+		message = kmsg.StringPtr(kafka.CodeOf(err).Error())
+	}
+	return int16(kafka.CodeOf(err)), message
+}
