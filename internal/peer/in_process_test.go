@@ -277,7 +277,7 @@ func TestSnapshotsAreWrittenAndRead(t *testing.T) {
 		if written < 5 {
 			t.Fatalf("%d snapshots", written)
 		}
-		time.Sleep(2 * time.Hour) // lint:virtual time
+		<-time.After(2 * time.Hour) // virtual
 		synctest.Wait()
 		if again := n.metrics.Counter("kafka_raft_snapshots_written_total", "").Value(); again != written+1 {
 			t.Fatalf("%d snapshots after an hour, %d before", again, written)
