@@ -1,0 +1,281 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/controller"
+	controllerhost "github.com/moldau/moldau/internal/controller/host"
+	"github.com/moldau/moldau/internal/coordinator"
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/handler"
+	"github.com/moldau/moldau/internal/metadata"
+	metadatahost "github.com/moldau/moldau/internal/metadata/host"
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quorum"
+	quorumhost "github.com/moldau/moldau/internal/quorum/host"
+	"github.com/moldau/moldau/internal/replica"
+	"github.com/moldau/moldau/internal/server"
+	"github.com/moldau/moldau/internal/storage"
+	storagehost "github.com/moldau/moldau/internal/storage/host"
+)
+
+const (
+	// openFilesPerDir bounds the descriptors of segment files, below the usual limit of 1024.
+	openFilesPerDir = 256
+	// maxWaiting bounds the requests that wait in each purgatory.
+	maxWaiting = 100_000
+	// stopTimeout bounds how long clients' requests in flight may hold up a stop.
+	stopTimeout = 10 * time.Second
+)
+
+// Options say what to run and where to report.
+type Options struct {
+	// Properties are Kafka's, by name; nothing is required.
+	Properties map[string]string
+	Stdout     io.Writer
+	Stderr     io.Writer
+}
+
+// Run runs a node until ctx ends. The error of a start that failed is one line for the
+// operator.
+func Run(ctx context.Context, o Options) error {
+	c, warnings, err := config.NewBroker(o.Properties)
+	if err != nil {
+		return err
+	}
+	if len(warnings.Unused) > 0 {
+		fmt.Fprintf(o.Stderr, "warning: accepted without use here: %s\n", strings.Join(warnings.Unused, ", "))
+	}
+	b := newBroker(ctx, c)
+	slog.SetDefault(slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: b.logLevel})))
+	if err := b.start(); err != nil {
+		return errors.Join(err, b.stop())
+	}
+	b.printWelcome(o.Stdout)
+	var fault error
+	select {
+	case <-ctx.Done():
+	case fault = <-b.faults:
+	}
+	return errors.Join(fault, b.stop())
+}
+
+// initialLogLevel is LOG_LEVEL of the environment, else warnings and above: a start that goes well
+// says what matters on stdout.
+func initialLogLevel() *slog.LevelVar {
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelWarn)
+	if text := os.Getenv("LOG_LEVEL"); text != "" {
+		_ = level.UnmarshalText([]byte(text)) // an unknown level leaves the default
+	}
+	return level
+}
+
+// broker is a node and its parts. start and stop run on one goroutine.
+type broker struct {
+	ctx     context.Context
+	config  *config.Broker
+	configs *configs
+	metrics *metrics.Registry
+	fs      vfs.FS
+	clock   env.Clock
+	random  env.Random
+	spawner *env.Spawner
+	// faults gets what makes the node end; it has room for the first one, others are only logged.
+	faults   chan error
+	ready    atomic.Bool
+	logLevel *slog.LevelVar
+
+	dirs        *logDirs
+	storage     *storage.Manager
+	maintenance *storagehost.Host
+	loader      *metadatahost.Loader
+	quorum      *quorumhost.Node
+	controller  *controllerhost.Host
+	channel     peer.ControllerChannel
+	replicas    *replica.Manager
+	groups      *coordinator.Groups
+	handlers    *handler.Set
+	hosting     atomic.Bool // the replicas are started: deltas go to the coordinators too
+	server      *server.Server
+	http        *server.HTTP
+	epoch       int64 // of the registration; -1 before it
+
+	stopSteps []stopStep // in the order of the starts
+}
+
+type stopStep struct {
+	name string
+	run  func() error
+}
+
+func newBroker(ctx context.Context, c *config.Broker) *broker {
+	b := &broker{
+		ctx: ctx, config: c, configs: &configs{static: c}, metrics: metrics.NewRegistry(),
+		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(), epoch: -1,
+	}
+	// Parts end in the order of stop, not all at once when ctx does.
+	b.spawner = env.NewSpawner(context.WithoutCancel(ctx), func(_ string, err error) { b.fault(err) })
+	return b
+}
+
+// fault makes Run stop the node. It may be called from any goroutine.
+func (b *broker) fault(err error) {
+	slog.Error("the node cannot go on", "error", err)
+	select {
+	case b.faults <- err:
+	default:
+	}
+}
+
+// onStop registers how a part that has just started is stopped.
+func (b *broker) onStop(name string, run func() error) {
+	b.stopSteps = append(b.stopSteps, stopStep{name, run})
+}
+
+// start brings the parts up, each on those before it.
+func (b *broker) start() error {
+	for _, step := range []func() error{b.openDirs, b.bind, b.openStorage, b.startMetadata, b.startReplicas, b.register, b.serve} {
+		if err := step(); err != nil {
+			return err
+		}
+		if err := b.ctx.Err(); err != nil {
+			return nil // told to stop while starting, which is no failure
+		}
+	}
+	b.ready.Store(true)
+	return nil
+}
+
+// stop takes the parts down in the opposite order. It may follow a start that failed.
+func (b *broker) stop() error {
+	b.ready.Store(false)
+	var all error
+	for i := len(b.stopSteps) - 1; i >= 0; i-- {
+		if err := b.stopSteps[i].run(); err != nil {
+			all = errors.Join(all, fmt.Errorf("stopping %s: %w", b.stopSteps[i].name, err))
+		}
+	}
+	b.stopSteps = nil
+	return all
+}
+
+func (b *broker) openDirs() (err error) {
+	if b.dirs, err = openLogDirs(b.fs, b.config, b.random); err != nil {
+		return err
+	}
+	b.onStop("log dirs", func() error { b.dirs.close(); return nil })
+	b.onStop("goroutines", func() error { b.spawner.Stop(); return nil })
+	return nil
+}
+
+func (b *broker) openStorage() (err error) {
+	b.storage, err = storage.OpenManager(storage.Options{
+		FS: b.fs, Dirs: b.config.LogDirs, Defaults: b.configs.topic(metadata.EmptyImage(), "").Log,
+		Metrics: b.metrics, Random: b.random, Clock: b.clock,
+		ProducerExpirationMs: int64(b.config.ProducerIDExpirationMs), OpenFilesPerDir: openFilesPerDir,
+	})
+	if err != nil {
+		return err
+	}
+	err = b.storage.Load(storage.LoadOptions{
+		NowMs:    b.clock.Now().UnixMilli(),
+		Parallel: storagehost.Parallel(b.spawner, int(b.config.RecoveryThreadsPerDir)*len(b.config.LogDirs)),
+	})
+	if err != nil {
+		return err
+	}
+	b.onStop("storage", func() error { return b.storage.Shutdown(b.epoch) })
+	b.maintenance = storagehost.Start(storagehost.Options{
+		Manager: b.storage, Clock: b.clock, Spawner: b.spawner,
+		RetentionInterval: time.Duration(b.config.RetentionCheckIntervalMs) * time.Millisecond,
+		LogStartInterval:  time.Duration(b.config.LogStartOffsetCheckpointIntervalMs) * time.Millisecond,
+	})
+	b.onStop("storage maintenance", func() error { b.maintenance.Stop(); return nil })
+	return nil
+}
+
+// startMetadata starts loader, controller and quorum, and returns when this node's metadata
+// has everything that was ever committed.
+func (b *broker) startMetadata() (err error) {
+	b.loader = metadatahost.NewLoader(metadatahost.Options{Spawner: b.spawner, Metrics: b.metrics, OnFault: b.fault})
+	b.newReplicas()
+	b.loader.Register(b.publish)
+	b.loader.Start()
+	core := controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config})
+	var node atomic.Pointer[quorumhost.Node]
+	b.controller = controllerhost.New(controllerhost.Options{
+		Controller: core, Random: b.random, Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
+		ProposeAsync: func(ctx context.Context, epoch int32, records [][]byte, done func(int64, error)) error {
+			return node.Load().ProposeAsync(ctx, epoch, records, done)
+		},
+		Image: b.loader.Current, WaitFor: b.loader.WaitFor, OnFault: b.fault,
+	})
+	b.quorum, err = quorumhost.Open(quorumhost.Options{
+		FS: b.fs, LogDir: b.config.MetadataLogDir,
+		Self:  quorum.VoterSpec{NodeID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir]},
+		Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
+		SegmentBytes: int64(b.config.MetadataSegmentBytes), SnapshotMaxBytes: b.config.MetadataMaxBytesBetweenSnapshots,
+		SnapshotMaxInterval: time.Duration(b.config.MetadataMaxSnapshotIntervalMs) * time.Millisecond,
+		Image:               b.loader.Current, Submit: b.loader.Submit, OnLeadership: b.controller.OnLeadership, OnFault: b.fault,
+	})
+	if err != nil {
+		return err
+	}
+	node.Store(b.quorum)
+	b.quorum.Start(context.WithoutCancel(b.ctx))
+	b.onStop("quorum", func() error { b.quorum.Stop(); return nil })
+	b.controller.Start(context.WithoutCancel(b.ctx))
+	b.onStop("controller", func() error { b.controller.Stop(); return nil })
+	b.channel = peer.NewInProcess(b.controller, b.loader.WaitFor)
+	return b.awaitMetadata()
+}
+
+// awaitMetadata returns when the controller is active and this node's image has caught up.
+func (b *broker) awaitMetadata() error {
+	ctx, cancel := b.untilFault()
+	defer cancel()
+	if err := b.controller.WaitActive(ctx); err != nil {
+		return b.whyNot(err)
+	}
+	return b.whyNot(b.loader.WaitFor(ctx, b.quorum.HighWatermark()-1))
+}
+
+// untilFault returns a context that ends with the start or with a fault.
+func (b *broker) untilFault() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(b.ctx)
+	b.spawner.Go("start-watch", func(stopped context.Context) {
+		select {
+		case err := <-b.faults:
+			b.faults <- err // for Run, which is still starting and has not read it
+			cancel()
+		case <-ctx.Done():
+		case <-stopped.Done():
+		}
+	})
+	return ctx, cancel
+}
+
+// whyNot prefers a fault to the cancelled wait that it caused.
+func (b *broker) whyNot(err error) error {
+	if err == nil || b.ctx.Err() != nil {
+		return nil
+	}
+	select {
+	case fault := <-b.faults:
+		return fault
+	default:
+		return err
+	}
+}

@@ -1,0 +1,52 @@
+package broker
+
+import (
+	"github.com/moldau/moldau/internal/coordinator"
+	"github.com/moldau/moldau/internal/group"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/replica"
+)
+
+const msPerMinute = 60_000
+
+// newReplicas makes the parts that follow the metadata, before the loader starts.
+func (b *broker) newReplicas() {
+	b.replicas = replica.New(replica.Options{
+		NodeID: b.config.NodeID, Storage: b.storage, Metrics: b.metrics, Clock: b.clock,
+		TopicConfig: b.configs.topic, MaxWaiting: maxWaiting,
+	})
+	b.groups = coordinator.NewGroups(coordinator.GroupsOptions{
+		NodeID: b.config.NodeID, Log: b.replicas, Clock: b.clock, Random: b.random, Spawner: b.spawner, Metrics: b.metrics,
+		Config: group.Config{
+			MinSessionTimeoutMs:        b.config.GroupMinSessionTimeoutMs,
+			MaxSessionTimeoutMs:        b.config.GroupMaxSessionTimeoutMs,
+			MaxSize:                    b.config.GroupMaxSize,
+			InitialRebalanceDelayMs:    b.config.GroupInitialRebalanceDelayMs,
+			OffsetMetadataMaxSizeBytes: b.config.OffsetMetadataMaxBytes,
+			OffsetsRetentionMs:         int64(b.config.OffsetsRetentionMinutes) * msPerMinute,
+			RetentionCheckIntervalMs:   b.config.OffsetsRetentionCheckMs,
+			MaxBatchSizeBytes:          int32(b.configs.topic(metadata.EmptyImage(), "").Log.MaxMessageBytes),
+		},
+	})
+}
+
+// publish takes each new image to the parts that follow it, on the loader's goroutine. The
+// replicas come first: a coordinator loads its shards from the partitions that they lead.
+func (b *broker) publish(image *metadata.Image, delta *metadata.Delta) {
+	b.replicas.Apply(image, delta)
+	if b.hosting.Load() {
+		b.groups.Publish(image, delta)
+	}
+}
+
+// startReplicas begins to host partitions. Coordinators get theirs when the broker is unfenced:
+// every partition then has a new leader epoch.
+func (b *broker) startReplicas() error {
+	if err := b.replicas.Start(); err != nil {
+		return err
+	}
+	b.hosting.Store(true)
+	b.onStop("replicas", func() error { b.replicas.Stop(); return nil })
+	b.groups.Start()
+	return nil
+}

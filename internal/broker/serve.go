@@ -1,0 +1,125 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/moldau/moldau/internal/quota"
+	"github.com/moldau/moldau/internal/server"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// bind opens the sockets early, so that a port in use is found before anything is recovered;
+// clients that connect now wait until serve.
+func (b *broker) bind() error {
+	var listeners []server.Listener
+	for _, l := range b.config.Listeners {
+		listeners = append(listeners, server.Listener{
+			Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.BrokerListener,
+			// A listener for brokers alone exists once there are several of them.
+			Privileged: false,
+		})
+	}
+	perIP := map[string]int{}
+	for host, limit := range b.config.MaxConnectionsPerIPOverrides {
+		perIP[host] = int(limit)
+	}
+	b.server = server.New(server.Options{
+		Listeners: listeners, Handlers: b.handlers, Quota: quota.Unlimited{}, Metrics: b.metrics, Logger: slog.Default(),
+		Limits: server.Limits{
+			MaxRequestBytes:              int(b.config.SocketRequestMaxBytes),
+			MaxIdle:                      time.Duration(b.config.ConnectionsMaxIdleMs) * time.Millisecond,
+			MaxConnections:               int(b.config.MaxConnections),
+			MaxConnectionsPerIP:          int(b.config.MaxConnectionsPerIP),
+			MaxConnectionsPerIPOverrides: perIP,
+			RequestMemoryBytes:           b.config.QueuedMaxRequestBytes,
+		},
+	})
+	if err := b.server.Bind(); err != nil {
+		return explainListen(err, "listeners, or --port")
+	}
+	b.onStop("listeners", b.stopServer)
+	return b.bindHTTP()
+}
+
+// stopServer is called once to let the clients go before anything else stops, and again, without
+// effect, for a start that failed in between.
+func (b *broker) stopServer() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), stopTimeout)
+	defer cancel()
+	return b.server.Stop(ctx)
+}
+
+func (b *broker) bindHTTP() (err error) {
+	if b.config.HTTPListen == "" {
+		return nil
+	}
+	b.http, err = server.ListenHTTP(context.WithoutCancel(b.ctx), server.HTTPOptions{
+		Address: b.config.HTTPListen, Metrics: b.metrics, Health: b.health, Logger: slog.Default(),
+	})
+	if err != nil {
+		return explainListen(err, "http.listen; empty turns HTTP off")
+	}
+	b.onStop("HTTP", func() error { return b.http.Stop(context.WithoutCancel(b.ctx)) })
+	return nil
+}
+
+func explainListen(err error, property string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: stop what uses that address, or choose another (%s)", err, property)
+	}
+	return err
+}
+
+func (b *broker) health() server.Health {
+	h := server.Health{Ready: b.ready.Load(), Status: "starting", NodeID: b.config.NodeID, Cluster: b.dirs.ClusterID}
+	if h.Ready {
+		h.Status = "ok"
+	}
+	return h
+}
+
+func (b *broker) boundPort(listener string) int32 {
+	if a, ok := b.server.Addr(listener).(*net.TCPAddr); ok {
+		return int32(a.Port)
+	}
+	return 0
+}
+
+// serve lets clients in.
+func (b *broker) serve() error {
+	b.fillHandlers()
+	b.server.Start(b.ctx, func(_ string, err error) { b.fault(err) })
+	b.onStop("connections", b.stopServer)
+	return nil
+}
+
+// printWelcome says where the node listens, where its data lies, and what to try.
+func (b *broker) printWelcome(w io.Writer) {
+	if !b.ready.Load() {
+		return
+	}
+	var addresses []string
+	for _, l := range b.config.Listeners {
+		host := l.Host
+		if host == "" {
+			host = "localhost"
+		}
+		addresses = append(addresses, net.JoinHostPort(host, fmt.Sprint(b.boundPort(l.Name))))
+	}
+	fmt.Fprintf(w, "Moldau is ready: node %d of cluster %s\n", b.config.NodeID, b.dirs.ClusterID)
+	fmt.Fprintf(w, "  Kafka clients  %s\n", strings.Join(addresses, ", "))
+	if b.http != nil {
+		fmt.Fprintf(w, "  HTTP           http://%s/healthz and /metrics\n", b.http.Addr())
+	}
+	fmt.Fprintf(w, "  data           %s\n", strings.Join(b.config.LogDirs, ", "))
+	fmt.Fprintf(w, "Try, in another terminal:\n  moldau console-producer --bootstrap-server %s --topic hello\n  moldau console-consumer --bootstrap-server %s --topic hello --from-beginning\nCtrl-C stops it.\n",
+		addresses[0], addresses[0])
+}

@@ -1,0 +1,79 @@
+package broker
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/replica"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+// configs answers what a config is, from the static properties and an image.
+type configs struct {
+	static *config.Broker
+
+	mu sync.Mutex
+	// The config of topics without overrides, for the image it was computed for: ten thousand
+	// such topics share one.
+	defaultsOf *metadata.Image
+	defaults   replica.TopicConfig
+}
+
+// layers are the sources of this node's configs as image has them.
+func (c *configs) layers(image *metadata.Image) config.Layers {
+	broker := func(name string) map[string]string {
+		return image.Config(kafka.ConfigResource{Type: kafka.ConfigResourceBroker, Name: name})
+	}
+	return config.Layers{Static: c.static, DynamicBroker: broker(strconv.Itoa(int(c.static.NodeID))), DynamicDefault: broker("")}
+}
+
+// topic returns what the partitions of a topic need of its configs.
+func (c *configs) topic(image *metadata.Image, topic string) replica.TopicConfig {
+	overrides := image.Config(kafka.ConfigResource{Type: kafka.ConfigResourceTopic, Name: topic})
+	if len(overrides) > 0 {
+		return topicConfig(c.layers(image).Topic(overrides))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.defaultsOf != image {
+		c.defaultsOf, c.defaults = image, topicConfig(c.layers(image).Topic(nil))
+	}
+	return c.defaults
+}
+
+func topicConfig(t config.TopicConfig) replica.TopicConfig {
+	l := &storage.LogConfig{
+		SegmentBytes:       int64(t.SegmentBytes),
+		SegmentMs:          t.SegmentMs,
+		SegmentJitterMs:    t.SegmentJitterMs,
+		IndexMaxBytes:      int(t.SegmentIndexBytes),
+		IndexIntervalBytes: int(t.IndexIntervalBytes),
+		RetentionMs:        t.RetentionMs,
+		RetentionBytes:     t.RetentionBytes,
+		FlushMessages:      t.FlushMessages,
+		FlushMs:            t.FlushMs,
+		FileDeleteDelayMs:  t.FileDeleteDelayMs,
+		MaxMessageBytes:    int(t.MaxMessageBytes),
+		Compact:            t.Compact,
+		Delete:             t.Delete,
+		LogAppendTime:      t.LogAppendTime,
+		TimestampBeforeMs:  t.TimestampBeforeMaxMs,
+		TimestampAfterMs:   t.TimestampAfterMaxMs,
+	}
+	l.Recompress = t.CompressionType != "producer"
+	switch t.CompressionType {
+	case "gzip":
+		l.Codec, l.CodecLevel = record.CodecGzip, int(t.GzipLevel)
+	case "snappy":
+		l.Codec = record.CodecSnappy
+	case "lz4":
+		l.Codec, l.CodecLevel = record.CodecLZ4, int(t.LZ4Level)
+	case "zstd":
+		l.Codec, l.CodecLevel = record.CodecZstd, int(t.ZstdLevel)
+	}
+	return replica.TopicConfig{Log: l, MinInSyncReplicas: int(t.MinInsyncReplicas)}
+}
