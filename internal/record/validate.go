@@ -206,5 +206,5 @@ func invalid(b Batch, err error) error {
 	if errors.Is(err, ErrTooLarge) {
 		code = kafka.ErrMessageTooLarge
 	}
-	return &kafka.Error{Code: code, Message: fmt.Sprintf("the records of the batch (%s, %d bytes) cannot be read", b.Codec(), len(b)), Cause: err}
+	return kafka.Errorf(code, "the records of the batch (%s, %d bytes) cannot be read: %v", b.Codec(), len(b), err)
 }

@@ -1,0 +1,229 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/replica"
+	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/storage"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// Produce appends record batches (API key 0). Handle appends in request order; waiting for
+// the high watermark overlaps with later requests of the connection.
+type Produce struct {
+	Replicas   *replica.Manager
+	Metadata   func() *metadata.Image
+	Authorizer security.Authorizer
+	Clock      env.Clock
+	Metrics    *DataMetrics
+}
+
+// Versions of Produce from which something is different.
+const (
+	produceTopicIDsFrom           = 13
+	produceLeaderHintsFrom        = 10
+	produceRecordErrorsFrom       = 8
+	adminClientID                 = "__admin_client"
+	requiredAcksAll         int16 = -1
+)
+
+// Handle validates, appends and answers, or leaves the answer to the completing phase.
+func (h *Produce) Handle(_ context.Context, r *Request) Reply {
+	h.Metrics.produceRequests.Inc()
+	req := r.Body.(*kmsg.ProduceRequest)
+	p := produce{h: h, r: r, req: req, version: r.Version(), listener: r.Conn.Listener, image: h.Metadata(), response: kmsg.NewPtrProduceResponse()}
+	refusal := p.refusal()
+	p.response.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
+	for i := range req.Topics {
+		p.topic(&req.Topics[i], &p.response.Topics[i], refusal)
+	}
+	h.Metrics.produceFailures.Add(int64(p.failures))
+	if req.Acks == 0 {
+		if p.failures > 0 {
+			slog.Info("closing a connection: a produce request with acks=0 failed, which cannot be answered", "connection", r.Conn.ID, "clientID", r.ClientID(), "peer", r.Conn.PeerAddr, "error", p.firstError)
+			return Reply{CloseConnection: true}
+		}
+		return Reply{NoResponse: true}
+	}
+	if len(p.pending) == 0 {
+		return Reply{Body: &wire.ProduceBody{Response: p.response}}
+	}
+	timeout, start := time.Duration(max(req.TimeoutMillis, 0))*time.Millisecond, h.Clock.Now()
+	return Reply{Wait: func(ctx context.Context) wire.ResponseBody { return p.complete(ctx, start.Add(timeout)) }}
+}
+
+// produce is one request that is being handled.
+type produce struct {
+	h          *Produce
+	r          *Request
+	req        *kmsg.ProduceRequest
+	version    int16
+	listener   string // copied, since the completing phase runs beside the connection's reader
+	image      *metadata.Image
+	response   *kmsg.ProduceResponse
+	pending    []pendingAppend
+	failures   int
+	firstError error
+}
+
+// pendingAppend is a partition whose records are not committed yet.
+type pendingAppend struct {
+	kafka.TopicPartition
+	leaderEpoch int32
+	endOffset   int64
+	response    *kmsg.ProduceResponseTopicPartition
+}
+
+// refusal returns why the whole request is refused, or nil.
+func (p *produce) refusal() error {
+	if !p.hasTransactionalBatch() {
+		return nil
+	}
+	id := p.req.TransactionID
+	if id == nil || !security.Allowed(p.h.Authorizer, p.r.Conn, security.OperationWrite, security.TransactionalID(*id)) {
+		return kafka.Errorf(kafka.ErrTransactionalIDAuthorizationFailed, "the client may not write with the transactional id of the request")
+	}
+	return nil
+}
+
+func (p *produce) hasTransactionalBatch() bool {
+	for i := range p.req.Topics {
+		for j := range p.req.Topics[i].Partitions {
+			if b, _, err := record.Next(p.req.Topics[i].Partitions[j].Records); err == nil && b.IsTransactional() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *produce) topic(in *kmsg.ProduceRequestTopic, out *kmsg.ProduceResponseTopic, refusal error) {
+	out.Topic, out.TopicID = in.Topic, in.TopicID
+	out.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(in.Partitions))
+	var topic *metadata.Topic
+	if refusal == nil {
+		var code kafka.ErrorCode
+		topic, code = resolveTopic(p.image, p.h.Authorizer, p.r.Conn, security.OperationWrite, p.version >= produceTopicIDsFrom, in.Topic, in.TopicID)
+		if code != kafka.ErrNone {
+			refusal = code
+		}
+	}
+	for j := range in.Partitions {
+		answer := &out.Partitions[j]
+		answer.Default()
+		answer.Partition, answer.BaseOffset, answer.LogAppendTime, answer.LogStartOffset = in.Partitions[j].Partition, kafka.NoOffset, kafka.NoTimestamp, kafka.NoOffset
+		if err := refusal; err != nil {
+			p.fail(answer, kafka.TopicPartition{}, err)
+		} else {
+			p.partition(topic.Name, &in.Partitions[j], answer)
+		}
+	}
+}
+
+func (p *produce) partition(topic string, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition) {
+	tp := kafka.TopicPartition{Topic: topic, Partition: in.Partition}
+	result, leaderEpoch, err := p.append(tp, in.Records)
+	if err != nil {
+		out.LogStartOffset = result.LogStartOffset
+		p.fail(out, tp, err)
+		return
+	}
+	out.BaseOffset, out.LogAppendTime, out.LogStartOffset = result.BaseOffset, result.LogAppendTimeMs, result.LogStartOffset
+	if !result.Duplicate {
+		p.h.Metrics.bytesIn.Add(int64(len(in.Records)))
+		p.h.Metrics.messagesIn.Add(result.LastOffset - result.BaseOffset + 1)
+	}
+	if p.req.Acks == requiredAcksAll {
+		if r, err := p.h.Replicas.Lookup(tp); err != nil || r.Log().HighWatermark() <= result.LastOffset {
+			p.pending = append(p.pending, pendingAppend{tp, leaderEpoch, result.LastOffset + 1, out})
+		}
+	}
+}
+
+func (p *produce) append(tp kafka.TopicPartition, records []byte) (storage.AppendResult, int32, error) {
+	refused := storage.AppendResult{LogStartOffset: kafka.NoOffset}
+	if p.image.Partition(tp.Topic, tp.Partition) == nil {
+		return refused, 0, kafka.ErrUnknownTopicOrPartition
+	}
+	if p.req.Acks < -1 || p.req.Acks > 1 {
+		return refused, 0, kafka.Errorf(kafka.ErrInvalidRequiredAcks, "acks is %d; it must be -1 (all), 0 or 1", p.req.Acks)
+	}
+	if kafka.IsInternalTopic(tp.Topic) && p.r.ClientID() != adminClientID {
+		return refused, 0, kafka.Errorf(kafka.ErrInvalidTopicException, "topic %s is internal; clients may not write to it", tp.Topic)
+	}
+	r, err := p.h.Replicas.Lookup(tp)
+	if err != nil {
+		return refused, 0, err
+	}
+	leaderEpoch := r.Assignment().LeaderEpoch
+	result, err := r.Append(partition.AppendRequest{
+		AppendRequest: storage.AppendRequest{Records: records, Origin: storage.OriginClient, NowMs: p.h.Clock.Now().UnixMilli(), ProduceVersion: p.version},
+		RequiredAcks:  p.req.Acks, CurrentLeaderEpoch: kafka.NoLeaderEpoch,
+	})
+	return result, leaderEpoch, err
+}
+
+// fail writes an error into a partition's answer.
+func (p *produce) fail(out *kmsg.ProduceResponseTopicPartition, tp kafka.TopicPartition, err error) {
+	p.failures++
+	if p.firstError == nil {
+		p.firstError = err
+	}
+	code := kafka.CodeOf(err)
+	if code == kafka.ErrUnknownServerError {
+		slog.Error("BUG: an append failed without a code", "partition", tp.String(), "error", err)
+	}
+	out.ErrorCode, out.BaseOffset, out.LogAppendTime = int16(code), kafka.NoOffset, kafka.NoTimestamp
+	if p.version >= produceRecordErrorsFrom {
+		out.ErrorMessage = kafka.MessageOf(err)
+		if refused, ok := errors.AsType[*record.RecordErrors](err); ok {
+			for _, e := range refused.Records {
+				out.ErrorRecords = append(out.ErrorRecords, kmsg.ProduceResponseTopicPartitionErrorRecord{RelativeOffset: e.Index, ErrorMessage: &e.Message})
+			}
+		}
+	}
+	if code == kafka.ErrNotLeaderOrFollower && p.version >= produceLeaderHintsFrom {
+		p.hint(out, hintFor(p.h.Metadata(), p.listener, tp))
+	}
+}
+
+func (p *produce) hint(out *kmsg.ProduceResponseTopicPartition, hint leaderHint) {
+	out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = hint.leaderID, hint.leaderEpoch
+	if hint.node == nil {
+		return
+	}
+	for _, b := range p.response.Brokers {
+		if b.NodeID == hint.node.ID {
+			return
+		}
+	}
+	p.response.Brokers = append(p.response.Brokers, kmsg.ProduceResponseBroker{NodeID: hint.node.ID, Host: hint.endpoint.Host, Port: int32(hint.endpoint.Port), Rack: hint.node.Rack})
+}
+
+// complete waits for the high watermark of what acks=all was asked for. It runs on the
+// connection's writer.
+func (p *produce) complete(ctx context.Context, deadline time.Time) wire.ResponseBody {
+	for _, pending := range p.pending {
+		left := max(deadline.Sub(p.h.Clock.Now()), 0)
+		err := p.h.Replicas.AwaitCommit(ctx, pending.TopicPartition, pending.leaderEpoch, pending.endOffset, left)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			p.fail(pending.response, pending.TopicPartition, err)
+			p.h.Metrics.produceFailures.Inc()
+		}
+	}
+	return &wire.ProduceBody{Response: p.response}
+}

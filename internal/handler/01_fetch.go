@@ -1,0 +1,262 @@
+package handler
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/replica"
+	"github.com/moldau/moldau/internal/replica/fetchsession"
+	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// Fetch reads records for consumers (API key 1), with incremental sessions and long polls.
+type Fetch struct {
+	Replicas   *replica.Manager
+	Sessions   *fetchsession.Cache
+	Metadata   func() *metadata.Image
+	Authorizer security.Authorizer
+	Clock      env.Clock
+	Metrics    *DataMetrics
+	// MaxBytes is fetch.max.bytes: more is not answered to one request, beyond a first batch.
+	MaxBytes int
+}
+
+// Versions of Fetch from which something is different.
+const (
+	fetchStorageErrorFrom = 6
+	fetchSessionsFrom     = 7
+	fetchTopicIDsFrom     = 13
+	fetchReplicaStateFrom = 15
+	fetchLeaderHintsFrom  = 16
+)
+
+// Handle reads what the request or its session asks for, waiting where there is too little.
+func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
+	h.Metrics.fetchRequests.Inc()
+	req := r.Body.(*kmsg.FetchRequest)
+	f := fetch{h: h, r: r, req: req, image: h.Metadata(), response: kmsg.NewPtrFetchResponse()}
+	session, err := h.Sessions.Begin(f.sessionRequest())
+	if err != nil {
+		f.response.ErrorCode = int16(kafka.CodeOf(err))
+		return Reply{Body: &wire.FetchBody{Response: f.response}}
+	}
+	f.session = session
+	f.resolve()
+	if len(f.reads.Partitions) > 0 {
+		f.results = h.Replicas.Fetch(ctx, f.limits(), &f.buffers)
+	}
+	f.respond()
+	return Reply{Body: &wire.FetchBody{Response: f.response, OnRelease: f.buffers.Release}}
+}
+
+// fetch is one request that is being handled.
+type fetch struct {
+	h        *Fetch
+	r        *Request
+	req      *kmsg.FetchRequest
+	image    *metadata.Image
+	session  *fetchsession.Context
+	response *kmsg.FetchResponse
+
+	// Partitions of the session are read, in order, or refused.
+	codes   []kafka.ErrorCode // by partition of the session; ErrNone is read
+	reads   replica.FetchRequest
+	results []replica.FetchResult // by partition of reads
+	buffers replica.Buffers
+}
+
+func (f *fetch) usesTopicIDs() bool { return f.r.Version() >= fetchTopicIDsFrom }
+
+func (f *fetch) sessionRequest() fetchsession.Request {
+	s := fetchsession.Request{SessionID: f.req.SessionID, Epoch: f.req.SessionEpoch, UsesTopicIDs: f.usesTopicIDs(), NowMs: f.h.Clock.Now().UnixMilli()}
+	if f.r.Version() < fetchSessionsFrom {
+		s.SessionID, s.Epoch = fetchsession.NoSession, fetchsession.FinalEpoch
+	}
+	count := 0
+	for i := range f.req.Topics {
+		count += len(f.req.Topics[i].Partitions)
+	}
+	s.Partitions = make([]fetchsession.Partition, 0, count)
+	for i := range f.req.Topics {
+		t := &f.req.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			s.Partitions = append(s.Partitions, fetchsession.Partition{Key: f.key(t.Topic, t.TopicID, p.Partition), FetchOffset: p.FetchOffset,
+				CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, MaxBytes: p.PartitionMaxBytes})
+		}
+	}
+	for i := range f.req.ForgottenTopics {
+		t := &f.req.ForgottenTopics[i]
+		for _, p := range t.Partitions {
+			s.Forgotten = append(s.Forgotten, f.key(t.Topic, t.TopicID, p))
+		}
+	}
+	return s
+}
+
+func (f *fetch) key(topic string, id kafka.UUID, partition int32) fetchsession.Key {
+	if f.usesTopicIDs() {
+		return fetchsession.Key{TopicID: id, Partition: partition}
+	}
+	return fetchsession.Key{Topic: topic, Partition: partition}
+}
+
+// resolve sorts the session's partitions into those to read and those to refuse.
+func (f *fetch) resolve() {
+	partitions := f.session.Partitions
+	f.codes = make([]kafka.ErrorCode, len(partitions))
+	f.reads.Partitions = make([]replica.FetchPartition, 0, len(partitions))
+	var topic *metadata.Topic
+	var code kafka.ErrorCode
+	for i := range partitions {
+		p := &partitions[i]
+		if i == 0 || p.Topic != partitions[i-1].Topic || p.TopicID != partitions[i-1].TopicID {
+			topic, code = f.resolveTopic(p)
+		}
+		f.codes[i] = code
+		if code != kafka.ErrNone {
+			continue
+		}
+		if topic.Partition(p.Partition) == nil {
+			f.codes[i] = kafka.ErrUnknownTopicOrPartition
+			continue
+		}
+		f.reads.Partitions = append(f.reads.Partitions, replica.FetchPartition{
+			TopicPartition: kafka.TopicPartition{Topic: topic.Name, Partition: p.Partition}, TopicID: p.TopicID,
+			Offset: p.FetchOffset, MaxBytes: p.MaxBytes, CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch})
+	}
+}
+
+func (f *fetch) resolveTopic(p *fetchsession.Partition) (*metadata.Topic, kafka.ErrorCode) {
+	if f.isReplica() {
+		// Only brokers fetch as replicas; on this listener nobody can prove to be one.
+		return nil, kafka.ErrClusterAuthorizationFailed
+	}
+	return resolveTopic(f.image, f.h.Authorizer, f.r.Conn, security.OperationRead, f.usesTopicIDs(), p.Topic, p.TopicID)
+}
+
+func (f *fetch) isReplica() bool {
+	if f.r.Version() >= fetchReplicaStateFrom {
+		return f.req.ReplicaState.ID >= 0
+	}
+	return f.req.ReplicaID >= 0
+}
+
+func (f *fetch) limits() *replica.FetchRequest {
+	f.reads.MaxWait = time.Duration(f.req.MaxWaitMillis) * time.Millisecond
+	f.reads.MaxBytes = min(int(f.req.MaxBytes), f.h.MaxBytes)
+	f.reads.MinBytes = min(int(f.req.MinBytes), f.reads.MaxBytes)
+	f.reads.Isolation = kafka.IsolationLevel(f.req.IsolationLevel)
+	return &f.reads
+}
+
+// respond writes what must be told about the partitions into the response: first what was
+// read, then what was refused. In a session that is mostly nothing, so only what is sent is
+// put together.
+func (f *fetch) respond() {
+	partitions := f.session.Partitions
+	answers, send := make([]fetchsession.Answer, len(partitions)), make([]bool, len(partitions))
+	read := 0
+	for i, code := range f.codes {
+		answers[i] = fetchsession.Answer{HighWatermark: kafka.NoOffset, LogStartOffset: kafka.NoOffset, IsError: true}
+		if code != kafka.ErrNone {
+			continue
+		}
+		if r := &f.results[read]; r.Err == nil {
+			answers[i] = fetchsession.Answer{HighWatermark: r.HighWatermark, LogStartOffset: r.LogStartOffset, HasRecords: len(r.Records) > 0, MustSend: r.Diverging != nil}
+		}
+		read++
+	}
+	sessionID, err := f.session.Finish(answers, send, f.h.Clock.Now().UnixMilli())
+	f.response.SessionID = sessionID
+	if err != nil {
+		f.response.ErrorCode = int16(kafka.CodeOf(err))
+		return
+	}
+	read = 0
+	for i, code := range f.codes {
+		if code != kafka.ErrNone {
+			continue
+		}
+		if send[i] {
+			f.fill(f.add(&partitions[i]), f.reads.Partitions[read].TopicPartition, &f.results[read])
+		}
+		read++
+	}
+	for i, code := range f.codes {
+		if code != kafka.ErrNone && send[i] {
+			out := f.add(&partitions[i])
+			out.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
+			f.refuse(out, code)
+		}
+	}
+}
+
+// add appends a partition to the response, into its topic if that is the last one there. The
+// result is valid until the next call.
+func (f *fetch) add(p *fetchsession.Partition) *kmsg.FetchResponseTopicPartition {
+	topics := f.response.Topics
+	if n := len(topics); n == 0 || topics[n-1].Topic != p.Topic || topics[n-1].TopicID != p.TopicID {
+		topics = append(topics, kmsg.FetchResponseTopic{Topic: p.Topic, TopicID: p.TopicID})
+		f.response.Topics = topics
+	}
+	last := &topics[len(topics)-1]
+	last.Partitions = append(last.Partitions, kmsg.NewFetchResponseTopicPartition())
+	out := &last.Partitions[len(last.Partitions)-1]
+	out.Partition, out.PreferredReadReplica, out.RecordBatches = p.Partition, -1, []byte{} // Kafka never sends null records
+	return out
+}
+
+func (f *fetch) refuse(out *kmsg.FetchResponseTopicPartition, code kafka.ErrorCode) {
+	f.h.Metrics.fetchFailures.Inc()
+	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = kafka.NoOffset, kafka.NoOffset, kafka.NoOffset
+	if code == kafka.ErrKafkaStorageError && f.r.Version() < fetchStorageErrorFrom {
+		code = kafka.ErrNotLeaderOrFollower // older clients do not know the other one
+	}
+	out.ErrorCode = int16(code)
+}
+
+func (f *fetch) fill(out *kmsg.FetchResponseTopicPartition, tp kafka.TopicPartition, result *replica.FetchResult) {
+	if result.Err != nil {
+		code := kafka.CodeOf(result.Err)
+		if code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
+			slog.Error("cannot read a partition for a fetch", "partition", tp.String(), "error", result.Err)
+		}
+		f.refuse(out, code)
+		if (code == kafka.ErrNotLeaderOrFollower || code == kafka.ErrFencedLeaderEpoch) && f.r.Version() >= fetchLeaderHintsFrom {
+			f.hint(out, hintFor(f.h.Metadata(), f.r.Conn.Listener, tp))
+		}
+		return
+	}
+	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = result.HighWatermark, result.LastStableOffset, result.LogStartOffset
+	if f.reads.Isolation == kafka.ReadCommitted {
+		out.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
+	}
+	if result.Diverging != nil {
+		out.DivergingEpoch.Epoch, out.DivergingEpoch.EndOffset = result.Diverging.LeaderEpoch, result.Diverging.EndOffset
+	}
+	if len(result.Records) > 0 {
+		out.RecordBatches = result.Records
+		f.h.Metrics.bytesOut.Add(int64(len(result.Records)))
+	}
+}
+
+func (f *fetch) hint(out *kmsg.FetchResponseTopicPartition, hint leaderHint) {
+	out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = hint.leaderID, hint.leaderEpoch
+	if hint.node == nil {
+		return
+	}
+	for _, b := range f.response.Brokers {
+		if b.NodeID == hint.node.ID {
+			return
+		}
+	}
+	f.response.Brokers = append(f.response.Brokers, kmsg.FetchResponseBroker{NodeID: hint.node.ID, Host: hint.endpoint.Host, Port: int32(hint.endpoint.Port), Rack: hint.node.Rack})
+}

@@ -1,0 +1,78 @@
+package handler
+
+import (
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/security"
+)
+
+// DataMetrics count what producers and consumers move. Produce and Fetch share them.
+type DataMetrics struct {
+	messagesIn      *metrics.Counter
+	bytesIn         *metrics.Counter
+	bytesOut        *metrics.Counter
+	produceRequests *metrics.Counter
+	produceFailures *metrics.Counter
+	fetchRequests   *metrics.Counter
+	fetchFailures   *metrics.Counter
+}
+
+// NewDataMetrics registers the metrics.
+func NewDataMetrics(r *metrics.Registry) *DataMetrics {
+	return &DataMetrics{
+		messagesIn:      r.Counter("moldau_messages_in_total", "Records appended for producers."),
+		bytesIn:         r.Counter("moldau_bytes_in_total", "Bytes of record batches appended for producers."),
+		bytesOut:        r.Counter("moldau_bytes_out_total", "Bytes of record batches sent to consumers."),
+		produceRequests: r.Counter("moldau_produce_requests_total", "Produce requests."),
+		produceFailures: r.Counter("moldau_produce_failures_total", "Partitions of Produce requests that were answered with an error."),
+		fetchRequests:   r.Counter("moldau_fetch_requests_total", "Fetch requests."),
+		fetchFailures:   r.Counter("moldau_fetch_failures_total", "Partitions of Fetch requests that were answered with an error."),
+	}
+}
+
+// leaderHint tells a client that asked the wrong broker where the leader is (KIP-951).
+type leaderHint struct {
+	leaderID    int32
+	leaderEpoch int32
+	node        *metadata.Broker // nil where the leader is not reachable on the listener
+	endpoint    metadata.Endpoint
+}
+
+// hintFor returns the hint for a client of listener; the ids are -1 where nothing is known.
+func hintFor(image *metadata.Image, listener string, tp kafka.TopicPartition) leaderHint {
+	hint := leaderHint{leaderID: kafka.NoLeader, leaderEpoch: kafka.NoLeaderEpoch}
+	p := image.Partition(tp.Topic, tp.Partition)
+	if p == nil {
+		return hint
+	}
+	hint.leaderID, hint.leaderEpoch = p.Leader, p.LeaderEpoch
+	if b := image.Broker(p.Leader); b != nil {
+		if endpoint, ok := b.Endpoint(listener); ok {
+			hint.node, hint.endpoint = b, endpoint
+		}
+	}
+	return hint
+}
+
+// resolveTopic finds the topic that a request names, by id where byID is set, and checks that
+// the client may do op on it. A name that is not allowed is refused before it is looked up,
+// so that nobody learns which topics exist.
+func resolveTopic(image *metadata.Image, a security.Authorizer, c *security.Connection, op security.Operation, byID bool, name string, id kafka.UUID) (*metadata.Topic, kafka.ErrorCode) {
+	var topic *metadata.Topic
+	if byID {
+		if topic = image.TopicByID(id); topic == nil {
+			return nil, kafka.ErrUnknownTopicID
+		}
+		name = topic.Name
+	} else {
+		topic = image.TopicByName(name)
+	}
+	if !security.Allowed(a, c, op, security.Topic(name)) {
+		return nil, kafka.ErrTopicAuthorizationFailed
+	}
+	if topic == nil {
+		return nil, kafka.ErrUnknownTopicOrPartition
+	}
+	return topic, kafka.ErrNone
+}
