@@ -114,7 +114,12 @@ func (p *produce) topic(in *kmsg.ProduceRequestTopic, out *kmsg.ProduceResponseT
 	var topic *metadata.Topic
 	if refusal == nil {
 		var code kafka.ErrorCode
-		topic, code = resolveTopic(p.image, p.h.Authorizer, p.r.Conn, security.OperationWrite, p.version >= produceTopicIDsFrom, in.Topic, in.TopicID)
+		access := topicAccess{p.image, p.h.Authorizer, p.r.Conn, security.OperationWrite}
+		if p.version >= produceTopicIDsFrom {
+			topic, code = access.byID(in.TopicID)
+		} else {
+			topic, code = access.byName(in.Topic)
+		}
 		if code != kafka.ErrNone {
 			refusal = code
 		}

@@ -139,7 +139,11 @@ func (f *fetch) resolveTopic(p *fetchsession.Partition) (*metadata.Topic, kafka.
 		// Only brokers fetch as replicas; on this listener nobody can prove to be one.
 		return nil, kafka.ErrClusterAuthorizationFailed
 	}
-	return resolveTopic(f.image, f.h.Authorizer, f.r.Conn, security.OperationRead, f.usesTopicIDs(), p.Topic, p.TopicID)
+	access := topicAccess{f.image, f.h.Authorizer, f.r.Conn, security.OperationRead}
+	if f.usesTopicIDs() {
+		return access.byID(p.TopicID)
+	}
+	return access.byName(p.Topic)
 }
 
 func (f *fetch) isReplica() bool {

@@ -35,12 +35,12 @@ func (h *ListOffsets) Handle(_ context.Context, r *Request) Reply {
 	response := kmsg.NewPtrListOffsetsResponse()
 	response.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
 	twice := h.repeated(req)
-	image := h.Metadata()
+	access := topicAccess{h.Metadata(), h.Authorizer, r.Conn, security.OperationDescribe}
 	for i := range req.Topics {
 		in, out := &req.Topics[i], &response.Topics[i]
 		out.Topic = in.Topic
 		out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(in.Partitions))
-		_, code := resolveTopic(image, h.Authorizer, r.Conn, security.OperationDescribe, false, in.Topic, kafka.UUID{})
+		_, code := access.byName(in.Topic)
 		for j := range in.Partitions {
 			p, answer := &in.Partitions[j], &out.Partitions[j]
 			answer.Default()

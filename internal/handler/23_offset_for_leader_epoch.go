@@ -25,12 +25,12 @@ func (h *OffsetForLeaderEpoch) Handle(_ context.Context, r *Request) Reply {
 	req := r.Body.(*kmsg.OffsetForLeaderEpochRequest)
 	response := kmsg.NewPtrOffsetForLeaderEpochResponse()
 	response.Topics = make([]kmsg.OffsetForLeaderEpochResponseTopic, len(req.Topics))
-	image := h.Metadata()
+	access := topicAccess{h.Metadata(), h.Authorizer, r.Conn, security.OperationDescribe}
 	for i := range req.Topics {
 		in, out := &req.Topics[i], &response.Topics[i]
 		out.Topic = in.Topic
 		out.Partitions = make([]kmsg.OffsetForLeaderEpochResponseTopicPartition, len(in.Partitions))
-		_, code := resolveTopic(image, h.Authorizer, r.Conn, security.OperationDescribe, false, in.Topic, kafka.UUID{})
+		_, code := access.byName(in.Topic)
 		for j := range in.Partitions {
 			p, answer := &in.Partitions[j], &out.Partitions[j]
 			answer.Default()

@@ -55,24 +55,34 @@ func hintFor(image *metadata.Image, listener string, tp kafka.TopicPartition) le
 	return hint
 }
 
-// resolveTopic finds the topic that a request names, by id where byID is set, and checks that
-// the client may do op on it. A name that is not allowed is refused before it is looked up,
-// so that nobody learns which topics exist.
-func resolveTopic(image *metadata.Image, a security.Authorizer, c *security.Connection, op security.Operation, byID bool, name string, id kafka.UUID) (*metadata.Topic, kafka.ErrorCode) {
-	var topic *metadata.Topic
-	if byID {
-		if topic = image.TopicByID(id); topic == nil {
-			return nil, kafka.ErrUnknownTopicID
-		}
-		name = topic.Name
-	} else {
-		topic = image.TopicByName(name)
-	}
-	if !security.Allowed(a, c, op, security.Topic(name)) {
+// topicAccess finds the topics that a request names, where the client may do op on them.
+type topicAccess struct {
+	image      *metadata.Image
+	authorizer security.Authorizer
+	conn       *security.Connection
+	op         security.Operation
+}
+
+// byName returns a topic or why it cannot be used. A name that is not allowed is refused
+// before it is looked up, so that nobody learns which topics exist.
+func (a topicAccess) byName(name string) (*metadata.Topic, kafka.ErrorCode) {
+	if !security.Allowed(a.authorizer, a.conn, a.op, security.Topic(name)) {
 		return nil, kafka.ErrTopicAuthorizationFailed
 	}
+	if topic := a.image.TopicByName(name); topic != nil {
+		return topic, kafka.ErrNone
+	}
+	return nil, kafka.ErrUnknownTopicOrPartition
+}
+
+// byID returns a topic or why it cannot be used.
+func (a topicAccess) byID(id kafka.UUID) (*metadata.Topic, kafka.ErrorCode) {
+	topic := a.image.TopicByID(id)
 	if topic == nil {
-		return nil, kafka.ErrUnknownTopicOrPartition
+		return nil, kafka.ErrUnknownTopicID
+	}
+	if !security.Allowed(a.authorizer, a.conn, a.op, security.Topic(topic.Name)) {
+		return nil, kafka.ErrTopicAuthorizationFailed
 	}
 	return topic, kafka.ErrNone
 }
