@@ -70,16 +70,7 @@ func (n *Node) end() {
 	n.setLeadership(quorum.Leadership{LeaderID: -1, Epoch: n.Leadership().Epoch})
 	n.failPending()
 	close(n.stopped)
-	for {
-		select {
-		case p := <-n.proposals:
-			n.meters.queued.Add(-1)
-			p.done(0, notLeading())
-			continue
-		default:
-		}
-		break
-	}
+	n.refuseQueued()
 	if err := n.voter.Close(); err != nil {
 		n.o.Logger.Error("cannot close the metadata log", "error", err)
 	}

@@ -165,15 +165,21 @@ func (n *Node) Propose(ctx context.Context, records [][]byte) (lastOffset int64,
 }
 
 // ProposeAsync queues records as one batch, to be appended only if this node leads in epoch. It
-// blocks while the queue is full. No records store nothing: done is called when everything queued
-// before is committed, with the last committed offset. An error means that done will not be called. Otherwise done is
-// called exactly once, on the node's goroutine and in the order of the calls: with the offset of the
-// last record once the batch is committed, or with an error. It must not block. The records
-// belong to the node from the call on.
+// blocks while the queue is full; an error means that done will not be called. Otherwise done is
+// called exactly once, in the order of the calls and on the node's goroutine (once that has ended,
+// on the caller's): with the offset of the last record once the batch is committed, or with an
+// error. It must not block. No records store nothing: done is then called when everything queued
+// before is committed, with the last committed offset. The records belong to the node from the
+// call on.
 func (n *Node) ProposeAsync(ctx context.Context, epoch int32, records [][]byte, done func(lastOffset int64, err error)) error {
 	n.meters.queued.Add(1)
 	select {
 	case n.proposals <- proposal{epoch, records, done}:
+		select {
+		case <-n.stopped: // the goroutine may have looked into the queue for the last time
+			n.refuseQueued()
+		default:
+		}
 		return nil
 	case <-ctx.Done():
 		n.meters.queued.Add(-1)
@@ -181,6 +187,19 @@ func (n *Node) ProposeAsync(ctx context.Context, epoch int32, records [][]byte, 
 	case <-n.stopped:
 		n.meters.queued.Add(-1)
 		return notLeading()
+	}
+}
+
+// refuseQueued answers what is in the queue of a node that has stopped.
+func (n *Node) refuseQueued() {
+	for {
+		select {
+		case p := <-n.proposals:
+			n.meters.queued.Add(-1)
+			p.done(0, notLeading())
+		default:
+			return
+		}
 	}
 }
 
