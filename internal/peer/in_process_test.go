@@ -350,19 +350,21 @@ func createUntilFault(fsys vfs.FS) (acked []string, err error) {
 
 func TestStoppedControllerAnswers(t *testing.T) {
 	t.Parallel()
-	n, err := startNode(newDisk(t), 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.quorum.Stop()
-	if err := n.create(1, "late"); !errors.Is(err, kafka.ErrNotController) && !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("after the quorum has stopped: %v", err)
-	}
-	n.stop()
-	if _, _, err := n.host.Handle(context.Background(), Origin{}, kmsg.NewPtrCreateTopicsRequest()); !errors.Is(err, kafka.ErrNotController) {
-		t.Errorf("after the controller has stopped: %v", err)
-	}
-	if _, err := n.send(kmsg.NewPtrCreateTopicsRequest()); !errors.Is(err, kafka.ErrNotController) {
-		t.Errorf("through the channel: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n, err := startNode(newDisk(t), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.quorum.Stop()
+		if err := n.create(1, "late"); !errors.Is(err, kafka.ErrNotController) && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after the quorum has stopped: %v", err)
+		}
+		n.stop()
+		if _, _, err := n.host.Handle(context.Background(), Origin{}, kmsg.NewPtrCreateTopicsRequest()); !errors.Is(err, kafka.ErrNotController) {
+			t.Errorf("after the controller has stopped: %v", err)
+		}
+		if _, err := n.send(kmsg.NewPtrCreateTopicsRequest()); !errors.Is(err, kafka.ErrNotController) {
+			t.Errorf("through the channel: %v", err)
+		}
+	})
 }
