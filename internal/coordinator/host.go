@@ -69,6 +69,7 @@ type host[S shard.Shard] struct {
 	load      *loading
 	retry     time.Duration
 	retryAtMs int64 // when a failed load is tried again
+	now       time.Time // at which the turn began
 	nowMs     int64
 }
 
@@ -84,7 +85,8 @@ func newHost[S shard.Shard](r *Runtime[S], tp kafka.TopicPartition, leaderEpoch 
 // run is one turn on a worker. It returns true if the host wants another one at once.
 func (h *host[S]) run() (more bool) {
 	r := h.runtime
-	h.nowMs = r.o.Clock.Now().UnixMilli()
+	h.now = r.o.Clock.Now()
+	h.nowMs = h.now.UnixMilli()
 	r.mu.Lock()
 	if h.state == stateClosed {
 		r.mu.Unlock()
@@ -142,7 +144,7 @@ func (h *host[S]) handle(q *request[S]) {
 		h.postpone(q)
 		return
 	}
-	h.runtime.metrics.queueSeconds.Observe(float64(h.nowMs-q.queuedAt.UnixMilli()) / 1000)
+	h.runtime.metrics.queueSeconds.Observe(h.now.Sub(q.queuedAt).Seconds())
 	var token shard.Token
 	if q.done != nil {
 		h.nextToken++
