@@ -68,7 +68,7 @@ type host[S shard.Shard] struct {
 	responses []shard.Response
 	load      *loading
 	retry     time.Duration
-	retryAtMs int64 // when a failed load is tried again
+	retryAtMs int64     // when a failed load is tried again
 	now       time.Time // at which the turn began
 	nowMs     int64
 }
