@@ -138,8 +138,8 @@ func TestLongPoll(t *testing.T) {
 					t.Errorf("%d bytes, %v; want %d batches of %d, %v", bytes, results[0].Err, c.wantBatches, one, c.wantErr)
 				}
 				buffers.Release()
-				r := h.replicas[tpOf("a", 1)]
-				if r != nil && r.fetchWaiters.Len() != 0 {
+				synctest.Wait() // until what was done at a time is done
+				if r, err := h.Lookup(tpOf("a", 1)); err == nil && r.fetchWaiters.Len() != 0 {
 					t.Error("the fetch is still on a list")
 				}
 			})

@@ -41,7 +41,7 @@ type Manager struct {
 
 	applying sync.Mutex // taken first
 	started  bool
-	image    atomic.Pointer[metadata.Image] // the last one applied
+	image    atomic.Pointer[metadata.Image] // the last one that Apply was given
 
 	mu       sync.RWMutex
 	replicas map[kafka.TopicPartition]*Replica
@@ -97,7 +97,7 @@ func (m *Manager) count(counts func(r *Replica) bool) (n int) {
 	return n
 }
 
-// Image returns the metadata that the replicas reflect.
+// Image returns the latest metadata that Apply was given.
 func (m *Manager) Image() *metadata.Image { return m.image.Load() }
 
 // Lookup returns the replica of tp. Where there is none, the error tells a partition that
@@ -156,8 +156,9 @@ func (m *Manager) Start() error {
 func (m *Manager) Apply(image *metadata.Image, delta *metadata.Delta) {
 	m.applying.Lock()
 	defer m.applying.Unlock()
+	// First of all: who is woken because its topic is gone must find it gone.
+	m.image.Store(image)
 	if !m.started {
-		m.image.Store(image)
 		return
 	}
 	configs := map[string]TopicConfig{} // one per topic, since its logs share it
@@ -177,7 +178,6 @@ func (m *Manager) Apply(image *metadata.Image, delta *metadata.Delta) {
 		}
 	}
 	m.applyConfigs(delta, config)
-	m.image.Store(image)
 }
 
 // host creates or changes a replica.
