@@ -97,6 +97,15 @@ func format(s cli.Streams, parsed *cli.Parsed, directories []string) error {
 	if _, err := kafka.ParseUUID(parsed.Value("--cluster-id")); err != nil {
 		return fmt.Errorf("the cluster id: %w", err)
 	}
+	for _, directory := range directories {
+		metadata, problem := readMetadata(directory)
+		if problem != "" {
+			continue // there is nothing to contradict
+		}
+		if given, found := parsed.Value("--cluster-id"), metadata["cluster.id"]; found != given {
+			return fmt.Errorf("Invalid cluster.id in: %s. Expected %s, but read %s", filepath.Join(directory, "meta.properties"), given, found) //nolint:staticcheck // the words of Kafka's tools
+		}
+	}
 	s.Printf("No format is needed: a Moldau broker sets up %s when it starts, and a new cluster gives itself an id.\n", strings.Join(directories, ", "))
 	return nil
 }
