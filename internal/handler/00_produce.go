@@ -176,6 +176,10 @@ func (p *produce) append(tp kafka.TopicPartition, records []byte) (storage.Appen
 		AppendRequest: storage.AppendRequest{Records: records, Origin: storage.OriginClient, NowMs: p.h.Clock.Now().UnixMilli(), ProduceVersion: p.version},
 		RequiredAcks:  p.req.Acks, CurrentLeaderEpoch: kafka.NoLeaderEpoch,
 	})
+	switch kafka.CodeOf(err) {
+	case kafka.ErrMessageTooLarge, kafka.ErrRecordListTooLarge, kafka.ErrCorruptMessage, kafka.ErrUnsupportedCompressionType, kafka.ErrKafkaStorageError:
+		result.LogStartOffset = kafka.NoOffset // as in Kafka, where these are found before the log is looked at
+	}
 	return result, leaderEpoch, err
 }
 

@@ -58,11 +58,15 @@ func Single(data []byte) (Batch, error) {
 		return nil, kafka.Errorf(kafka.ErrInvalidRecord, "the partition's data holds no record batch; exactly one is needed")
 	}
 	b, rest, err := Next(data)
+	if ce, ok := errors.AsType[*CorruptError](err); ok && ce.Field == "magic" && ce.Got < Magic {
+		return nil, kafka.Errorf(kafka.ErrInvalidRecord, "record format version %d is not supported; only version %d is", ce.Got, Magic)
+	}
+	if errors.Is(err, ErrIncomplete) {
+		// As in Kafka not CORRUPT_MESSAGE, upon which the client would send the same again.
+		return nil, kafka.Errorf(kafka.ErrInvalidRecord, "the partition's data of %d bytes is not a whole record batch", len(data))
+	}
 	if err != nil {
-		if ce, ok := errors.AsType[*CorruptError](err); ok && ce.Field == "magic" {
-			return nil, kafka.Errorf(kafka.ErrInvalidRecord, "record format version %d is not supported; only version %d is", ce.Got, Magic)
-		}
-		return nil, corruptf("the partition's data of %d bytes is not a whole record batch: %v", len(data), err)
+		return nil, corruptf("the partition's data of %d bytes is not a record batch: %v", len(data), err)
 	}
 	if len(rest) > 0 {
 		return nil, kafka.Errorf(kafka.ErrInvalidRecord, "%d bytes follow the record batch; exactly one batch per partition is allowed", len(rest))
