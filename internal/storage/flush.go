@@ -57,7 +57,8 @@ func (l *Log) flush() error {
 	epochs, epochsChanged := l.epochs.Load(), l.epochsChanged
 	l.epochsChanged = false
 	found := l.foundUnflushed
-	l.foundUnflushed = false
+	unsyncedFolder := l.unsyncedFolder
+	l.foundUnflushed, l.unsyncedFolder = false, false
 	l.unflushedBytes.Store(0)
 	l.mu.Unlock()
 
@@ -76,8 +77,8 @@ func (l *Log) flush() error {
 			return l.failed("flushing", err)
 		}
 	}
-	if found {
-		if err := l.dir.shared.fs.SyncDir(l.folder.Path()); err != nil {
+	if found || unsyncedFolder {
+		if err := l.syncFolder(); err != nil {
 			return l.failed("flushing", err)
 		}
 	}

@@ -139,9 +139,15 @@ func (d *logDir) scan() (found []foundLog, brokerEpoch int64, err error) {
 // empty: more is recovered, and less is known to be replicated, than need be.
 func (d *logDir) readOffsets(path string) (map[kafka.TopicPartition]int64, error) {
 	offsets, err := checkpoint.ReadOffsets(d.shared.fs, path)
-	if damage, ok := errors.AsType[*checkpoint.ParseError](err); ok {
-		slog.Warn("ignored a damaged checkpoint file", "path", path, "error", damage)
+	if isDamaged(err) {
+		slog.Warn("ignored a damaged checkpoint file", "path", path, "error", err)
 		return nil, nil
 	}
 	return offsets, err
+}
+
+func isDamaged(err error) bool {
+	_, parse := errors.AsType[*checkpoint.ParseError](err)
+	_, version := errors.AsType[*checkpoint.VersionError](err)
+	return parse || version
 }

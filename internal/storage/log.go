@@ -15,7 +15,7 @@ import (
 // struct and one Segment: no goroutine, timer or open file.
 type Log struct {
 	tp      kafka.TopicPartition
-	topicID kafka.UUID
+	topicID atomic.Pointer[kafka.UUID]
 	dir     *logDir
 	folder  *segment.Dir
 	config  atomic.Pointer[LogConfig]
@@ -41,6 +41,7 @@ type Log struct {
 	// logs reads no index.
 	active           bool
 	epochsChanged    bool // records of an epoch exist that the checkpoint file does not know
+	unsyncedFolder   bool // the folder and its topic id may not be durable
 	foundUnflushed   bool // recovery found records past the recovery point
 	producers        producerstate.Manager
 	snapshots        snapshotSet
@@ -84,8 +85,9 @@ func (s *segmentList) endOf(i int, endOffset int64) int64 {
 // TopicPartition names the log's partition.
 func (l *Log) TopicPartition() kafka.TopicPartition { return l.tp }
 
-// TopicID is the topic's id, zero in folders from before topic ids.
-func (l *Log) TopicID() kafka.UUID { return l.topicID }
+// TopicID is the topic's id; zero if the folder does not say, as power loss may leave it when
+// nothing of the log was flushed yet.
+func (l *Log) TopicID() kafka.UUID { return *l.topicID.Load() }
 
 // Dir is the log dir that holds the log's folder.
 func (l *Log) Dir() string { return l.dir.path }

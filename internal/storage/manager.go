@@ -113,15 +113,13 @@ func (m *Manager) sortLogs() []*Log {
 }
 
 // GetOrCreate returns the log of tp, creating it in the log dir with the fewest logs. A log
-// of another topic id under the same name is an INCONSISTENT_TOPIC_ID error.
+// of another topic id under the same name is an INCONSISTENT_TOPIC_ID error; call HandleStrays
+// and Delete first.
 func (m *Manager) GetOrCreate(tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if l := m.Log(tp.TopicPartition); l != nil {
-		if l.topicID != tp.TopicID && !l.topicID.IsZero() {
-			return nil, kafka.Errorf(kafka.ErrInconsistentTopicID, "the folder of %s belongs to topic id %s and not to %s", tp.TopicPartition, l.topicID, tp.TopicID)
-		}
-		return l, l.usable()
+		return l, l.adopt(tp.TopicID)
 	}
 	var best *logDir
 	for _, d := range m.dirs {
@@ -139,6 +137,26 @@ func (m *Manager) GetOrCreate(tp kafka.TopicIDPartition, config *LogConfig, nowM
 	best.put(l)
 	m.sorted.Store(nil)
 	return l, nil
+}
+
+// adopt gives a log without topic id the one under which it is used from now on.
+func (l *Log) adopt(id kafka.UUID) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	switch known := l.TopicID(); known {
+	case id:
+		return nil
+	case kafka.ZeroUUID:
+		if err := l.writeTopicID(id); err != nil {
+			return l.storageError("writing the topic id of", err)
+		}
+		return nil
+	default:
+		return kafka.Errorf(kafka.ErrInconsistentTopicID, "the folder of %s belongs to topic id %s and not to %s", l.tp, known, id)
+	}
 }
 
 func (d *logDir) logCount() int {
@@ -198,7 +216,7 @@ func (m *Manager) HandleStrays(isKnown func(kafka.TopicIDPartition) bool) ([]kaf
 	defer m.changing.Unlock()
 	var strays []kafka.TopicIDPartition
 	for _, l := range logs {
-		tp := kafka.TopicIDPartition{TopicID: l.topicID, TopicPartition: l.tp}
+		tp := kafka.TopicIDPartition{TopicID: l.TopicID(), TopicPartition: l.tp}
 		if m.Log(l.tp) != l || isKnown(tp) {
 			continue
 		}

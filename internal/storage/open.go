@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
@@ -23,7 +24,8 @@ type knownOffsets struct {
 }
 
 func newLog(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, config *LogConfig) *Log {
-	l := &Log{tp: tp, topicID: topicID, dir: d, firstTimestampMs: unknownTimestamp}
+	l := &Log{tp: tp, dir: d, firstTimestampMs: unknownTimestamp}
+	l.topicID.Store(&topicID)
 	l.folder = segment.NewDir(filepath.Join(d.path, tp.String()), segment.DirOptions{
 		FS: d.shared.fs, Cache: d.cache, IndexIntervalBytes: config.IndexIntervalBytes, MaxIndexBytes: config.IndexMaxBytes,
 	})
@@ -33,35 +35,81 @@ func newLog(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, config *LogC
 	return l
 }
 
-// createLog makes the folder of a new log. partition.metadata is durable before any record
-// can be: data is never found again under a wrong topic id.
+// createLog makes the folder of a new log. It becomes durable with the log's first flush, so
+// that the creation of thousands of partitions waits for no disk.
 func createLog(d *logDir, tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
 	l := newLog(d, tp.TopicPartition, tp.TopicID, config)
-	fsys, path := d.shared.fs, l.folder.Path()
-	if err := fsys.MkdirAll(path); err != nil {
+	if err := d.shared.fs.MkdirAll(l.folder.Path()); err != nil {
 		return nil, l.storageError("creating the folder of", err)
 	}
-	if err := checkpoint.WritePartitionMetadata(fsys, filepath.Join(path, checkpoint.PartitionMetadataFileName), tp.TopicID); err != nil {
+	if err := l.writeTopicID(tp.TopicID); err != nil {
 		return nil, l.storageError("writing the topic id of", err)
 	}
 	first, err := segment.Create(l.folder, 0)
 	if err != nil {
 		return nil, l.storageError("creating the first segment of", err)
 	}
-	if err := fsys.SyncDir(d.path); err != nil {
-		return nil, l.storageError("creating the folder of", err)
-	}
 	l.segments.Store(&segmentList{[]*segment.Segment{first}})
 	l.startActive(nowMs)
 	return l, nil
+}
+
+func (l *Log) metadataPath() string {
+	return filepath.Join(l.folder.Path(), checkpoint.PartitionMetadataFileName)
+}
+
+// writeTopicID writes partition.metadata without an fsync; syncFolder follows.
+func (l *Log) writeTopicID(id kafka.UUID) error {
+	if err := checkpoint.WritePartitionMetadata(unsyncedFS{l.dir.shared.fs}, l.metadataPath(), id); err != nil {
+		return err
+	}
+	l.topicID.Store(&id)
+	l.unsyncedFolder = true
+	return nil
+}
+
+// unsyncedFS leaves out the fsyncs of a file system.
+type unsyncedFS struct{ vfs.FS }
+
+func (u unsyncedFS) Create(name string) (vfs.File, error) {
+	f, err := u.FS.Create(name)
+	return unsyncedFile{f}, err
+}
+
+func (unsyncedFS) SyncDir(string) error { return nil }
+
+type unsyncedFile struct{ vfs.File }
+
+func (unsyncedFile) Sync() error { return nil }
+
+// syncFolder makes the folder and the topic id durable before the recovery point says that
+// anything in it is.
+func (l *Log) syncFolder() error {
+	f, err := l.dir.shared.fs.Open(l.metadataPath(), true)
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil // a folder from before topic ids
+	}
+	return errors.Join(err, l.dir.shared.fs.SyncDir(l.folder.Path()), l.dir.shared.fs.SyncDir(l.dir.path))
+}
+
+// readTopicID returns the topic id, zero if there is none. Power loss before the first flush may
+// leave the file damaged; whose records these were is then unknown.
+func readTopicID(d *logDir, path string, known knownOffsets) (kafka.UUID, error) {
+	id, err := checkpoint.ReadPartitionMetadata(d.shared.fs, path)
+	if errors.Is(err, fs.ErrNotExist) || known.recoveryPoint == 0 && isDamaged(err) {
+		return kafka.ZeroUUID, nil
+	}
+	return id, err
 }
 
 // openLog opens the folder of an existing log and, after an unclean shutdown, checks and
 // repairs what lies past the recovery point.
 func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownOffsets, nowMs int64) (*Log, error) {
 	path := filepath.Join(d.path, tp.String())
-	topicID, err := checkpoint.ReadPartitionMetadata(d.shared.fs, filepath.Join(path, checkpoint.PartitionMetadataFileName))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	topicID, err := readTopicID(d, filepath.Join(path, checkpoint.PartitionMetadataFileName), known)
+	if err != nil {
 		return nil, err
 	}
 	files, err := tidyFolder(d.shared.fs, path)
@@ -70,6 +118,7 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	}
 	l := newLog(d, tp, topicID, config)
 	l.activeSinceMs = nowMs
+	l.unsyncedFolder = known.recoveryPoint == 0
 	l.snapshots.onDisk = files.snapshots
 	if err := l.openSegments(files.segments, known, nowMs); err != nil {
 		return nil, err
@@ -216,8 +265,8 @@ func (l *Log) startOver(startOffset, end, nowMs int64) error {
 func (l *Log) readEpochs() (epochs *epochList, known bool, err error) {
 	path := filepath.Join(l.folder.Path(), checkpoint.LeaderEpochFileName)
 	all, err := checkpoint.ReadLeaderEpochs(l.dir.shared.fs, path)
-	if damage, ok := errors.AsType[*checkpoint.ParseError](err); ok {
-		slog.Warn("rebuilding the leader epochs from the records: their file is damaged", "path", path, "error", damage)
+	if isDamaged(err) {
+		slog.Warn("rebuilding the leader epochs from the records: their file is damaged", "path", path, "error", err)
 		return noEpochs, false, nil
 	}
 	if err != nil {

@@ -1,0 +1,257 @@
+package storage
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+func tidp(topic string, partition int32, id byte) kafka.TopicIDPartition {
+	return kafka.TopicIDPartition{TopicID: kafka.UUID{15: id}, TopicPartition: kafka.TopicPartition{Topic: topic, Partition: partition}}
+}
+
+func TestManagerCreatesListsAndDeletes(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	m := open(t, mem, testConfig())
+	for _, tp := range []kafka.TopicIDPartition{tidp("b", 1, 1), tidp("a-x.y", 0, 2), tidp("b", 0, 1), tidp("b", 10, 1)} {
+		l, err := m.GetOrCreate(tp, testConfig(), startMs)
+		if err != nil || l.TopicID() != tp.TopicID || l.Dir() != testDir {
+			t.Fatal(l, err)
+		}
+		if again, err := m.GetOrCreate(tp, testConfig(), startMs); err != nil || again != l {
+			t.Fatal("created twice", err)
+		}
+	}
+	_, err := m.GetOrCreate(tidp("b", 1, 9), testConfig(), startMs)
+	wantCode(t, err, kafka.ErrInconsistentTopicID)
+	check := func(m *Manager, want string) {
+		t.Helper()
+		var all []string
+		for _, l := range m.Logs() {
+			all = append(all, l.TopicPartition().String())
+		}
+		if got := strings.Join(all, " "); got != want {
+			t.Fatalf("logs %q, want %q", got, want)
+		}
+	}
+	check(m, "a-x.y-0 b-0 b-1 b-10")
+	deleted := m.Log(kafka.TopicPartition{Topic: "b", Partition: 1})
+	if err := m.Delete(deleted.TopicPartition(), startMs); err != nil {
+		t.Fatal(err)
+	}
+	check(m, "a-x.y-0 b-0 b-10")
+	_, err = produce(deleted, plain(1).build(t, 0), 0, startMs)
+	wantCode(t, err, kafka.ErrUnknownTopicOrPartition)
+	_, err = deleted.Read(ReadRequest{})
+	wantCode(t, err, kafka.ErrUnknownTopicOrPartition)
+	if err := m.Delete(deleted.TopicPartition(), startMs); err != nil {
+		t.Fatal("deleting what is gone:", err)
+	}
+	// Killed now, the folder is gone for good at the next start.
+	killed := mem.KillClone()
+	again := open(t, killed, testConfig())
+	check(again, "a-x.y-0 b-0 b-10")
+	if err := again.RemoveDeleted(startMs); err != nil {
+		t.Fatal(err)
+	}
+	if all := names(t, killed, testDir); strings.Contains(all, "-delete") {
+		t.Fatal(all)
+	}
+	if err := m.RemoveDeleted(startMs + testConfig().FileDeleteDelayMs - 1); err != nil {
+		t.Fatal(err)
+	}
+	if all := names(t, mem, testDir); !strings.Contains(all, "-delete") {
+		t.Fatal(all)
+	}
+	// The name is free at once, for another topic id.
+	if _, err := m.GetOrCreate(tidp("b", 1, 9), testConfig(), startMs); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReadsOfADeletedLogEnd(t *testing.T) {
+	t.Parallel()
+	m, l := openLogOn(t, newMem(t), testConfig())
+	mustProduce(t, l, plain(1), 0)
+	if !l.segments.Load().last().Acquire() {
+		t.Fatal("not acquired")
+	}
+	if err := m.Delete(l.TopicPartition(), startMs); err != nil {
+		t.Fatal(err)
+	}
+	l.segments.Load().last().Release()
+	if err := m.RemoveDeleted(startMs + 1<<40); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStraysAreSetAside(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	mustProduce(t, l, plain(1), 0)
+	keep, err := m.GetOrCreate(tidp("keep", 0, 1), testConfig(), startMs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strays, err := m.HandleStrays(func(tp kafka.TopicIDPartition) bool { return tp.Topic == "keep" })
+	if err != nil || len(strays) != 1 || strays[0] != testTP {
+		t.Fatalf("%v, %v", strays, err)
+	}
+	if m.Log(testTP.TopicPartition) != nil || m.Log(keep.TopicPartition()) != keep {
+		t.Fatal("wrong log set aside")
+	}
+	if again := open(t, mem.KillClone(), testConfig()); len(again.Logs()) != 1 {
+		t.Fatalf("%d logs after a restart", len(again.Logs()))
+	}
+	if all := names(t, mem, testDir); !strings.Contains(all, "-stray") {
+		t.Fatal(all)
+	}
+}
+
+func TestOneFailedDirLeavesTheOther(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	if err := mem.MkdirAll("/data2"); err != nil {
+		t.Fatal(err)
+	}
+	broken := false
+	fault := vfs.NewFault(mem, func(op vfs.Op, name string) error {
+		if broken && strings.HasPrefix(name, "/data2/") && op.Changes() {
+			return &fs.PathError{Op: op.String(), Path: name, Err: errors.New("input/output error")}
+		}
+		return nil
+	})
+	o := testOptions(fault, testConfig())
+	o.Dirs = []string{testDir, "/data2"}
+	var offline []string
+	o.OnDirOffline = func(dir string, err error) { offline = append(offline, dir) }
+	m, err := OpenManager(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Load(LoadOptions{NowMs: startMs}); err != nil {
+		t.Fatal(err)
+	}
+	var logs [2]*Log
+	for i := range logs {
+		if logs[i], err = m.GetOrCreate(tidp("t", int32(i), 1), testConfig(), startMs); err != nil {
+			t.Fatal(err)
+		}
+		mustProduce(t, logs[i], plain(1), 0)
+	}
+	if logs[0].Dir() == logs[1].Dir() {
+		t.Fatal("both logs in one dir")
+	}
+	broken = true
+	for i := range m.DirCount() {
+		_ = m.FlushDir(i, startMs+flushIntervalMs)
+	}
+	if len(offline) != 1 || offline[0] != "/data2" {
+		t.Fatalf("offline: %v", offline)
+	}
+	mustProduce(t, logs[0], plain(1), 0)
+	_, err = produce(logs[1], plain(1).build(t, 0), 0, startMs)
+	wantCode(t, err, kafka.ErrKafkaStorageError)
+	if m.Shutdown(4) != nil {
+		t.Fatal("the good dir did not shut down")
+	}
+	// Only one dir was shut down cleanly: the broker as a whole was not.
+	broken = false
+	m, err = OpenManager(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Load(LoadOptions{NowMs: startMs}); err != nil || m.CleanShutdownBrokerEpoch() != -1 || len(m.Logs()) != 2 {
+		t.Fatalf("broker epoch %d, %d logs, %v", m.CleanShutdownBrokerEpoch(), len(m.Logs()), err)
+	}
+}
+
+func TestCheckpointsAreWrittenOnlyWhenSomethingChanged(t *testing.T) {
+	t.Parallel()
+	writes := 0
+	fault := vfs.NewFault(newMem(t), func(op vfs.Op, name string) error {
+		if op.Changes() {
+			writes++
+		}
+		return nil
+	})
+	m, l := openLogOn(t, fault, testConfig())
+	mustProduce(t, l, plain(1), 0)
+	pass := func() {
+		t.Helper()
+		if err := errors.Join(m.FlushDir(0, startMs+flushIntervalMs), m.CheckpointHighWatermarks(), m.CheckpointLogStartOffsets()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass()
+	before := writes
+	pass()
+	if writes != before {
+		t.Fatalf("%d writes for nothing", writes-before)
+	}
+}
+
+func TestCrashDuringLoadingCountsAsUnclean(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	mustProduce(t, l, plain(1), 0)
+	if err := m.Shutdown(7); err != nil {
+		t.Fatal(err)
+	}
+	if m = open(t, mem, testConfig()); m.CleanShutdownBrokerEpoch() != 7 {
+		t.Fatalf("broker epoch %d", m.CleanShutdownBrokerEpoch())
+	}
+	if m = open(t, mem.KillClone(), testConfig()); m.CleanShutdownBrokerEpoch() != -1 {
+		t.Fatal("the second start took the clean-shutdown file of the first one's")
+	}
+}
+
+func TestFolderNames(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"a-0": "a-0", "a-b-12": "a-b-12", "a.b_c-3": "a.b_c-3",
+		"a": "", "-0": "", "a-": "", "a-x": "", "a--1": "a--1", "a-01": "", "a-99999999999": "", "a b-0": "",
+		"__cluster_metadata-0": "", "a-0.00112233445566778899aabbccddeeff-delete": "", "a-0-stray": "", "a-0-future": "",
+	} {
+		tp, ok := parseFolder(name)
+		if ok != (want != "") || ok && tp.String() != want {
+			t.Errorf("%q: %v %v", name, tp, ok)
+		}
+	}
+	long := kafka.TopicPartition{Topic: strings.Repeat("t", kafka.MaxTopicNameLength), Partition: 12345}
+	if name := retiredFolder(long, deleteSuffix, testOptions(nil, nil).Random); len(name) != 255 || !strings.HasSuffix(name, "-delete") {
+		t.Errorf("%d bytes: %s", len(name), name)
+	}
+}
+
+func TestTruncationRemovesSegmentsEpochsAndProducers(t *testing.T) {
+	t.Parallel()
+	config := testConfig()
+	config.SegmentBytes = 300
+	mem := newMem(t)
+	_, l := openLogOn(t, mem, config)
+	for i := range int32(8) {
+		mustProduce(t, l, idempotent(1, 0, i*2, 2), i)
+	}
+	if err := l.TruncateTo(5, startMs); err != nil { // within the batch of 4 and 5
+		t.Fatal(err)
+	}
+	if l.LogEndOffset() != 4 || l.HighWatermark() != 4 || l.LatestEpoch() != 1 || l.FlushedOffset() > 4 {
+		t.Fatalf("ends at %d, high watermark %d, epoch %d, flushed %d", l.LogEndOffset(), l.HighWatermark(), l.LatestEpoch(), l.FlushedOffset())
+	}
+	if all := names(t, mem, testFolder); strings.Contains(all, segment.FileName(8, segment.LogSuffix)+" ") {
+		t.Fatal(all)
+	}
+	mustProduce(t, l, idempotent(1, 0, 4, 2), 9)
+	if epoch, end := l.EndOffsetForEpoch(5); epoch != 1 || end != 4 {
+		t.Fatalf("epoch %d ends at %d", epoch, end)
+	}
+}
