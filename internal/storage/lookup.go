@@ -57,7 +57,7 @@ func (l *Log) search(upTo int64, find func(list *segmentList, startOffset int64)
 		}
 		list := l.segments.Load()
 		r, found, err := find(list, l.startOffset.Load())
-		if l.segments.Load() != list {
+		if l.isOvertaken(list, err) {
 			continue
 		}
 		switch {

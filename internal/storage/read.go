@@ -19,7 +19,7 @@ var errOvertaken = errors.New("the segment was removed during the read")
 // returned: the error is CORRUPT_MESSAGE and names file and position. Nothing is returned at
 // or above r.UpTo, nor, unless r.MinOneBatch is set, more than r.MaxBytes.
 //
-// Read takes no lock. It works on one list of segments; every truncation and deletion swaps
+// Read takes no lock, unless it fails. It works on one list of segments; every truncation and deletion swaps
 // the list, so a read counts only if the list is still the same afterwards.
 func (l *Log) Read(r ReadRequest) (ReadResult, error) {
 	for {
@@ -33,7 +33,7 @@ func (l *Log) Read(r ReadRequest) (ReadResult, error) {
 		}
 		var err error
 		result.Records, err = l.readFrom(list, r, min(r.UpTo, result.LogEndOffset))
-		if l.segments.Load() != list {
+		if l.isOvertaken(list, err) {
 			continue
 		}
 		if err != nil {
@@ -41,6 +41,16 @@ func (l *Log) Read(r ReadRequest) (ReadResult, error) {
 		}
 		return result, nil
 	}
+}
+
+// isOvertaken reports whether a truncation or deletion has swapped list since it was loaded.
+// A truncation under way may be what failed the read: with an error it is waited for.
+func (l *Log) isOvertaken(list *segmentList, err error) bool {
+	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+	}
+	return l.segments.Load() != list
 }
 
 func (l *Log) readError(err error) error {
