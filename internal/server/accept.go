@@ -61,6 +61,7 @@ func (s *Server) waitForSlot(ctx context.Context) bool {
 
 func (s *Server) admit(l boundListener, socket net.Conn) {
 	s.metrics.accepted.Inc()
+	s.setBuffers(socket)
 	c := newConnection(s, l, socket)
 	limit := s.limits.MaxConnectionsPerIP
 	if override, ok := s.limits.MaxConnectionsPerIPOverrides[c.context.Host]; ok {
@@ -78,6 +79,16 @@ func (s *Server) admit(l boundListener, socket net.Conn) {
 	s.connections[c] = struct{}{}
 	s.mu.Unlock()
 	s.spawner.Go("connection "+strconv.FormatUint(c.context.ID, 10), c.serve)
+}
+
+// setBuffers sets what the operator asked for; a socket that cannot is used as it is.
+func (s *Server) setBuffers(socket net.Conn) {
+	if sized, ok := socket.(interface{ SetWriteBuffer(bytes int) error }); ok && s.limits.SendBufferBytes > 0 {
+		_ = sized.SetWriteBuffer(s.limits.SendBufferBytes)
+	}
+	if sized, ok := socket.(interface{ SetReadBuffer(bytes int) error }); ok && s.limits.ReceiveBufferBytes > 0 {
+		_ = sized.SetReadBuffer(s.limits.ReceiveBufferBytes)
+	}
 }
 
 // forget takes an ended connection off the books.

@@ -186,6 +186,10 @@ func TestConnectionLimits(t *testing.T) {
 		t.Parallel()
 		s := startServer(t, Limits{MaxConnectionsPerIP: 100, MaxConnectionsPerIPOverrides: map[string]int{"127.0.0.1": 0}}, nil)
 		s.dial().wantClosed()
+		s = startServer(t, Limits{MaxConnectionsPerIP: -1, SendBufferBytes: 1 << 16, ReceiveBufferBytes: 1 << 16, MaxConnectionsPerIPOverrides: map[string]int{"127.0.0.1": 1}}, nil)
+		conn := s.dial()
+		conn.send(frameOf(metadataRequest(1), 1))
+		conn.receive()
 	})
 	t.Run("broker", func(t *testing.T) {
 		t.Parallel()

@@ -38,6 +38,7 @@ type Limits struct {
 	// MaxConnections is max.connections; accepting pauses at the limit, as in Kafka.
 	MaxConnections int
 	// MaxConnectionsPerIP is max.connections.per.ip; above it a connection is closed at once.
+	// Negative lets in only addresses that have an override, which Kafka writes as 0.
 	MaxConnectionsPerIP int
 	// MaxConnectionsPerIPOverrides is max.connections.per.ip.overrides.
 	MaxConnectionsPerIPOverrides map[string]int
@@ -51,6 +52,10 @@ type Limits struct {
 	// are not written yet.
 	MaxUnfinished      int
 	MaxUnfinishedBytes int64
+	// SendBufferBytes and ReceiveBufferBytes are socket.send.buffer.bytes and
+	// socket.receive.buffer.bytes; zero or less leaves them to the operating system.
+	SendBufferBytes    int
+	ReceiveBufferBytes int
 	// StopGrace is how long Stop lets handlers finish by themselves before it ends their contexts.
 	StopGrace time.Duration
 }
