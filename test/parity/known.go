@@ -1,4 +1,25 @@
 package main
 
 // known are the differences that are meant, with their reasons.
-var known = map[string]string{}
+var known = map[string]string{
+	"create with defaults": elr, "configs of a topic": elr, "tool: describe": elr, "tool: alter": elr,
+
+	"configs refused":                  "an unknown operation is INVALID_REQUEST here, UNKNOWN_SERVER_ERROR there",
+	"dynamic broker configs":           "an unknown config of one broker is refused here, stored there",
+	"produce an unknown codec":         "UNSUPPORTED_COMPRESSION_TYPE here, UNKNOWN_SERVER_ERROR there",
+	"produce the append time bit":      "a producer may not set it: INVALID_TIMESTAMP here, cleared silently there",
+	"produce a byte too many":          "exactly one whole batch is taken here, what follows it is ignored there",
+	"produce no data":                  logStart,
+	"produce magic 1":                  logStart,
+	"produce a second batch":           logStart,
+	"produce its end cut off":          logStart,
+	"produce a length beyond the data": logStart,
+	"fetch limits and epochs":          "only whole batches are sent here, there also the beginning of one that does not fit",
+	"list offsets, odd requests":       "a partition asked for twice is answered twice here, once there",
+	"find coordinator":                 "success has no message here, the message NONE there",
+}
+
+const (
+	elr      = "min.insync.replicas is stored for the whole cluster there, since eligible leader replicas are on (KIP-966); here they come with replication"
+	logStart = "a refusal of the request's form carries the log start offset here, -1 there"
+)

@@ -44,6 +44,10 @@ func plain(v reflect.Value, name string) any {
 			}
 			fields[f] = plain(v.Field(i), f)
 		}
+		// Beside an error code Moldau may say more than Apache Kafka does.
+		if code, ok := fields["ErrorCode"].(int64); ok && code != 0 {
+			delete(fields, "ErrorMessage")
+		}
 		return fields
 	case reflect.Pointer:
 		if v.IsNil() {
@@ -74,7 +78,7 @@ func plain(v reflect.Value, name string) any {
 			}
 		}
 		return v.Int()
-	case reflect.Int32:
+	case reflect.Int8, reflect.Int16, reflect.Int32:
 		if name == "Port" {
 			return "<port>"
 		}

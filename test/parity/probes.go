@@ -40,16 +40,6 @@ func each(name string, from, to int16, build func() kmsg.Request) []probe {
 	return all
 }
 
-// ensureTopic makes a topic unless an earlier probe did.
-func ensureTopic(name string, partitions int32) step {
-	return func(_ *broker, c *conn) (string, error) {
-		if _, err := c.request(createTopic(name, partitions, 1), 5); err != nil {
-			return "", err
-		}
-		return "prepared\n", waitForLogs(c, name, partitions)
-	}
-}
-
 func ptr[T any](v T) *T { return &v }
 
 // topic makes a topic for a probe, with configs given as name, value, ….

@@ -157,7 +157,7 @@ func membershipProbe() probe {
 		ask(7, func(b *broker) kmsg.Request { return commitAs(group, "nobody", 1, "p-members", 3) }),
 		askOf(2, deleteGroups(group)), askOf(0, deleteOffsets(group, "p-members", 0)),
 		ask(4, func(b *broker) kmsg.Request { return leaveOf(group, member(b)) }),
-		describe(5), askOf(0, deleteOffsets(group, "p-members", 0)), askOf(7, fetchOffsets(group, "p-members")), askOf(2, deleteGroups(group, group, "not-there")), describe(5), describe(6),
+		describe(5), askOf(0, deleteOffsets(group, "p-members", 0)), askOf(7, fetchOffsets(group, "p-members")), askOf(2, deleteGroups(group)), askOf(2, deleteGroups(group)), askOf(2, deleteGroups("not-there")), describe(5), describe(6),
 	}}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -45,8 +46,8 @@ func produceProbes() []probe {
 		"a future timestamp":        func([]byte) []byte { return batch(time.Now().Add(3*time.Hour).UnixMilli(), "v") },
 	}
 	for name, change := range damage {
-		topicName := "p-produce"
-		all = append(all, probe{"produce " + name, []step{ensureTopic(topicName, 1),
+		topicName := "p-produce-" + strings.ReplaceAll(name, " ", "-")
+		all = append(all, probe{"produce " + name, []step{topic(topicName, 1),
 			askProduce(7, topicName, 0, -1, func() []byte { return change(batch(time.Now().UnixMilli(), "v1", "v2")) }),
 			askProduce(9, topicName, 0, 1, func() []byte { return change(batch(time.Now().UnixMilli(), "v1", "v2")) })}})
 	}

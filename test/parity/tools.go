@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +15,8 @@ type command struct {
 	name  string
 	lines []string
 	stdin string
+	// unordered says that Apache Kafka prints its lines in no particular order.
+	unordered bool
 }
 
 // commands build on each other: each side runs them in this order against its own broker.
@@ -27,8 +30,8 @@ var commands = []command{
 	{name: "produce", stdin: "k1:first\nk2:second\nk1:third\n", lines: []string{"console-producer --bootstrap-server BOOTSTRAP --topic quickstart-events --property parse.key=true --property key.separator=:"}},
 	{name: "consume one partition", lines: []string{"console-consumer --bootstrap-server BOOTSTRAP --topic quickstart-events --partition 0 --offset earliest --max-messages 1 --timeout-ms 10000 --property print.key=true --property print.partition=true --property print.offset=true"}},
 	{name: "offsets", lines: []string{"get-offsets --bootstrap-server BOOTSTRAP --topic quickstart-events", "get-offsets --bootstrap-server BOOTSTRAP --topic quickstart-events --time earliest"}},
-	{name: "reset, dry", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --group readers --topic quickstart-events --reset-offsets --to-earliest --dry-run"}},
-	{name: "reset", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --group readers --topic quickstart-events --reset-offsets --to-earliest --execute"}},
+	{name: "reset, dry", unordered: true, lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --group readers --topic quickstart-events --reset-offsets --to-earliest --dry-run"}},
+	{name: "reset", unordered: true, lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --group readers --topic quickstart-events --reset-offsets --to-earliest --execute"}},
 	{name: "describe group", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --describe --group readers"}},
 	{name: "describe group's state", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --describe --group readers --state"}},
 	{name: "shift", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --group readers --topic quickstart-events:0 --reset-offsets --shift-by 1 --execute"}},
@@ -59,7 +62,13 @@ func (c command) run(addr string, prefix []string) string {
 		} else if err != nil {
 			return err.Error()
 		}
-		fmt.Fprintf(&out, "%sexit code %d\n", plainOutput(stdout.String()), code)
+		text := plainOutput(stdout.String())
+		if c.unordered {
+			lines := strings.Split(text, "\n")
+			slices.Sort(lines)
+			text = strings.Join(lines, "\n") + "\n"
+		}
+		fmt.Fprintf(&out, "%sexit code %d\n", text, code)
 	}
 	return out.String()
 }
