@@ -12,7 +12,8 @@ import (
 	"github.com/moldau/moldau/internal/env"
 )
 
-// Server accepts connections and serves requests. Bind, then Start, then Stop, each once.
+// Server accepts connections and serves requests. Bind, then Start, once each; Stop may come at any
+// time and more than once.
 type Server struct {
 	options Options
 	limits  Limits
