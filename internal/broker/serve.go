@@ -27,26 +27,40 @@ func (b *broker) bind() error {
 			Privileged: false,
 		})
 	}
-	perIP := map[string]int{}
-	for host, limit := range b.config.MaxConnectionsPerIPOverrides {
-		perIP[host] = int(limit)
-	}
 	b.server = server.New(server.Options{
 		Listeners: listeners, Handlers: b.handlers, Quota: quota.Unlimited{}, Metrics: b.metrics, Logger: slog.Default(),
-		Limits: server.Limits{
-			MaxRequestBytes:              int(b.config.SocketRequestMaxBytes),
-			MaxIdle:                      time.Duration(b.config.ConnectionsMaxIdleMs) * time.Millisecond,
-			MaxConnections:               int(b.config.MaxConnections),
-			MaxConnectionsPerIP:          int(b.config.MaxConnectionsPerIP),
-			MaxConnectionsPerIPOverrides: perIP,
-			RequestMemoryBytes:           b.config.QueuedMaxRequestBytes,
-		},
+		Limits: b.limits(),
 	})
 	if err := b.server.Bind(); err != nil {
 		return explainListen(err, "listeners, or --port")
 	}
 	b.onStop("listeners", b.stopServer)
 	return b.bindHTTP()
+}
+
+func (b *broker) limits() server.Limits {
+	l := server.Limits{
+		MaxRequestBytes:              int(b.config.SocketRequestMaxBytes),
+		MaxIdle:                      time.Duration(b.config.ConnectionsMaxIdleMs) * time.Millisecond,
+		MaxConnections:               int(b.config.MaxConnections),
+		MaxConnectionsPerIP:          int(b.config.MaxConnectionsPerIP),
+		MaxConnectionsPerIPOverrides: map[string]int{},
+		RequestMemoryBytes:           b.config.QueuedMaxRequestBytes,
+	}
+	if l.MaxConnectionsPerIP == 0 { // Kafka's way to admit only the addresses of the overrides
+		l.MaxConnectionsPerIP = -1
+	}
+	for host, limit := range b.config.MaxConnectionsPerIPOverrides {
+		l.MaxConnectionsPerIPOverrides[host] = int(limit)
+	}
+	// Kafka's default of 100 KiB is below what the operating system tunes by itself.
+	if b.config.Explicit("socket.send.buffer.bytes") {
+		l.SendBufferBytes = int(b.config.SocketSendBufferBytes)
+	}
+	if b.config.Explicit("socket.receive.buffer.bytes") {
+		l.ReceiveBufferBytes = int(b.config.SocketReceiveBufferBytes)
+	}
+	return l
 }
 
 // stopServer is called once to let the clients go before anything else stops, and again, without

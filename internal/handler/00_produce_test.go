@@ -67,7 +67,7 @@ func TestProduceErrors(t *testing.T) {
 		{"internal topic", 9, 1, kafka.ConsumerOffsetsTopic, 0, nil, kafka.ErrInvalidTopicException, true},
 		{"no batch", 9, 1, "t", 0, func(*testing.T) []byte { return nil }, kafka.ErrInvalidRecord, true},
 		{"two batches", 9, 1, "t", 0, two, kafka.ErrInvalidRecord, true},
-		{"cut", 9, 1, "t", 0, func(t *testing.T) []byte { b := records(t, -1, "a"); return b[:len(b)-1] }, kafka.ErrCorruptMessage, true},
+		{"cut", 9, 1, "t", 0, func(t *testing.T) []byte { b := records(t, -1, "a"); return b[:len(b)-1] }, kafka.ErrInvalidRecord, true},
 		{"crc", 9, 1, "t", 0, func(t *testing.T) []byte { return corrupted(records(t, -1, "a")) }, kafka.ErrCorruptMessage, true},
 		{"control bit", 9, 1, "t", 0, func(t *testing.T) []byte { return withAttribute(records(t, -1, "a"), 0x20) }, kafka.ErrInvalidRecord, true},
 		{"transactional without id", 9, 1, "t", 0, func(t *testing.T) []byte { return withAttribute(records(t, 0, "a"), 0x10) }, kafka.ErrTransactionalIDAuthorizationFailed, true},
