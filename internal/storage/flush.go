@@ -1,12 +1,9 @@
 package storage
 
 import (
-	"errors"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/moldau/moldau/internal/storage/checkpoint"
-	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // A dirty log's recovery point advances when one of these is reached.
@@ -56,9 +53,8 @@ func (l *Log) flush() error {
 	l.snapshots.pending = nil
 	epochs, epochsChanged := l.epochs.Load(), l.epochsChanged
 	l.epochsChanged = false
-	found := l.foundUnflushed
 	unsyncedFolder := l.unsyncedFolder
-	l.foundUnflushed, l.unsyncedFolder = false, false
+	l.unsyncedFolder = false
 	l.unflushedBytes.Store(0)
 	l.mu.Unlock()
 
@@ -69,15 +65,12 @@ func (l *Log) flush() error {
 			continue // retention has removed it
 		}
 		err := s.Flush()
-		if err == nil && found {
-			err = l.syncFiles(s.BaseOffset())
-		}
 		s.Release()
 		if err != nil {
 			return l.failed("flushing", err)
 		}
 	}
-	if found || unsyncedFolder {
+	if unsyncedFolder {
 		if err := l.syncFolder(); err != nil {
 			return l.failed("flushing", err)
 		}
@@ -94,23 +87,5 @@ func (l *Log) flush() error {
 	l.recoveryPoint.Store(end)
 	l.dir.recoveryPoints.markChanged()
 	l.dir.metrics.flushSeconds.Observe(l.dir.shared.clock.Now().Sub(started).Seconds())
-	return nil
-}
-
-// syncFiles makes a segment durable that recovery found in the page cache only: it was written
-// by a process that died before its fsync.
-func (l *Log) syncFiles(baseOffset int64) error {
-	for _, suffix := range []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix} {
-		f, err := l.dir.shared.fs.Open(filepath.Join(l.folder.Path(), segment.FileName(baseOffset, suffix)), true)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return err
-		}
-	}
 	return nil
 }

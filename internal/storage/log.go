@@ -42,7 +42,6 @@ type Log struct {
 	active           bool
 	epochsChanged    bool // records of an epoch exist that the checkpoint file does not know
 	unsyncedFolder   bool // the folder and its topic id may not be durable
-	foundUnflushed   bool // recovery found records past the recovery point
 	producers        producerstate.Manager
 	snapshots        snapshotSet
 	firstTimestampMs int64 // of the active segment; unknownTimestamp until it is needed

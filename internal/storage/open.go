@@ -211,7 +211,7 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 		// such holes too, so only logs without it can tell.
 		hole := !last && !l.Config().Compact && list.all[i+1].BaseOffset() > result.NextOffset
 		l.active = last
-		l.foundUnflushed = l.foundUnflushed || result.NextOffset > recoveryPoint
+		l.unsyncedFolder = l.unsyncedFolder || result.NextOffset > recoveryPoint
 		if result.TruncatedBytes == 0 && !hole {
 			if !last {
 				if err := list.all[i].Seal(); err != nil {
@@ -230,7 +230,7 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 			}
 		}
 		// Durable at once: what is appended next may roll, and then no flush looks here again.
-		if err := errors.Join(l.syncFiles(list.all[i].BaseOffset()), l.dir.shared.fs.SyncDir(l.folder.Path())); err != nil {
+		if err := errors.Join(list.all[i].Flush(), l.dir.shared.fs.SyncDir(l.folder.Path())); err != nil {
 			return nil, err
 		}
 		l.active = true
