@@ -78,15 +78,15 @@ func TestHostileBrokers(t *testing.T) {
 	}
 	tools := [][]string{
 		{"kafka-topics", "--list", "--command-config", "CONFIG"},
-		{"kafka-consumer-groups", "--list", "--timeout", "300"},
+		{"kafka-consumer-groups", "--list", "--timeout", "100"},
 		{"kafka-configs", "--describe", "--topic", "t", "--command-config", "CONFIG"},
 		{"kafka-get-offsets", "--command-config", "CONFIG"},
 		{"kafka-broker-api-versions", "--command-config", "CONFIG"},
-		{"kafka-console-producer", "--topic", "t", "--max-block-ms", "300", "--sync"},
-		{"kafka-console-consumer", "--topic", "t", "--timeout-ms", "300"},
+		{"kafka-console-producer", "--topic", "t", "--max-block-ms", "100", "--sync"},
+		{"kafka-console-consumer", "--topic", "t", "--timeout-ms", "100"},
 	}
 	config := t.TempDir() + "/client.properties"
-	if err := os.WriteFile(config, []byte("default.api.timeout.ms=300\nrequest.timeout.ms=300\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("default.api.timeout.ms=100\nrequest.timeout.ms=100\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, answer := range answers {
