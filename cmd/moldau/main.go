@@ -23,8 +23,16 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A terminal that is closed (SIGHUP) asks for an orderly end too, unless nohup has it ignored.
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
+	// A reader that goes away ends a write with an error, not this process: a broker runs on, and
+	// a consumer commits what it has printed.
+	signal.Ignore(syscall.SIGPIPE)
 	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	os.Exit(run(ctx, streams, os.Args))
 }
@@ -55,6 +63,7 @@ client and tool works unmodified.
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath()) })
 	root.AddGroup(&cobra.Group{ID: "broker", Title: "Broker:"}, &cobra.Group{ID: "tools", Title: "Kafka's tools:"})
 	root.AddCommand(startCommand(s), demoCommand(s), installCommand(s, commands), versionCommand(s))
 	for _, tool := range commands {
@@ -81,7 +90,7 @@ func startCommand(s cli.Streams) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&flags.DataDir, "data-dir", "", "folder for the data (property log.dirs)")
-	cmd.Flags().Uint16Var(&flags.Port, "port", 0, "port for clients (property listeners), 9092 if absent")
+	cmd.Flags().IntVar(&flags.Port, "port", 0, "port for clients (property listeners), 9092 if absent")
 	cmd.Flags().StringVar(&flags.File, "config", "", "server.properties file, with Kafka's property names")
 	cmd.Flags().StringArrayVar(&flags.Overrides, "override", nil, "a property, name=value; repeatable; wins over all else")
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -27,6 +28,7 @@ type Broker struct {
 	Overrides []string // key=value
 
 	t       testing.TB
+	home    string
 	mu      sync.Mutex
 	cmd     *exec.Cmd
 	output  *syncBuffer
@@ -46,7 +48,7 @@ func StartBroker(t testing.TB, overrides ...string) *Broker {
 // NewBroker prepares a broker without starting it.
 func NewBroker(t testing.TB, overrides ...string) *Broker {
 	t.Helper()
-	b := &Broker{DataDir: t.TempDir(), Port: FreePort(t), Overrides: overrides, t: t, output: &syncBuffer{}}
+	b := &Broker{DataDir: t.TempDir(), Port: FreePort(t), Overrides: overrides, t: t, home: t.TempDir(), output: &syncBuffer{}}
 	t.Cleanup(func() {
 		b.Kill()
 		if t.Failed() {
@@ -81,6 +83,7 @@ func (b *Broker) Launch() {
 		args = append(args, "--override", o)
 	}
 	cmd := exec.Command(Binary(b.t), args...)
+	cmd.Env = IsolatedEnv(b.home)
 	cmd.Stdout, cmd.Stderr = b.output, b.output
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
@@ -188,15 +191,34 @@ func (b *Broker) Client(opts ...kgo.Opt) *kgo.Client {
 	return client
 }
 
-// FreePort returns a loopback port that nobody listens on.
+// IsolatedEnv is this process's environment with all folders that belong to a user below home,
+// so that no kafka-server-stop but a test's own finds the test's broker.
+func IsolatedEnv(home string) []string {
+	return append(os.Environ(), "HOME="+home, "USERPROFILE="+home, "LOCALAPPDATA="+home, "XDG_CACHE_HOME="+home+"/cache", "XDG_DATA_HOME=")
+}
+
+// portsGiven are the ports that FreePort has returned, for tests that run side by side.
+var portsGiven sync.Map
+
+// FreePort returns a loopback port that nobody listens on. It is below those that systems give
+// to outgoing connections: a client that calls a stopped broker again and again would otherwise
+// get the broker's own port one day, and the broker could not come back.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 20000 + rand.IntN(10000)
+		if _, taken := portsGiven.LoadOrStore(port, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port between 20000 and 30000")
+	return 0
 }
 
 // syncBuffer gathers output that two goroutines of os/exec write.

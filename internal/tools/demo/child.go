@@ -66,6 +66,7 @@ func (b *broker) launch(program string) error {
 		"--override", "listeners=PLAINTEXT://"+b.address, "--override", "http.listen=",
 		"--override", "group.initial.rebalance.delay.ms=0")
 	b.command.Stdout, b.command.Stderr = output, output
+	b.command.SysProcAttr = apart()
 	if err := b.command.Start(); err != nil {
 		return fmt.Errorf("starting a broker: %w", err)
 	}

@@ -16,6 +16,10 @@ import (
 // Run writes into directory, for each tool name, a link with and one without .sh to program.
 // Links of an earlier run are replaced; files that are something else stop it.
 func Run(s cli.Streams, program, directory string, names []string) error {
+	directory, err := filepath.Abs(directory) // so that the PATH it prints works in every folder
+	if err != nil {
+		return fmt.Errorf("finding the folder for the tools: %w", err)
+	}
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return fmt.Errorf("creating the folder for the tools: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,7 @@ import (
 // Flags are the flags of moldau start.
 type Flags struct {
 	DataDir   string
-	Port      uint16 // 0: not given
+	Port      int // 0: not given
 	File      string
 	Overrides []string // name=value
 }
@@ -34,8 +35,8 @@ func Properties(f Flags) (map[string]string, error) {
 	if f.DataDir != "" {
 		properties["log.dirs"] = f.DataDir
 	}
-	if f.Port != 0 {
-		properties["listeners"] = "PLAINTEXT://localhost:" + strconv.Itoa(int(f.Port))
+	if err := setPort(properties, f.Port); err != nil {
+		return nil, err
 	}
 	for _, override := range f.Overrides {
 		if name, _, ok := strings.Cut(override, "="); !ok || name == "" {
@@ -51,6 +52,43 @@ func Properties(f Flags) (map[string]string, error) {
 		properties["log.dirs"] = directory
 	}
 	return properties, nil
+}
+
+// setPort gives the first listener for clients another port, and what is advertised for it too.
+func setPort(properties map[string]string, port int) error {
+	switch {
+	case port == 0:
+		return nil
+	case port < 0 || port > 65535:
+		return fmt.Errorf("--port %d: want a number from 1 to 65535", port)
+	case properties["listeners"] == "":
+		properties["listeners"] = "PLAINTEXT://localhost:" + strconv.Itoa(port)
+		return nil
+	}
+	controllers := strings.Split(strings.ToUpper(strings.ReplaceAll(properties["controller.listener.names"], " ", "")), ",")
+	listeners := strings.Split(properties["listeners"], ",")
+	chosen := slices.IndexFunc(listeners, func(l string) bool { return !slices.Contains(controllers, listenerName(l)) })
+	if chosen < 0 {
+		return errors.New("--port: the property listeners has none for clients")
+	}
+	name := listenerName(listeners[chosen])
+	for _, property := range []string{"listeners", "advertised.listeners"} {
+		listeners := strings.Split(properties[property], ",")
+		for i, l := range listeners {
+			if colon := strings.LastIndexByte(l, ':'); colon >= 0 && listenerName(l) == name {
+				listeners[i] = l[:colon+1] + strconv.Itoa(port)
+			}
+		}
+		if properties[property] != "" {
+			properties[property] = strings.Join(listeners, ",")
+		}
+	}
+	return nil
+}
+
+func listenerName(listener string) string {
+	name, _, _ := strings.Cut(listener, "://")
+	return strings.ToUpper(strings.TrimSpace(name))
 }
 
 // defaultDataDir is the folder that the operating system has for a user's application data.

@@ -20,6 +20,15 @@ func TestProperties(t *testing.T) {
 	if err := os.WriteFile(path, []byte("node.id=4\nlog.dirs=/file\nlisteners=PLAINTEXT://:9999\nx=${y}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	stock := filepath.Join(t.TempDir(), "stock.properties")
+	if err := os.WriteFile(stock, []byte("listeners=CONTROLLER://localhost:9093, PLAINTEXT://localhost:9092\ncontroller.listener.names=controller\n"+
+		"advertised.listeners=PLAINTEXT://broker.example:9092,CONTROLLER://localhost:9093\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	controllerOnly := filepath.Join(t.TempDir(), "controller.properties")
+	if err := os.WriteFile(controllerOnly, []byte("listeners=C://:1\ncontroller.listener.names=C\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		flags      Flags
 		name, want string
@@ -30,6 +39,9 @@ func TestProperties(t *testing.T) {
 		{Flags{File: path, DataDir: "/flag", Overrides: []string{"log.dirs=/override"}}, "log.dirs", "/override"},
 		{Flags{Port: 19092}, "listeners", "PLAINTEXT://localhost:19092"},
 		{Flags{Port: 19092, Overrides: []string{"listeners=PLAINTEXT://:1"}}, "listeners", "PLAINTEXT://:1"},
+		{Flags{File: path, Port: 19092}, "listeners", "PLAINTEXT://:19092"},
+		{Flags{File: stock, Port: 19092}, "listeners", "CONTROLLER://localhost:9093, PLAINTEXT://localhost:19092"},
+		{Flags{File: stock, Port: 19092}, "advertised.listeners", "PLAINTEXT://broker.example:19092,CONTROLLER://localhost:9093"},
 		{Flags{Overrides: []string{"a=b=c", "log.dir=/one"}}, "a", "b=c"},
 		{Flags{Overrides: []string{"log.dir=/one"}}, "log.dirs", ""},
 	} {
@@ -41,7 +53,7 @@ func TestProperties(t *testing.T) {
 	if got, err := Properties(Flags{}); err != nil || !filepath.IsAbs(got["log.dirs"]) {
 		t.Errorf("without flags: %v %v", got, err)
 	}
-	for _, flags := range []Flags{{File: path + "x"}, {Overrides: []string{"a"}}, {Overrides: []string{"=b"}}} {
+	for _, flags := range []Flags{{File: path + "x"}, {Overrides: []string{"a"}}, {Overrides: []string{"=b"}}, {Port: 65536}, {Port: -1}, {File: controllerOnly, Port: 1}} {
 		if _, err := Properties(flags); err == nil {
 			t.Errorf("%+v was accepted", flags)
 		}

@@ -1,0 +1,8 @@
+package demo
+
+import "syscall"
+
+// apart keeps Ctrl-C on the console from the broker, which has to outlive the demo's clients.
+func apart() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}

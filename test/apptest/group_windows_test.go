@@ -1,0 +1,10 @@
+package apptest
+
+import (
+	"errors"
+	"syscall"
+)
+
+func ownGroup() *syscall.SysProcAttr { return nil }
+
+func signalGroup(int, syscall.Signal) error { return errors.New("there are no signals") }
