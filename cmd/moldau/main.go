@@ -63,7 +63,9 @@ client and tool works unmodified.
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath()) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())
+	})
 	root.AddGroup(&cobra.Group{ID: "broker", Title: "Broker:"}, &cobra.Group{ID: "tools", Title: "Kafka's tools:"})
 	root.AddCommand(startCommand(s), demoCommand(s), installCommand(s, commands), versionCommand(s))
 	for _, tool := range commands {
