@@ -82,7 +82,13 @@ client and tool works unmodified.
 func startCommand(s cli.Streams) *cobra.Command {
 	var flags server.Flags
 	cmd := &cobra.Command{
-		Use: "start", Short: "Run a broker", GroupID: "broker", Args: cobra.NoArgs,
+		Use: "start", Short: "Run a broker", GroupID: "broker",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%s: moldau start takes flags only; a server.properties file is given with --config", args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			properties, err := server.Properties(flags)
 			if err != nil {
