@@ -31,7 +31,6 @@ type Broker struct {
 	MaxConnections               int32
 	MaxConnectionsPerIP          int32
 	MaxConnectionsPerIPOverrides map[string]int32
-	RequestTimeoutMs             int32
 	FetchMaxBytes                int32
 	FetchSessionSlots            int32
 	MaxPartitionsPerRequest      int32 // max.request.partition.size.limit
@@ -39,15 +38,11 @@ type Broker struct {
 	// Log maintenance.
 	RetentionCheckIntervalMs           int64
 	LogStartOffsetCheckpointIntervalMs int32
-	HighWatermarkCheckpointIntervalMs  int64
 	RecoveryThreadsPerDir              int32
 	ProducerIDExpirationMs             int32
 
 	// Metadata log.
 	MetadataSegmentBytes             int32
-	MetadataSegmentMs                int64
-	MetadataMaxRetentionBytes        int64
-	MetadataMaxRetentionMs           int64
 	MetadataMaxBytesBetweenSnapshots int64
 	MetadataMaxSnapshotIntervalMs    int64
 
@@ -59,8 +54,6 @@ type Broker struct {
 	OffsetMetadataMaxBytes        int32
 	OffsetsRetentionMinutes       int32
 	OffsetsRetentionCheckMs       int64
-	OffsetsCommitTimeoutMs        int32
-	OffsetsLoadBufferBytes        int32
 	OffsetsTopicPartitions        int32
 	OffsetsTopicReplicationFactor int16
 	OffsetsTopicSegmentBytes      int32

@@ -53,7 +53,6 @@ func newBroker(v values) (*Broker, Warnings, error) {
 		ConnectionsMaxIdleMs:     v.int64("connections.max.idle.ms"),
 		MaxConnections:           v.int32("max.connections"),
 		MaxConnectionsPerIP:      v.int32("max.connections.per.ip"),
-		RequestTimeoutMs:         v.int32("request.timeout.ms"),
 		FetchMaxBytes:            v.int32("fetch.max.bytes"),
 		FetchSessionSlots:        v.int32("max.incremental.fetch.session.cache.slots"),
 		MaxPartitionsPerRequest:  v.int32("max.request.partition.size.limit"),
@@ -95,13 +94,9 @@ func (b *Broker) fillLogs(v values) {
 	}
 	b.RetentionCheckIntervalMs = v.int64("log.retention.check.interval.ms")
 	b.LogStartOffsetCheckpointIntervalMs = v.int32("log.flush.start.offset.checkpoint.interval.ms")
-	b.HighWatermarkCheckpointIntervalMs = v.int64("replica.high.watermark.checkpoint.interval.ms")
 	b.RecoveryThreadsPerDir = v.int32("num.recovery.threads.per.data.dir")
 	b.ProducerIDExpirationMs = v.int32("producer.id.expiration.ms")
 	b.MetadataSegmentBytes = v.int32("metadata.log.segment.bytes")
-	b.MetadataSegmentMs = v.int64("metadata.log.segment.ms")
-	b.MetadataMaxRetentionBytes = v.int64("metadata.max.retention.bytes")
-	b.MetadataMaxRetentionMs = v.int64("metadata.max.retention.ms")
 	b.MetadataMaxBytesBetweenSnapshots = v.int64("metadata.log.max.record.bytes.between.snapshots")
 	b.MetadataMaxSnapshotIntervalMs = v.int64("metadata.log.max.snapshot.interval.ms")
 }
@@ -114,8 +109,6 @@ func (b *Broker) fillGroups(v values) {
 	b.OffsetMetadataMaxBytes = v.int32("offset.metadata.max.bytes")
 	b.OffsetsRetentionMinutes = v.int32("offsets.retention.minutes")
 	b.OffsetsRetentionCheckMs = v.int64("offsets.retention.check.interval.ms")
-	b.OffsetsCommitTimeoutMs = v.int32("offsets.commit.timeout.ms")
-	b.OffsetsLoadBufferBytes = v.int32("offsets.load.buffer.size")
 	b.OffsetsTopicPartitions = v.int32("offsets.topic.num.partitions")
 	b.OffsetsTopicReplicationFactor = v.int16("offsets.topic.replication.factor")
 	b.OffsetsTopicSegmentBytes = v.int32("offsets.topic.segment.bytes")

@@ -35,7 +35,7 @@ var logRows = []row{
 	{"log.message.timestamp.after.max.ms", Long, "3600000", atLeast(0), Medium, ClusterWide, Used, "How far a record's timestamp may lie in the future."},
 	{"log.message.timestamp.before.max.ms", Long, "9223372036854775807", atLeast(0), Medium, ClusterWide, Used, "How far a record's timestamp may lie in the past."},
 	{"log.message.timestamp.type", String, "CreateTime", oneOf("CreateTime", "LogAppendTime"), Medium, ClusterWide, Used, "Whether records keep the producer's timestamp or get the broker's."},
-	{"log.preallocate", Bool, "false", Validator{}, Medium, ClusterWide, Used, "Whether the file of a new segment gets its full size at once."},
+	{"log.preallocate", Bool, "false", Validator{}, Medium, ClusterWide, Unused, "Whether the file of a new segment gets its full size at once."},
 	{"log.retention.bytes", Long, "-1", Validator{}, High, ClusterWide, Used, "Bytes of a partition above which old segments are deleted; -1 is no limit."},
 	{"log.retention.check.interval.ms", Long, "300000", atLeast(1), Medium, ReadOnly, Used, "Time between checks for segments to delete."},
 	{"log.retention.hours", Int, "168", Validator{}, High, ReadOnly, Used, "Age at which segments are deleted, in hours; log.retention.minutes goes before it."},
@@ -50,5 +50,5 @@ var logRows = []row{
 	{"message.max.bytes", Int, "1048588", atLeast(0), High, ClusterWide, Used, "Largest batch of records, after compression, that is accepted."},
 	{"min.insync.replicas", Int, "1", atLeast(1), High, ClusterWide, Used, "Replicas that must have a record before a producer with acks=all gets its answer."},
 	{"num.recovery.threads.per.data.dir", Int, "2", atLeast(1), High, ClusterWide, Used, "Logs per folder that are recovered at the same time."},
-	{"unclean.leader.election.enable", Bool, "false", Validator{}, High, ClusterWide, Used, "Whether a replica outside the ISR may become leader, at the price of lost records."},
+	{"unclean.leader.election.enable", Bool, "false", Validator{}, High, ClusterWide, Unused, "Whether a replica outside the ISR may become leader, at the price of lost records."},
 }

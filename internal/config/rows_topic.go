@@ -25,7 +25,7 @@ var topicRows = []row{
 	{"min.cleanable.dirty.ratio", Double, "0.5", betweenDouble(0, 1), Medium, ClusterWide, Unused, "Share of not yet compacted bytes from which the log is compacted."},
 	{"min.compaction.lag.ms", Long, "0", atLeast(0), Medium, ClusterWide, Unused, "Time for which a record is safe from compaction."},
 	{"min.insync.replicas", Int, "1", atLeast(1), Medium, ClusterWide, Used, "Replicas that must have a record before a producer with acks=all gets its answer."},
-	{"preallocate", Bool, "false", Validator{}, Medium, ClusterWide, Used, "Whether the file of a new segment gets its full size at once."},
+	{"preallocate", Bool, "false", Validator{}, Medium, ClusterWide, Unused, "Whether the file of a new segment gets its full size at once."},
 	{"remote.log.copy.disable", Bool, "false", Validator{}, Medium, ClusterWide, Unused, "Whether copies to tiered storage are stopped and what is there stays readable."},
 	{"remote.log.delete.on.disable", Bool, "false", Validator{}, Medium, ClusterWide, Unused, "Whether turning tiered storage off deletes what is there."},
 	{"remote.storage.enable", Bool, "false", Validator{}, Medium, ClusterWide, Unused, "Whether the topic uses tiered storage."},
@@ -35,5 +35,5 @@ var topicRows = []row{
 	{"segment.index.bytes", Int, "10485760", atLeast(4), Medium, ClusterWide, Used, "Largest size of an index."},
 	{"segment.jitter.ms", Long, "0", atLeast(0), Medium, ClusterWide, Used, "Random part of the age at which a segment is closed."},
 	{"segment.ms", Long, "604800000", atLeast(1), Medium, ClusterWide, Used, "Age at which a segment is closed and a new one begun."},
-	{"unclean.leader.election.enable", Bool, "false", Validator{}, Medium, ClusterWide, Used, "Whether a replica outside the ISR may become leader, at the price of lost records."},
+	{"unclean.leader.election.enable", Bool, "false", Validator{}, Medium, ClusterWide, Unused, "Whether a replica outside the ISR may become leader, at the price of lost records."},
 }
