@@ -95,6 +95,7 @@ type broker struct {
 	// faults gets what makes the node end; it has room for the first one, others are only logged.
 	faults   chan error
 	ready    atomic.Bool
+	stopping atomic.Bool
 	logLevel *slog.LevelVar
 
 	dirs        *logDirs
@@ -160,6 +161,7 @@ func (b *broker) start() error {
 
 // stop takes the parts down in the opposite order. It may follow a start that failed.
 func (b *broker) stop() error {
+	b.stopping.Store(true)
 	b.ready.Store(false)
 	var all error
 	for i := len(b.stopSteps) - 1; i >= 0; i-- {

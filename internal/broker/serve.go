@@ -94,8 +94,11 @@ func explainListen(err error, property string) error {
 
 func (b *broker) health() server.Health {
 	h := server.Health{Ready: b.ready.Load(), Status: "starting", NodeID: b.config.NodeID, Cluster: b.dirs.ClusterID}
-	if h.Ready {
+	switch {
+	case h.Ready:
 		h.Status = "ok"
+	case b.stopping.Load():
+		h.Status = "stopping"
 	}
 	return h
 }

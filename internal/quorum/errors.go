@@ -16,8 +16,7 @@ type CorruptLogError struct {
 
 func (e *CorruptLogError) Error() string {
 	return fmt.Sprintf("the metadata log is damaged: %s at position %d: %s. This node does not start, so that no acknowledged change is lost silently. "+
-		"Check the disk, then restore the folder of the metadata log from a backup; if other voters are healthy, "+
-		"replace this one: move the folder and meta.properties away and start with an empty log dir",
+		"Check the disk, then restore the folder of the metadata log from a backup",
 		e.Path, e.Position, e.Problem)
 }
 

@@ -128,6 +128,11 @@ func (m *Manager) Start() error {
 	image := m.image.Load()
 	strays, err := m.options.Storage.HandleStrays(func(tp kafka.TopicIDPartition) bool {
 		t := image.TopicByID(tp.TopicID)
+		if tp.TopicID.IsZero() {
+			// From before topic ids, or power loss took the id before the log's first flush: the
+			// metadata, which is always on disk, knows the topic by its name.
+			t = image.TopicByName(tp.Topic)
+		}
 		p := (*metadata.Partition)(nil)
 		if t != nil && t.Name == tp.Topic {
 			p = t.Partition(tp.Partition)

@@ -243,6 +243,29 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// TestLogWithoutTopicIDIsAdopted covers a log whose partition.metadata power loss took: its
+// records are the topic's and must not be set aside.
+func TestLogWithoutTopicIDIsAdopted(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.create("nameless", 1)
+	h.produce("nameless", 0, 0, "value")
+	if err := h.options.Storage.Shutdown(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.fs.Remove("/data/nameless-0/partition.metadata"); err != nil {
+		t.Fatal(err)
+	}
+	again := newHarnessOn(t, h.fs)
+	again.create("nameless", 1)
+	if err := again.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := again.Lookup(tpOf("nameless", 0)); err != nil || r.Log().LogEndOffset() != 1 {
+		t.Errorf("the log was not adopted: %v", err)
+	}
+}
+
 func TestConfigChanges(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)

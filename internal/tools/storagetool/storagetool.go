@@ -79,7 +79,7 @@ func logDirectories(properties map[string]string) []string {
 		list = properties["log.dir"]
 	}
 	if list == "" {
-		list = "/tmp/kafka-logs" // Kafka's default
+		list = "moldau-data" // the broker's default
 	}
 	var directories []string
 	for directory := range strings.SplitSeq(list+","+properties["metadata.log.dir"], ",") {
