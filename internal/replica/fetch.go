@@ -8,6 +8,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/purgatory"
+	"github.com/moldau/moldau/internal/record"
 )
 
 // FetchRequest asks for records of several partitions.
@@ -75,7 +76,38 @@ type seen struct {
 	committedBytes int64
 }
 
-func (f *fetch) isSatisfied() bool { return f.urgent || f.bytes >= f.request.MinBytes }
+// isSatisfied reports whether waiting adds nothing: there is enough, something to tell, or less
+// than is there because a limit or the end of a segment cut the read short.
+func (f *fetch) isSatisfied() bool {
+	return f.urgent || f.bytes >= f.request.MinBytes || f.bytes > 0 && f.isCutShort()
+}
+
+// isCutShort finds a partition that has more than was read of it.
+func (f *fetch) isCutShort() bool {
+	for i := range f.results {
+		r := &f.results[i]
+		upTo := r.HighWatermark
+		if f.request.Isolation == kafka.ReadCommitted {
+			upTo = r.LastStableOffset
+		}
+		if nextOffset(f.request.Partitions[i].Offset, r.Records) < upTo {
+			return true
+		}
+	}
+	return false
+}
+
+// nextOffset is the offset after the last of records, which were read at offset.
+func nextOffset(offset int64, records []byte) int64 {
+	for len(records) > 0 {
+		batch, rest, err := record.Next(records)
+		if err != nil {
+			return offset // cannot happen: only whole batches are read
+		}
+		offset, records = batch.NextOffset(), rest
+	}
+	return offset
+}
 
 // read reads all partitions. The first that has records gives at least one batch even beyond
 // the limits, so that a consumer gets past a batch larger than what it asks for.

@@ -147,6 +147,54 @@ func TestLongPoll(t *testing.T) {
 	}
 }
 
+// TestFetchDoesNotWaitForWhatIsThere: as in Kafka a fetch that a limit or the end of a segment
+// kept below its minimum comes back at once, since it would find no more after the wait.
+func TestFetchDoesNotWaitForWhatIsThere(t *testing.T) {
+	t.Parallel()
+	one := len(batchOf(t, 1000, "x"))
+	for _, c := range []struct {
+		name         string
+		segmentBytes int64
+		partMax      int
+		maxBytes     int
+		want         int // batches
+	}{
+		{"the partition's limit", 1 << 20, 2*one + one/2, 1 << 20, 4},
+		{"the request's limit", 1 << 20, 1 << 20, 3*one + one/2, 3},
+		{"the end of a segment", int64(2 * one), 1 << 20, 1 << 20, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				config := storage.DefaultLogConfig()
+				config.SegmentBytes = c.segmentBytes
+				h.configs["a"] = TopicConfig{Log: config, MinInSyncReplicas: 1}
+				h.create("a", 2)
+				for range 3 {
+					h.produce("a", 0, 1000, "x")
+					h.produce("a", 1, 1000, "x")
+				}
+				r := request(time.Hour, 6*one-1, partitionOf("a", 0, 0), partitionOf("a", 1, 0))
+				r.MaxBytes = c.maxBytes
+				for i := range r.Partitions {
+					r.Partitions[i].MaxBytes = int32(c.partMax)
+				}
+				start := time.Now()
+				var buffers Buffers
+				bytes := 0
+				for _, result := range h.Fetch(t.Context(), r, &buffers) {
+					bytes += len(result.Records)
+				}
+				buffers.Release()
+				if bytes != c.want*one || time.Since(start) != 0 {
+					t.Errorf("%d batches after %v, want %d at once", bytes/one, time.Since(start), c.want)
+				}
+			})
+		})
+	}
+}
+
 // TestFetchesMissNothing races appends against fetches that wait without a deadline.
 func TestFetchesMissNothing(t *testing.T) {
 	t.Parallel()
