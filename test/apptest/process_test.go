@@ -84,11 +84,14 @@ func (s *shell) launch(name string, args ...string) *process {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
 		if s.t.Failed() {
-			s.t.Logf("$ %s\n%s%s[%v]", p.name, p.out.String(), p.errs.String(), p.cmd.ProcessState)
+			s.t.Logf("$ %s\n%s%s[%v]", p.name, tail(p.out.String()), tail(p.errs.String()), p.cmd.ProcessState)
 		}
 	})
 	return p
 }
+
+// tail keeps a failed test's log readable.
+func tail(text string) string { return text[max(0, len(text)-4096):] }
 
 // run runs a command to its end with in on its standard input.
 func (s *shell) run(in string, name string, args ...string) (code int, out, errs string) {
