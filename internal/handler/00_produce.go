@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -43,6 +44,7 @@ func (h *Produce) Handle(_ context.Context, r *Request) Reply {
 	h.Metrics.produceRequests.Inc()
 	req := r.Body.(*kmsg.ProduceRequest)
 	p := produce{h: h, r: r, req: req, version: r.Version(), listener: r.Conn.Listener, image: h.Metadata(), response: kmsg.NewPtrProduceResponse()}
+	keepLast(req.Topics)
 	refusal := p.refusal()
 	p.response.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
 	for i := range req.Topics {
@@ -83,6 +85,37 @@ type pendingAppend struct {
 	leaderEpoch int32
 	endOffset   int64
 	response    *kmsg.ProduceResponseTopicPartition
+}
+
+// keepLast drops all but the last mention of each partition: as in Kafka records are appended to
+// a partition once per request, and it is answered once.
+func keepLast(topics []kmsg.ProduceRequestTopic) {
+	count := 0
+	for i := range topics {
+		count += len(topics[i].Partitions)
+	}
+	if count <= 1 {
+		return
+	}
+	type mention struct {
+		topic     string
+		topicID   kafka.UUID
+		partition int32
+	}
+	seen := make(map[mention]struct{}, count)
+	for i := range slices.Backward(topics) {
+		t := &topics[i]
+		kept := len(t.Partitions)
+		for j := range slices.Backward(t.Partitions) {
+			m := mention{t.Topic, t.TopicID, t.Partitions[j].Partition}
+			if _, again := seen[m]; !again {
+				seen[m] = struct{}{}
+				kept--
+				t.Partitions[kept] = t.Partitions[j]
+			}
+		}
+		t.Partitions = t.Partitions[kept:]
+	}
 }
 
 // refusal returns why the whole request is refused, or nil.

@@ -267,3 +267,33 @@ func BenchmarkProduce(b *testing.B) {
 		d.produce.Handle(b.Context(), r)
 	}
 }
+
+// TestProducePartitionNamedTwice: the last mention counts, and is the one that is answered.
+func TestProducePartitionNamedTwice(t *testing.T) {
+	t.Parallel()
+	d := newDataPlane(t)
+	d.create("t", 3, 1)
+	req := newProduceRequest(13, -1)
+	for _, p := range []int32{0, 1, 0, 2, 0} {
+		withProduce(req, "t", p, records(t, -1, "a"))
+	}
+	req.Topics[3].Partitions = append(req.Topics[3].Partitions, req.Topics[3].Partitions[0], kmsg.ProduceRequestTopicPartition{Partition: 1, Records: records(t, -1, "b", "c")})
+	answered := map[int32]int{}
+	for _, topic := range d.doProduce(req).Topics {
+		for _, p := range topic.Partitions {
+			answered[p.Partition]++
+			if p.ErrorCode != 0 || p.BaseOffset != 0 {
+				t.Errorf("partition %d: error %d, offset %d", p.Partition, p.ErrorCode, p.BaseOffset)
+			}
+		}
+	}
+	if len(answered) != 3 || answered[0] != 1 || answered[1] != 1 || answered[2] != 1 {
+		t.Errorf("answers by partition: %v", answered)
+	}
+	for p, want := range []int64{1, 2, 1} {
+		r, err := d.replicas.Lookup(kafka.TopicPartition{Topic: "t", Partition: int32(p)})
+		if err != nil || r.Log().LogEndOffset() != want {
+			t.Errorf("partition %d ends at %d, want %d; %v", p, r.Log().LogEndOffset(), want, err)
+		}
+	}
+}
