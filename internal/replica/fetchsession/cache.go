@@ -82,7 +82,7 @@ func (c *Cache) Begin(r Request) (*Context, error) {
 		if r.Epoch == FinalEpoch {
 			kind = sessionlessContext
 		}
-		return &Context{cache: c, kind: kind, usesTopicIDs: r.UsesTopicIDs, Partitions: r.Partitions}, nil
+		return &Context{cache: c, kind: kind, usesTopicIDs: r.UsesTopicIDs, Partitions: distinct(r.Partitions)}, nil
 	}
 	sh := c.shardOf(r.SessionID)
 	sh.mu.Lock()
@@ -102,13 +102,32 @@ func (c *Cache) Begin(r Request) (*Context, error) {
 	s.update(r.Partitions, r.Forgotten)
 	if len(s.index) == 0 {
 		c.drop(sh, s)
-		return &Context{cache: c, kind: sessionlessContext, usesTopicIDs: r.UsesTopicIDs, Partitions: r.Partitions}, nil
+		return &Context{cache: c, kind: sessionlessContext, usesTopicIDs: r.UsesTopicIDs, Partitions: distinct(r.Partitions)}, nil
 	}
 	c.partitions.Add(int64(len(s.index) - s.counted))
 	s.counted = len(s.index)
 	s.lastUsedMs = r.NowMs
 	s.epoch = nextEpoch(s.epoch)
 	return &Context{cache: c, kind: incrementalContext, usesTopicIDs: r.UsesTopicIDs, Partitions: s.snapshot(), session: s, epoch: s.epoch}, nil
+}
+
+// distinct leaves each partition once: its first place, and what the last mention asks for. A
+// fetch that named one partition a million times would slow down every append to it while parked.
+func distinct(partitions []Partition) []Partition {
+	if len(partitions) <= 1 {
+		return partitions
+	}
+	places := make(map[Key]int, len(partitions))
+	kept := partitions[:0]
+	for _, p := range partitions {
+		if place, again := places[p.Key]; again {
+			kept[place] = p
+			continue
+		}
+		places[p.Key] = len(kept)
+		kept = append(kept, p)
+	}
+	return kept
 }
 
 // Len is the number of sessions.

@@ -283,3 +283,25 @@ func BenchmarkIncremental(b *testing.B) {
 		epoch = nextEpoch(epoch)
 	}
 }
+
+// TestPartitionNamedTwice: it is fetched once, at its first place, as its last mention says.
+func TestPartitionNamedTwice(t *testing.T) {
+	t.Parallel()
+	for _, epoch := range []int32{InitialEpoch, FinalEpoch} {
+		partitions := named("a", "b", "a", "c", "b", "a")
+		for i := range partitions {
+			partitions[i].FetchOffset = int64(i)
+		}
+		context, err := newCache(10).Begin(Request{Epoch: epoch, Partitions: partitions})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range context.Partitions {
+			got = append(got, fmt.Sprint(p.Topic, p.FetchOffset))
+		}
+		if !reflect.DeepEqual(got, []string{"a5", "b4", "c3"}) {
+			t.Errorf("epoch %d: %v", epoch, got)
+		}
+	}
+}
