@@ -37,8 +37,9 @@ func (h *DescribeConfigs) Handle(_ context.Context, r *Request) Reply {
 			whole = kafka.Errorf(kafka.ErrInvalidRequest, "unexpected resource type %d for resource %s", req.Resources[i].ResourceType, req.Resources[i].ResourceName)
 		}
 	}
-	for i := range req.Resources {
-		resource := &req.Resources[i]
+	resources := mergeConfigResources(req.Resources)
+	for i := range resources {
+		resource := &resources[i]
 		answer := kmsg.NewDescribeConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = resource.ResourceType, resource.ResourceName
 		entries, err := []config.Entry(nil), whole
@@ -54,6 +55,28 @@ func (h *DescribeConfigs) Handle(_ context.Context, r *Request) Reply {
 		resp.Resources = append(resp.Resources, answer)
 	}
 	return Respond(resp)
+}
+
+// mergeConfigResources leaves each resource once, with all names that are asked for. A request of
+// a few bytes per resource must not have the same hundreds of configs answered a million times.
+func mergeConfigResources(resources []kmsg.DescribeConfigsRequestResource) []kmsg.DescribeConfigsRequestResource {
+	places := make(map[kafka.ConfigResource]int, len(resources))
+	merged := resources[:0]
+	for _, r := range resources {
+		key := kafka.ConfigResource{Type: kafka.ConfigResourceType(r.ResourceType), Name: r.ResourceName}
+		place, again := places[key]
+		if !again {
+			places[key] = len(merged)
+			merged = append(merged, r)
+			continue
+		}
+		if first := &merged[place]; len(first.ConfigNames) > 0 && len(r.ConfigNames) > 0 {
+			first.ConfigNames = append(first.ConfigNames, r.ConfigNames...)
+		} else {
+			first.ConfigNames = nil // one of the two asks for all
+		}
+	}
+	return merged
 }
 
 // configResources says who may describe and alter the configs of a resource type, and what is
@@ -125,7 +148,8 @@ func checkNodeName(name string, nodeID int32) error {
 	if err != nil {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "a broker id must be an integer, but it is: %s", name)
 	}
-	if int32(id) != nodeID {
+	// Only one spelling of the number is this broker: 01 and +1 would be described once more each.
+	if int32(id) != nodeID || name != strconv.Itoa(int(nodeID)) {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "unexpected broker id: this is broker %d, but the request is about %s", nodeID, name)
 	}
 	return nil

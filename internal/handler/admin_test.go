@@ -333,3 +333,24 @@ func TestMixedAlterations(t *testing.T) {
 		t.Errorf("retention.ms is %s", got)
 	}
 }
+
+// TestDescribeConfigsNamedTwice: a resource is described once, whatever a request repeats, with
+// all configs that any mention asks for.
+func TestDescribeConfigsNamedTwice(t *testing.T) {
+	t.Parallel()
+	f := newAdminFixture(t, nil)
+	f.create(map[string]int32{"a": 1})
+	req := configsRequest(2, "a", "retention.ms")
+	for range 1000 {
+		req.Resources = append(req.Resources, configsRequest(2, "a", "flush.ms").Resources[0], configsRequest(4, "1", "num.partitions").Resources[0])
+	}
+	req.Resources = append(req.Resources, configsRequest(4, "1").Resources[0], configsRequest(4, "01").Resources[0])
+	resp := f.ask(4, req).(*kmsg.DescribeConfigsResponse)
+	if len(resp.Resources) != 3 {
+		t.Fatalf("%d resources are described", len(resp.Resources))
+	}
+	topic, broker, spelling := &resp.Resources[0], &resp.Resources[1], &resp.Resources[2]
+	if len(topic.Configs) != 2 || len(broker.Configs) < 100 || kafka.ErrorCode(spelling.ErrorCode) != kafka.ErrInvalidRequest {
+		t.Errorf("%d configs of the topic, %d of the broker, error %d", len(topic.Configs), len(broker.Configs), spelling.ErrorCode)
+	}
+}
