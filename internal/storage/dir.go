@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -61,7 +62,9 @@ type removal struct {
 type offsetCheckpoint struct {
 	path    string
 	changed atomic.Bool
-	writing sync.Mutex // after log.mu, before dir.mu
+	writing sync.Mutex // after log.mu, before dir.mu; guards lines
+	// lines is what the file says, also of logs that are gone.
+	lines map[kafka.TopicPartition]int64
 	// value returns a log's line, false if it has none.
 	value func(l *Log) (int64, bool)
 }
@@ -106,6 +109,45 @@ func (c *offsetCheckpoint) write(d *logDir) error {
 	if err := checkpoint.WriteOffsets(d.shared.fs, c.path, offsets); err != nil {
 		c.changed.Store(true)
 		return fmt.Errorf("write %s: %w", c.path, err)
+	}
+	c.lines = offsets
+	return nil
+}
+
+// read returns what the file says. What a damaged one said is not known, so it counts as empty:
+// more is recovered, and less is known to be replicated, than need be.
+func (c *offsetCheckpoint) read(d *logDir) (map[kafka.TopicPartition]int64, error) {
+	offsets, err := checkpoint.ReadOffsets(d.shared.fs, c.path)
+	if isDamaged(err) {
+		slog.Warn("ignored a damaged checkpoint file", "path", c.path, "error", err)
+		return nil, nil
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.lines = offsets
+	return offsets, err
+}
+
+func isDamaged(err error) bool {
+	_, parse := errors.AsType[*checkpoint.ParseError](err)
+	_, version := errors.AsType[*checkpoint.VersionError](err)
+	return parse || version
+}
+
+// forgetLines takes the lines of a deleted log out of the files before another log of its name
+// is created: recovery would take the old recovery point and log start offset for the new one's.
+func (d *logDir) forgetLines(tp kafka.TopicPartition) error {
+	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts} {
+		c.writing.Lock()
+		_, stale := c.lines[tp]
+		c.writing.Unlock()
+		if !stale {
+			continue
+		}
+		c.markChanged()
+		if err := c.write(d); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -105,15 +104,15 @@ func (d *logDir) scan() (found []foundLog, brokerEpoch int64, err error) {
 	if err := checkpoint.RemoveCleanShutdown(fsys, cleanPath); err != nil {
 		return nil, -1, err
 	}
-	recoveryPoints, err := d.readOffsets(d.recoveryPoints.path)
+	recoveryPoints, err := d.recoveryPoints.read(d)
 	if err != nil {
 		return nil, brokerEpoch, err
 	}
-	highWatermarks, err := d.readOffsets(d.highWatermarks.path)
+	highWatermarks, err := d.highWatermarks.read(d)
 	if err != nil {
 		return nil, brokerEpoch, err
 	}
-	logStarts, err := d.readOffsets(d.logStarts.path)
+	logStarts, err := d.logStarts.read(d)
 	if err != nil {
 		return nil, brokerEpoch, err
 	}
@@ -133,21 +132,4 @@ func (d *logDir) scan() (found []foundLog, brokerEpoch int64, err error) {
 	}
 	slog.Info("loading logs", "dir", d.path, "logs", len(found), "clean_shutdown", clean)
 	return found, brokerEpoch, nil
-}
-
-// readOffsets reads a checkpoint file. What a damaged one said is not known, so it counts as
-// empty: more is recovered, and less is known to be replicated, than need be.
-func (d *logDir) readOffsets(path string) (map[kafka.TopicPartition]int64, error) {
-	offsets, err := checkpoint.ReadOffsets(d.shared.fs, path)
-	if isDamaged(err) {
-		slog.Warn("ignored a damaged checkpoint file", "path", path, "error", err)
-		return nil, nil
-	}
-	return offsets, err
-}
-
-func isDamaged(err error) bool {
-	_, parse := errors.AsType[*checkpoint.ParseError](err)
-	_, version := errors.AsType[*checkpoint.VersionError](err)
-	return parse || version
 }

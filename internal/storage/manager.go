@@ -130,6 +130,9 @@ func (m *Manager) GetOrCreate(tp kafka.TopicIDPartition, config *LogConfig, nowM
 	if best == nil {
 		return nil, kafka.Errorf(kafka.ErrKafkaStorageError, "every log dir is offline, so %s cannot be created", tp.TopicPartition)
 	}
+	if err := best.checked(best.forgetLines(tp.TopicPartition)); err != nil {
+		return nil, &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: fmt.Sprintf("the disk failed while creating %s", tp.TopicPartition), Cause: err}
+	}
 	l, err := createLog(best, tp, config, nowMs)
 	if err != nil {
 		return nil, err

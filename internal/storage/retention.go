@@ -17,6 +17,17 @@ func (l *Log) DeleteOldSegments(nowMs int64) (int, error) {
 	l.mu.Lock()
 	config := l.Config()
 	count, why, err := l.deletable(nowMs, config)
+	if err == nil && l.producersNeed(count) {
+		l.mu.Unlock()
+		err = l.flush()
+		l.mu.Lock()
+		if err == nil {
+			count, why, err = l.deletable(nowMs, config)
+		}
+		for err == nil && l.producersNeed(count) { // appended meanwhile; the next pass takes them
+			count--
+		}
+	}
 	if err == nil && count > 0 {
 		err = l.deleteFirst(nowMs, count)
 	}
@@ -36,6 +47,18 @@ func (l *Log) DeleteOldSegments(nowMs int64) (int, error) {
 		return count, l.storageError("removing old producer snapshots of", err)
 	}
 	return count, nil
+}
+
+// producersNeed reports whether the first count segments hold the only trace on disk of what
+// producers wrote last: the newest snapshot is older. A flush writes another one. Without it
+// recovery would load the old snapshot, replay only what is left, and then refuse the next batch
+// of a producer whose last ones were deleted, as out of order.
+func (l *Log) producersNeed(count int) bool {
+	newest := len(l.snapshots.onDisk) - 1
+	if count == 0 || newest < 0 && l.producers.Len() == 0 {
+		return false
+	}
+	return newest < 0 || l.snapshots.onDisk[newest] < l.segments.Load().endOf(count-1, l.endOffset.Load())
 }
 
 // deletable returns how many of the first segments retention lets go, and which rule reached

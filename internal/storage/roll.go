@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -62,7 +63,10 @@ func (l *Log) shouldRoll(nowMs int64, p preparedAppend, lastOffset int64, config
 func (l *Log) roll(nowMs int64) error {
 	list, base := l.segments.Load(), l.endOffset.Load()
 	next, err := segment.Create(l.folder, base)
-	if err != nil {
+	switch {
+	case errors.Is(err, segment.ErrFailed):
+		return l.failed(fmt.Sprintf("creating the segment %d of", base), err)
+	case err != nil:
 		return l.storageError(fmt.Sprintf("creating the segment %d of", base), err)
 	}
 	if err := list.last().Seal(); err != nil {

@@ -91,7 +91,9 @@ func newSegment(d *Dir, baseOffset int64) *Segment {
 }
 
 // Create makes the files of an empty, active segment. Existing files of that base offset are
-// emptied. The folder is synced at the segment's first Flush.
+// emptied. The folder is synced at the segment's first Flush. If it fails, no file is left: the
+// log may go on without rolling here, and an empty segment in the middle of it would look like
+// a hole to recovery. The error wraps ErrFailed where a file may be left all the same.
 func Create(d *Dir, baseOffset int64) (*Segment, error) {
 	if baseOffset < 0 {
 		return nil, fmt.Errorf("a segment cannot begin at the negative offset %d", baseOffset)
@@ -101,17 +103,27 @@ func Create(d *Dir, baseOffset int64) (*Segment, error) {
 		path := s.path(suffix)
 		d.cache.Forget(path)
 		f, err := d.fs.Create(path)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			err = f.Close()
 		}
-		if err := f.Close(); err != nil {
-			return nil, err
+		if err != nil {
+			return nil, s.uncreate(err)
 		}
 	}
 	s.unsyncedEntries.Store(true)
 	s.loaded = true
 	s.tail = newTail(baseOffset)
 	return s, nil
+}
+
+// uncreate removes the files of a segment that could not be created because of cause.
+func (s *Segment) uncreate(cause error) error {
+	for _, suffix := range []string{LogSuffix, IndexSuffix, TimeIndexSuffix} {
+		if err := s.dir.fs.Remove(s.path(suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w; then: %w", ErrFailed, cause, err)
+		}
+	}
+	return cause
 }
 
 // Open opens an existing segment, reading only the size of its .log. The indexes are checked when
