@@ -94,6 +94,7 @@ type broker struct {
 	spawner *env.Spawner
 	// faults gets what makes the node end; it has room for the first one, others are only logged.
 	faults   chan error
+	faulted  atomic.Bool
 	ready    atomic.Bool
 	stopping atomic.Bool
 	logLevel *slog.LevelVar
@@ -134,6 +135,7 @@ func newBroker(ctx context.Context, c *config.Broker) *broker {
 // fault makes Run stop the node. It may be called from any goroutine.
 func (b *broker) fault(err error) {
 	slog.Error("the node cannot go on", "error", err)
+	b.faulted.Store(true)
 	select {
 	case b.faults <- err:
 	default:
@@ -187,6 +189,7 @@ func (b *broker) openStorage() (err error) {
 		FS: b.fs, Dirs: b.config.LogDirs, Defaults: b.configs.topic(metadata.EmptyImage(), "").Log,
 		Metrics: b.metrics, Random: b.random, Clock: b.clock,
 		ProducerExpirationMs: int64(b.config.ProducerIDExpirationMs), OpenFilesPerDir: openFilesPerDir,
+		OnDirOffline: b.logDirFailed,
 	})
 	if err != nil {
 		return err
@@ -206,6 +209,14 @@ func (b *broker) openStorage() (err error) {
 	})
 	b.onStop("storage maintenance", func() error { b.maintenance.Stop(); return nil })
 	return nil
+}
+
+// logDirFailed ends a node that can store nothing any more. With a log dir left it goes on, unless
+// the metadata log is in the failed one.
+func (b *broker) logDirFailed(dir string, err error) {
+	if dir == b.config.MetadataLogDir || b.storage != nil && len(b.storage.OfflineDirs()) == len(b.config.LogDirs) {
+		b.fault(fmt.Errorf("log dir %s has failed and no other can take its place: %w", dir, err))
+	}
 }
 
 // startMetadata starts loader, controller and quorum, and returns when this node's metadata

@@ -41,6 +41,9 @@ func (b *broker) register() error {
 		return b.whyNot(err)
 	}
 	b.onStop("registration", func() error {
+		if b.faulted.Load() {
+			return nil // not on purpose, and the controller may be what has failed
+		}
 		// A controlled shutdown: the metadata says that the broker left on purpose.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), stopTimeout)
 		defer cancel()
