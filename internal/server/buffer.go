@@ -13,10 +13,20 @@ const (
 
 var bufferPools [largestPooledBits + 1]sync.Pool
 
-// takeBuffer returns an empty buffer with a capacity of at least size bytes, and of no more than
-// the next power of two.
+func bufferClass(size int) int { return max(bits.Len(uint(size-1)), smallestBufferBits) }
+
+// bufferBytes is the capacity of the buffer that takeBuffer(size) returns: at least size, and no
+// more than the next power of two.
+func bufferBytes(size int) int {
+	if class := bufferClass(size); class <= largestPooledBits {
+		return 1 << class
+	}
+	return size
+}
+
+// takeBuffer returns an empty buffer for size bytes.
 func takeBuffer(size int) []byte {
-	class := max(bits.Len(uint(size-1)), smallestBufferBits)
+	class := bufferClass(size)
 	if class > largestPooledBits {
 		return make([]byte, 0, size)
 	}

@@ -234,6 +234,44 @@ func TestMemoryPressureClosesTheSlowest(t *testing.T) {
 	}
 }
 
+// TestRequestsThatWaitForMemoryHaveNone: a connection that has sent a large request is trusted with
+// as large a buffer at once, but only once the budget has granted it.
+func TestRequestsThatWaitForMemoryHaveNone(t *testing.T) {
+	s := startServer(t, Limits{RequestMemoryBytes: 8 << 20, PartialRequest: time.Minute}, nil)
+	const size, clients = 6 << 20, 8
+	request := produceRequest(1)
+	topic := kmsg.NewProduceRequestTopic()
+	topic.Partitions = []kmsg.ProduceRequestTopicPartition{{Records: make([]byte, size)}}
+	request.Topics = append(request.Topics, topic)
+	frame := frameOf(request, 1)
+	all := make([]*client, clients)
+	for i := range all {
+		all[i] = s.dial()
+		all[i].send(frame)
+		all[i].receive()
+	}
+	s.dial().send(append(sizeOf(size), make([]byte, size-1)...))
+	eventually(t, "a request holds most of the budget", func() bool { return s.memory.used.Value() >= size })
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for _, c := range all {
+		c.send(append(sizeOf(size), 0, 3))
+	}
+	eventually(t, "all others wait for memory", func() bool {
+		s.memory.mu.Lock()
+		defer s.memory.mu.Unlock()
+		return len(s.memory.waiting) == clients
+	})
+	if grown := heap() - before; grown > size {
+		t.Errorf("requests without memory from the budget take %d bytes", grown)
+	}
+}
+
 func FuzzFrames(f *testing.F) {
 	f.Add(frameOf(metadataRequest(9), 1))
 	f.Add(append(sizeOf(14), 0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff, 0, 1, 1, 0))

@@ -178,19 +178,19 @@ func (c *connection) fill(r *incoming, size int, partial *partialRequest) error 
 
 func (c *connection) grow(r *incoming, size int) error {
 	target := min(size, max(2*len(r.buffer), c.largestRequest, 1<<smallestBufferBits))
-	next := takeBuffer(target)
-	charge := int64(cap(next))
+	// Charged before the memory is taken, since many may wait here; and only for what is added, or a
+	// request of most of the budget would wait for itself. Both buffers exist while one is copied.
+	charge := int64(bufferBytes(target)) - r.charged
 	favoured := size <= favouredBytes || c.context.Privileged
 	if err := r.memory.acquire(c.ctx, charge, favoured, c.server.limits.PartialRequest); err != nil {
-		giveBuffer(next)
 		if errors.Is(err, errNoMemory) {
 			return &brokenClientError{"memory", "no memory for a request became free in time (queued.max.request.bytes)"}
 		}
 		return err
 	}
-	old, oldCharge := r.buffer, r.charged
-	r.buffer, r.charged = append(next, old...), charge
-	r.memory.release(oldCharge)
+	old := r.buffer
+	r.buffer = append(takeBuffer(target), old...)
+	r.charged += charge
 	if old != nil {
 		giveBuffer(old)
 	}
