@@ -2,7 +2,6 @@ package storage
 
 import (
 	"errors"
-	"io"
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
@@ -105,37 +104,31 @@ func largestFrom(s *segment.Segment, startOffset int64) (int64, error) {
 		return kafka.NoTimestamp, errOvertaken
 	}
 	defer s.Release()
-	largest := kafka.NoTimestamp
 	first, found, err := s.Lookup(startOffset)
 	if err != nil || !found {
-		return largest, err
+		return kafka.NoTimestamp, err
 	}
-	err = s.ScanHeaders(first.Position, func(at segment.BatchPosition, _ record.Batch) error {
-		if at.BaseOffset >= startOffset {
-			largest = max(largest, at.MaxTimestampMs)
-			return nil
+	largest := kafka.NoTimestamp
+	err = s.ScanBatches(first.Position, func(at segment.BatchPosition, b record.Batch) error {
+		for r, err := range b.Records(record.UncompressedLimit(len(b))) {
+			if err != nil {
+				return err
+			}
+			if at.BaseOffset+int64(r.OffsetDelta) >= startOffset {
+				largest = max(largest, r.Timestamp)
+			}
 		}
-		ofPart, err := largestInBatch(s, at, startOffset)
-		largest = max(largest, ofPart)
-		return err
+		return errCutBatchSeen
+	})
+	if err != nil && !errors.Is(err, errCutBatchSeen) {
+		return kafka.NoTimestamp, err
+	}
+	err = s.ScanHeaders(first.End(), func(at segment.BatchPosition, _ record.Batch) error {
+		largest = max(largest, at.MaxTimestampMs)
+		return nil
 	})
 	return largest, err
 }
 
-// largestInBatch looks at the records of a batch that begins below startOffset.
-func largestInBatch(s *segment.Segment, at segment.BatchPosition, startOffset int64) (int64, error) {
-	b := make(record.Batch, at.SizeBytes)
-	if n, err := s.ReadAt(b, at.Position); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
-		return kafka.NoTimestamp, err
-	}
-	largest := kafka.NoTimestamp
-	for r, err := range b.Records(record.UncompressedLimit(len(b))) {
-		if err != nil {
-			return kafka.NoTimestamp, err
-		}
-		if at.BaseOffset+int64(r.OffsetDelta) >= startOffset {
-			largest = max(largest, r.Timestamp)
-		}
-	}
-	return largest, nil
-}
+// errCutBatchSeen ends a scan after the batch that DeleteRecords cut through.
+var errCutBatchSeen = errors.New("seen the batch at the log start offset")

@@ -4,20 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
-// errOvertaken says that a segment was removed while it was being read.
-var errOvertaken = errors.New("the segment was removed during the read")
+// errOvertaken says that a segment was removed or cut while it was being read.
+var errOvertaken = errors.New("the segment was removed or cut during the read")
 
 // Read returns whole batches beginning with the one that contains r.Offset, or, where
 // compaction removed that one, the next. Batches that were not read correctly are never
-// returned: the error is CORRUPT_MESSAGE and names file and position. Nothing is returned at
-// or above r.UpTo, nor, unless r.MinOneBatch is set, more than r.MaxBytes.
+// returned: if it is the first, the error is CORRUPT_MESSAGE and names file and position.
+// Nothing is returned at or above r.UpTo, nor, unless r.MinOneBatch is set, more than
+// r.MaxBytes.
 //
 // Read takes no lock, unless it fails. It works on one list of segments; every truncation and deletion swaps
 // the list, so a read counts only if the list is still the same afterwards.
@@ -95,9 +95,16 @@ func (l *Log) readSegment(s *segment.Segment, r ReadRequest, upTo int64) (record
 		if !r.MinOneBatch {
 			return nil, true, nil
 		}
+		if err := s.CheckLarge(at); err != nil {
+			return nil, false, err
+		}
 		want = at.SizeBytes
 	}
-	want = int(min(int64(want), s.SizeBytes()-at.Position))
+	left := s.SizeBytes() - at.Position
+	if left < int64(at.SizeBytes) {
+		return nil, false, errOvertaken // by a truncation
+	}
+	want = int(min(int64(want), left))
 	var buf []byte
 	if r.Buffer != nil {
 		buf = r.Buffer(want)[:want]
@@ -109,15 +116,16 @@ func (l *Log) readSegment(s *segment.Segment, r ReadRequest, upTo int64) (record
 		return nil, false, err
 	}
 	size, err := wholeBatches(buf[:n], at.BaseOffset, upTo)
-	if err != nil {
-		path := filepath.Join(l.folder.Path(), segment.FileName(s.BaseOffset(), segment.LogSuffix))
-		return nil, false, &segment.CorruptionError{Path: path, Position: at.Position + int64(size), Cause: err}
+	if err != nil && size == 0 {
+		return nil, false, &segment.CorruptionError{Path: s.Path(), Position: at.Position, Cause: err}
 	}
+	// What precedes a damaged batch is served; the reader meets the damage when it asks for it.
 	return buf[:size], true, nil
 }
 
 // wholeBatches returns how many bytes of data are good batches of ascending offsets, the
-// first one at firstOffset, all below upTo. A batch cut off at the end is left out.
+// first one at firstOffset, all below upTo, and what is wrong with the batch after them. A
+// batch cut off at the end is left out.
 func wholeBatches(data []byte, firstOffset, upTo int64) (sizeBytes int, err error) {
 	atLeast, rest := firstOffset, data
 	for len(rest) > 0 {

@@ -203,10 +203,8 @@ func (r *batchReader) read(at BatchPosition) (record.Batch, error) {
 }
 
 func (r *batchReader) fill(at BatchPosition) error {
-	if at.SizeBytes > maxTrustedBytes {
-		if err := checkStoredCRC(r.handle, at); err != nil {
-			return err
-		}
+	if err := checkLarge(r.handle, at); err != nil {
+		return err
 	}
 	if r.pooled == nil {
 		r.pooled = batchBuffers.Get().(*[]byte)
@@ -228,6 +226,22 @@ func (r *batchReader) release() {
 		batchBuffers.Put(r.pooled)
 	}
 	r.pooled, r.data = nil, nil
+}
+
+// CheckLarge checks the CRC of a batch that is too large to allocate its size on the word of
+// its length field. A smaller one it leaves to the caller.
+func (s *Segment) CheckLarge(at BatchPosition) error {
+	if at.SizeBytes <= maxTrustedBytes {
+		return nil
+	}
+	return s.with(LogSuffix, false, func(h *Handle) error { return checkLarge(h, at) })
+}
+
+func checkLarge(h *Handle, at BatchPosition) error {
+	if at.SizeBytes <= maxTrustedBytes {
+		return nil
+	}
+	return checkStoredCRC(h, at)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
