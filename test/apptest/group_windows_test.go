@@ -5,6 +5,6 @@ import (
 	"syscall"
 )
 
-func ownGroup() *syscall.SysProcAttr { return nil }
+func ownGroup(bool) *syscall.SysProcAttr { return nil }
 
 func signalGroup(int, syscall.Signal) error { return errors.New("there are no signals") }

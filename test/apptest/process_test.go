@@ -30,6 +30,8 @@ type shell struct {
 	home  string
 	tools string
 	env   []string
+	// asNobody runs commands as a user without rights, which only root can do.
+	asNobody bool
 }
 
 func newShell(t *testing.T) *shell {
@@ -67,7 +69,7 @@ func (s *shell) launch(name string, args ...string) *process {
 	p := &process{t: s.t, name: name + " " + strings.Join(args, " "), cmd: exec.Command(path, args...), exited: make(chan struct{})}
 	p.cmd.Env, p.cmd.Dir = s.env, s.home
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errs
-	p.cmd.SysProcAttr = ownGroup()
+	p.cmd.SysProcAttr = ownGroup(s.asNobody)
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		s.t.Fatal(err)

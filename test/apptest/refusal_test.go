@@ -212,3 +212,23 @@ func TestRefusedProperties(t *testing.T) {
 		t.Errorf("exit code %d, %q", code, errs)
 	}
 }
+
+// TestRefusedWithoutRights starts as a user who may not write the folder.
+func TestRefusedWithoutRights(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.asNobody = os.Geteuid() == 0 // root may write everywhere
+	dir := t.TempDir()
+	for path, mode := range map[string]os.FileMode{dir: 0o555, s.home: 0o777} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{dir, filepath.Join(dir, "below")} {
+		refusal{"a folder without rights", []string{"--data-dir", path, "--port", fmt.Sprint(kafkatest.FreePort(t)), "--override", "http.listen="},
+			`^cannot (lock|create) the log dir ` + regexp.QuoteMeta(path) + `.*permission denied`}.check(t, s)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("the folder has %v, %v", left, err)
+	}
+}
