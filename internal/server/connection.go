@@ -30,6 +30,7 @@ type connection struct {
 	reader  *bufio.Reader
 	frame   wire.Frame
 	buffers net.Buffers
+	pending net.Buffers // what write has left of buffers
 	// largestRequest is the largest request that this connection has sent completely.
 	largestRequest int
 	// throttledUntil is Unix nanoseconds.
@@ -132,11 +133,10 @@ func (c *connection) waitUntil(condition func() bool) bool {
 // waitOutThrottle holds the next request back until the throttle time of the last response is
 // over, as Kafka mutes the channel (KIP-219).
 func (c *connection) waitOutThrottle() bool {
-	until := c.throttledUntil.Load()
+	until := c.throttledUntil.Swap(0) // the writer may set it meanwhile
 	if until == 0 {
 		return true
 	}
-	c.throttledUntil.Store(0)
 	wait := time.Until(time.Unix(0, until))
 	return wait <= 0 || pause(c.ctx, wait)
 }

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"os"
 	"strconv"
 	"time"
 
@@ -176,20 +178,25 @@ func (c *connection) throttle(u *unfinishedRequest, responseBytes int) time.Dura
 }
 
 // write sends the encoded frame. Records go out with writev from where they lie. A client that
-// does not read keeps only its own goroutine waiting, and for no longer than an idle one may stay.
+// reads nothing keeps only its own goroutine waiting, and for no longer than an idle one may stay;
+// one that reads slowly gets all of it.
 func (c *connection) write() bool {
-	deadline := time.Time{}
-	if c.server.limits.MaxIdle > 0 {
-		deadline = time.Now().Add(c.server.limits.MaxIdle)
-	}
-	if err := c.socket.SetWriteDeadline(deadline); err != nil {
-		return false
-	}
 	c.buffers = c.frame.AppendBuffers(c.buffers[:0])
-	pending := c.buffers
-	_, err := pending.WriteTo(c.socket)
-	clear(c.buffers)
-	return err == nil
+	defer clear(c.buffers)
+	c.pending = c.buffers
+	for {
+		deadline := time.Time{}
+		if c.server.limits.MaxIdle > 0 {
+			deadline = time.Now().Add(c.server.limits.MaxIdle)
+		}
+		if err := c.socket.SetWriteDeadline(deadline); err != nil {
+			return false
+		}
+		n, err := c.pending.WriteTo(c.socket)
+		if err == nil || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err == nil
+		}
+	}
 }
 
 // keptFrameBytes is how much encoding memory a connection keeps between responses.

@@ -176,6 +176,47 @@ func TestSlowReaderBlocksNobody(t *testing.T) {
 	}
 }
 
+// TestSlowButSteadyReader: only a client that reads nothing for as long as it might be idle is
+// given up, however long a response takes altogether.
+func TestSlowButSteadyReader(t *testing.T) {
+	t.Parallel()
+	records := make([]byte, 8<<20)
+	const maxIdle = 200 * time.Millisecond
+	s := startServer(t, Limits{MaxIdle: maxIdle, SendBufferBytes: 64 << 10}, map[int16]handlerFunc{
+		wire.KeyFetch: func(context.Context, *handler.Request) handler.Reply {
+			response := kmsg.NewPtrFetchResponse()
+			partition := kmsg.NewFetchResponseTopicPartition()
+			partition.RecordBatches = records
+			response.Topics = []kmsg.FetchResponseTopic{{Topic: "t", Partitions: []kmsg.FetchResponseTopicPartition{partition}}}
+			return handler.Reply{Body: &wire.FetchBody{Response: response}}
+		},
+	})
+	fetch := kmsg.NewPtrFetchRequest()
+	fetch.SetVersion(12)
+	for _, stalls := range []bool{false, true} {
+		c := s.dial()
+		_ = c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+		c.send(frameOf(fetch, 1))
+		tick := time.NewTicker(maxIdle / 8)
+		start, got := time.Now(), 0
+		for piece := make([]byte, 256<<10); got < len(records); {
+			<-tick.C
+			n, err := io.ReadFull(c, piece)
+			got += n
+			if err != nil {
+				break
+			}
+			for stalls && time.Since(start) < 8*maxIdle {
+				<-tick.C
+			}
+		}
+		tick.Stop()
+		if stalls != (got < len(records)) || time.Since(start) < 3*maxIdle {
+			t.Errorf("stalls %v: %d of %d bytes in %v", stalls, got, len(records), time.Since(start))
+		}
+	}
+}
+
 func TestRequestOnTheWrongListener(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, Limits{}, nil, func(o *Options) {
