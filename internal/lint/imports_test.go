@@ -116,13 +116,13 @@ func importProblem(from, imported string) string {
 		}
 		return "the broker does not import its clients"
 	}
-	if imported == "internal/kafkatest" {
+	if imported == "internal/kafkatest" || imported == "internal/sim" {
 		return "test support is imported by tests only"
 	}
 	fromPackage, fromLayer := layerOf(from)
 	toPackage, toLayer := layerOf(imported)
 	switch {
-	case under(from, "internal/lint"), under(from, "internal/kafkatest"):
+	case under(from, "internal/lint"), under(from, "internal/kafkatest"), under(from, "internal/sim"):
 		return ""
 	case fromLayer < 0:
 		return "the importing package is in no layer: list it in layers"

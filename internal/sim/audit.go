@@ -1,0 +1,311 @@
+package sim
+
+import (
+	"fmt"
+	"hash/fnv"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/group"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/quorum"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+// audit compares everything that the process holds with what was promised.
+func (p *process) audit(ending Ending) {
+	w, n := p.node.w, p.node
+	if p.failing || p.disk.dead {
+		return
+	}
+	if ending == PowerLost {
+		for _, name := range groups {
+			w.owners.PowerLost(name)
+			w.commits.PowerLost(name)
+		}
+	}
+	w.check(w.admin.audit(p.metadata.image))
+	for topic := range p.metadata.image.Topics() {
+		for _, partition := range topic.Partitions {
+			tp := kafka.TopicIDPartition{TopicID: topic.ID, TopicPartition: kafka.TopicPartition{Topic: topic.Name, Partition: partition.ID}}
+			log := p.storage.Log(tp.TopicPartition)
+			if log == nil && p.disk.failed {
+				p.fault(fmt.Errorf("%s has no log", tp)) // it could not be created; the operator restarts the broker
+				return
+			}
+			if log == nil || log.TopicID() != topic.ID {
+				w.fail("%s has no log", tp)
+				return
+			}
+			left := leftBehind{}
+			if ending != StillRunning {
+				left = n.last[tp]
+			}
+			if err := p.auditLog(ending, tp, log, left); err != nil {
+				w.check(err)
+				return
+			}
+		}
+	}
+	p.observe()
+}
+
+func (p *process) auditLog(ending Ending, tp kafka.TopicIDPartition, log *storage.Log, left leftBehind) error {
+	w := p.node.w
+	if ending == PowerLost {
+		w.levels.Forget("the high watermark of " + levelName(tp))
+		w.levels.Forget("the log end offset of " + levelName(tp))
+	}
+	content := LogContent{Start: log.LogStartOffset(), End: log.LogEndOffset(), Flushed: left.flushed}
+	data, err := contentOf(log)
+	if err != nil {
+		return fmt.Errorf("%s from %d to %d: %w", tp, content.Start, content.End, err)
+	}
+	if tp.Topic == kafka.ConsumerOffsetsTopic {
+		// Its content is checked through the groups.
+		if content.End < left.flushed {
+			return fmt.Errorf("%s ends at %d, but was flushed up to %d", tp, content.End, left.flushed)
+		}
+		return nil
+	}
+	if content.Records, err = recordsOf(data, content.Start); err != nil {
+		return fmt.Errorf("%s: %w", tp, err)
+	}
+	lost, err := w.history(tp).Audit(ending, content)
+	if err != nil {
+		return err
+	}
+	if lost > 0 {
+		w.stats.LostRecords += int(lost)
+		w.note("%s lost %d records and ends at %d", tp, lost, content.End)
+	}
+	for _, r := range w.readers {
+		if ending == PowerLost && r.tp == tp.TopicPartition && r.position > content.End {
+			r.lost = true
+		}
+	}
+	return nil
+}
+
+func levelName(tp kafka.TopicIDPartition) string {
+	return tp.TopicPartition.String() + " (" + tp.TopicID.String() + ")"
+}
+
+// contentOf reads a whole log.
+func contentOf(log *storage.Log) (all []byte, err error) {
+	for offset, end := log.LogStartOffset(), log.LogEndOffset(); offset < end; {
+		r, err := log.Read(storage.ReadRequest{Offset: offset, MaxBytes: 1 << 20, MinOneBatch: true, UpTo: end})
+		if err != nil {
+			return nil, err
+		}
+		if len(r.Records) == 0 {
+			return nil, fmt.Errorf("nothing to read at offset %d below the end %d", offset, end)
+		}
+		for rest := r.Records; len(rest) > 0; {
+			b, next, err := record.Next(rest)
+			if err != nil {
+				return nil, err
+			}
+			if b.BaseOffset() > offset {
+				return nil, fmt.Errorf("a hole from offset %d to %d", offset, b.BaseOffset())
+			}
+			offset, rest = b.NextOffset(), next
+		}
+		all = append(all, r.Records...)
+	}
+	return all, nil
+}
+
+// observe checks that nothing goes backwards.
+func (p *process) observe() {
+	w := p.node.w
+	for topic := range p.metadata.image.Topics() {
+		for _, partition := range topic.Partitions {
+			tp := kafka.TopicIDPartition{TopicID: topic.ID, TopicPartition: kafka.TopicPartition{Topic: topic.Name, Partition: partition.ID}}
+			log := p.storage.Log(tp.TopicPartition)
+			if log == nil {
+				continue
+			}
+			start, stable, hw, end := log.LogStartOffset(), log.LastStableOffset(), log.HighWatermark(), log.LogEndOffset()
+			if start > stable || stable > hw || hw > end {
+				w.fail("offsets of %s out of order: start %d, stable %d, high watermark %d, end %d", tp, start, stable, hw, end)
+			}
+			name := levelName(tp)
+			w.check(w.levels.Observe("the log start offset of "+name, start))
+			w.check(w.levels.Observe("the high watermark of "+name, hw))
+			w.check(w.levels.Observe("the log end offset of "+name, end))
+			w.check(w.levels.Observe("the leader epoch of "+name, int64(partition.LeaderEpoch)))
+			w.check(w.levels.Observe("the partition epoch of "+name, int64(partition.PartitionEpoch)))
+		}
+	}
+}
+
+// reopen compares the process with what another one would find on a copy of its disk, as
+// after kill -9.
+func (p *process) reopen() {
+	w := p.node.w
+	if p.failing || p.disk.dead || w.err != nil {
+		return
+	}
+	live, err := p.state()
+	if err != nil {
+		w.fail("the state of the process: %w", err)
+		return
+	}
+	found, err := p.stateOnDisk()
+	if err != nil {
+		w.fail("the disk cannot be opened: %w", err)
+		return
+	}
+	w.stats.Reopened++
+	if difference := live.Difference(found); difference != "" {
+		w.fail("the process and its disk differ in %s", difference)
+	}
+}
+
+// state is what the process knows.
+func (p *process) state() (State, error) {
+	s := State{}
+	print, err := fingerprint(p.metadata.image)
+	if err != nil {
+		return nil, err
+	}
+	s["metadata"] = fmt.Sprintf("%x at offset %d", print, p.metadata.image.Offset)
+	for topic := range p.metadata.image.Topics() {
+		for _, partition := range topic.Partitions {
+			tp := kafka.TopicPartition{Topic: topic.Name, Partition: partition.ID}
+			if err := s.addLog(p.storage.Log(tp)); err != nil {
+				return nil, err
+			}
+			if h := p.groups.shards[tp.Partition]; tp.Topic == kafka.ConsumerOffsetsTopic && h != nil && h.shard != nil {
+				s.addGroups(tp, h.shard, p.nowMs())
+			}
+		}
+	}
+	return s, nil
+}
+
+func (s State) addLog(log *storage.Log) error {
+	data, err := contentOf(log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", log.TopicPartition(), err)
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(data) // never fails
+	s["log "+log.TopicPartition().String()] = fmt.Sprintf("%d to %d, content %x, topic id %s", log.LogStartOffset(), log.LogEndOffset(), h.Sum64(), log.TopicID())
+	return nil
+}
+
+// addGroups adds the committed offsets that a shard knows. Asking does not change them.
+func (s State) addGroups(tp kafka.TopicPartition, g *group.Shard, nowMs int64) {
+	for _, name := range groups {
+		if kafka.CoordinatorPartition(name, offsetsPartitions) != tp.Partition {
+			continue
+		}
+		for _, r := range g.FetchOffsets(1, fetchOffsetsRequest(name), false, nowMs).Responses {
+			answer := r.Value.(*kmsg.OffsetFetchResponseGroup)
+			s["offsets of "+name] = fmt.Sprint(offsetsOf(answer)) // fmt sorts maps
+		}
+	}
+}
+
+// stateOnDisk is what the next process would know.
+func (p *process) stateOnDisk() (State, error) {
+	w := p.node.w
+	fsys := p.disk.mem.KillClone()
+	voter, err := quorum.Open(quorum.Options{FS: fsys, LogDir: dataDir, Self: quorum.VoterSpec{NodeID: p.node.id, DirectoryID: p.identity.DirectoryIDs[dataDir]},
+		SegmentBytes: metadataSegmentBytes, Logger: quiet, NowMs: w.nowMs})
+	if err != nil {
+		return nil, err
+	}
+	image, err := imageOf(voter, w.nowMs, p.metadata.image.Offset)
+	if err != nil {
+		return nil, err
+	}
+	s := State{}
+	print, err := fingerprint(image)
+	if err != nil {
+		return nil, err
+	}
+	s["metadata"] = fmt.Sprintf("%x at offset %d", print, image.Offset)
+	m, err := storage.OpenManager(storage.Options{
+		FS: fsys, Dirs: []string{dataDir}, Defaults: p.topicConfig(metadata.EmptyImage(), "").Log, Metrics: metrics.NewRegistry(), Random: p.random, Clock: w.clock,
+		ProducerExpirationMs: producerExpirationMs, OpenFilesPerDir: openFiles,
+	})
+	if err == nil {
+		err = m.Load(storage.LoadOptions{NowMs: w.nowMs})
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, log := range m.Logs() {
+		topic := image.TopicByID(log.TopicID())
+		if topic == nil || topic.Name != log.TopicPartition().Topic {
+			continue // a stray, which a start sets aside
+		}
+		if err := s.addLog(log); err != nil {
+			return nil, err
+		}
+		if tp := log.TopicPartition(); tp.Topic == kafka.ConsumerOffsetsTopic {
+			if h := p.groups.shards[tp.Partition]; h == nil || h.shard == nil {
+				continue
+			}
+			data, err := contentOf(log)
+			if err != nil {
+				return nil, err
+			}
+			g := group.NewShard(p.groups.config, p.random, group.NewMetrics(metrics.NewRegistry()))
+			if _, err := replayBatches(g, data, log.LogStartOffset()); err != nil {
+				return nil, err
+			}
+			s.addGroups(tp, g, w.nowMs)
+		}
+	}
+	return s, nil
+}
+
+// imageOf replays what a voter has up to an offset.
+func imageOf(voter *quorum.Voter, nowMs, upTo int64) (*metadata.Image, error) {
+	image := metadata.EmptyImage()
+	replay := func(records [][]byte, offset int64, epoch int32) error {
+		if offset > upTo {
+			return nil
+		}
+		delta := metadata.NewDelta(image)
+		for _, data := range records {
+			r, err := metadata.Decode(data)
+			if err == nil {
+				err = delta.Replay(r)
+			}
+			if err != nil {
+				return fmt.Errorf("metadata before offset %d: %w", offset, err)
+			}
+		}
+		image = delta.Apply(offset, epoch)
+		return nil
+	}
+	var snapshot [][]byte
+	err := voter.ReadSnapshot(func(r []byte) error {
+		snapshot = append(snapshot, r)
+		return nil
+	})
+	if id := voter.Snapshot(); err == nil && id.EndOffset > 0 {
+		err = replay(snapshot, id.EndOffset-1, id.Epoch)
+	}
+	if err == nil {
+		err = voter.Campaign()
+	}
+	if err != nil {
+		return nil, err
+	}
+	out, err := voter.Process(nowMs)
+	for _, c := range out.Committed {
+		if err == nil {
+			err = replay(c.Records, c.LastOffset, c.Epoch)
+		}
+	}
+	return image, err
+}

@@ -1,0 +1,88 @@
+package sim
+
+import (
+	"flag"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	seedsFlag = flag.Int("sim.seeds", intFromEnv("MOLDAU_SIM_SEEDS", 6), "how many seeds to simulate (also MOLDAU_SIM_SEEDS)")
+	seedFlag  = flag.Int("sim.seed", intFromEnv("MOLDAU_SIM_SEED", 1), "the first seed (also MOLDAU_SIM_SEED)")
+)
+
+func intFromEnv(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // restarts and disk errors by the hundred would drown the failures
+	os.Exit(m.Run())
+}
+
+const faultPhase = 40 * time.Second
+
+func simulate(t *testing.T, o Options) Result {
+	t.Helper()
+	r, err := Run(o)
+	if err != nil {
+		t.Fatalf("seed %d (go test ./internal/sim -run TestSeeds -sim.seeds=1 -sim.seed=%d): %v\nlast events:\n%s", o.Seed, o.Seed, err, strings.Join(r.Trace, "\n"))
+	}
+	return r
+}
+
+func TestSeeds(t *testing.T) {
+	t.Parallel()
+	for i := range *seedsFlag {
+		seed := uint64(*seedFlag + i)
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			r := simulate(t, Options{Seed: seed, Faults: faultPhase})
+			t.Logf("seed %d: %+v", seed, r.Statistics)
+		})
+	}
+}
+
+func TestSameSeedSameTrace(t *testing.T) {
+	t.Parallel()
+	o := Options{Seed: 42, Faults: faultPhase / 2}
+	first, second := simulate(t, o), simulate(t, o)
+	if first.TraceHash != second.TraceHash || first.Statistics != second.Statistics {
+		t.Errorf("seed %d: trace %x and %x\n%+v\n%+v", o.Seed, first.TraceHash, second.TraceHash, first.Statistics, second.Statistics)
+	}
+	o.Seed++
+	if other := simulate(t, o); other.TraceHash == first.TraceHash {
+		t.Errorf("seeds %d and %d have the same trace", o.Seed-1, o.Seed)
+	}
+}
+
+// TestSimulationFindsLostRecords simulates a world in which what is called a kill loses what was
+// not flushed, as on a file system that lies. Some checker must object.
+func TestSimulationFindsLostRecords(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(3) {
+		_, err := Run(Options{Seed: seed, Faults: faultPhase, lying: true, Budget: &Budget{PowerLosses: 5}})
+		if err == nil {
+			t.Errorf("seed %d: nobody notices that records are lost", seed)
+		}
+	}
+}
+
+// TestWithoutFaults shows that nothing is lost, refused or renumbered where nothing fails.
+func TestWithoutFaults(t *testing.T) {
+	t.Parallel()
+	r := simulate(t, Options{Seed: 7, Faults: faultPhase / 2, Budget: &Budget{}})
+	if r.AckedRecords < 500 || r.ReadRecords < r.AckedRecords || r.Commits < 20 || r.TopicsDeleted == 0 || r.Reopened == 0 || r.Snapshots == 0 {
+		t.Errorf("little happened: %+v", r.Statistics)
+	}
+	if r.LostRecords+r.Duplicates+r.Diverged != 0 {
+		t.Errorf("faults without faults: %+v", r.Statistics)
+	}
+}
