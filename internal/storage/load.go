@@ -76,11 +76,24 @@ func (m *Manager) Load(o LoadOptions) error {
 	if p := failure.Load(); p != nil {
 		firstError = cmp.Or(firstError, *p)
 	}
+	firstError = cmp.Or(firstError, m.lowerRecoveryPoints(found))
 	m.sorted.Store(nil)
 	if len(m.OfflineDirs()) == len(m.dirs) {
 		return fmt.Errorf("no log dir can be used: %w", firstError)
 	}
 	return nil
+}
+
+// lowerRecoveryPoints corrects the files of log dirs where a log ends below its recovery point
+// on disk, since files were lost or damaged. What is appended from now on must not pass for
+// flushed after a crash.
+func (m *Manager) lowerRecoveryPoints(found []foundLog) (err error) {
+	for _, f := range found {
+		if l := m.Log(f.tp); l != nil && l.FlushedOffset() < f.known.recoveryPoint {
+			err = cmp.Or(err, l.dir.checked(l.dir.checkpointRecoveryPoints()))
+		}
+	}
+	return err
 }
 
 func (m *Manager) configOf(o LoadOptions, topic string) *LogConfig {

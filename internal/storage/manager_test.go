@@ -3,11 +3,13 @@ package storage
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/checkpoint"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -253,5 +255,26 @@ func TestTruncationRemovesSegmentsEpochsAndProducers(t *testing.T) {
 	mustProduce(t, l, idempotent(1, 0, 4, 2), 9)
 	if epoch, end := l.EndOffsetForEpoch(5); epoch != 1 || end != 4 {
 		t.Fatalf("epoch %d ends at %d", epoch, end)
+	}
+}
+
+// TestRecoveryPointNeverAboveTheLog opens a log that ends below the recovery point on disk. What
+// is appended from there on is not flushed, so the file must be corrected before.
+func TestRecoveryPointNeverAboveTheLog(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	mustProduce(t, l, plain(3), 0)
+	if err := m.FlushDir(0, startMs+flushIntervalMs); err != nil {
+		t.Fatal(err)
+	}
+	mem = mem.KillClone()
+	path := filepath.Join(testDir, checkpoint.RecoveryPointFileName)
+	if err := checkpoint.WriteOffsets(mem, path, map[kafka.TopicPartition]int64{testTP.TopicPartition: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	open(t, mem, testConfig())
+	if offsets, err := checkpoint.ReadOffsets(mem, path); err != nil || offsets[testTP.TopicPartition] > 3 {
+		t.Fatalf("the recovery point on disk is %v (%v), the log ends at 3", offsets, err)
 	}
 }
