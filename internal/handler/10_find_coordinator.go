@@ -41,6 +41,8 @@ type FindCoordinator struct {
 // Handle answers for one key or several.
 func (h *FindCoordinator) Handle(ctx context.Context, r *Request) Reply {
 	req := r.Body.(*kmsg.FindCoordinatorRequest)
+	ctx, cancel := context.WithTimeout(ctx, defaultForwardWait) // for all keys together
+	defer cancel()
 	resp := kmsg.NewPtrFindCoordinatorResponse()
 	if r.Version() >= firstFindCoordinatorVersionWithKeys {
 		for _, key := range req.CoordinatorKeys {
@@ -126,8 +128,7 @@ func (h *FindCoordinator) createOffsetsTopic(ctx context.Context, r *Request) er
 		topic.Configs = append(topic.Configs, c)
 	}
 	req.Topics = append(req.Topics, topic)
-	origin := peer.Origin{Principal: r.Conn.Principal.String(), ClientID: r.ClientID(), Host: r.Conn.Host}
-	response, err := h.Controller.Send(ctx, origin, req)
+	response, err := forward(ctx, h.Controller, r, defaultForwardWait, req)
 	if err != nil {
 		return err
 	}

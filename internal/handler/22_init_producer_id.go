@@ -73,21 +73,27 @@ func NewProducerIDs(nodeID int32, brokerEpoch func() int64, controller peer.Cont
 // Next returns an id that was never returned before. Without the controller the error is
 // COORDINATOR_LOAD_IN_PROGRESS, upon which producers try again.
 func (p *ProducerIDs) Next(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, defaultForwardWait)
+	defer cancel()
 	select {
 	case <-p.turn:
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return 0, errNoProducerIDs(ctx.Err())
 	}
 	defer func() { p.turn <- struct{}{} }()
 	if p.next == p.end {
 		if err := p.allocate(ctx); err != nil {
 			slog.Warn("cannot get producer ids from the controller; producers try again", "error", err)
-			return 0, &kafka.Error{Code: kafka.ErrCoordinatorLoadInProgress, Message: "the broker has no producer ids at the moment", Cause: err}
+			return 0, errNoProducerIDs(err)
 		}
 	}
 	id := p.next
 	p.next++
 	return id, nil
+}
+
+func errNoProducerIDs(cause error) error {
+	return &kafka.Error{Code: kafka.ErrCoordinatorLoadInProgress, Message: "the broker has no producer ids at the moment", Cause: cause}
 }
 
 func (p *ProducerIDs) allocate(ctx context.Context) error {
