@@ -219,7 +219,7 @@ func TestRefusedWithoutRights(t *testing.T) {
 	s := newShell(t)
 	s.asNobody = os.Geteuid() == 0 // root may write everywhere
 	dir := t.TempDir()
-	for path, mode := range map[string]os.FileMode{dir: 0o555, s.home: 0o777} {
+	for path, mode := range map[string]os.FileMode{dir: 0o555, filepath.Dir(dir): 0o755, s.home: 0o777} {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
