@@ -23,73 +23,25 @@ func (h *AlterConfigs) Handle(ctx context.Context, r *Request) Reply {
 	forwarded := *req
 	forwarded.Resources = nil
 	resp := kmsg.NewPtrAlterConfigsResponse()
-	var places []int
 	resources := make([]kafka.ConfigResource, len(req.Resources))
 	for i := range req.Resources {
 		resources[i] = kafka.ConfigResource{Type: kafka.ConfigResourceType(req.Resources[i].ResourceType), Name: req.Resources[i].ResourceName}
 	}
-	errs := checkAlterations(h.Authorizer, r, h.NodeID, resources)
-	for i := range req.Resources {
-		if errs[i] == nil && resources[i].Type == kafka.ConfigResourceBrokerLogger {
-			errs[i] = kafka.Errorf(kafka.ErrInvalidRequest, "loggers are altered with IncrementalAlterConfigs only")
-		}
-		if errs[i] == nil {
-			forwarded.Resources = append(forwarded.Resources, req.Resources[i])
-			places = append(places, i)
-		}
+	a := checkAlterations(h.Authorizer, r, h.NodeID, resources, func(int) error {
+		return kafka.Errorf(kafka.ErrInvalidRequest, "loggers are altered with IncrementalAlterConfigs only")
+	})
+	for _, place := range a.forwarded {
+		forwarded.Resources = append(forwarded.Resources, req.Resources[place])
 	}
-	if len(places) > 0 {
-		response, err := forward(ctx, h.Controller, r, defaultForwardWait, &forwarded)
-		for n, place := range places {
-			errs[place] = err
-			if err == nil {
-				answer := response.(*kmsg.AlterConfigsResponse).Resources[n]
-				errs[place] = answeredError(answer.ErrorCode, answer.ErrorMessage)
-			}
-		}
-	}
+	a.forward(ctx, h.Controller, r, &forwarded, func(response kmsg.Response, n int) (int16, *string) {
+		answer := &response.(*kmsg.AlterConfigsResponse).Resources[n]
+		return answer.ErrorCode, answer.ErrorMessage
+	})
 	for i := range req.Resources {
 		answer := kmsg.NewAlterConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
-		answer.ErrorCode, answer.ErrorMessage = errorFields(errs[i])
+		answer.ErrorCode, answer.ErrorMessage = errorFields(a.errs[i])
 		resp.Resources = append(resp.Resources, answer)
 	}
 	return Respond(resp)
-}
-
-// checkAlterations finds what must not go on to the controller: resources named twice, of types
-// that nobody knows, of other brokers, and those that the client may not alter.
-func checkAlterations(a security.Authorizer, r *Request, nodeID int32, resources []kafka.ConfigResource) []error {
-	count := map[kafka.ConfigResource]int{}
-	for _, resource := range resources {
-		count[resource]++
-	}
-	errs := make([]error, len(resources))
-	for i, resource := range resources {
-		_, known := configResources[resource.Type]
-		switch {
-		case count[resource] > 1:
-			errs[i] = kafka.Errorf(kafka.ErrInvalidRequest, "each resource must appear at most once")
-		case !known:
-			errs[i] = kafka.Errorf(kafka.ErrInvalidRequest, "unknown resource type %d", resource.Type)
-		default:
-			errs[i] = authorizeConfigs(a, r, security.OperationAlterConfigs, resource)
-		}
-		if errs[i] == nil && (resource.Type == kafka.ConfigResourceBroker && resource.Name != "" || resource.Type == kafka.ConfigResourceBrokerLogger) {
-			errs[i] = checkNodeName(resource.Name, nodeID)
-		}
-	}
-	return errs
-}
-
-// answeredError is the error that the controller's answer states, or nil.
-func answeredError(code int16, message *string) error {
-	switch {
-	case code == 0:
-		return nil
-	case message == nil:
-		return kafka.ErrorCode(code)
-	default:
-		return &kafka.Error{Code: kafka.ErrorCode(code), Message: *message}
-	}
 }

@@ -26,38 +26,27 @@ func (h *IncrementalAlterConfigs) Handle(ctx context.Context, r *Request) Reply 
 	forwarded := *req
 	forwarded.Resources = nil
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
-	var places []int
 	resources := make([]kafka.ConfigResource, len(req.Resources))
 	for i := range req.Resources {
 		resources[i] = kafka.ConfigResource{Type: kafka.ConfigResourceType(req.Resources[i].ResourceType), Name: req.Resources[i].ResourceName}
 	}
-	errs := checkAlterations(h.Authorizer, r, h.NodeID, resources)
-	for i := range req.Resources {
-		switch {
-		case errs[i] != nil:
-		case resources[i].Type == kafka.ConfigResourceBrokerLogger:
-			if errs[i] = checkKeys(req.Resources[i].Configs); errs[i] == nil {
-				errs[i] = alterLogger(h.LogLevel, req.Resources[i].Configs, req.ValidateOnly)
-			}
-		default:
-			forwarded.Resources = append(forwarded.Resources, req.Resources[i])
-			places = append(places, i)
+	a := checkAlterations(h.Authorizer, r, h.NodeID, resources, func(i int) error {
+		if err := checkKeys(req.Resources[i].Configs); err != nil {
+			return err
 		}
+		return alterLogger(h.LogLevel, req.Resources[i].Configs, req.ValidateOnly)
+	})
+	for _, place := range a.forwarded {
+		forwarded.Resources = append(forwarded.Resources, req.Resources[place])
 	}
-	if len(places) > 0 {
-		response, err := forward(ctx, h.Controller, r, defaultForwardWait, &forwarded)
-		for n, place := range places {
-			errs[place] = err
-			if err == nil {
-				answer := response.(*kmsg.IncrementalAlterConfigsResponse).Resources[n]
-				errs[place] = answeredError(answer.ErrorCode, answer.ErrorMessage)
-			}
-		}
-	}
+	a.forward(ctx, h.Controller, r, &forwarded, func(response kmsg.Response, n int) (int16, *string) {
+		answer := &response.(*kmsg.IncrementalAlterConfigsResponse).Resources[n]
+		return answer.ErrorCode, answer.ErrorMessage
+	})
 	for i := range req.Resources {
 		answer := kmsg.NewIncrementalAlterConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
-		answer.ErrorCode, answer.ErrorMessage = errorFields(errs[i])
+		answer.ErrorCode, answer.ErrorMessage = errorFields(a.errs[i])
 		resp.Resources = append(resp.Resources, answer)
 	}
 	return Respond(resp)
