@@ -24,25 +24,27 @@ type configChange struct {
 	value *string
 }
 
+// alteration is what one request changes of one resource.
+type alteration struct {
+	resource kafka.ConfigResource
+	changes  []configChange
+}
+
 func (c *Controller) incrementalAlterConfigs(in Input, req *kmsg.IncrementalAlterConfigsRequest) Result {
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
 	resp.Version = req.Version
-	occurrences := map[kafka.ConfigResource]int{}
-	for i := range req.Resources {
-		occurrences[resourceOf(req.Resources[i].ResourceType, req.Resources[i].ResourceName)]++
-	}
-	var records []metadata.Record
+	alterations := make([]alteration, len(req.Resources))
 	for i := range req.Resources {
 		r := &req.Resources[i]
-		resource := resourceOf(r.ResourceType, r.ResourceName)
-		changes := make([]configChange, len(r.Configs))
-		for j, config := range r.Configs {
-			changes[j] = configChange{config.Name, config.Op, config.Value}
+		alterations[i].resource = resourceOf(r.ResourceType, r.ResourceName)
+		for _, config := range r.Configs {
+			alterations[i].changes = append(alterations[i].changes, configChange{config.Name, config.Op, config.Value})
 		}
-		altered, err := c.alterResource(in.Image, resource, changes, occurrences[resource], false)
-		records = append(records, altered...)
+	}
+	records, errs := c.alterResources(in.Image, alterations, false)
+	for i, err := range errs {
 		answer := kmsg.NewIncrementalAlterConfigsResponseResource()
-		answer.ResourceType, answer.ResourceName = r.ResourceType, r.ResourceName
+		answer.ResourceType, answer.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
 		if err != nil {
 			answer.ErrorCode, answer.ErrorMessage = int16(kafka.CodeOf(err)), errorText(err)
 		}
@@ -57,22 +59,18 @@ func (c *Controller) incrementalAlterConfigs(in Input, req *kmsg.IncrementalAlte
 func (c *Controller) alterConfigs(in Input, req *kmsg.AlterConfigsRequest) Result {
 	resp := kmsg.NewPtrAlterConfigsResponse()
 	resp.Version = req.Version
-	occurrences := map[kafka.ConfigResource]int{}
-	for i := range req.Resources {
-		occurrences[resourceOf(req.Resources[i].ResourceType, req.Resources[i].ResourceName)]++
-	}
-	var records []metadata.Record
+	alterations := make([]alteration, len(req.Resources))
 	for i := range req.Resources {
 		r := &req.Resources[i]
-		resource := resourceOf(r.ResourceType, r.ResourceName)
-		changes := make([]configChange, len(r.Configs))
-		for j, config := range r.Configs {
-			changes[j] = configChange{config.Name, kmsg.IncrementalAlterConfigOpSet, config.Value}
+		alterations[i].resource = resourceOf(r.ResourceType, r.ResourceName)
+		for _, config := range r.Configs {
+			alterations[i].changes = append(alterations[i].changes, configChange{config.Name, kmsg.IncrementalAlterConfigOpSet, config.Value})
 		}
-		altered, err := c.alterResource(in.Image, resource, changes, occurrences[resource], true)
-		records = append(records, altered...)
+	}
+	records, errs := c.alterResources(in.Image, alterations, true)
+	for i, err := range errs {
 		answer := kmsg.NewAlterConfigsResponseResource()
-		answer.ResourceType, answer.ResourceName = r.ResourceType, r.ResourceName
+		answer.ResourceType, answer.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
 		if err != nil {
 			answer.ErrorCode, answer.ErrorMessage = int16(kafka.CodeOf(err)), errorText(err)
 		}
@@ -84,16 +82,34 @@ func (c *Controller) alterConfigs(in Input, req *kmsg.AlterConfigsRequest) Resul
 	return Result{Response: resp, Records: records}
 }
 
+// alterResources returns the records that carry out those of alterations that are valid, and what
+// is wrong with the others. With replaceAll, configs that an alteration does not name are removed
+// (the old AlterConfigs).
+func (c *Controller) alterResources(image *metadata.Image, alterations []alteration, replaceAll bool) (records []metadata.Record, errs []error) {
+	occurrences := make(map[kafka.ConfigResource]int, len(alterations))
+	for _, a := range alterations {
+		occurrences[a.resource]++
+	}
+	errs = make([]error, len(alterations))
+	for i, a := range alterations {
+		if occurrences[a.resource] > 1 {
+			errs[i] = kafka.Errorf(kafka.ErrInvalidRequest, "Each resource must appear at most once.")
+			continue
+		}
+		var altered []metadata.Record
+		altered, errs[i] = c.alterResource(image, a, replaceAll)
+		records = append(records, altered...)
+	}
+	return records, errs
+}
+
 func resourceOf(t kmsg.ConfigResourceType, name string) kafka.ConfigResource {
 	return kafka.ConfigResource{Type: kafka.ConfigResourceType(t), Name: name}
 }
 
-// alterResource returns the records that change one resource. With replaceAll, configs that
-// changes does not name are removed (the old AlterConfigs).
-func (c *Controller) alterResource(image *metadata.Image, resource kafka.ConfigResource, changes []configChange, occurrences int, replaceAll bool) ([]metadata.Record, error) {
-	if occurrences > 1 {
-		return nil, kafka.Errorf(kafka.ErrInvalidRequest, "Each resource must appear at most once.")
-	}
+// alterResource returns the records that change one resource.
+func (c *Controller) alterResource(image *metadata.Image, a alteration, replaceAll bool) ([]metadata.Record, error) {
+	resource, changes := a.resource, a.changes
 	if err := checkChanges(changes); err != nil {
 		return nil, err
 	}
