@@ -31,6 +31,7 @@ type connection struct {
 	frame   wire.Frame
 	buffers net.Buffers
 	pending net.Buffers // what write has left of buffers
+	watch   peerWatch
 	// largestRequest is the largest request that this connection has sent completely.
 	largestRequest int
 	// throttledUntil is Unix nanoseconds.

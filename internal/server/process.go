@@ -114,6 +114,10 @@ func (c *connection) handle(h handler.Handler, request *handler.Request) (reply 
 			ok = false
 		}
 	}()
+	if request.Header.APIKey != wire.KeyProduce { // whose ordered phase never waits for long
+		c.watchPeer()
+		defer c.unwatchPeer()
+	}
 	return h.Handle(c.ctx, request), true
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,6 +174,68 @@ func TestSlowReaderBlocksNobody(t *testing.T) {
 			t.Fatalf("response %d has %d bytes", id, len(rest))
 		}
 		<-released
+	}
+}
+
+// TestClientThatVanishesInALongPoll: the handler's context ends, also behind requests sent ahead.
+func TestClientThatVanishesInALongPoll(t *testing.T) {
+	t.Parallel()
+	for _, ahead := range []int{0, 3} {
+		t.Run(fmt.Sprint(ahead), func(t *testing.T) {
+			t.Parallel()
+			var waiting, ended atomic.Int64
+			s := startServer(t, Limits{}, map[int16]handlerFunc{
+				wire.KeyFetch: func(ctx context.Context, r *handler.Request) handler.Reply {
+					waiting.Add(1)
+					select {
+					case <-ctx.Done():
+						ended.Add(1)
+					case <-time.After(patience):
+					}
+					return respondEmpty(ctx, r)
+				},
+			})
+			fetch := kmsg.NewPtrFetchRequest()
+			fetch.SetVersion(12)
+			c := s.dial()
+			c.send(frameOf(fetch, 0))
+			for i := range ahead {
+				c.send(frameOf(metadataRequest(1), int32(i)))
+			}
+			eventually(t, "the fetch waits", func() bool { return waiting.Load() == 1 })
+			_ = c.Close()
+			eventually(t, "the fetch ends", func() bool { return ended.Load() == 1 })
+		})
+	}
+}
+
+// TestLongPollLeavesLaterRequestsAlone: what was read ahead meanwhile is answered in order.
+func TestLongPollLeavesLaterRequestsAlone(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, Limits{}, map[int16]handlerFunc{
+		wire.KeyFetch: func(ctx context.Context, r *handler.Request) handler.Reply {
+			_ = pause(ctx, goneAfter+200*time.Millisecond)
+			return respondEmpty(ctx, r)
+		},
+	})
+	fetch := kmsg.NewPtrFetchRequest()
+	fetch.SetVersion(12)
+	for _, ahead := range []int32{1, 60} { // the last are more than the read buffer holds
+		t.Run(fmt.Sprint(ahead), func(t *testing.T) {
+			t.Parallel()
+			c := s.dial()
+			c.t = t
+			c.send(frameOf(fetch, 0))
+			for id := int32(1); id <= ahead; id++ {
+				c.send(frameOf(metadataRequest(1), id))
+			}
+			c.send(frameOf(fetch, ahead+1))
+			for id := range ahead + 2 {
+				if got, _ := c.receive(); got != id {
+					t.Fatalf("response %d, want %d", got, id)
+				}
+			}
+		})
 	}
 }
 
