@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
 )
@@ -132,6 +133,7 @@ func Recompress(b Batch, codec Codec, level int) (Batch, error) {
 	nb := NewBuilder(BuilderOptions{Codec: codec, Level: level, BaseOffset: b.BaseOffset(), LeaderEpoch: b.PartitionLeaderEpoch(),
 		ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(),
 		Transactional: b.IsTransactional(), Control: b.IsControl(), LogAppendTime: b.IsLogAppendTime()})
+	nb.buf = slices.Grow(nb.buf, len(b)) // the least it will need
 	for r, err := range b.Records(UncompressedLimit(len(b))) {
 		if err != nil {
 			return nil, err

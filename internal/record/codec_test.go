@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
@@ -233,7 +235,7 @@ func bomb(t *testing.T, codec Codec) []byte {
 	const size = 300 << 20 // above every limit
 	chunk := make([]byte, 1<<20)
 	var out bytes.Buffer
-	var w writeCloser
+	var w io.WriteCloser
 	var err error
 	switch codec {
 	case CodecGzip:
@@ -376,5 +378,62 @@ func TestRecordsLargerThanTheWindow(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", codec, v, err)
 		}
 		mustMatch(t, plain, b)
+	}
+}
+
+// TestCompressorsAreReused builds batches of all codecs and levels side by side: a compressor
+// that one batch leaves behind must not show in the next.
+func TestCompressorsAreReused(t *testing.T) {
+	t.Parallel()
+	var builders sync.WaitGroup
+	for worker := range 4 {
+		builders.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(worker), 1))
+			for i := range 60 {
+				o := NoProducer(allCodecs[1+i%4])
+				o.Level = i % 10
+				b := NewBuilder(o)
+				value := bytes.Repeat([]byte{byte(worker), byte(i)}, 1+random.IntN(100_000))
+				b.Append(int64(i), nil, value, nil)
+				batch, err := b.Build()
+				if err != nil {
+					t.Errorf("%s level %d: %v", o.Codec, o.Level, err)
+					return
+				}
+				for r, err := range batch.Records(1 << 20) {
+					if err != nil || !bytes.Equal(r.Value, value) {
+						t.Errorf("%s level %d: %d bytes came back of %d, %v", o.Codec, o.Level, len(r.Value), len(value), err)
+					}
+				}
+			}
+		})
+	}
+	builders.Wait()
+}
+
+// BenchmarkRecompress brings 16 records of 1 KB to the codec of a topic's compression.type.
+func BenchmarkRecompress(b *testing.B) {
+	for _, codec := range allCodecs[1:] {
+		b.Run(codec.String(), func(b *testing.B) {
+			nb := NewBuilder(NoProducer(CodecNone))
+			for i := range 16 {
+				value := make([]byte, 1000)
+				for j := range value {
+					value[j] = byte(i * j % 61)
+				}
+				nb.Append(int64(i), []byte("key"), value, nil)
+			}
+			batch, err := nb.Build()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			b.SetBytes(int64(len(batch)))
+			for b.Loop() {
+				if _, err := Recompress(batch, codec, 0); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -3,6 +3,8 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
@@ -13,56 +15,86 @@ import (
 // xerialBlockBytes is how much Java's snappy stream puts in one chunk.
 const xerialBlockBytes = 32 << 10
 
+// Compressors take up to a megabyte of tables each, so they are kept for the next batch.
+var gzipWriters, lz4Writers, zstdEncoders compressorPools
+
+// compressorPools are pools of one kind of compressor by its level.
+type compressorPools struct{ byLevel sync.Map }
+
+// use calls work with a compressor of the level; one that has failed is not kept.
+func (p *compressorPools) use(level int, create func() (any, error), work func(compressor any) error) error {
+	pool, ok := p.byLevel.Load(level)
+	if !ok {
+		pool, _ = p.byLevel.LoadOrStore(level, new(sync.Pool))
+	}
+	compressor := pool.(*sync.Pool).Get()
+	if compressor == nil {
+		var err error
+		if compressor, err = create(); err != nil {
+			return err
+		}
+	}
+	if err := work(compressor); err != nil {
+		return err
+	}
+	pool.(*sync.Pool).Put(compressor)
+	return nil
+}
+
 // compress appends src, compressed, to dst in the form that Java clients write.
 func compress(dst []byte, codec Codec, level int, src []byte) ([]byte, error) {
 	switch codec {
 	case CodecGzip:
-		w := &appendWriter{dst}
 		if level == 0 {
 			level = gzip.DefaultCompression
 		}
-		gz, err := gzip.NewWriterLevel(w, level)
-		if err != nil {
-			return nil, err
-		}
-		return finish(w, gz, src)
+		return compressStream(dst, src, &gzipWriters, level, func() (any, error) { return gzip.NewWriterLevel(nil, level) })
 	case CodecSnappy:
 		return compressXerial(dst, src), nil
 	case CodecLZ4:
-		w := &appendWriter{dst}
-		lz := lz4.NewWriter(w)
-		// Java reads only independent blocks and writes 64 KiB ones without checksums.
-		if err := lz.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.CompressionLevelOption(lz4Level(level))); err != nil {
-			return nil, err
-		}
-		return finish(w, lz, src)
+		own := lz4Level(level)
+		return compressStream(dst, src, &lz4Writers, int(own), func() (any, error) {
+			lz := lz4.NewWriter(nil)
+			// Java reads only independent blocks and writes 64 KiB ones without checksums.
+			return lz, lz.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.CompressionLevelOption(own))
+		})
 	case CodecZstd:
 		if level == 0 {
 			level = 3
 		}
-		zs, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)), zstd.WithEncoderCRC(false))
-		if err != nil {
-			return nil, err
-		}
-		defer zs.Close()
-		return zs.EncodeAll(src, dst), nil
+		own := zstd.EncoderLevelFromZstd(level)
+		err := zstdEncoders.use(int(own), func() (any, error) {
+			return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(own), zstd.WithEncoderCRC(false))
+		}, func(encoder any) error {
+			dst = encoder.(*zstd.Encoder).EncodeAll(src, dst)
+			return nil
+		})
+		return dst, err
 	}
 	return nil, fmt.Errorf("compression codec %d does not exist", int8(codec))
 }
 
-type writeCloser interface {
-	Write([]byte) (int, error)
-	Close() error
+// streamCompressor is a compressor that can be used again and again.
+type streamCompressor interface {
+	io.WriteCloser
+	Reset(w io.Writer)
 }
 
-func finish(w *appendWriter, c writeCloser, src []byte) ([]byte, error) {
-	if _, err := c.Write(src); err != nil {
-		return nil, err
-	}
-	if err := c.Close(); err != nil {
-		return nil, err
-	}
-	return w.b, nil
+func compressStream(dst, src []byte, pools *compressorPools, level int, create func() (any, error)) ([]byte, error) {
+	out := &appendWriter{dst}
+	err := pools.use(level, create, func(compressor any) error {
+		c := compressor.(streamCompressor)
+		c.Reset(out)
+		if _, err := c.Write(src); err != nil {
+			return err
+		}
+		if err := c.Close(); err != nil {
+			return err
+		}
+		c.Reset(nil) // the batch is not referenced any longer
+		return nil
+	})
+	return out.b, err
 }
 
 // appendWriter collects what is written.
