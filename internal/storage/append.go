@@ -136,8 +136,10 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 		l.firstTimestampMs = record.Batch(p.records).MaxTimestamp()
 	}
 	l.noteEpoch(a.LeaderEpoch, base)
-	l.endOffset.Store(last + 1)
+	// Before the end offset: the high watermark may follow that at once, and the last stable
+	// offset must not follow it into a transaction that has just begun.
 	l.applyProducers(p.records)
+	l.endOffset.Store(last + 1)
 	r.BaseOffset, r.LastOffset = base, last
 	return r, nil
 }
