@@ -18,6 +18,8 @@ const (
 	highWatermarkInterval = 5 * time.Second
 	removalInterval       = time.Second
 	producerCheckInterval = 10 * time.Minute
+	// leastInterval is what a config of 0 comes to.
+	leastInterval = 100 * time.Millisecond
 )
 
 // Options configure a Host.
@@ -87,8 +89,9 @@ func (h *Host) spawn(ctx context.Context, name string, passes ...pass) {
 		defer h.done.Done()
 		due := make([]time.Time, len(passes))
 		start := h.o.Clock.Now()
-		for i, p := range passes {
-			due[i] = start.Add(p.every)
+		for i := range passes {
+			passes[i].every = max(passes[i].every, leastInterval)
+			due[i] = start.Add(passes[i].every)
 		}
 		timer := time.NewTimer(0)
 		defer timer.Stop()

@@ -98,6 +98,38 @@ func TestHostMaintainsTheLogs(t *testing.T) {
 	})
 }
 
+// countingClock ends the test when it is asked for the time too often.
+type countingClock struct {
+	t     *testing.T
+	stop  func()
+	calls atomic.Int64
+}
+
+func (c *countingClock) Now() time.Time {
+	if c.calls.Add(1) == 1000 {
+		c.t.Error("the maintenance does not pause")
+		c.stop()
+	}
+	return time.Now()
+}
+
+// TestIntervalOfZeroDoesNotSpin has the smallest value that the config accepts.
+func TestIntervalOfZeroDoesNotSpin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		if err := mem.MkdirAll("/data"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		spawner := env.NewSpawner(ctx, nil)
+		h := Start(Options{Manager: newManager(t, mem, nil), Clock: &countingClock{t: t, stop: cancel}, Spawner: spawner, RetentionInterval: time.Minute})
+		sleep(5 * time.Second)
+		h.Stop()
+		spawner.Stop()
+	})
+}
+
 func TestParallelDoesAllWork(t *testing.T) {
 	t.Parallel()
 	spawner := env.NewSpawner(context.Background(), nil)
