@@ -50,8 +50,8 @@ type host[S shard.Shard] struct {
 	queue      []request[S]
 	closing    bool // the shard is to be dropped for good
 	scheduled  bool
-	again      bool // something has happened during the turn
-	deadlineMs int64
+	again      bool  // something has happened during the turn
+	deadlineMs int64 // in steady time
 	// committed is what WhenCommitted has told; awaiting says that it still has to call back,
 	// arming that it is being called right now.
 	committed int64
@@ -68,9 +68,11 @@ type host[S shard.Shard] struct {
 	responses []shard.Response
 	load      *loading
 	retry     time.Duration
-	retryAtMs int64     // when a failed load is tried again
+	retryAtMs int64     // when, in steady time, a failed load is tried again
 	now       time.Time // at which the turn began
-	nowMs     int64
+	steadyMs  int64     // the same instant in steady time
+	nowMs     int64     // the same instant to the shard: steadyMs + aheadMs
+	aheadMs   int64     // by which the shard's time is ahead of steady time
 }
 
 func newHost[S shard.Shard](r *Runtime[S], tp kafka.TopicPartition, leaderEpoch int32) *host[S] {
@@ -85,8 +87,7 @@ func newHost[S shard.Shard](r *Runtime[S], tp kafka.TopicPartition, leaderEpoch 
 // run is one turn on a worker. It returns true if the host wants another one at once.
 func (h *host[S]) run() (more bool) {
 	r := h.runtime
-	h.now = r.o.Clock.Now()
-	h.nowMs = h.now.UnixMilli()
+	h.tellTime()
 	r.mu.Lock()
 	if h.state == stateClosed {
 		r.mu.Unlock()
@@ -122,8 +123,26 @@ func (h *host[S]) run() (more bool) {
 	if h.state != stateActive {
 		return true
 	}
-	r.setDeadline(h, h.shard.NextDeadlineMs())
+	deadlineMs := h.shard.NextDeadlineMs()
+	if deadlineMs != shard.NoDeadline {
+		deadlineMs -= h.aheadMs
+	}
+	r.setDeadline(h, deadlineMs)
 	return more
+}
+
+// tellTime sets the instant of the turn. A shard's time runs steadily and near the wall clock: when
+// that was set, the shard's time jumps with it and takes its deadlines along.
+func (h *host[S]) tellTime() {
+	h.now, h.steadyMs = h.runtime.o.Clock.Now(), h.runtime.steadyMs()
+	if aheadMs := h.now.UnixMilli() - h.steadyMs; max(aheadMs-h.aheadMs, h.aheadMs-aheadMs) > maxClockSkewMs {
+		if h.state == stateActive {
+			slog.Info("The clock was set; what coordinators wait for is not affected", "partition", h.tp.String(), "byMs", aheadMs-h.aheadMs)
+			h.shard.ShiftDeadlines(aheadMs - h.aheadMs)
+		}
+		h.aheadMs = aheadMs
+	}
+	h.nowMs = h.steadyMs + h.aheadMs
 }
 
 // takeLocked takes what this turn handles out of the queue.

@@ -141,7 +141,7 @@ func (h *host[S]) failLoad(err error) {
 		slog.Info("Coordinator shard not loaded: the partition is led elsewhere", "partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "error", err)
 		return
 	}
-	h.retryAtMs = h.nowMs + h.retry.Milliseconds()
+	h.retryAtMs = h.steadyMs + h.retry.Milliseconds()
 	slog.Error("Coordinator shard not loaded: groups of this partition are not served until it is; the load will be tried again",
 		"partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "retryIn", h.retry, "error", err)
 	h.retry = min(2*h.retry, maxLoadRetry)
@@ -149,7 +149,7 @@ func (h *host[S]) failLoad(err error) {
 }
 
 func (h *host[S]) retryLoad() (more bool) {
-	if h.nowMs < h.retryAtMs {
+	if h.steadyMs < h.retryAtMs {
 		return false
 	}
 	h.setState(stateLoading)

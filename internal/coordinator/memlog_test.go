@@ -217,6 +217,12 @@ func (s *noteShard) Activate(int64) shard.Effects { s.active = true; return shar
 func (s *noteShard) NextDeadlineMs() int64        { return s.deadline }
 func (s *noteShard) Deactivate()                  { *s.dropped++ }
 
+func (s *noteShard) ShiftDeadlines(byMs int64) {
+	if s.deadline != shard.NoDeadline {
+		s.deadline += byMs
+	}
+}
+
 func (s *noteShard) Tick(int64) shard.Effects {
 	s.ticks++
 	s.deadline = shard.NoDeadline

@@ -16,6 +16,8 @@ const (
 	maxQueuedRequests = 10_000  // per shard; more are told to retry
 	maxStepsPerRun    = 512     // then other shards get their turn
 	loadChunkBytes    = 1 << 20 // read per turn while loading
+	// maxClockSkewMs is how far a shard's time may drift from the wall clock before it follows.
+	maxClockSkewMs = 1_000
 )
 
 // RuntimeOptions are what a Runtime needs.
@@ -38,13 +40,14 @@ type Runtime[S shard.Shard] struct {
 	newShard func() S
 	metrics  *runtimeMetrics
 	wakeTick chan struct{}
+	started  time.Time // with a monotonic reading: see steadyMs
 
 	mu      sync.Mutex
 	cond    *sync.Cond // ready has grown, or stopped is set
 	ready   []*host[S] // in the order in which they get a worker
 	hosts   map[int32]*host[S]
 	stopped bool
-	// armedMs is when the timer goroutine will look for due shards next.
+	// armedMs is when, in steady time, the timer goroutine will look for due shards next.
 	armedMs int64
 }
 
@@ -52,11 +55,15 @@ type Runtime[S shard.Shard] struct {
 func NewRuntime[S shard.Shard](o RuntimeOptions, newShard func() S) *Runtime[S] {
 	r := &Runtime[S]{
 		o: o, newShard: newShard, metrics: newRuntimeMetrics(o.Metrics, o.Name),
-		wakeTick: make(chan struct{}, 1), hosts: map[int32]*host[S]{}, armedMs: shard.NoDeadline,
+		wakeTick: make(chan struct{}, 1), started: time.Now(), hosts: map[int32]*host[S]{}, armedMs: shard.NoDeadline,
 	}
 	r.cond = sync.NewCond(&r.mu)
 	return r
 }
+
+// steadyMs is the time by which deadlines are kept: it goes on evenly when the wall clock is set,
+// so that sessions neither all expire at once nor last until the clock is back where it was.
+func (r *Runtime[S]) steadyMs() int64 { return time.Since(r.started).Milliseconds() }
 
 // Start starts the workers and the timer. They end with the Spawner.
 func (r *Runtime[S]) Start() {
@@ -206,7 +213,7 @@ func (r *Runtime[S]) work(ctx context.Context) {
 	}
 }
 
-// setDeadline notes when h wants to run next. The timer goroutine is woken only if that is sooner
+// setDeadline notes when, in steady time, h wants to run next. The timer goroutine is woken only if that is sooner
 // than it expects.
 func (r *Runtime[S]) setDeadline(h *host[S], deadlineMs int64) {
 	r.mu.Lock()
@@ -238,12 +245,11 @@ func (r *Runtime[S]) runTimer(ctx context.Context) {
 // scheduleDue schedules the hosts that are due and returns how long to wait for the next.
 func (r *Runtime[S]) scheduleDue() time.Duration {
 	const longestWait = time.Hour
-	now := r.o.Clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next := int64(shard.NoDeadline)
+	nowMs, next := r.steadyMs(), int64(shard.NoDeadline)
 	for _, h := range r.hosts {
-		if h.deadlineMs <= now.UnixMilli() {
+		if h.deadlineMs <= nowMs {
 			h.deadlineMs = shard.NoDeadline // until its turn is over
 			r.scheduleLocked(h)
 		}
@@ -253,5 +259,5 @@ func (r *Runtime[S]) scheduleDue() time.Duration {
 	if next == shard.NoDeadline {
 		return longestWait
 	}
-	return min(time.UnixMilli(next).Sub(now), longestWait)
+	return time.Duration(min(next-nowMs, longestWait.Milliseconds())) * time.Millisecond
 }

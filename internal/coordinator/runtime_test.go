@@ -21,6 +21,7 @@ import (
 type fixture struct {
 	t       *testing.T
 	log     *memLog
+	clock   *settableClock
 	runtime *Runtime[*noteShard]
 	spawner *env.Spawner
 	dropped int
@@ -32,10 +33,10 @@ var testTP = kafka.TopicPartition{Topic: "__notes", Partition: 0}
 func withRuntime(t *testing.T, f func(f *fixture)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		fx := &fixture{t: t, log: newMemLog(), metrics: metrics.NewRegistry()}
+		fx := &fixture{t: t, log: newMemLog(), clock: &settableClock{}, metrics: metrics.NewRegistry()}
 		fx.spawner = env.NewSpawner(t.Context(), func(name string, err error) { t.Errorf("%s: %v", name, err) })
 		fx.runtime = NewRuntime(RuntimeOptions{
-			Name: "note", Topic: testTP.Topic, Log: fx.log, Clock: env.SystemClock{}, Spawner: fx.spawner, Metrics: fx.metrics,
+			Name: "note", Topic: testTP.Topic, Log: fx.log, Clock: fx.clock, Spawner: fx.spawner, Metrics: fx.metrics,
 			Workers: 2, MaxBatchSizeBytes: 1_000,
 		}, func() *noteShard { return &noteShard{deadline: shard.NoDeadline, dropped: &fx.dropped} })
 		fx.runtime.Start()

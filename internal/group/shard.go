@@ -72,6 +72,9 @@ func (s *Shard) Tick(nowMs int64) shard.Effects {
 	return s.end()
 }
 
+// ShiftDeadlines implements shard.Shard.
+func (s *Shard) ShiftDeadlines(byMs int64) { s.timers.shift(byMs) }
+
 // Deactivate implements shard.Shard.
 func (s *Shard) Deactivate() {
 	for _, g := range s.sortedGroups() {

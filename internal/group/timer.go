@@ -43,6 +43,13 @@ func (ts *timers) cancel(t *timer) {
 	}
 }
 
+// shift moves all deadlines by the same time, which leaves their order as it is.
+func (ts *timers) shift(byMs int64) {
+	for _, t := range ts.heap {
+		t.atMs += byMs
+	}
+}
+
 func (ts *timers) nextDeadlineMs() int64 {
 	if len(ts.heap) == 0 {
 		return shard.NoDeadline

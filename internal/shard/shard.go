@@ -51,6 +51,9 @@ type Shard interface {
 	NextDeadlineMs() int64
 	// Tick runs what is due at nowMs.
 	Tick(nowMs int64) Effects
+	// ShiftDeadlines is called when the clock was set by byMs: whatever was to happen after some
+	// time still happens after that time.
+	ShiftDeadlines(byMs int64)
 	// Deactivate is called once, when the shard is dropped: it takes its share out of the gauges.
 	// The runtime itself fails the requests that are parked.
 	Deactivate()
