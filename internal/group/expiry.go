@@ -11,7 +11,7 @@ import (
 // expireOffsets removes offsets whose retention has passed (KIP-211), and then the groups that
 // have neither members nor offsets. It runs every offsets.retention.check.interval.ms.
 func (s *Shard) expireOffsets() {
-	s.timers.schedule(&s.retention, s.nowMs+s.cfg.RetentionCheckIntervalMs)
+	s.timers.schedule(&s.retention, later(s.nowMs, s.cfg.RetentionCheckIntervalMs))
 	for _, g := range s.sortedGroups() {
 		s.expireOffsetsOf(g)
 		if g.state != stateEmpty || len(g.offsets) > 0 || len(g.pendingMembers) > 0 || s.groupInOpenTransaction(g.id) {

@@ -94,7 +94,7 @@ func (s *Shard) newCommit(req *kmsg.OffsetCommitRequest, topic *kmsg.OffsetCommi
 	if req.Version <= lastVersionWithRetention && req.RetentionTimeMillis != -1 {
 		// The record version with an expiry has neither topic id nor leader epoch: the state shall
 		// be what a reload would give.
-		o.expireTimestampMs = s.nowMs + req.RetentionTimeMillis
+		o.expireTimestampMs = later(s.nowMs, req.RetentionTimeMillis)
 		o.topicID, o.leaderEpoch = kafka.ZeroUUID, kafka.NoLeaderEpoch
 	}
 	return o

@@ -44,7 +44,7 @@ type committedOffset struct {
 	expireTimestampMs int64 // noExpiry but for commits of clients before OffsetCommit version 5
 	topicID           kafka.UUID
 	// recordOffset is where the commit stands in the log; a transaction that ends later must not
-	// overwrite a newer commit with an older one. It is -1 for commits made by this coordinator.
+	// overwrite a newer commit with an older one. It is MaxInt64 for commits made by this coordinator.
 	recordOffset int64
 }
 

@@ -58,7 +58,7 @@ func (s *Shard) Activate(nowMs int64) shard.Effects {
 			s.prepareRebalance(g) // group.max.size was lowered: those who rejoin last are refused
 		}
 	}
-	s.timers.schedule(&s.retention, nowMs+s.cfg.RetentionCheckIntervalMs)
+	s.timers.schedule(&s.retention, later(nowMs, s.cfg.RetentionCheckIntervalMs))
 	return s.end()
 }
 

@@ -1,6 +1,10 @@
 package group
 
-import "github.com/moldau/moldau/internal/shard"
+import (
+	"math"
+
+	"github.com/moldau/moldau/internal/shard"
+)
 
 // timer is one deadline of a shard. It may be scheduled again and again; run is called by Tick.
 type timer struct {
@@ -43,10 +47,18 @@ func (ts *timers) cancel(t *timer) {
 	}
 }
 
+// later is ms after nowMs; a time so long that it cannot be told means never.
+func later(nowMs, ms int64) int64 {
+	if ms > math.MaxInt64-1-nowMs {
+		return math.MaxInt64 - 1
+	}
+	return nowMs + ms
+}
+
 // shift moves all deadlines by the same time, which leaves their order as it is.
 func (ts *timers) shift(byMs int64) {
 	for _, t := range ts.heap {
-		t.atMs += byMs
+		t.atMs = later(t.atMs, byMs)
 	}
 }
 
