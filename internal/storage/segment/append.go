@@ -115,9 +115,10 @@ func (t *tail) note(at BatchPosition, baseOffset, intervalBytes int64) {
 	t.nextOffset = at.LastOffset + 1
 }
 
-// noteTime adds a time entry unless the last one says it already.
+// noteTime adds a time entry unless the last one says it already. One that is all zero, of a first
+// record of 1970, would pass for padding; a search that does not find it begins there anyway.
 func (t *tail) noteTime(baseOffset int64) {
-	if t.largest.timestampMs > t.lastTimeMs {
+	if t.largest.timestampMs > t.lastTimeMs && (t.largest.timestampMs > 0 || t.largest.offset > baseOffset) {
 		t.times = appendTimeEntry(t.times, timeEntry{t.largest.timestampMs, int32(t.largest.offset - baseOffset)})
 		t.lastTimeMs = t.largest.timestampMs
 	}

@@ -465,3 +465,27 @@ func TestMissingLog(t *testing.T) {
 		t.Error("created at a negative offset")
 	}
 }
+
+// TestTimestampZeroIsNoPadding begins a segment with a record of 1970: its time entry would be
+// all zero, which a reader of the index takes for padding.
+func TestTimestampZeroIsNoPadding(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	d := memDir(t, mem, 1)
+	s := create(t, d, 0)
+	for base, timestamp := range []int64{0, 0, 0, 3000} {
+		check(t, s.Append(makeBatch(t, int64(base), []int64{timestamp}, 10).bytes))
+	}
+	check(t, s.Seal())
+	check(t, s.Flush())
+	s = open(t, d, 0)
+	if largest, offset, err := s.LargestTimestamp(); err != nil || largest != 3000 || offset != 3 {
+		t.Fatalf("largest timestamp %d at %d, %v", largest, offset, err)
+	}
+	if n := d.cache.rebuilds.Value(); n != 0 {
+		t.Errorf("%d rebuilds of good indexes", n)
+	}
+	if r, found, err := s.FindByTimestamp(0, 0); err != nil || !found || r.Offset != 0 {
+		t.Errorf("the first record by its timestamp: %+v %v %v", r, found, err)
+	}
+}
