@@ -204,8 +204,8 @@ func (b *broker) openStorage() (err error) {
 	b.onStop("storage", func() error { return b.storage.Shutdown(b.epoch) })
 	b.maintenance = storagehost.Start(storagehost.Options{
 		Manager: b.storage, Clock: b.clock, Spawner: b.spawner,
-		RetentionInterval: time.Duration(b.config.RetentionCheckIntervalMs) * time.Millisecond,
-		LogStartInterval:  time.Duration(b.config.LogStartOffsetCheckpointIntervalMs) * time.Millisecond,
+		RetentionInterval: milliseconds(b.config.RetentionCheckIntervalMs),
+		LogStartInterval:  milliseconds(int64(b.config.LogStartOffsetCheckpointIntervalMs)),
 	})
 	b.onStop("storage maintenance", func() error { b.maintenance.Stop(); return nil })
 	return nil
@@ -225,6 +225,7 @@ func (b *broker) startMetadata() (err error) {
 	b.loader = metadatahost.NewLoader(metadatahost.Options{Spawner: b.spawner, Metrics: b.metrics, OnFault: b.fault})
 	b.newReplicas()
 	b.loader.Register(b.publish)
+	b.loader.Register(b.publishLimits)
 	b.loader.Start()
 	core := controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config})
 	var node atomic.Pointer[quorumhost.Node]
@@ -240,7 +241,7 @@ func (b *broker) startMetadata() (err error) {
 		Self:  quorum.VoterSpec{NodeID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir]},
 		Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
 		SegmentBytes: int64(b.config.MetadataSegmentBytes), SnapshotMaxBytes: b.config.MetadataMaxBytesBetweenSnapshots,
-		SnapshotMaxInterval: time.Duration(b.config.MetadataMaxSnapshotIntervalMs) * time.Millisecond,
+		SnapshotMaxInterval: milliseconds(b.config.MetadataMaxSnapshotIntervalMs),
 		Image:               b.loader.Current, Submit: b.loader.Submit, OnLeadership: b.controller.OnLeadership, OnFault: b.fault,
 	})
 	if err != nil {

@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/moldau/moldau/internal/wire"
@@ -39,20 +44,10 @@ func (b *broker) bind() error {
 }
 
 func (b *broker) limits() server.Limits {
-	l := server.Limits{
-		MaxRequestBytes:              int(b.config.SocketRequestMaxBytes),
-		MaxIdle:                      time.Duration(b.config.ConnectionsMaxIdleMs) * time.Millisecond,
-		MaxConnections:               int(b.config.MaxConnections),
-		MaxConnectionsPerIP:          int(b.config.MaxConnectionsPerIP),
-		MaxConnectionsPerIPOverrides: map[string]int{},
-		RequestMemoryBytes:           b.config.QueuedMaxRequestBytes,
-	}
-	if l.MaxConnectionsPerIP == 0 { // Kafka's way to admit only the addresses of the overrides
-		l.MaxConnectionsPerIP = -1
-	}
-	for host, limit := range b.config.MaxConnectionsPerIPOverrides {
-		l.MaxConnectionsPerIPOverrides[host] = int(limit)
-	}
+	l := connectionLimits(b.config)
+	l.MaxRequestBytes = int(b.config.SocketRequestMaxBytes)
+	l.MaxIdle = milliseconds(b.config.ConnectionsMaxIdleMs)
+	l.RequestMemoryBytes = b.config.QueuedMaxRequestBytes
 	// Kafka's default of 100 KiB is below what the operating system tunes by itself.
 	if b.config.Explicit("socket.send.buffer.bytes") {
 		l.SendBufferBytes = int(b.config.SocketSendBufferBytes)
@@ -61,6 +56,39 @@ func (b *broker) limits() server.Limits {
 		l.ReceiveBufferBytes = int(b.config.SocketReceiveBufferBytes)
 	}
 	return l
+}
+
+// connectionLimits are the limits that may change while the node runs.
+func connectionLimits(c *config.Broker) server.Limits {
+	l := server.Limits{
+		MaxConnections: int(c.MaxConnections), MaxConnectionsPerIP: int(c.MaxConnectionsPerIP), MaxConnectionsPerIPOverrides: map[string]int{},
+	}
+	if l.MaxConnectionsPerIP == 0 { // Kafka's way to admit only the addresses of the overrides
+		l.MaxConnectionsPerIP = -1
+	}
+	for host, limit := range c.MaxConnectionsPerIPOverrides {
+		l.MaxConnectionsPerIPOverrides[host] = int(limit)
+	}
+	return l
+}
+
+// publishLimits has the server follow the dynamic configs of this node, on the loader's goroutine.
+func (b *broker) publishLimits(image *metadata.Image, delta *metadata.Delta) {
+	ofBrokers := func(change metadata.ConfigChange) bool { return change.Resource.Type == kafka.ConfigResourceBroker }
+	if !slices.ContainsFunc(delta.ChangedConfigs(), ofBrokers) {
+		return
+	}
+	current, err := b.configs.layers(image).Current()
+	if err != nil {
+		slog.Error("the dynamic configs of this broker contradict its static ones; its connection limits stay as they are", "error", err)
+		return
+	}
+	b.server.SetConnectionLimits(connectionLimits(current))
+}
+
+// milliseconds is a config's time; one that is too long to be told is as long as can be.
+func milliseconds(ms int64) time.Duration {
+	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // stopServer is called once to let the clients go before anything else stops, and again, without

@@ -45,12 +45,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (s *Server) waitForSlot(ctx context.Context) bool {
 	for {
 		s.mu.Lock()
-		full, freed := len(s.connections) >= s.limits.MaxConnections, s.slotFreed
+		limit, freed := s.limits.MaxConnections, s.slotFreed
+		full := len(s.connections) >= limit
 		s.mu.Unlock()
 		if !full {
 			return true
 		}
-		s.log.warn("max.connections", "max.connections is reached: new connections wait until one closes", "limit", s.limits.MaxConnections)
+		s.log.warn("max.connections", "max.connections is reached: new connections wait until one closes", "limit", limit)
 		select {
 		case <-freed:
 		case <-ctx.Done():
@@ -63,11 +64,11 @@ func (s *Server) admit(l boundListener, socket net.Conn) {
 	s.metrics.accepted.Inc()
 	s.setBuffers(socket)
 	c := newConnection(s, l, socket)
+	s.mu.Lock()
 	limit := s.limits.MaxConnectionsPerIP
 	if override, ok := s.limits.MaxConnectionsPerIPOverrides[c.context.Host]; ok {
 		limit = override
 	}
-	s.mu.Lock()
 	if s.perIP[c.context.Host] >= limit {
 		s.mu.Unlock()
 		c.fail()
@@ -79,6 +80,18 @@ func (s *Server) admit(l boundListener, socket net.Conn) {
 	s.connections[c] = struct{}{}
 	s.mu.Unlock()
 	s.spawner.Go("connection "+strconv.FormatUint(c.context.ID, 10), c.serve)
+}
+
+// SetConnectionLimits changes MaxConnections, MaxConnectionsPerIP and its overrides to those of l
+// while the server runs. Connections that are open stay.
+func (s *Server) SetConnectionLimits(l Limits) {
+	l = l.withDefaults()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limits.MaxConnections, s.limits.MaxConnectionsPerIP = l.MaxConnections, l.MaxConnectionsPerIP
+	s.limits.MaxConnectionsPerIPOverrides = l.MaxConnectionsPerIPOverrides
+	close(s.slotFreed) // who waits for a slot looks again
+	s.slotFreed = make(chan struct{})
 }
 
 // setBuffers sets what the operator asked for; a socket that cannot is used as it is.

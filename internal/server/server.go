@@ -16,7 +16,7 @@ import (
 // time and more than once.
 type Server struct {
 	options Options
-	limits  Limits
+	limits  Limits // those of connections are guarded by mu
 	metrics *serverMetrics
 	log     *limitedLog
 	logger  *slog.Logger
