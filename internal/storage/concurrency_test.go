@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
 )
@@ -116,6 +117,37 @@ func readOnce(l *Log, appended *sync.Map) error {
 		}
 	}
 	return nil
+}
+
+// TestRetentionKeepsNoAppendWaiting looks at every fsync of a retention pass whether an append
+// could go on.
+func TestRetentionKeepsNoAppendWaiting(t *testing.T) {
+	t.Parallel()
+	var l *Log
+	watching, syncs := false, 0
+	fsys := vfs.NewFault(newMem(t), func(op vfs.Op, _ string) error {
+		if watching && op == vfs.OpSyncDir {
+			syncs++
+			if !l.mu.TryLock() {
+				t.Error("retention syncs under the lock of appends")
+			} else {
+				l.mu.Unlock()
+			}
+		}
+		return nil
+	})
+	config := testConfig()
+	_, l = openLogOn(t, fsys, config)
+	for range 60 {
+		mustProduce(t, l, plain(5), 0)
+	}
+	keep := *config
+	keep.RetentionBytes = 0
+	l.UpdateConfig(&keep)
+	watching = true
+	if n, err := l.DeleteOldSegments(startMs); err != nil || n < 2 || syncs < n {
+		t.Fatalf("%d segments deleted with %d syncs, %v", n, syncs, err)
+	}
 }
 
 func TestConcurrentProducersGetDistinctOffsets(t *testing.T) {

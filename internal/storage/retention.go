@@ -28,10 +28,14 @@ func (l *Log) DeleteOldSegments(nowMs int64) (int, error) {
 			count--
 		}
 	}
+	var gone []*segment.Segment
 	if err == nil && count > 0 {
-		err = l.deleteFirst(nowMs, count)
+		gone, err = l.takeFirst(nowMs, count)
 	}
 	l.mu.Unlock()
+	if err == nil {
+		err = l.deleteFiles(nowMs, gone)
+	}
 	if err != nil || count == 0 {
 		return 0, err
 	}
@@ -129,20 +133,27 @@ func newestMs(s *segment.Segment) (int64, error) {
 	return s.ModifiedMs()
 }
 
-func (l *Log) deleteFirst(nowMs int64, count int) error {
+// takeFirst takes the first count segments out of the log, under mu.
+func (l *Log) takeFirst(nowMs int64, count int) ([]*segment.Segment, error) {
 	if count == len(l.segments.Load().all) {
 		if err := l.activate(); err != nil {
-			return err
+			return nil, err
 		}
 		if err := l.roll(nowMs); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	list := l.segments.Load()
 	// The log start offset rises before the files go: a reader gets "out of range", not an error.
 	l.raiseStartOffset(list.all[count].BaseOffset())
 	l.segments.Store(&segmentList{append([]*segment.Segment(nil), list.all[count:]...)})
-	for _, s := range list.all[:count] {
+	return list.all[:count], nil
+}
+
+// deleteFiles deletes the files of segments that takeFirst returned. It needs flushMu only: with
+// an fsync for each segment it would keep appends waiting.
+func (l *Log) deleteFiles(nowMs int64, gone []*segment.Segment) error {
+	for _, s := range gone {
 		// Oldest first and one after the other, also through power loss: else an older segment
 		// could come back without the younger one, and the log would have a hole.
 		err := s.MarkDeleted()
