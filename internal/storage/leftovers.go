@@ -28,7 +28,7 @@ type folderFiles struct {
 }
 
 // tidyFolder removes what interrupted operations left and returns the rest. Files to delete
-// go; files that a compaction was still writing (.cleaned) go; finished ones (.swap) take the
+// and files that were to replace others go; files that a compaction was still writing (.cleaned) go; finished ones (.swap) take the
 // place of the segments they were made from, unless a .cleaned file below says that the
 // operation was not finished; index files without a log go.
 func tidyFolder(fsys vfs.FS, folder string) (folderFiles, error) {
@@ -52,7 +52,7 @@ func tidyFolder(fsys vfs.FS, folder string) (folderFiles, error) {
 			files.segments = append(files.segments, base)
 		case suffix == segment.SnapshotSuffix:
 			files.snapshots = append(files.snapshots, base)
-		case !slices.Contains(names, segment.FileName(base, segment.LogSuffix)):
+		case !contains(names, segment.FileName(base, segment.LogSuffix)):
 			slog.Warn("removed an index file without its log", "path", filepath.Join(folder, name))
 			if err := remove(fsys, folder, name); err != nil {
 				return folderFiles{}, err
@@ -63,9 +63,17 @@ func tidyFolder(fsys vfs.FS, folder string) (folderFiles, error) {
 }
 
 func isLeftover(name string) bool {
-	return strings.HasSuffix(name, segment.DeletedSuffix) || strings.HasSuffix(name, cleanedSuffix) || strings.HasSuffix(name, swapSuffix)
+	return strings.HasSuffix(name, segment.DeletedSuffix) || strings.HasSuffix(name, cleanedSuffix) || strings.HasSuffix(name, swapSuffix) ||
+		strings.HasSuffix(name, vfs.TemporarySuffix)
 }
 
+// contains looks for name in sorted names: a log may have thousands of segments.
+func contains(names []string, name string) bool {
+	_, found := slices.BinarySearch(names, name)
+	return found
+}
+
+// fileNames lists the files in folder, sorted.
 func fileNames(fsys vfs.FS, folder string) ([]string, error) {
 	entries, err := fsys.ReadDir(folder)
 	if err != nil {

@@ -333,10 +333,11 @@ func TestInterruptedOperationsAreFinished(t *testing.T) {
 	put(t, mem, testFolder+"00000000000000000000.log.swap", merged)
 	put(t, mem, testFolder+"00000000000000000008.log.cleaned", []byte("half"))
 	put(t, mem, testFolder+"00000000000000000008.timeindex.swap", []byte("of the unfinished one"))
+	put(t, mem, testFolder+"00000000000000000008.snapshot.tmp", []byte("hal"))
 	put(t, mem, testFolder+"00000000000000000004.log.deleted", []byte("x"))
 	put(t, mem, testFolder+"00000000000000000099.index", []byte("orphan"))
 	_, l = openLogOn(t, mem, config)
-	if all := names(t, mem, testFolder); strings.Contains(all, ".swap") || strings.Contains(all, ".cleaned") || strings.Contains(all, ".deleted") ||
+	if all := names(t, mem, testFolder); strings.Contains(all, ".swap") || strings.Contains(all, ".cleaned") || strings.Contains(all, ".deleted") || strings.Contains(all, ".tmp") ||
 		strings.Contains(all, "00000000000000000099") || strings.Contains(all, "00000000000000000004.") {
 		t.Fatal(all)
 	}

@@ -10,8 +10,12 @@ import (
 // ErrLocked says that somebody else holds a lock file.
 var ErrLocked = errors.New("locked by another process")
 
+// TemporarySuffix is what WriteFileAtomic appends to the name until the file is whole. A crash
+// may leave one behind.
+const TemporarySuffix = ".tmp"
+
 func writeFileAtomic(fsys FS, name string, data []byte) (err error) {
-	tmp := name + ".tmp"
+	tmp := name + TemporarySuffix
 	f, err := fsys.Create(tmp)
 	if err != nil {
 		return err
