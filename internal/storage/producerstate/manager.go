@@ -24,10 +24,19 @@ func (m *Manager) Reset() { *m = Manager{} }
 // Entries returns copies of all entries, sorted by producer id.
 func (m *Manager) Entries() []Entry {
 	entries := make([]Entry, 0, len(m.producers))
-	for _, e := range m.producers {
+	for _, e := range m.sorted() {
 		entries = append(entries, *e)
 	}
-	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
+	return entries
+}
+
+// sorted returns the entries themselves by producer id.
+func (m *Manager) sorted() []*Entry {
+	entries := make([]*Entry, 0, len(m.producers))
+	for _, e := range m.producers {
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b *Entry) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
 	return entries
 }
 

@@ -40,19 +40,24 @@ func (e *SnapshotError) Error() string {
 
 // EncodeSnapshot returns the content of a snapshot file.
 func (m *Manager) EncodeSnapshot() []byte {
-	entries := m.Entries()
-	out := make([]byte, snapshotHeaderSize, snapshotHeaderSize+len(entries)*snapshotEntrySize)
+	entries := m.sorted()
+	size, windows := snapshotHeaderSize+len(entries)*snapshotEntrySize, 0
+	for _, e := range entries {
+		if e.count > 1 {
+			size += trailerEntrySize + int(e.count-1)*trailerBatchSize
+			windows++
+		}
+	}
+	if windows > 0 {
+		size += trailerHeaderSize
+	}
+	out := make([]byte, snapshotHeaderSize, size)
 	binary.BigEndian.PutUint16(out, snapshotVersion)
 	binary.BigEndian.PutUint32(out[6:], uint32(len(entries)))
-	windows := 0
-	for i := range entries {
-		e := &entries[i]
+	for _, e := range entries {
 		var offsetDelta int32
 		if e.count > 0 {
 			offsetDelta = e.last().OffsetDelta
-		}
-		if e.count > 1 {
-			windows++
 		}
 		out = binary.BigEndian.AppendUint64(out, uint64(e.ProducerID))
 		out = binary.BigEndian.AppendUint16(out, uint16(e.Epoch))
@@ -70,11 +75,10 @@ func (m *Manager) EncodeSnapshot() []byte {
 	return out
 }
 
-func appendTrailer(out []byte, entries []Entry, windows int) []byte {
+func appendTrailer(out []byte, entries []*Entry, windows int) []byte {
 	out = binary.BigEndian.AppendUint32(out, trailerMagic)
 	out = binary.BigEndian.AppendUint32(out, uint32(windows))
-	for i := range entries {
-		e := &entries[i]
+	for _, e := range entries {
 		if e.count < 2 {
 			continue
 		}
