@@ -137,3 +137,16 @@ func TestRetentionKeepsProducers(t *testing.T) {
 		t.Errorf("sequence %d again after the restart: %+v, %v", sequence-1, again, err)
 	}
 }
+
+// TestReopenedLogGetsItsConfig loads a log before anybody knows its topic's configs, as a broker
+// does that starts: retention and segment size of the topic must count again from then on.
+func TestReopenedLogGetsItsConfig(t *testing.T) {
+	t.Parallel()
+	mem, config := newMem(t), testConfig()
+	openLogOn(t, mem, config)
+	m := open(t, mem.KillClone(), DefaultLogConfig())
+	l, err := m.GetOrCreate(testTP, config, startMs)
+	if err != nil || *l.Config() != *config {
+		t.Errorf("config %+v, %v; want %+v", l.Config(), err, config)
+	}
+}

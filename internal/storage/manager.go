@@ -119,7 +119,11 @@ func (m *Manager) GetOrCreate(tp kafka.TopicIDPartition, config *LogConfig, nowM
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if l := m.Log(tp.TopicPartition); l != nil {
-		return l, l.adopt(tp.TopicID)
+		if err := l.adopt(tp.TopicID); err != nil {
+			return l, err
+		}
+		l.UpdateConfig(config) // Load knew only the defaults
+		return l, nil
 	}
 	var best *logDir
 	for _, d := range m.dirs {
