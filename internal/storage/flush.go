@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"errors"
 	"path/filepath"
 
 	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // A dirty log's recovery point advances when one of these is reached.
@@ -42,8 +44,13 @@ func (l *Log) flush() error {
 	}
 	l.mu.Lock()
 	list, point, end := l.segments.Load(), l.recoveryPoint.Load(), l.endOffset.Load()
+	recovered := l.recovered
+	l.recovered = false
 	if point == end && !l.epochsChanged && len(l.snapshots.pending) == 0 {
 		l.mu.Unlock()
+		if recovered {
+			return l.syncRecovered(list.last())
+		}
 		return nil
 	}
 	if point < end {
@@ -70,6 +77,11 @@ func (l *Log) flush() error {
 			return l.failed("flushing", err)
 		}
 	}
+	if recovered {
+		if err := l.syncRecovered(list.last()); err != nil {
+			return err
+		}
+	}
 	if unsyncedFolder {
 		if err := l.syncFolder(); err != nil {
 			return l.failed("flushing", err)
@@ -87,5 +99,15 @@ func (l *Log) flush() error {
 	l.recoveryPoint.Store(end)
 	l.dir.recoveryPoints.markChanged()
 	l.dir.metrics.flushSeconds.Observe(l.dir.shared.clock.Now().Sub(started).Seconds())
+	return nil
+}
+
+// syncRecovered makes durable how an earlier process may have cut the log when it died in a
+// recovery: the end of the last segment and the removal of those behind it. Power loss would
+// bring back the rest, into a log that has been marked as whole.
+func (l *Log) syncRecovered(last *segment.Segment) error {
+	if err := errors.Join(last.Flush(), l.dir.shared.fs.SyncDir(l.folder.Path())); err != nil {
+		return l.failed("flushing", err)
+	}
 	return nil
 }

@@ -1,12 +1,15 @@
 package storage
 
 import (
+	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // TestFailedRollLeavesNoHole lets the creation of each file of a segment fail once. The log
@@ -148,5 +151,54 @@ func TestReopenedLogGetsItsConfig(t *testing.T) {
 	l, err := m.GetOrCreate(testTP, config, startMs)
 	if err != nil || *l.Config() != *config {
 		t.Errorf("config %+v, %v; want %+v", l.Config(), err, config)
+	}
+}
+
+// TestRemovalsOfAKilledRecovery kills a recovery after it has removed segments and before the
+// folder is synced, starts again, shuts down cleanly and cuts the power. What was removed came
+// back then, into a log that is not recovered because its shutdown was clean.
+func TestRemovalsOfAKilledRecovery(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	mustProduce(t, l, plain(3), 0)
+	if err := m.FlushDir(0, startMs+flushIntervalMs); err != nil {
+		t.Fatal(err)
+	}
+	flushedBytes := l.SizeBytes()
+	for l.SegmentCount() < 3 {
+		mustProduce(t, l, plain(3), 0)
+	}
+	folder := l.folder.Path()
+	damaged := filepath.Join(folder, segment.FileName(0, segment.LogSuffix))
+	f, err := mem.Open(damaged, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("damage"), flushedBytes+100); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Sync(), mem.SyncDir(folder), mem.SyncDir(testDir)); err != nil {
+		t.Fatal(err)
+	}
+	dead, removed := false, false
+	killed := vfs.NewFault(mem, func(op vfs.Op, name string) error {
+		removed = removed || op == vfs.OpRemove
+		if dead = dead || removed && op == vfs.OpSync; dead {
+			return vfs.ErrInjected
+		}
+		return nil
+	})
+	if _, _, err := tryOpen(killed, testConfig()); err == nil {
+		t.Fatal("the recovery was not killed")
+	}
+	mem = mem.KillClone()
+	if err := open(t, mem, testConfig()).Shutdown(1); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(20) {
+		if _, _, err := tryOpenAs(mem.CrashClone(env.NewSeededRandom(seed)), testTP); err != nil {
+			t.Fatalf("power loss %d: %v", seed, err)
+		}
 	}
 }

@@ -42,6 +42,7 @@ type Log struct {
 	active           bool
 	epochsChanged    bool // records of an epoch exist that the checkpoint file does not know
 	unsyncedFolder   bool // the folder and its topic id may not be durable
+	recovered        bool // and not flushed since
 	producers        producerstate.Manager
 	snapshots        snapshotSet
 	firstTimestampMs int64 // of the active segment; unknownTimestamp until it is needed

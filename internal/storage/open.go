@@ -119,6 +119,7 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	l := newLog(d, tp, topicID, config)
 	l.activeSinceMs = nowMs
 	l.unsyncedFolder = known.recoveryPoint == 0
+	l.recovered = !known.clean
 	l.snapshots.onDisk = files.snapshots
 	if err := l.openSegments(files.segments, known, nowMs); err != nil {
 		return nil, err

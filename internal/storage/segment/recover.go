@@ -62,7 +62,7 @@ func (s *Segment) Recover(o RecoverOptions) (RecoverResult, error) {
 		if err != nil {
 			return RecoverResult{}, err
 		}
-		return r, s.adopt(o.FromOffset, r, t, kept)
+		return r, s.adopt(r, t, kept)
 	}
 }
 
@@ -215,16 +215,14 @@ func (s *Segment) walkRecovered(c *headerScanner, t *tail, o RecoverOptions) err
 }
 
 // adopt makes what recovery found the state of the segment and of its files.
-func (s *Segment) adopt(fromOffset int64, r RecoverResult, t *tail, kept trusted) error {
+func (s *Segment) adopt(r RecoverResult, t *tail, kept trusted) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.NextOffset > fromOffset || r.TruncatedBytes > 0 {
-		// What lies past the recovery point may be in the page cache only: the process that
-		// wrote it died before its fsync. The next Flush must not trust it.
-		s.unsyncedLog.Store(true)
-		s.unsyncedIndexes.Store(true)
-		s.unsyncedEntries.Store(true)
-	}
+	// What was found may be in the page cache only, also a cut that an earlier recovery made before
+	// it died. The next Flush must not trust it.
+	s.unsyncedLog.Store(true)
+	s.unsyncedIndexes.Store(true)
+	s.unsyncedEntries.Store(true)
 	if r.TruncatedBytes > 0 {
 		err := s.with(LogSuffix, true, func(h *Handle) error { return h.File().Truncate(r.ValidBytes) })
 		if err != nil {
