@@ -75,7 +75,7 @@ func (p *Partition) Assignment() Assignment { return p.role.Load().Assignment }
 func (p *Partition) IsLeader() bool { r := p.role.Load(); return r.isLeader && r.gone == nil }
 
 // Apply takes a new assignment. On becoming leader in a new epoch the epoch begins at the log
-// end offset.
+// end offset, up to which a topic that asks for fsync is flushed.
 func (p *Partition) Apply(a Assignment) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +86,13 @@ func (p *Partition) Apply(a Assignment) error {
 	next := &role{Assignment: a, isLeader: a.Leader == p.localID, epochStart: old.epochStart}
 	if next.isLeader && (!old.isLeader || old.LeaderEpoch != a.LeaderEpoch) {
 		next.epochStart = p.log.LogEndOffset()
-		if err := p.log.AssignEpochStart(a.LeaderEpoch, next.epochStart); err != nil {
+		err := p.log.AssignEpochStart(a.LeaderEpoch, next.epochStart)
+		if err == nil && p.flushesBeforeCommit() && p.log.FlushedOffset() < next.epochStart {
+			// What a killed process had flushed is known up to its last checkpoint only. Without a
+			// flush the high watermark would fall behind what consumers have read.
+			err = p.log.Flush()
+		}
+		if err != nil {
 			next.isLeader = false
 			p.role.Store(next)
 			return err
@@ -203,10 +209,11 @@ func (p *Partition) Commit() error {
 	return nil
 }
 
-// Advance moves the high watermark to what a flush in the background has committed; where no
-// flush is waited for, appends move it themselves.
+// Advance moves the high watermark to what a flush in the background has committed. Appends
+// move it themselves where no flush is waited for, except past what was appended before the
+// topic's configs stopped asking for one.
 func (p *Partition) Advance() {
-	if !p.flushesBeforeCommit() {
+	if !p.flushesBeforeCommit() && p.log.HighWatermark() == p.log.LogEndOffset() {
 		return
 	}
 	if r := p.role.Load(); r.isLeader && p.log.AdvanceHighWatermark(p.committedOffset(r)) {

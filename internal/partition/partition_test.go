@@ -199,6 +199,38 @@ func TestFsyncBeforeCommit(t *testing.T) {
 	}
 }
 
+func TestLeadershipCommitsWhatWasFound(t *testing.T) {
+	t.Parallel()
+	p, _ := newPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1000 })
+	b := batchOf(t, "a", "b") // written by a process that was killed before its checkpoint of the flush
+	if _, err := p.Log().Append(storage.AppendRequest{Records: b, Origin: storage.OriginInternal, NowMs: nowMs}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Apply(leads(1)); err != nil {
+		t.Fatal(err)
+	}
+	if hw, flushed := p.Log().HighWatermark(), p.Log().FlushedOffset(); hw != 2 || flushed != 2 {
+		t.Errorf("high watermark %d, flushed %d; want 2", hw, flushed)
+	}
+}
+
+// TestFlushIsNoLongerAskedFor changes the topic's configs between an append and its flush: no
+// other append comes that would commit it.
+func TestFlushIsNoLongerAskedFor(t *testing.T) {
+	t.Parallel()
+	p, _ := newPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1000 })
+	if err := p.Apply(leads(0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := appendTo(t, p, 1, kafka.NoLeaderEpoch, "a"); err != nil {
+		t.Fatal(err)
+	}
+	p.Log().UpdateConfig(storage.DefaultLogConfig())
+	if got, err := p.Read(ReadRequest{MaxBytes: 1000, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1}); err != nil || len(got.Records) == 0 {
+		t.Fatalf("a reader sees %d bytes, %v", len(got.Records), err)
+	}
+}
+
 func TestReadAndDivergence(t *testing.T) {
 	t.Parallel()
 	p, _ := newPartition(t, nil)
