@@ -40,6 +40,10 @@ func (p *process) audit(ending Ending) {
 				w.fail("%s has no log", tp)
 				return
 			}
+			if want := p.topicConfig(p.metadata.image, topic.Name).Log; *log.Config() != *want {
+				w.fail("%s runs with config %+v, its topic has %+v", tp, *log.Config(), *want)
+				return
+			}
 			left := leftBehind{}
 			if ending != StillRunning {
 				left = n.last[tp]
@@ -60,6 +64,9 @@ func (p *process) auditLog(ending Ending, tp kafka.TopicIDPartition, log *storag
 		w.levels.Forget("the log end offset of " + levelName(tp))
 	}
 	content := LogContent{Start: log.LogStartOffset(), End: log.LogEndOffset(), Flushed: left.flushed}
+	if hw := log.HighWatermark(); ending == Killed && hw < left.highWatermark {
+		return fmt.Errorf("the high watermark of %s went from %d to %d", tp, left.highWatermark, hw)
+	}
 	data, err := contentOf(log)
 	if err != nil {
 		return fmt.Errorf("%s from %d to %d: %w", tp, content.Start, content.End, err)

@@ -95,6 +95,9 @@ func (w *World) failDisk(n *Node) {
 	w.stats.DiskErrors++
 	if n.process != nil {
 		n.process.disk.failIn, n.process.disk.failFor = w.between(1, 60), w.between(1, 3)
+		if w.oneIn(3) {
+			n.process.disk.failFor = w.between(4, 40) // a disk that is full for a while
+		}
 		w.note("disk error in %d disk changes", n.process.disk.failIn)
 	}
 }
