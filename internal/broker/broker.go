@@ -35,6 +35,8 @@ const (
 	openFilesPerDir = 256
 	// maxWaiting bounds the requests that wait in each purgatory.
 	maxWaiting = 100_000
+	// shutdownWorkers is how many logs are made durable at a time at the end; they wait for the disk.
+	shutdownWorkers = 32
 	// stopTimeout bounds how long clients' requests in flight may hold up a stop.
 	stopTimeout = 10 * time.Second
 )
@@ -195,8 +197,9 @@ func (b *broker) openStorage() (err error) {
 		return err
 	}
 	err = b.storage.Load(storage.LoadOptions{
-		NowMs:    b.clock.Now().UnixMilli(),
-		Parallel: storagehost.Parallel(b.spawner, int(b.config.RecoveryThreadsPerDir)*len(b.config.LogDirs)),
+		NowMs:            b.clock.Now().UnixMilli(),
+		Parallel:         storagehost.Parallel(b.spawner, int(b.config.RecoveryThreadsPerDir)*len(b.config.LogDirs)),
+		ShutdownParallel: storagehost.Parallel(b.spawner, max(shutdownWorkers, int(b.config.RecoveryThreadsPerDir))),
 	})
 	if err != nil {
 		return err

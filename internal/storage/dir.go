@@ -21,6 +21,7 @@ type shared struct {
 	clock                env.Clock
 	producerExpirationMs int64
 	onDirOffline         func(dir string, err error)
+	shutdownParallel     func(count int, work func(i int)) // nil: one by one
 
 	randomMu sync.Mutex
 	random   env.Random

@@ -20,6 +20,15 @@ type LoadOptions struct {
 	// Parallel runs work(0..count-1) and returns when all are done, as host.Parallel does; nil
 	// runs them one by one.
 	Parallel func(count int, work func(i int))
+	// ShutdownParallel is the same for Shutdown, which waits for the disk only: syncs that run at
+	// the same time share the file system's writes.
+	ShutdownParallel func(count int, work func(i int))
+}
+
+func oneByOne(count int, work func(i int)) {
+	for i := range count {
+		work(i)
+	}
 }
 
 // foundLog is a folder that Load is to open.
@@ -52,12 +61,9 @@ func (m *Manager) Load(o LoadOptions) error {
 	}
 	run := o.Parallel
 	if run == nil {
-		run = func(count int, work func(i int)) {
-			for i := range count {
-				work(i)
-			}
-		}
+		run = oneByOne
 	}
+	m.shared.shutdownParallel = o.ShutdownParallel
 	var failure atomic.Pointer[error]
 	run(len(found), func(i int) {
 		f := found[i]

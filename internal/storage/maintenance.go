@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 	"github.com/moldau/moldau/internal/storage/segment"
@@ -142,10 +143,28 @@ func (m *Manager) Shutdown(brokerEpoch int64) error {
 }
 
 func (d *logDir) shutdown(brokerEpoch int64) error {
-	for _, l := range d.snapshotOfLogs() {
-		if err := l.shutdown(); err != nil {
-			return err
+	run := d.shared.shutdownParallel
+	if run == nil {
+		run = oneByOne
+	}
+	logs := d.snapshotOfLogs()
+	var failure atomic.Pointer[error]
+	var durable atomic.Int64
+	run(len(logs), func(i int) {
+		if failure.Load() != nil {
+			return
 		}
+		if err := logs[i].shutdown(); err != nil {
+			failure.CompareAndSwap(nil, &err)
+			return
+		}
+		durable.Add(1)
+	})
+	if err := failure.Load(); err != nil {
+		return *err
+	}
+	if n := durable.Load(); n != int64(len(logs)) { // a goroutine of run panicked
+		return fmt.Errorf("only %d of %d logs of %s were made durable", n, len(logs), d.path)
 	}
 	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts} {
 		if err := c.write(d); err != nil {
