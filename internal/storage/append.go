@@ -139,6 +139,7 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 	// Before the end offset: the high watermark may follow that at once, and the last stable
 	// offset must not follow it into a transaction that has just begun.
 	l.applyProducers(p.records)
+	l.snapshots.bytesSince += int64(len(p.records))
 	l.endOffset.Store(last + 1)
 	r.BaseOffset, r.LastOffset = base, last
 	return r, nil

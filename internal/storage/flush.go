@@ -35,10 +35,13 @@ func (l *Log) isFlushDue(nowMs int64) bool {
 func (l *Log) Flush() error {
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
-	return l.flush()
+	return l.flushWith(false)
 }
 
-func (l *Log) flush() error {
+// flush is Flush after which the producers' state is on disk in any case. It needs flushMu.
+func (l *Log) flush() error { return l.flushWith(true) }
+
+func (l *Log) flushWith(snapshot bool) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
@@ -46,15 +49,15 @@ func (l *Log) flush() error {
 	list, point, end := l.segments.Load(), l.recoveryPoint.Load(), l.endOffset.Load()
 	recovered := l.recovered
 	l.recovered = false
+	if l.snapshots.isDue(end, &l.producers, snapshot) {
+		l.snapshots.takeAt(end, &l.producers)
+	}
 	if point == end && !l.epochsChanged && len(l.snapshots.pending) == 0 {
 		l.mu.Unlock()
 		if recovered {
 			return l.syncRecovered(list.last())
 		}
 		return nil
-	}
-	if point < end {
-		l.snapshots.takeAt(end, &l.producers)
 	}
 	pending := l.snapshots.pending
 	l.snapshots.pending = nil

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"strings"
@@ -408,4 +409,45 @@ func TestHoleBetweenSegmentsEndsTheLog(t *testing.T) {
 		t.Fatalf("log ends at %d", l.LogEndOffset())
 	}
 	readAll(t, l)
+}
+
+// TestSnapshotsOfManyProducersAreRare flushes a log of many producers after each small append:
+// a snapshot of all of them each time would write far more than the log.
+func TestSnapshotsOfManyProducersAreRare(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	config := testConfig()
+	config.SegmentBytes, config.IndexMaxBytes = 1<<30, 1<<20
+	m, l := openLogOn(t, mem, config)
+	const producers = 2000
+	for id := range int64(producers) {
+		mustProduce(t, l, idempotent(id, 0, 0, 1), 0)
+	}
+	written := 0
+	for sequence := range int32(50) {
+		if err := l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(names(t, mem, testFolder), fmt.Sprintf("%020d.snapshot", l.LogEndOffset())) {
+			written++
+		}
+		mustProduce(t, l, idempotent(1, 0, 1+sequence, 1), 0)
+	}
+	if written != 1 {
+		t.Errorf("%d snapshots of %d producers were written for 50 small batches", written, producers)
+	}
+	for _, clean := range []bool{false, true} {
+		if clean {
+			if err := m.Shutdown(1); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(names(t, mem, testFolder), fmt.Sprintf("%020d.snapshot", l.LogEndOffset())) {
+				t.Error("a clean shutdown left no snapshot at the end")
+			}
+		}
+		_, again := openLogOn(t, mem.KillClone(), config)
+		if r, err := produce(again, idempotent(1, 0, 50, 1).build(t, 0), 0, startMs); err != nil || !r.Duplicate || again.ProducerCount() != producers {
+			t.Errorf("clean %v: a batch sent again: %+v, %v; %d producers", clean, r, err, again.ProducerCount())
+		}
+	}
 }

@@ -24,6 +24,8 @@ const maxSnapshotBytes = 256 << 20
 type snapshotSet struct {
 	onDisk  []int64 // offsets, ascending
 	pending []pendingSnapshot
+	// bytesSince is what was appended since the last one was taken.
+	bytesSince int64
 }
 
 type pendingSnapshot struct {
@@ -33,6 +35,25 @@ type pendingSnapshot struct {
 
 func snapshotPath(folder string, offset int64) string {
 	return filepath.Join(folder, segment.FileName(offset, segment.SnapshotSuffix))
+}
+
+// logBytesPerProducer is how much must have been appended for each producer of a snapshot before
+// a flush takes the next one. To replay so much costs less than to write, every five seconds,
+// megabytes about producers of which most have long gone.
+const logBytesPerProducer = 64
+
+// isDue reports whether a flush up to end takes a snapshot; with always set, whenever there is
+// something new to say.
+func (s *snapshotSet) isDue(end int64, producers *producerstate.Manager, always bool) bool {
+	newest := int64(-1)
+	if n := len(s.pending); n > 0 {
+		newest = s.pending[n-1].offset
+	} else if n := len(s.onDisk); n > 0 {
+		newest = s.onDisk[n-1]
+	} else if producers.Len() == 0 {
+		return false
+	}
+	return newest < end && (always || newest < 0 || s.bytesSince >= logBytesPerProducer*int64(producers.Len()))
 }
 
 // takeAt takes a snapshot of the state at offset, to be written by the next flush.
@@ -46,6 +67,7 @@ func (s *snapshotSet) takeAt(offset int64, producers *producerstate.Manager) {
 	} else if n == maxPendingSnapshots {
 		s.pending = slices.Delete(s.pending, 0, 1)
 	}
+	s.bytesSince = 0
 	s.pending = append(s.pending, pendingSnapshot{offset, producers.EncodeSnapshot()})
 }
 
