@@ -3,10 +3,6 @@ package server
 import (
 	"log/slog"
 	"math"
-	"os"
-	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/moldau/moldau/internal/handler"
@@ -84,7 +80,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.MaxUnfinishedBytes, 32<<20)
 	setDefault(&l.StopGrace, 500*time.Millisecond)
 	if l.RequestMemoryBytes <= 0 {
-		l.RequestMemoryBytes = max(memoryBytes()/4, 16<<20)
+		l.RequestMemoryBytes = max(MemoryBytes()/4, 16<<20)
 	}
 	return l
 }
@@ -94,25 +90,4 @@ func setDefault[T comparable](value *T, byDefault T) {
 	if *value == zero {
 		*value = byDefault
 	}
-}
-
-// memoryBytes is GOMEMLIMIT where it is set, else the machine's memory, else 1 GiB.
-func memoryBytes() int64 {
-	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
-		return limit
-	}
-	const fallback = 1 << 30
-	info, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return fallback
-	}
-	for line := range strings.Lines(string(info)) {
-		if rest, ok := strings.CutPrefix(line, "MemTotal:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			if err == nil {
-				return kib << 10
-			}
-		}
-	}
-	return fallback
 }

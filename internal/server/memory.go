@@ -1,0 +1,60 @@
+package server
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// MemoryBytes is how much memory the process should take for granted: GOMEMLIMIT where it is set,
+// else the container's limit or the machine's memory, whichever is less, else 1 GiB.
+func MemoryBytes() int64 {
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		return limit
+	}
+	return systemMemory("/")
+}
+
+// systemMemory reads what the system tells below root.
+func systemMemory(root string) int64 {
+	least := int64(math.MaxInt64)
+	for line := range strings.Lines(read(root, "proc/meminfo")) {
+		if kib, found := strings.CutPrefix(line, "MemTotal:"); found {
+			if n, ok := parseBytes(strings.TrimSuffix(strings.TrimSpace(kib), "kB")); ok {
+				least = min(least, n<<10)
+			}
+		}
+	}
+	// The limit of the control group, in version 2 and 1; inside a container the group is the root.
+	files := []string{"sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"}
+	for line := range strings.Lines(read(root, "proc/self/cgroup")) {
+		if group, found := strings.CutPrefix(line, "0::"); found {
+			files = append(files, filepath.Join("sys/fs/cgroup", strings.TrimSpace(group), "memory.max"))
+		}
+	}
+	for _, file := range files {
+		if n, ok := parseBytes(read(root, file)); ok { // it may say max
+			least = min(least, n)
+		}
+	}
+	if least == math.MaxInt64 {
+		return 1 << 30
+	}
+	return least
+}
+
+func read(root, file string) string {
+	text, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		return "" // another operating system, or another version of control groups
+	}
+	return string(text)
+}
+
+func parseBytes(text string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	return n, err == nil && n > 0
+}
