@@ -5,6 +5,7 @@ import (
 	"github.com/moldau/moldau/internal/group"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/replica"
+	"github.com/moldau/moldau/internal/server"
 )
 
 const msPerMinute = 60_000
@@ -13,7 +14,7 @@ const msPerMinute = 60_000
 func (b *broker) newReplicas() {
 	b.replicas = replica.New(replica.Options{
 		NodeID: b.config.NodeID, Storage: b.storage, Metrics: b.metrics, Clock: b.clock,
-		TopicConfig: b.configs.topic, MaxWaiting: maxWaiting,
+		TopicConfig: b.configs.topic, MaxWaiting: maxWaiting, FetchMemoryBytes: server.MemoryBytes() / 4,
 	})
 	b.groups = coordinator.NewGroups(coordinator.GroupsOptions{
 		NodeID: b.config.NodeID, Log: b.replicas, Clock: b.clock, Random: b.random, Spawner: b.spawner, Metrics: b.metrics,

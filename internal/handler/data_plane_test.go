@@ -54,7 +54,7 @@ func newDataPlane(tb testing.TB) *dataPlane {
 	if err := s.Load(storage.LoadOptions{NowMs: time.Now().UnixMilli()}); err != nil {
 		tb.Fatal(err)
 	}
-	d.replicas = replica.New(replica.Options{NodeID: 1, Storage: s, Metrics: registry, Clock: env.SystemClock{}, MaxWaiting: 1000,
+	d.replicas = replica.New(replica.Options{NodeID: 1, Storage: s, Metrics: registry, Clock: env.SystemClock{}, MaxWaiting: 1000, FetchMemoryBytes: 1 << 30,
 		TopicConfig: func(*metadata.Image, string) replica.TopicConfig {
 			return replica.TopicConfig{Log: d.config, MinInSyncReplicas: 1}
 		}})

@@ -3,11 +3,23 @@ package replica
 import (
 	"math/bits"
 	"sync"
+	"sync/atomic"
 )
+
+// fetchMemory bounds what all fetches hold together: from reading until the response is written,
+// which is up to a client that may read slowly or not at all. Where little is left, fetches get
+// little, but always a first batch: that fits a socket's buffer, and so is given back soon.
+type fetchMemory struct {
+	limit int64
+	used  atomic.Int64
+}
+
+func (m *fetchMemory) left() int { return int(max(m.limit-m.used.Load(), 0)) }
 
 // Buffers are the pieces of memory that one fetch reads into. They have one owner: the fetch,
 // then its response, which releases them once it is written.
 type Buffers struct {
+	memory  *fetchMemory // set by Fetch
 	held    []*buffer
 	current *buffer // of the read that is going on
 }
@@ -45,9 +57,10 @@ func (b *buffer) put() {
 // next returns memory for the read that is going on, which gives up what it got before.
 func (b *Buffers) next(n int) []byte {
 	if b.current != nil {
-		b.current.put()
+		b.put(b.current)
 	}
 	b.current = getBuffer(n)
+	b.memory.used.Add(int64(len(b.current.b)))
 	return b.current.b[:n]
 }
 
@@ -58,15 +71,20 @@ func (b *Buffers) endRead(found bool) {
 	case found:
 		b.held = append(b.held, b.current)
 	default:
-		b.current.put()
+		b.put(b.current)
 	}
 	b.current = nil
+}
+
+func (b *Buffers) put(one *buffer) {
+	b.memory.used.Add(-int64(len(one.b)))
+	one.put()
 }
 
 // Release gives everything back. Nothing that was read may be used after it.
 func (b *Buffers) Release() {
 	for _, held := range b.held {
-		held.put()
+		b.put(held)
 	}
 	clear(b.held)
 	b.held = b.held[:0]

@@ -40,6 +40,7 @@ type FetchResult struct {
 // that is MinBytes or more, or there is something else to tell, it waits up to MaxWait and
 // reads again. When ctx ends it returns what it has.
 func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) []FetchResult {
+	buffers.memory = &m.fetchMemory
 	f := fetch{m: m, request: r, buffers: buffers, results: make([]FetchResult, len(r.Partitions)), seen: make([]seen, len(r.Partitions))}
 	f.read()
 	if r.MaxWait <= 0 || len(r.Partitions) == 0 || f.isSatisfied() {
@@ -119,7 +120,7 @@ func (f *fetch) read() {
 	for i := range f.request.Partitions {
 		p := &f.request.Partitions[i]
 		f.results[i] = f.readPartition(i, p, partition.ReadRequest{
-			Offset: p.Offset, MaxBytes: min(int(p.MaxBytes), left), MinOneBatch: minOneBatch, Isolation: f.request.Isolation,
+			Offset: p.Offset, MaxBytes: min(int(p.MaxBytes), left, f.m.fetchMemory.left()), MinOneBatch: minOneBatch, Isolation: f.request.Isolation,
 			CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, Buffer: next,
 		})
 		if f.results[i].Err != nil || f.results[i].Diverging != nil {

@@ -195,6 +195,44 @@ func TestFetchDoesNotWaitForWhatIsThere(t *testing.T) {
 	}
 }
 
+// TestFetchMemory: what clients have not read yet is bounded for all together; beyond the bound
+// each fetch still gets a batch, at once.
+func TestFetchMemory(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.create("a", 2)
+	for range 100 {
+		h.produce("a", 0, 1000, "x")
+		h.produce("a", 1, 1000, "x")
+	}
+	one := len(batchOf(t, 1000, "x"))
+	h.fetchMemory.limit = 300_000
+	fetch := func() (*Buffers, int) {
+		buffers, bytes := new(Buffers), 0
+		for _, r := range h.Fetch(t.Context(), request(time.Hour, 200*one, partitionOf("a", 0, 0), partitionOf("a", 1, 0)), buffers) {
+			bytes += len(r.Records)
+		}
+		return buffers, bytes
+	}
+	var held []*Buffers
+	for i := range 10 {
+		buffers, bytes := fetch()
+		held = append(held, buffers)
+		if i == 0 && bytes < 100*one || bytes < one || i > 2 && bytes != one {
+			t.Errorf("fetch %d: %d bytes", i, bytes)
+		}
+	}
+	if used := h.fetchMemory.used.Load(); used > 400_000 { // the last buffer within the bound is rounded up
+		t.Errorf("%d bytes are held", used)
+	}
+	for _, buffers := range held {
+		buffers.Release()
+	}
+	if used := h.fetchMemory.used.Load(); used != 0 {
+		t.Errorf("%d bytes are held after all were released", used)
+	}
+}
+
 // TestFetchesMissNothing races appends against fetches that wait without a deadline.
 func TestFetchesMissNothing(t *testing.T) {
 	t.Parallel()
@@ -367,7 +405,7 @@ func TestCoordinatorsLog(t *testing.T) {
 
 func TestBuffersAreUsedOnce(t *testing.T) {
 	t.Parallel()
-	var b Buffers
+	b := Buffers{memory: new(fetchMemory)}
 	seen := map[*byte]bool{}
 	for _, n := range []int{0, 1, 4096, 4097, 1 << 20, 8 << 20, 9 << 20} {
 		got := b.next(n)

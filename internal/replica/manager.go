@@ -31,6 +31,9 @@ type Options struct {
 	TopicConfig func(image *metadata.Image, topic string) TopicConfig
 	// MaxWaiting bounds the fetches, and the appends, that wait at a time.
 	MaxWaiting int
+	// FetchMemoryBytes is how much the responses of all fetches may take together, beyond a first
+	// batch each.
+	FetchMemoryBytes int64
 }
 
 // Manager hosts the replicas of this broker.
@@ -38,6 +41,8 @@ type Manager struct {
 	options Options
 	fetches *purgatory.Purgatory
 	commits *purgatory.Purgatory
+
+	fetchMemory fetchMemory
 
 	applying sync.Mutex // taken first
 	started  bool
@@ -76,6 +81,8 @@ func New(o Options) *Manager {
 		commits:  purgatory.New("produce", o.MaxWaiting, o.Metrics),
 		replicas: map[kafka.TopicPartition]*Replica{},
 	}
+	m.fetchMemory.limit = o.FetchMemoryBytes
+	o.Metrics.GaugeFunc("moldau_fetch_memory_bytes", "Memory that the responses of fetches take until they are written.", func() float64 { return float64(m.fetchMemory.used.Load()) })
 	m.image.Store(metadata.EmptyImage())
 	count := func(counts func(r *Replica) bool) func() float64 {
 		return func() float64 { return float64(m.count(counts)) }

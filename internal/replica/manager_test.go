@@ -49,7 +49,7 @@ func newHarnessOn(tb testing.TB, fs *vfs.Mem) *harness {
 		tb.Fatal(err)
 	}
 	h := &harness{tb: tb, fs: fs, configs: map[string]TopicConfig{}}
-	h.Manager = New(Options{NodeID: 1, Storage: s, Metrics: registry, Clock: env.SystemClock{}, MaxWaiting: 10_000,
+	h.Manager = New(Options{NodeID: 1, Storage: s, Metrics: registry, Clock: env.SystemClock{}, MaxWaiting: 10_000, FetchMemoryBytes: 1 << 30,
 		TopicConfig: func(_ *metadata.Image, topic string) TopicConfig {
 			if c, ok := h.configs[topic]; ok {
 				return c
