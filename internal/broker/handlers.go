@@ -26,7 +26,7 @@ func (b *broker) addDataHandlers(s *handler.Set) {
 		Replicas: b.replicas, Sessions: fetchsession.New(int(b.config.FetchSessionSlots), b.random, b.metrics), Metadata: image,
 		Authorizer: authorizer, Clock: b.clock, Metrics: data, MaxBytes: int(b.config.FetchMaxBytes),
 	})
-	s.Add(wire.KeyListOffsets, &handler.ListOffsets{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
+	s.Add(wire.KeyListOffsets, &handler.ListOffsets{Replicas: b.replicas, Metadata: image, Authorizer: authorizer, Clock: b.clock})
 	s.Add(wire.KeyOffsetForLeaderEpoch, &handler.OffsetForLeaderEpoch{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
 	s.Add(wire.KeyInitProducerID, &handler.InitProducerID{
 		Authorizer: authorizer,

@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -230,9 +229,6 @@ func (f *fetch) refuse(out *kmsg.FetchResponseTopicPartition, code kafka.ErrorCo
 func (f *fetch) fill(out *kmsg.FetchResponseTopicPartition, tp kafka.TopicPartition, result *replica.FetchResult) {
 	if result.Err != nil {
 		code := kafka.CodeOf(result.Err)
-		if code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
-			slog.Error("cannot read a partition for a fetch", "partition", tp.String(), "error", result.Err)
-		}
 		f.refuse(out, code)
 		if (code == kafka.ErrNotLeaderOrFollower || code == kafka.ErrFencedLeaderEpoch) && f.r.Version() >= fetchLeaderHintsFrom {
 			f.hint(out, hintFor(f.h.Metadata(), f.r.Conn.Listener, tp))

@@ -2,10 +2,10 @@ package handler
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/replica"
@@ -18,6 +18,7 @@ type ListOffsets struct {
 	Replicas   *replica.Manager
 	Metadata   func() *metadata.Image
 	Authorizer security.Authorizer
+	Clock      env.Clock
 }
 
 // offsetNotAvailableFrom is the version from which clients know OFFSET_NOT_AVAILABLE.
@@ -98,7 +99,7 @@ func (h *ListOffsets) lookup(tp kafka.TopicPartition, p *kmsg.ListOffsetsRequest
 	}
 	found, err := r.ListOffset(p.Timestamp, kafka.IsolationLevel(isolation), p.CurrentLeaderEpoch)
 	if code := kafka.CodeOf(err); code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
-		slog.Error("cannot look up an offset", "partition", tp.String(), "timestamp", p.Timestamp, "error", err)
+		r.ReportReadError(err, h.Clock.Now().UnixMilli())
 	}
 	return found, err
 }

@@ -64,7 +64,7 @@ func newDataPlane(tb testing.TB) *dataPlane {
 	m := NewDataMetrics(registry)
 	d.produce = &Produce{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}, Metrics: m}
 	d.fetch = &Fetch{Replicas: d.replicas, Sessions: fetchsession.New(100, env.NewSeededRandom(2), registry), Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}, Metrics: m, MaxBytes: 55 << 20}
-	d.list = &ListOffsets{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d}
+	d.list = &ListOffsets{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}}
 	d.epochs = &OffsetForLeaderEpoch{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d}
 	d.apply(&metadata.RegisterBrokerRecord{BrokerID: 1, Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: "one.example", Port: 9092}}},
 		&metadata.RegisterBrokerRecord{BrokerID: 2, Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: "two.example", Port: 9093}}})

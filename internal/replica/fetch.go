@@ -145,6 +145,9 @@ func (f *fetch) readPartition(i int, p *FetchPartition, r partition.ReadRequest)
 	f.seen[i] = seen{replica, replica.committedBytes.Load()}
 	read, err := replica.Read(r)
 	f.buffers.endRead(len(read.Records) > 0)
+	if code := kafka.CodeOf(err); code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
+		replica.ReportReadError(err, f.m.options.Clock.Now().UnixMilli())
+	}
 	return FetchResult{ReadResult: read, Err: err}
 }
 

@@ -64,6 +64,19 @@ type Replica struct {
 	// committedBytes counts what was announced, so that a fetch finds out what it missed
 	// between reading and waiting.
 	committedBytes atomic.Int64
+	// reportedMs is when a failed read was logged last.
+	reportedMs atomic.Int64
+}
+
+const reportIntervalMs = 60_000
+
+// ReportReadError logs why records cannot be read, at most once a minute per partition: consumers
+// ask again as fast as they are answered.
+func (r *Replica) ReportReadError(err error, nowMs int64) {
+	last := r.reportedMs.Load()
+	if nowMs-last >= reportIntervalMs && r.reportedMs.CompareAndSwap(last, nowMs) {
+		slog.Error("cannot read a partition; this is said once a minute", "partition", r.TopicPartition().String(), "error", err)
+	}
 }
 
 func (r *Replica) advanced(bytes int64) {

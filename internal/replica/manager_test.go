@@ -1,7 +1,10 @@
 package replica
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -327,5 +330,23 @@ func TestManyPartitions(t *testing.T) {
 	}
 	if got := h.count(func(r *Replica) bool { return r.IsLeader() }); got != 500 {
 		t.Errorf("%d leaders", got)
+	}
+}
+
+// TestReadErrorsAreLoggedOnceAMinute is not parallel: it takes over the default logger.
+func TestReadErrorsAreLoggedOnceAMinute(t *testing.T) {
+	h := newHarness(t)
+	h.create("a", 2)
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var log bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	for _, at := range []int64{1_000_000, 1_000_001, 1_059_999, 1_060_000, 1_060_001} {
+		for p := range int32(2) {
+			h.replicas[tpOf("a", p)].ReportReadError(kafka.ErrCorruptMessage, at)
+		}
+	}
+	if got := strings.Count(log.String(), "level=ERROR"); got != 4 {
+		t.Errorf("%d lines for 2 partitions in 2 minutes:\n%s", got, &log)
 	}
 }
