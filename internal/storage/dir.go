@@ -179,14 +179,15 @@ func (d *logDir) removeLater(s *segment.Segment, atMs int64) {
 	d.removals = append(d.removals, removal{segment: s, atMs: atMs})
 }
 
-// snapshotOfLogs returns the dir's logs in no particular order.
+// snapshotOfLogs returns the dir's logs sorted by topic and partition.
 func (d *logDir) snapshotOfLogs() []*Log {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	logs := make([]*Log, 0, len(d.logs))
 	for _, l := range d.logs {
 		logs = append(logs, l)
 	}
+	d.mu.Unlock()
+	sortLogs(logs)
 	return logs
 }
 

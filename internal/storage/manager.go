@@ -105,11 +105,15 @@ func (m *Manager) sortLogs() []*Log {
 	for _, d := range m.dirs {
 		logs = append(logs, d.snapshotOfLogs()...)
 	}
+	sortLogs(logs)
+	m.sorted.Store(&logs)
+	return logs
+}
+
+func sortLogs(logs []*Log) {
 	slices.SortFunc(logs, func(a, b *Log) int {
 		return cmp.Or(cmp.Compare(a.tp.Topic, b.tp.Topic), cmp.Compare(a.tp.Partition, b.tp.Partition))
 	})
-	m.sorted.Store(&logs)
-	return logs
 }
 
 // GetOrCreate returns the log of tp, creating it in the log dir with the fewest logs. A log
