@@ -131,6 +131,9 @@ func TestInspectRejectsLies(t *testing.T) {
 	}
 }
 
+// allocationFactor is how often a decoded slice is allocated: more than once under the race detector only.
+var allocationFactor int64 = 1
+
 // TestDecodedBytesCoversAllocation compares the announcement with what decoding really allocates
 // for the bodies that grow most: arrays of the smallest elements, and a tagged field per struct.
 func TestDecodedBytesCoversAllocation(t *testing.T) {
@@ -165,7 +168,7 @@ func TestDecodedBytesCoversAllocation(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		runtime.ReadMemStats(&after)
-		if allocated := int64(after.TotalAlloc - before.TotalAlloc); allocated > announced {
+		if allocated := int64(after.TotalAlloc - before.TotalAlloc); allocated > announced*allocationFactor {
 			t.Errorf("%s: %d bytes announced, %d allocated", name, announced, allocated)
 		}
 	}
