@@ -84,7 +84,7 @@ func TestSimulationFindsLostRecords(t *testing.T) {
 func TestWithoutFaults(t *testing.T) {
 	t.Parallel()
 	r := simulate(t, Options{Seed: 7, Faults: faultPhase / 2, Budget: &Budget{}})
-	if r.AckedRecords < 500 || r.ReadRecords < r.AckedRecords || r.Commits < 20 || r.TopicsDeleted == 0 || r.Reopened == 0 || r.Snapshots == 0 {
+	if r.AckedRecords < 500 || r.ReadRecords < 500 || r.Commits < 20 || r.TopicsDeleted == 0 || r.Reopened == 0 || r.Snapshots == 0 {
 		t.Errorf("little happened: %+v", r.Statistics)
 	}
 	if r.LostRecords+r.Duplicates+r.Diverged != 0 {
