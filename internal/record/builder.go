@@ -51,8 +51,13 @@ func (b *Builder) Append(timestampMs int64, key, value []byte, headers []Header)
 	if b.count == 0 {
 		b.baseTimestamp = timestampMs
 	}
+	b.appendAt(int64(b.count), timestampMs, key, value, headers)
+}
+
+// appendAt adds a record at any offset above those that are there.
+func (b *Builder) appendAt(offsetDelta, timestampMs int64, key, value []byte, headers []Header) {
 	b.maxTimestamp = max(b.maxTimestamp, timestampMs)
-	timestampDelta, offsetDelta := timestampMs-b.baseTimestamp, int64(b.count)
+	timestampDelta := timestampMs - b.baseTimestamp
 	size := 1 + varintSize(timestampDelta) + varintSize(offsetDelta) + bytesSize(key) + bytesSize(value) + varintSize(int64(len(headers)))
 	for _, h := range headers {
 		size += bytesSize(h.Key) + bytesSize(h.Value)

@@ -21,6 +21,11 @@ type LogConfig struct {
 	FileDeleteDelayMs  int64 // file.delete.delay.ms
 	MaxMessageBytes    int   // max.message.bytes
 
+	DeleteRetentionMs  int64   // delete.retention.ms
+	MinCompactionLagMs int64   // min.compaction.lag.ms
+	MaxCompactionLagMs int64   // max.compaction.lag.ms
+	MinCleanableRatio  float64 // min.cleanable.dirty.ratio
+
 	Compact bool // cleanup.policy has compact
 	Delete  bool // cleanup.policy has delete
 
@@ -48,6 +53,9 @@ func DefaultLogConfig() *LogConfig {
 		FlushMs:            math.MaxInt64,
 		FileDeleteDelayMs:  60_000,
 		MaxMessageBytes:    1_048_588,
+		DeleteRetentionMs:  24 * 3600 * 1000,
+		MaxCompactionLagMs: math.MaxInt64,
+		MinCleanableRatio:  0.5,
 		Delete:             true,
 		TimestampBeforeMs:  math.MaxInt64,
 		TimestampAfterMs:   3_600_000,

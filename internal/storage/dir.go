@@ -22,6 +22,7 @@ type shared struct {
 	producerExpirationMs int64
 	onDirOffline         func(dir string, err error)
 	shutdownParallel     func(count int, work func(i int)) // nil: one by one
+	dirtiestPercent      atomic.Int64                      // of the logs to compact
 
 	randomMu sync.Mutex
 	random   env.Random
@@ -45,6 +46,7 @@ type logDir struct {
 	recoveryPoints offsetCheckpoint
 	highWatermarks offsetCheckpoint
 	logStarts      offsetCheckpoint
+	cleanedOffsets offsetCheckpoint
 
 	mu       sync.Mutex // taken last
 	logs     map[kafka.TopicPartition]*Log
@@ -81,6 +83,11 @@ func newLogDir(path string, s *shared, cache *segment.FileCache, metrics *dirMet
 		// Where the log begins with its first segment the file's name says so already.
 		start := l.startOffset.Load()
 		return start, start > l.segments.Load().all[0].BaseOffset()
+	}
+	d.cleanedOffsets.path = filepath.Join(path, checkpoint.CleanerOffsetFileName)
+	d.cleanedOffsets.value = func(l *Log) (int64, bool) {
+		cleaned := l.cleanedOffset.Load()
+		return cleaned, cleaned > 0
 	}
 	return d
 }
@@ -211,4 +218,5 @@ func (d *logDir) markAllChanged() {
 	d.recoveryPoints.markChanged()
 	d.highWatermarks.markChanged()
 	d.logStarts.markChanged()
+	d.cleanedOffsets.markChanged()
 }

@@ -15,12 +15,6 @@ import (
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
-// Suffixes of what a deletion or compaction leaves behind when it is cut short.
-const (
-	cleanedSuffix = ".cleaned"
-	swapSuffix    = ".swap"
-)
-
 // folderFiles are the names in a log's folder that matter.
 type folderFiles struct {
 	segments  []int64 // base offsets, ascending
@@ -63,7 +57,7 @@ func tidyFolder(fsys vfs.FS, folder string) (folderFiles, error) {
 }
 
 func isLeftover(name string) bool {
-	return strings.HasSuffix(name, segment.DeletedSuffix) || strings.HasSuffix(name, cleanedSuffix) || strings.HasSuffix(name, swapSuffix) ||
+	return strings.HasSuffix(name, segment.DeletedSuffix) || strings.HasSuffix(name, segment.CleanedSuffix) || strings.HasSuffix(name, segment.SwapSuffix) ||
 		strings.HasSuffix(name, vfs.TemporarySuffix)
 }
 
@@ -98,17 +92,17 @@ func remove(fsys vfs.FS, folder, name string) error {
 func finishInterrupted(fsys vfs.FS, folder string, names []string) error {
 	firstUnfinished, finished := int64(-1), false
 	for _, name := range names {
-		if base, ok := leftoverBase(name, cleanedSuffix); ok && (firstUnfinished < 0 || base < firstUnfinished) {
+		if base, ok := leftoverBase(name, segment.CleanedSuffix); ok && (firstUnfinished < 0 || base < firstUnfinished) {
 			firstUnfinished = base
 		}
 	}
 	var swaps []string
 	for _, name := range names {
-		base, isSwap := leftoverBase(name, swapSuffix)
+		base, isSwap := leftoverBase(name, segment.SwapSuffix)
 		switch {
 		case isSwap && (firstUnfinished < 0 || base < firstUnfinished):
 			swaps = append(swaps, name)
-			finished = finished || strings.HasSuffix(name, segment.LogSuffix+swapSuffix)
+			finished = finished || strings.HasSuffix(name, segment.LogSuffix+segment.SwapSuffix)
 		case isLeftover(name):
 			if err := remove(fsys, folder, name); err != nil {
 				return err
@@ -119,10 +113,13 @@ func finishInterrupted(fsys vfs.FS, folder string, names []string) error {
 		if err := removeReplaced(fsys, folder, names, swaps); err != nil {
 			return err
 		}
+		if err := fsys.SyncDir(folder); err != nil {
+			return err
+		}
 	}
 	for _, name := range swaps {
 		from := filepath.Join(folder, name)
-		if err := fsys.Rename(from, strings.TrimSuffix(from, swapSuffix)); err != nil {
+		if err := fsys.Rename(from, strings.TrimSuffix(from, segment.SwapSuffix)); err != nil {
 			return err
 		}
 	}
@@ -142,7 +139,7 @@ func leftoverBase(name, suffix string) (int64, bool) {
 func removeReplaced(fsys vfs.FS, folder string, names, swaps []string) error {
 	first, end := int64(-1), int64(-1)
 	for _, name := range swaps {
-		if base, ok := leftoverBase(name, swapSuffix); ok && strings.HasSuffix(name, segment.LogSuffix+swapSuffix) {
+		if base, ok := leftoverBase(name, segment.SwapSuffix); ok && strings.HasSuffix(name, segment.LogSuffix+segment.SwapSuffix) {
 			next, err := endOfLogFile(fsys, filepath.Join(folder, name), base)
 			if err != nil {
 				return err

@@ -135,6 +135,10 @@ func (d *logDir) scan() (found []foundLog, brokerEpoch int64, err error) {
 	if err != nil {
 		return nil, brokerEpoch, err
 	}
+	cleanedOffsets, err := d.cleanedOffsets.read(d)
+	if err != nil {
+		return nil, brokerEpoch, err
+	}
 	entries, err := fsys.ReadDir(d.path)
 	if err != nil {
 		return nil, brokerEpoch, err
@@ -144,7 +148,7 @@ func (d *logDir) scan() (found []foundLog, brokerEpoch int64, err error) {
 			continue
 		}
 		if tp, ok := parseFolder(e.Name()); ok {
-			found = append(found, foundLog{d, tp, knownOffsets{recoveryPoints[tp], highWatermarks[tp], logStarts[tp], clean}})
+			found = append(found, foundLog{d, tp, knownOffsets{recoveryPoints[tp], highWatermarks[tp], logStarts[tp], cleanedOffsets[tp], clean}})
 		} else if strings.HasSuffix(e.Name(), deleteSuffix) {
 			d.removals = append(d.removals, removal{path: filepath.Join(d.path, e.Name())})
 		}

@@ -28,6 +28,7 @@ type Log struct {
 	endOffset     atomic.Int64
 	highWatermark atomic.Int64
 	recoveryPoint atomic.Int64
+	cleanedOffset atomic.Int64 // where the next compaction begins
 	openTxn       atomic.Int64 // first offset of an open transaction, else noOpenTransaction
 	closed        atomic.Pointer[kafka.Error]
 
@@ -48,6 +49,7 @@ type Log struct {
 	firstTimestampMs int64 // of the active segment; unknownTimestamp until it is needed
 	activeSinceMs    int64
 	rollJitterMs     int64
+	clean            cleanState
 }
 
 const (

@@ -166,7 +166,7 @@ func (d *logDir) shutdown(brokerEpoch int64) error {
 	if n := durable.Load(); n != int64(len(logs)) { // a goroutine of run panicked
 		return fmt.Errorf("only %d of %d logs of %s were made durable", n, len(logs), d.path)
 	}
-	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts} {
+	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts, &d.cleanedOffsets} {
 		if err := c.write(d); err != nil {
 			return err
 		}

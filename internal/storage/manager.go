@@ -55,6 +55,9 @@ func OpenManager(o Options) (*Manager, error) {
 	m := &Manager{options: o, brokerEpoch: -1}
 	m.shared = &shared{fs: o.FS, clock: o.Clock, producerExpirationMs: o.ProducerExpirationMs, onDirOffline: o.OnDirOffline, random: o.Random}
 	shared := newDirMetrics(o.Metrics)
+	o.Metrics.GaugeFunc("log_cleaner_dirtiest_percent", "Share of bytes not yet compacted in the log where it is largest.", func() float64 {
+		return float64(m.shared.dirtiestPercent.Load())
+	})
 	for _, dir := range o.Dirs {
 		cache := segment.NewFileCache(segment.FileCacheOptions{FS: o.FS, MaxOpen: o.OpenFilesPerDir, Metrics: o.Metrics, LogDir: dir})
 		m.dirs = append(m.dirs, newLogDir(dir, m.shared, cache, shared))

@@ -1,6 +1,9 @@
 package storage
 
-import "github.com/moldau/moldau/internal/metrics"
+import (
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/storage/cleaner"
+)
 
 // dirMetrics are aggregates: ten thousand partitions are no reason for ten thousand series.
 type dirMetrics struct {
@@ -10,15 +13,39 @@ type dirMetrics struct {
 	logsRecovered   *metrics.Counter
 	truncatedBytes  *metrics.Counter
 	offlineDirs     *metrics.Gauge
+
+	cleanSeconds                           *metrics.Histogram
+	cleanedRecordsRead, cleanedRecordsKept *metrics.Counter
+	cleanedBytesRead, cleanedBytesWritten  *metrics.Counter
+	cleanedWithoutKey                      *metrics.Counter
+	cleanerMapBytes, uncleanableLogs       *metrics.Gauge
+}
+
+func (m *dirMetrics) noteClean(s *cleaner.Stats, seconds float64) {
+	m.cleanSeconds.Observe(seconds)
+	m.cleanedRecordsRead.Add(s.RecordsRead)
+	m.cleanedRecordsKept.Add(s.RecordsKept)
+	m.cleanedWithoutKey.Add(s.RecordsWithoutKey)
+	m.cleanedBytesRead.Add(s.BytesRead)
+	m.cleanedBytesWritten.Add(s.BytesWritten)
+	m.cleanerMapBytes.Set(s.MapBytes)
 }
 
 func newDirMetrics(r *metrics.Registry) *dirMetrics {
 	return &dirMetrics{
-		flushSeconds:    r.Histogram("log_flush_seconds", "Time to make one log's unflushed data durable.", metrics.LatencySeconds),
-		segmentsRolled:  r.Counter("log_segments_rolled_total", "Segments closed because a new active segment began."),
-		segmentsDeleted: r.Counter("log_segments_deleted_total", "Segments deleted by retention or truncation."),
-		logsRecovered:   r.Counter("logs_recovered_total", "Logs whose unflushed part was checked after an unclean shutdown."),
-		truncatedBytes:  r.Counter("log_truncated_bytes_total", "Bytes removed by recovery and truncation."),
-		offlineDirs:     r.Gauge("log_dirs_offline", "Log dirs that failed and are not used."),
+		flushSeconds:        r.Histogram("log_flush_seconds", "Time to make one log's unflushed data durable.", metrics.LatencySeconds),
+		segmentsRolled:      r.Counter("log_segments_rolled_total", "Segments closed because a new active segment began."),
+		segmentsDeleted:     r.Counter("log_segments_deleted_total", "Segments deleted by retention or truncation."),
+		logsRecovered:       r.Counter("logs_recovered_total", "Logs whose unflushed part was checked after an unclean shutdown."),
+		truncatedBytes:      r.Counter("log_truncated_bytes_total", "Bytes removed by recovery and truncation."),
+		cleanSeconds:        r.Histogram("log_cleaner_seconds", "Time to compact one log.", []float64{0.01, 0.1, 1, 10, 60, 600}),
+		cleanedRecordsRead:  r.Counter("log_cleaner_records_read_total", "Records that compaction has read."),
+		cleanedRecordsKept:  r.Counter("log_cleaner_records_kept_total", "Records that compaction has kept."),
+		cleanedWithoutKey:   r.Counter("log_cleaner_records_without_key_total", "Records that compaction dropped because they have no key."),
+		cleanedBytesRead:    r.Counter("log_cleaner_bytes_read_total", "Bytes of segments that compaction has replaced."),
+		cleanedBytesWritten: r.Counter("log_cleaner_bytes_written_total", "Bytes that compaction has written."),
+		cleanerMapBytes:     r.Gauge("log_cleaner_map_bytes", "Memory of the key map of the last compaction."),
+		uncleanableLogs:     r.Gauge("log_cleaner_uncleanable_logs", "Logs that are not compacted because their data is damaged."),
+		offlineDirs:         r.Gauge("log_dirs_offline", "Log dirs that failed and are not used."),
 	}
 }

@@ -20,6 +20,7 @@ type knownOffsets struct {
 	recoveryPoint int64
 	highWatermark int64
 	startOffset   int64
+	cleanedOffset int64
 	clean         bool // the last shutdown was: everything is on disk and whole
 }
 
@@ -147,6 +148,7 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	l.startOffset.Store(start)
 	l.endOffset.Store(end)
 	l.highWatermark.Store(min(max(known.highWatermark, start), end))
+	l.cleanedOffset.Store(known.cleanedOffset)
 	l.recoveryPoint.Store(min(known.recoveryPoint, end))
 	if known.clean {
 		l.recoveryPoint.Store(end)
@@ -208,9 +210,9 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 			return nil, err
 		}
 		last := i == len(list.all)-1
-		// Power loss may keep a later segment and lose the end of this one. Compaction leaves
-		// such holes too, so only logs without it can tell.
-		hole := !last && !l.Config().Compact && list.all[i+1].BaseOffset() > result.NextOffset
+		// Power loss may keep a later segment and lose the end of this one. Compaction leaves such
+		// holes too, but only below the recovery point (planClean), where nothing can be lost.
+		hole := !last && list.all[i+1].BaseOffset() > max(result.NextOffset, recoveryPoint)
 		l.active = last
 		l.unsyncedFolder = l.unsyncedFolder || result.NextOffset > recoveryPoint
 		if result.TruncatedBytes == 0 && !hole {

@@ -56,7 +56,11 @@ func (l *Log) shouldRoll(nowMs int64, p preparedAppend, lastOffset int64, config
 	if l.firstTimestampMs >= 0 {
 		waitedMs = p.maxTimestampMs - l.firstTimestampMs
 	}
-	return waitedMs > config.SegmentMs-min(l.rollJitterMs, config.SegmentJitterMs), nil
+	segmentMs := config.SegmentMs
+	if config.Compact { // only what is rolled can be compacted in time
+		segmentMs = min(segmentMs, config.MaxCompactionLagMs)
+	}
+	return waitedMs > segmentMs-min(l.rollJitterMs, config.SegmentJitterMs), nil
 }
 
 // roll makes a new active segment that begins at the log end offset.

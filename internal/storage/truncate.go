@@ -39,10 +39,20 @@ func (l *Log) TruncateTo(offset, nowMs int64) error {
 	l.dir.recoveryPoints.markChanged()
 	l.dir.highWatermarks.markChanged()
 	l.dir.logStarts.markChanged()
+	l.clean.truncations++
 	// The recovery point on disk must not lie above what the log ends with, or what is appended
 	// next would pass for flushed after a crash.
 	if err := l.dir.checkpointRecoveryPoints(); err != nil {
 		return l.failed("writing the recovery point of", err)
+	}
+	// Nor may what is appended next pass for compacted: its tombstones would go before the records
+	// that they delete.
+	if l.cleanedOffset.Load() > offset {
+		l.cleanedOffset.Store(offset)
+		l.dir.cleanedOffsets.markChanged()
+		if err := l.dir.cleanedOffsets.write(l.dir); err != nil {
+			return l.failed("writing the cleaner offset of", err)
+		}
 	}
 	for i := len(list.all) - 1; i >= keep; i-- { // the last one first: a kill in between leaves no hole
 		if err := list.all[i].MarkDeleted(); err != nil {

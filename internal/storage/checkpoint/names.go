@@ -1,9 +1,10 @@
 package checkpoint
 
-// Names of the files. The first five lie in a log dir, the last two in a partition's folder.
+// Names of the files. The first six lie in a log dir, the last two in a partition's folder.
 const (
 	RecoveryPointFileName     = "recovery-point-offset-checkpoint"
 	HighWatermarkFileName     = "replication-offset-checkpoint"
+	CleanerOffsetFileName     = "cleaner-offset-checkpoint"
 	LogStartOffsetFileName    = "log-start-offset-checkpoint"
 	MetaPropertiesFileName    = "meta.properties"
 	CleanShutdownFileName     = ".kafka_cleanshutdown"

@@ -14,6 +14,10 @@ const (
 	SnapshotSuffix  = ".snapshot"
 	// DeletedSuffix is appended to all others when a file waits for its removal.
 	DeletedSuffix = ".deleted"
+	// CleanedSuffix is appended while compaction writes a segment, SwapSuffix once it is complete
+	// and about to take the place of those it was made from.
+	CleanedSuffix = ".cleaned"
+	SwapSuffix    = ".swap"
 )
 
 // MaxSizeBytes is the largest segment: positions in the index have 31 bits.

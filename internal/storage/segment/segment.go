@@ -20,8 +20,8 @@ type Segment struct {
 	baseOffset int64
 	sizeBytes  atomic.Int64
 	// uses counts Acquire; removed marks a segment whose files are gone.
-	uses    atomic.Int32
-	deleted bool // the files have the suffix .deleted; guarded by dir.mu
+	uses  atomic.Int32
+	extra string // DeletedSuffix, CleanedSuffix, SwapSuffix or nothing: appended to the files' names; guarded by dir.mu
 
 	failed atomic.Bool // no more appends
 	// What awaits a sync: writes to the .log, to the indexes, the files' entries in the folder.
@@ -184,10 +184,7 @@ func (s *Segment) path(suffix string) string {
 }
 
 func (s *Segment) pathLocked(suffix string) string {
-	if s.deleted {
-		suffix += DeletedSuffix
-	}
-	return s.dir.join(FileName(s.baseOffset, suffix))
+	return s.dir.join(FileName(s.baseOffset, suffix+s.extra))
 }
 
 func (s *Segment) acquire(suffix string, writable bool) (*Handle, error) {
@@ -243,25 +240,6 @@ func (s *Segment) Release() {
 	if s.uses.Add(-1) < 0 {
 		panic("BUG: a segment was released twice")
 	}
-}
-
-// MarkDeleted renames the files to .deleted; reads go on. After an error it may be called again.
-func (s *Segment) MarkDeleted() error {
-	s.dir.mu.Lock()
-	defer s.dir.mu.Unlock()
-	if s.deleted {
-		return nil
-	}
-	s.forgetFiles()
-	// The .log goes last: as long as it has its name the segment is there after a restart.
-	for _, suffix := range []string{TxnIndexSuffix, TimeIndexSuffix, IndexSuffix, LogSuffix} {
-		path := s.pathLocked(suffix)
-		if err := s.dir.fs.Rename(path, path+DeletedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	s.deleted = true
-	return nil
 }
 
 // Remove removes the files. It fails with ErrInUse while somebody holds the segment: try
