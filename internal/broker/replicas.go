@@ -47,6 +47,7 @@ func (b *broker) startReplicas() error {
 		return err
 	}
 	b.hosting.Store(true)
+	b.maintenance.StartCleaners(b.cleanerThreads(), b.cleanerLimits)
 	b.onStop("replicas", func() error { b.replicas.Stop(); return nil })
 	b.groups.Start()
 	return nil

@@ -3,6 +3,7 @@ package broker
 import (
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/kafka"
@@ -10,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/storage"
+	storagehost "github.com/moldau/moldau/internal/storage/host"
 )
 
 // configs answers what a config is, from the static properties and an image.
@@ -58,6 +60,10 @@ func topicConfig(t config.TopicConfig) replica.TopicConfig {
 		FlushMs:            t.FlushMs,
 		FileDeleteDelayMs:  t.FileDeleteDelayMs,
 		MaxMessageBytes:    int(t.MaxMessageBytes),
+		DeleteRetentionMs:  t.DeleteRetentionMs,
+		MinCompactionLagMs: t.MinCompactionLagMs,
+		MaxCompactionLagMs: t.MaxCompactionLagMs,
+		MinCleanableRatio:  t.MinCleanableRatio,
 		Compact:            t.Compact,
 		Delete:             t.Delete,
 		LogAppendTime:      t.LogAppendTime,
@@ -76,4 +82,25 @@ func topicConfig(t config.TopicConfig) replica.TopicConfig {
 		l.Codec, l.CodecLevel = record.CodecZstd, int(t.ZstdLevel)
 	}
 	return replica.TopicConfig{Log: l, MinInSyncReplicas: int(t.MinInsyncReplicas)}
+}
+
+// cleanerThreads is how many logs are compacted at a time; 0 where the operator wants none.
+func (b *broker) cleanerThreads() int {
+	if !b.config.CleanerEnabled {
+		return 0
+	}
+	return int(b.config.CleanerThreads)
+}
+
+// cleanerLimits are those of the latest metadata; dynamic values that make no valid configuration
+// together leave the static ones.
+func (b *broker) cleanerLimits() storagehost.CleanerLimits {
+	c := b.config
+	if current, err := b.configs.layers(b.replicas.Image()).Current(); err == nil {
+		c = current
+	}
+	return storagehost.CleanerLimits{
+		MapBytes: c.CleanerDedupeBufferBytes, MapLoadFactor: c.CleanerLoadFactor, BufferBytes: int(c.CleanerIOBufferBytes),
+		MaxBytesPerSecond: c.CleanerIOBytesPerSecond, Backoff: time.Duration(c.CleanerBackoffMs) * time.Millisecond,
+	}
 }

@@ -41,6 +41,15 @@ type Broker struct {
 	RecoveryThreadsPerDir              int32
 	ProducerIDExpirationMs             int32
 
+	// Compaction.
+	CleanerEnabled           bool
+	CleanerThreads           int32
+	CleanerDedupeBufferBytes int64
+	CleanerLoadFactor        float64
+	CleanerIOBufferBytes     int32
+	CleanerIOBytesPerSecond  float64
+	CleanerBackoffMs         int64
+
 	// Metadata log.
 	MetadataSegmentBytes             int32
 	MetadataMaxBytesBetweenSnapshots int64

@@ -96,6 +96,13 @@ func (b *Broker) fillLogs(v values) {
 	b.LogStartOffsetCheckpointIntervalMs = v.int32("log.flush.start.offset.checkpoint.interval.ms")
 	b.RecoveryThreadsPerDir = v.int32("num.recovery.threads.per.data.dir")
 	b.ProducerIDExpirationMs = v.int32("producer.id.expiration.ms")
+	b.CleanerEnabled = v.bool("log.cleaner.enable")
+	b.CleanerThreads = v.int32("log.cleaner.threads")
+	b.CleanerDedupeBufferBytes = v.int64("log.cleaner.dedupe.buffer.size")
+	b.CleanerLoadFactor = v.get("log.cleaner.io.buffer.load.factor").Double
+	b.CleanerIOBufferBytes = v.int32("log.cleaner.io.buffer.size")
+	b.CleanerIOBytesPerSecond = v.get("log.cleaner.io.max.bytes.per.second").Double
+	b.CleanerBackoffMs = v.int64("log.cleaner.backoff.ms")
 	b.MetadataSegmentBytes = v.int32("metadata.log.segment.bytes")
 	b.MetadataMaxBytesBetweenSnapshots = v.int64("metadata.log.max.record.bytes.between.snapshots")
 	b.MetadataMaxSnapshotIntervalMs = v.int64("metadata.log.max.snapshot.interval.ms")

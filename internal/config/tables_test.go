@@ -39,34 +39,40 @@ func TestRowsAreSound(t *testing.T) {
 
 // otherValues are valid values that are no defaults, for rows whose type does not give one.
 var otherValues = map[string]string{
-	"advertised.listeners":             "PLAINTEXT://elsewhere:1",
-	"broker.rack":                      "r2",
-	"cleanup.policy":                   "compact",
-	"cluster.id":                       "another",
-	"compression.type":                 "zstd",
-	"http.listen":                      "",
-	"inter.broker.listener.name":       "plaintext",
-	"listener.security.protocol.map":   "PLAINTEXT:SSL",
-	"listeners":                        "PLAINTEXT://:9999",
-	"log.cleanup.policy":               "compact",
-	"log.dir":                          "/other",
-	"log.dirs":                         "/a,/b",
-	"log.message.timestamp.type":       "LogAppendTime",
-	"max.connections.per.ip.overrides": "127.0.0.1:5",
-	"message.timestamp.type":           "LogAppendTime",
-	"metadata.log.dir":                 "/meta",
-	"process.roles":                    "broker",
-	"queued.max.request.bytes":         "500000000",
-	"security.inter.broker.protocol":   "SSL",
-	"log.retention.ms":                 "5",
-	"log.retention.minutes":            "5",
-	"log.flush.interval.ms":            "5",
-	"log.roll.ms":                      "5",
-	"log.roll.jitter.ms":               "5",
-	"compression.gzip.level":           "5",
-	"compression.lz4.level":            "5",
-	"node.id":                          "5",
-	"broker.id":                        "5",
+	"advertised.listeners":                "PLAINTEXT://elsewhere:1",
+	"broker.rack":                         "r2",
+	"cleanup.policy":                      "compact",
+	"cluster.id":                          "another",
+	"compression.type":                    "zstd",
+	"http.listen":                         "",
+	"inter.broker.listener.name":          "plaintext",
+	"listener.security.protocol.map":      "PLAINTEXT:SSL",
+	"listeners":                           "PLAINTEXT://:9999",
+	"log.cleanup.policy":                  "compact",
+	"log.dir":                             "/other",
+	"log.dirs":                            "/a,/b",
+	"log.message.timestamp.type":          "LogAppendTime",
+	"max.connections.per.ip.overrides":    "127.0.0.1:5",
+	"message.timestamp.type":              "LogAppendTime",
+	"metadata.log.dir":                    "/meta",
+	"process.roles":                       "broker",
+	"queued.max.request.bytes":            "500000000",
+	"security.inter.broker.protocol":      "SSL",
+	"log.retention.ms":                    "5",
+	"log.retention.minutes":               "5",
+	"log.flush.interval.ms":               "5",
+	"log.roll.ms":                         "5",
+	"log.cleaner.delete.retention.ms":     "5",
+	"log.cleaner.min.compaction.lag.ms":   "5",
+	"log.cleaner.max.compaction.lag.ms":   "5",
+	"log.cleaner.min.cleanable.ratio":     "0.25",
+	"log.cleaner.io.buffer.load.factor":   "0.25",
+	"log.cleaner.io.max.bytes.per.second": "5.0",
+	"log.roll.jitter.ms":                  "5",
+	"compression.gzip.level":              "5",
+	"compression.lz4.level":               "5",
+	"node.id":                             "5",
+	"broker.id":                           "5",
 }
 
 func otherValue(d *Def) string {
@@ -114,8 +120,6 @@ func TestUsageIsTrue(t *testing.T) {
 		switch d.Name {
 		case "inter.broker.listener.name":
 			changes = true // there is only one listener to name
-		case "log.cleaner.delete.retention.ms", "log.cleaner.max.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms", "log.cleaner.min.cleanable.ratio":
-			changes = false // typed for compaction, which is still to come
 		}
 		if changes != (d.Usage == Used) {
 			t.Errorf("%s=%s: usage is %d, and it has an effect: %t", d.Name, other, d.Usage, changes)

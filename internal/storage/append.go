@@ -19,6 +19,7 @@ func (l *Log) Append(a AppendRequest) (AppendResult, error) {
 	if err != nil {
 		return AppendResult{LogStartOffset: l.startOffset.Load()}, err
 	}
+	l.dir.shared.foreground.Add(1)
 	l.mu.Lock()
 	r, err := l.append(a, p, config)
 	l.mu.Unlock()

@@ -22,6 +22,7 @@ type shared struct {
 	producerExpirationMs int64
 	onDirOffline         func(dir string, err error)
 	shutdownParallel     func(count int, work func(i int)) // nil: one by one
+	foreground           atomic.Int64                      // appends and reads of clients so far
 	dirtiestPercent      atomic.Int64                      // of the logs to compact
 
 	randomMu sync.Mutex
@@ -61,7 +62,7 @@ type removal struct {
 	atMs    int64
 }
 
-// offsetCheckpoint is one of a log dir's three checkpoint files.
+// offsetCheckpoint is one of a log dir's four checkpoint files.
 type offsetCheckpoint struct {
 	path    string
 	changed atomic.Bool
@@ -145,7 +146,7 @@ func isDamaged(err error) bool {
 // forgetLines takes the lines of a deleted log out of the files before another log of its name
 // is created: recovery would take the old recovery point and log start offset for the new one's.
 func (d *logDir) forgetLines(tp kafka.TopicPartition) error {
-	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts} {
+	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts, &d.cleanedOffsets} {
 		c.writing.Lock()
 		_, stale := c.lines[tp]
 		c.writing.Unlock()

@@ -69,6 +69,9 @@ func OpenManager(o Options) (*Manager, error) {
 // dir, or -1 if it was not a clean one. Load reads it.
 func (m *Manager) CleanShutdownBrokerEpoch() int64 { return m.brokerEpoch }
 
+// ForegroundLoad counts the appends and reads so far: while it grows, clients are served.
+func (m *Manager) ForegroundLoad() int64 { return m.shared.foreground.Load() }
+
 // OfflineDirs returns the log dirs that have failed.
 func (m *Manager) OfflineDirs() []string {
 	var offline []string

@@ -22,6 +22,9 @@ var errOvertaken = errors.New("the segment was removed or cut during the read")
 // Read takes no lock, unless it fails. It works on one list of segments; every truncation and deletion swaps
 // the list, so a read counts only if the list is still the same afterwards.
 func (l *Log) Read(r ReadRequest) (ReadResult, error) {
+	if r.Offset < l.endOffset.Load() { // the empty look at the end, of which there are many, is no load
+		l.dir.shared.foreground.Add(1)
+	}
 	for {
 		if err := l.usable(); err != nil {
 			return ReadResult{LogStartOffset: l.startOffset.Load(), LogEndOffset: l.endOffset.Load()}, err

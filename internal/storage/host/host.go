@@ -36,6 +36,7 @@ type Options struct {
 // Host owns the maintenance goroutines of a storage.Manager.
 type Host struct {
 	o    Options
+	ctx  context.Context
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
@@ -43,7 +44,7 @@ type Host struct {
 // Start begins the maintenance of loaded logs.
 func Start(o Options) *Host {
 	ctx, cancel := context.WithCancel(o.Spawner.Context())
-	h := &Host{o: o, stop: cancel}
+	h := &Host{o: o, ctx: ctx, stop: cancel}
 	m := o.Manager
 	for i := range m.DirCount() {
 		h.spawn(ctx, "storage-flush-"+strconv.Itoa(i), pass{flushCheckInterval, "flush dirty logs", func(nowMs int64) error {

@@ -49,9 +49,6 @@ func produce(t *testing.T, l *storage.Log) {
 	l.AdvanceHighWatermark(r.LastOffset + 1)
 }
 
-// sleep lets virtual time pass.
-func sleep(d time.Duration) { <-time.After(d) }
-
 func TestHostMaintainsTheLogs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -69,17 +66,17 @@ func TestHostMaintainsTheLogs(t *testing.T) {
 			t.Fatal(err)
 		}
 		produce(t, l)
-		sleep(4 * time.Second)
+		sleep(context.Background(), 4*time.Second)
 		synctest.Wait()
 		if l.FlushedOffset() != 0 {
 			t.Fatal("flushed too soon")
 		}
-		sleep(3 * time.Second)
+		sleep(context.Background(), 3*time.Second)
 		synctest.Wait()
 		if l.FlushedOffset() != 1 {
 			t.Fatal("not flushed after five seconds")
 		}
-		sleep(5 * time.Minute)
+		sleep(context.Background(), 5*time.Minute)
 		synctest.Wait()
 		if l.LogStartOffset() != 1 {
 			t.Fatal("retention was not applied")
@@ -87,7 +84,7 @@ func TestHostMaintainsTheLogs(t *testing.T) {
 		// Stopped, nothing happens any more.
 		produce(t, l)
 		h.Stop()
-		sleep(time.Hour)
+		sleep(context.Background(), time.Hour)
 		if l.FlushedOffset() != 1 {
 			t.Fatal("flushed after Stop")
 		}
@@ -124,7 +121,7 @@ func TestIntervalOfZeroDoesNotSpin(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		spawner := env.NewSpawner(ctx, nil)
 		h := Start(Options{Manager: newManager(t, mem, nil), Clock: &countingClock{t: t, stop: cancel}, Spawner: spawner, RetentionInterval: time.Minute})
-		sleep(5 * time.Second)
+		sleep(context.Background(), 5*time.Second)
 		h.Stop()
 		spawner.Stop()
 	})

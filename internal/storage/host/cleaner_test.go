@@ -1,0 +1,112 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+// compactable makes a log of many closed segments with few keys.
+func compactable(t *testing.T, m *storage.Manager) *storage.Log {
+	t.Helper()
+	config := storage.DefaultLogConfig()
+	config.Compact, config.Delete, config.SegmentBytes = true, false, 4096
+	l, err := m.GetOrCreate(kafka.TopicIDPartition{TopicID: kafka.UUID{1}, TopicPartition: kafka.TopicPartition{Topic: "t"}}, config, time.Now().UnixMilli())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 400 {
+		b := record.NewBuilder(record.NoProducer(record.CodecNone))
+		b.Append(time.Now().UnixMilli(), fmt.Appendf(nil, "k%d", i%3), make([]byte, 200), nil)
+		batch, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Append(storage.AppendRequest{Records: batch, Origin: storage.OriginInternal, NowMs: time.Now().UnixMilli()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.AdvanceHighWatermark(l.LogEndOffset())
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestCleanersCompactAtTheirPace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		if err := mem.MkdirAll("/data"); err != nil {
+			t.Fatal(err)
+		}
+		m := newManager(t, mem, nil)
+		l := compactable(t, m)
+		size := l.SizeBytes()
+		spawner := env.NewSpawner(context.Background(), nil)
+		h := Start(Options{Manager: m, Clock: env.SystemClock{}, Spawner: spawner, RetentionInterval: time.Hour, LogStartInterval: time.Hour})
+		rate := float64(size) / 10 // the round reads everything twice: more than ten seconds
+		h.StartCleaners(1, func() CleanerLimits {
+			return CleanerLimits{MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: rate, Backoff: time.Second}
+		})
+		sleep(context.Background(), 10*time.Second)
+		synctest.Wait()
+		if l.CleanedOffset() != 0 {
+			t.Fatal("compaction was faster than its limit")
+		}
+		sleep(context.Background(), 30*time.Second)
+		synctest.Wait()
+		if l.CleanedOffset() == 0 || l.SizeBytes() > size/4 {
+			t.Fatalf("not compacted: %d of %d bytes are left, cleaned to %d", l.SizeBytes(), size, l.CleanedOffset())
+		}
+		h.Stop()
+		spawner.Stop()
+		if err := m.Shutdown(1); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestStopEndsACompaction stops the host in the middle of a slow round, which then begins anew.
+func TestStopEndsACompaction(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		if err := mem.MkdirAll("/data"); err != nil {
+			t.Fatal(err)
+		}
+		m := newManager(t, mem, nil)
+		l := compactable(t, m)
+		spawner := env.NewSpawner(context.Background(), nil)
+		h := Start(Options{Manager: m, Clock: env.SystemClock{}, Spawner: spawner, RetentionInterval: time.Hour, LogStartInterval: time.Hour})
+		h.StartCleaners(1, func() CleanerLimits {
+			return CleanerLimits{MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: 1000, Backoff: time.Second}
+		})
+		sleep(context.Background(), 150*time.Second)
+		h.Stop()
+		if l.CleanedOffset() != 0 {
+			t.Fatal("a round that was ended counts as done")
+		}
+		entries, err := mem.ReadDir("/data/t-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if len(e.Name()) > 8 && e.Name()[len(e.Name())-8:] == ".cleaned" {
+				t.Fatalf("%s was left behind", e.Name())
+			}
+		}
+		spawner.Stop()
+		if err := m.Shutdown(1); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
