@@ -28,6 +28,7 @@ func (b *broker) addDataHandlers(s *handler.Set) {
 	})
 	s.Add(wire.KeyListOffsets, &handler.ListOffsets{Replicas: b.replicas, Metadata: image, Authorizer: authorizer, Clock: b.clock})
 	s.Add(wire.KeyOffsetForLeaderEpoch, &handler.OffsetForLeaderEpoch{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
+	s.Add(wire.KeyDeleteRecords, &handler.DeleteRecords{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
 	s.Add(wire.KeyInitProducerID, &handler.InitProducerID{
 		Authorizer: authorizer,
 		IDs:        handler.NewProducerIDs(b.config.NodeID, func() int64 { return b.epoch }, b.channel),
@@ -59,6 +60,7 @@ func (b *broker) addAdminHandlers(s *handler.Set) {
 	s.Add(wire.KeyAPIVersions, &handler.APIVersions{Set: s, Features: controller.Features(), Metadata: image})
 	s.Add(wire.KeyCreateTopics, &handler.CreateTopics{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyDeleteTopics, &handler.DeleteTopics{Image: image, Authorizer: authorizer, Controller: b.channel})
+	s.Add(wire.KeyDescribeLogDirs, &handler.DescribeLogDirs{Storage: b.storage, Authorizer: authorizer})
 	s.Add(wire.KeyCreatePartitions, &handler.CreatePartitions{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyDescribeConfigs, &handler.DescribeConfigs{NodeID: b.config.NodeID, Image: image, Authorizer: authorizer, Static: b.config, LogLevel: b.logLevel})
 	s.Add(wire.KeyAlterConfigs, &handler.AlterConfigs{NodeID: b.config.NodeID, Authorizer: authorizer, Controller: b.channel})

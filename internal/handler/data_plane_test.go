@@ -25,6 +25,7 @@ import (
 type dataPlane struct {
 	tb       testing.TB
 	replicas *replica.Manager
+	storage  *storage.Manager
 	produce  *Produce
 	fetch    *Fetch
 	list     *ListOffsets
@@ -54,6 +55,7 @@ func newDataPlane(tb testing.TB) *dataPlane {
 	if err := s.Load(storage.LoadOptions{NowMs: time.Now().UnixMilli()}); err != nil {
 		tb.Fatal(err)
 	}
+	d.storage = s
 	d.replicas = replica.New(replica.Options{NodeID: 1, Storage: s, Metrics: registry, Clock: env.SystemClock{}, MaxWaiting: 1000, FetchMemoryBytes: 1 << 30,
 		TopicConfig: func(*metadata.Image, string) replica.TopicConfig {
 			return replica.TopicConfig{Log: d.config, MinInSyncReplicas: 1}

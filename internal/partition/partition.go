@@ -233,3 +233,26 @@ func (p *Partition) CommitState(leaderEpoch int32, offset int64) (done bool, err
 	}
 	return false, err
 }
+
+// highWatermarkOffset stands in DeleteRecords for the high watermark.
+const highWatermarkOffset = -1
+
+// DeleteRecords raises the log start offset to offset and returns the low watermark: the
+// smallest log start offset of the replicas.
+func (p *Partition) DeleteRecords(offset int64) (lowWatermark int64, err error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if _, err := p.leader(kafka.NoLeaderEpoch); err != nil {
+		return kafka.NoOffset, err
+	}
+	if c := p.log.Config(); c.Compact && !c.Delete {
+		return kafka.NoOffset, kafka.Errorf(kafka.ErrPolicyViolation, "records of %s cannot be deleted: its cleanup.policy is compact without delete", p.tp)
+	}
+	if offset == highWatermarkOffset {
+		offset = p.log.HighWatermark()
+	}
+	if err := p.log.AdvanceLogStartOffset(offset); err != nil {
+		return kafka.NoOffset, err
+	}
+	return p.log.LogStartOffset(), nil
+}

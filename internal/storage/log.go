@@ -212,6 +212,9 @@ func (l *Log) AssignEpochStart(leaderEpoch int32, startOffset int64) error {
 	return nil
 }
 
+// Usable returns why the log cannot be used, or nil.
+func (l *Log) Usable() error { return l.usable() }
+
 // usable returns why the log cannot be used, or nil.
 func (l *Log) usable() error {
 	if err := l.closed.Load(); err != nil {

@@ -10,7 +10,9 @@ import (
 	"github.com/moldau/moldau/internal/tools/cluster"
 	"github.com/moldau/moldau/internal/tools/configs"
 	"github.com/moldau/moldau/internal/tools/consumer"
+	"github.com/moldau/moldau/internal/tools/deleterecords"
 	"github.com/moldau/moldau/internal/tools/groups"
+	"github.com/moldau/moldau/internal/tools/logdirs"
 	"github.com/moldau/moldau/internal/tools/offsets"
 	"github.com/moldau/moldau/internal/tools/producer"
 	"github.com/moldau/moldau/internal/tools/server"
@@ -38,7 +40,9 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-console-consumer", "Print the records of a topic", consumer.Run},
 		{"kafka-console-producer", "Send lines of standard input to a topic", producer.Run},
 		{"kafka-consumer-groups", "List, describe, reset and delete consumer groups", groups.Run},
+		{"kafka-delete-records", "Delete the records of partitions below given offsets", deleterecords.Run},
 		{"kafka-get-offsets", "Print offsets of partitions", offsets.Run},
+		{"kafka-log-dirs", "Show what lies in the brokers' log directories", logdirs.Run},
 		{"kafka-server-start", "Start a broker from a server.properties file", server.StartCommand(start)},
 		{"kafka-server-stop", "Stop this user's running brokers", server.Stop},
 		{"kafka-storage", "Generate a cluster id; look at log directories", storagetool.Run},

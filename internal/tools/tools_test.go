@@ -81,6 +81,7 @@ func TestHostileBrokers(t *testing.T) {
 		{"kafka-consumer-groups", "--list", "--timeout", "100"},
 		{"kafka-configs", "--describe", "--topic", "t", "--command-config", "CONFIG"},
 		{"kafka-get-offsets", "--command-config", "CONFIG"},
+		{"kafka-log-dirs", "--describe", "--command-config", "CONFIG"},
 		{"kafka-broker-api-versions", "--command-config", "CONFIG"},
 		{"kafka-console-producer", "--topic", "t", "--max-block-ms", "100", "--sync"},
 		{"kafka-console-consumer", "--topic", "t", "--timeout-ms", "100"},

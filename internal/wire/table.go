@@ -24,10 +24,12 @@ const (
 	KeyAPIVersions             int16 = 18
 	KeyCreateTopics            int16 = 19
 	KeyDeleteTopics            int16 = 20
+	KeyDeleteRecords           int16 = 21
 	KeyInitProducerID          int16 = 22
 	KeyOffsetForLeaderEpoch    int16 = 23
 	KeyDescribeConfigs         int16 = 32
 	KeyAlterConfigs            int16 = 33
+	KeyDescribeLogDirs         int16 = 35
 	KeyCreatePartitions        int16 = 37
 	KeyDeleteGroups            int16 = 42
 	KeyIncrementalAlterConfigs int16 = 44
@@ -84,11 +86,13 @@ var apis = []API{
 	{KeyAPIVersions, "ApiVersions", 0, 4, 0, 3, both},
 	{KeyCreateTopics, "CreateTopics", 2, 7, 2, 5, both},
 	{KeyDeleteTopics, "DeleteTopics", 1, 6, 1, 4, both},
+	{KeyDeleteRecords, "DeleteRecords", 0, 2, 0, 2, BrokerListener},
 	// Version 6 (two-phase commit) is unstable in 4.3 and not advertised there either.
 	{KeyInitProducerID, "InitProducerId", 0, 5, 0, 2, BrokerListener},
 	{KeyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 2, 4, BrokerListener},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, both},
 	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, both},
+	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, BrokerListener},
 	{KeyCreatePartitions, "CreatePartitions", 0, 3, 0, 2, both},
 	{KeyDeleteGroups, "DeleteGroups", 0, 2, 0, 2, BrokerListener},
 	{KeyIncrementalAlterConfigs, "IncrementalAlterConfigs", 0, 1, 0, 1, both},
