@@ -191,6 +191,7 @@ func (b *broker) openStorage() (err error) {
 		FS: b.fs, Dirs: b.config.LogDirs, Defaults: b.configs.topic(metadata.EmptyImage(), "").Log,
 		Metrics: b.metrics, Random: b.random, Clock: b.clock,
 		ProducerExpirationMs: int64(b.config.ProducerIDExpirationMs), OpenFilesPerDir: openFilesPerDir,
+		ReserveBytes: b.config.ReserveBytes,
 		OnDirOffline: b.logDirFailed,
 	})
 	if err != nil {

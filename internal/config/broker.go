@@ -41,6 +41,8 @@ type Broker struct {
 	RecoveryThreadsPerDir              int32
 	ProducerIDExpirationMs             int32
 
+	ReserveBytes int64 // log.reserve.bytes
+
 	// Compaction.
 	CleanerEnabled           bool
 	CleanerThreads           int32

@@ -19,6 +19,7 @@ var (
 // different are the lines in which Moldau means to differ, by config.
 var different = map[string]string{
 	"cluster.id":                     "Moldau's own",
+	"log.reserve.bytes":              "Moldau's own",
 	"http.listen":                    "Moldau's own",
 	"listeners":                      "cannot be changed while a broker runs; another default",
 	"listener.security.protocol.map": "cannot be changed while a broker runs",

@@ -96,6 +96,7 @@ func (b *Broker) fillLogs(v values) {
 	b.LogStartOffsetCheckpointIntervalMs = v.int32("log.flush.start.offset.checkpoint.interval.ms")
 	b.RecoveryThreadsPerDir = v.int32("num.recovery.threads.per.data.dir")
 	b.ProducerIDExpirationMs = v.int32("producer.id.expiration.ms")
+	b.ReserveBytes = v.int64("log.reserve.bytes")
 	b.CleanerEnabled = v.bool("log.cleaner.enable")
 	b.CleanerThreads = v.int32("log.cleaner.threads")
 	b.CleanerDedupeBufferBytes = v.int64("log.cleaner.dedupe.buffer.size")

@@ -124,6 +124,9 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 	if err := l.activeFor(a.NowMs, p, last, config); err != nil {
 		return r, err
 	}
+	if err := l.dir.takeSpace(len(p.records), a.Origin); err != nil {
+		return r, err
+	}
 	active := l.segments.Load().last()
 	wasEmpty := active.SizeBytes() == 0
 	l.markDirty(a.NowMs, len(p.records))

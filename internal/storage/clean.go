@@ -255,6 +255,13 @@ func (l *Log) runClean(p *cleanPlan, o CleanOptions) error {
 
 // cleanGroup writes the replacement of a group of segments and puts it in their place.
 func (l *Log) cleanGroup(r *cleaner.Round, group []*segment.Segment, truncations int, nowMs int64) error {
+	var sizeBytes int64
+	for _, s := range group {
+		sizeBytes += s.SizeBytes()
+	}
+	if err := l.dir.hasSpace(sizeBytes); err != nil {
+		return err
+	}
 	target, err := segment.CreateCleaned(l.folder, group[0].BaseOffset())
 	if err != nil {
 		return err

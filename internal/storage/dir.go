@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type shared struct {
 	clock                env.Clock
 	producerExpirationMs int64
 	onDirOffline         func(dir string, err error)
+	reserveBytes         int64
 	shutdownParallel     func(count int, work func(i int)) // nil: one by one
 	foreground           atomic.Int64                      // appends and reads of clients so far
 	dirtiestPercent      atomic.Int64                      // of the logs to compact
@@ -43,6 +45,7 @@ type logDir struct {
 	cache   *segment.FileCache
 	metrics *dirMetrics
 	offline atomic.Bool
+	space   space
 
 	recoveryPoints offsetCheckpoint
 	highWatermarks offsetCheckpoint
@@ -85,6 +88,7 @@ func newLogDir(path string, s *shared, cache *segment.FileCache, metrics *dirMet
 		start := l.startOffset.Load()
 		return start, start > l.segments.Load().all[0].BaseOffset()
 	}
+	d.space.left.Store(math.MaxInt64)
 	d.cleanedOffsets.path = filepath.Join(path, checkpoint.CleanerOffsetFileName)
 	d.cleanedOffsets.value = func(l *Log) (int64, bool) {
 		cleaned := l.cleanedOffset.Load()

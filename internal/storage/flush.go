@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
@@ -69,6 +70,19 @@ func (l *Log) flushWith(snapshot bool) error {
 	l.mu.Unlock()
 
 	started := l.dir.shared.clock.Now()
+	failed := func(doing string, err error) error {
+		if !vfs.IsFull(err) || errors.Is(err, segment.ErrFailed) {
+			return l.failed(doing, err)
+		}
+		// Nothing is lost: the next flush does what found no room.
+		l.mu.Lock()
+		l.epochsChanged = l.epochsChanged || epochsChanged
+		l.unsyncedFolder = l.unsyncedFolder || unsyncedFolder
+		l.snapshots.pending = append(pending, l.snapshots.pending...)
+		l.mu.Unlock()
+		l.markDirty(l.dir.shared.clock.Now().UnixMilli(), 0)
+		return l.storageError(doing, err)
+	}
 	// A segment that ends at the recovery point got its last index entries afterwards.
 	for _, s := range list.all[list.indexOf(max(point-1, 0)):] {
 		if !s.Acquire() {
@@ -77,7 +91,7 @@ func (l *Log) flushWith(snapshot bool) error {
 		err := s.Flush()
 		s.Release()
 		if err != nil {
-			return l.failed("flushing", err)
+			return failed("flushing", err)
 		}
 	}
 	if recovered {
@@ -87,17 +101,17 @@ func (l *Log) flushWith(snapshot bool) error {
 	}
 	if unsyncedFolder {
 		if err := l.syncFolder(); err != nil {
-			return l.failed("flushing", err)
+			return failed("flushing", err)
 		}
 	}
 	if epochsChanged {
 		path := filepath.Join(l.folder.Path(), checkpoint.LeaderEpochFileName)
 		if err := checkpoint.WriteLeaderEpochs(l.dir.shared.fs, path, epochs.withoutEnd(end).all); err != nil {
-			return l.failed("writing the leader epochs of", err)
+			return failed("writing the leader epochs of", err)
 		}
 	}
 	if err := l.writePending(pending); err != nil {
-		return l.failed("writing the producer snapshot of", err)
+		return failed("writing the producer snapshot of", err)
 	}
 	l.recoveryPoint.Store(end)
 	l.dir.recoveryPoints.markChanged()

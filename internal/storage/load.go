@@ -84,6 +84,9 @@ func (m *Manager) Load(o LoadOptions) error {
 	}
 	firstError = cmp.Or(firstError, m.lowerRecoveryPoints(found))
 	m.sorted.Store(nil)
+	if err := m.CheckSpace(); err != nil {
+		return err
+	}
 	if len(m.OfflineDirs()) == len(m.dirs) {
 		return fmt.Errorf("no log dir can be used: %w", firstError)
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
@@ -34,13 +35,17 @@ func (m *Manager) FlushDir(i int, nowMs int64) error {
 	clear(d.dirty[len(waiting):])
 	d.dirty = waiting
 	d.mu.Unlock()
+	var failures error
 	for _, l := range due {
 		l.dirty.Store(false) // before the flush looks: what is appended from now on is dirty again
 		if err := l.Flush(); err != nil && l.closed.Load() == nil {
-			return err // the dir is offline
+			if d.offline.Load() {
+				return err
+			}
+			failures = errors.Join(failures, err) // the disk is full; the log is dirty again
 		}
 	}
-	return d.checked(d.checkpointRecoveryPoints())
+	return errors.Join(failures, d.checked(d.checkpointRecoveryPoints()))
 }
 
 // CheckpointHighWatermarks writes the high watermarks of every log dir where one has changed.
@@ -85,7 +90,7 @@ func (m *Manager) RemoveDeleted(nowMs int64) error {
 		var keep []removal
 		var failure error
 		for _, r := range removals {
-			if r.atMs > nowMs || failure != nil {
+			if r.atMs > nowMs && !d.space.low.Load() || failure != nil { // a full disk does not wait
 				keep = append(keep, r)
 				continue
 			}
@@ -120,9 +125,10 @@ func (m *Manager) eachDir(do func(d *logDir) error) error {
 	return all
 }
 
-// checked takes the dir offline if err says that its disk failed.
+// checked takes the dir offline if err says that its disk failed. A file that found no room on a
+// full disk is written by a later pass.
 func (d *logDir) checked(err error) error {
-	if err != nil {
+	if err != nil && !vfs.IsFull(err) {
 		d.fail(err)
 	}
 	return err

@@ -30,6 +30,9 @@ type Options struct {
 	ProducerExpirationMs int64
 	// OpenFilesPerDir bounds the file descriptors kept open per log dir.
 	OpenFilesPerDir int
+	// ReserveBytes is how many bytes of a log dir's volume clients may not fill; 0 turns the
+	// guard off.
+	ReserveBytes int64
 	// OnDirOffline is called once for each log dir that fails; it may be nil.
 	OnDirOffline func(dir string, err error)
 }
@@ -53,7 +56,7 @@ func OpenManager(o Options) (*Manager, error) {
 		return nil, errors.New("log.dirs is empty: at least one log dir is needed")
 	}
 	m := &Manager{options: o, brokerEpoch: -1}
-	m.shared = &shared{fs: o.FS, clock: o.Clock, producerExpirationMs: o.ProducerExpirationMs, onDirOffline: o.OnDirOffline, random: o.Random}
+	m.shared = &shared{fs: o.FS, clock: o.Clock, producerExpirationMs: o.ProducerExpirationMs, onDirOffline: o.OnDirOffline, reserveBytes: o.ReserveBytes, random: o.Random}
 	shared := newDirMetrics(o.Metrics)
 	o.Metrics.GaugeFunc("log_cleaner_dirtiest_percent", "Share of bytes not yet compacted in the log where it is largest.", func() float64 {
 		return float64(m.shared.dirtiestPercent.Load())

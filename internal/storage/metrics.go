@@ -13,6 +13,8 @@ type dirMetrics struct {
 	logsRecovered   *metrics.Counter
 	truncatedBytes  *metrics.Counter
 	offlineDirs     *metrics.Gauge
+	lowDirs         *metrics.Gauge
+	refusedAppends  *metrics.Counter
 
 	cleanSeconds                           *metrics.Histogram
 	cleanedRecordsRead, cleanedRecordsKept *metrics.Counter
@@ -38,6 +40,8 @@ func newDirMetrics(r *metrics.Registry) *dirMetrics {
 		segmentsDeleted:     r.Counter("log_segments_deleted_total", "Segments deleted by retention or truncation."),
 		logsRecovered:       r.Counter("logs_recovered_total", "Logs whose unflushed part was checked after an unclean shutdown."),
 		truncatedBytes:      r.Counter("log_truncated_bytes_total", "Bytes removed by recovery and truncation."),
+		lowDirs:             r.Gauge("log_dirs_low_on_space", "Log dirs that refuse appends of clients because they are nearly full."),
+		refusedAppends:      r.Counter("log_appends_refused_total", "Appends refused because a log dir is nearly full."),
 		cleanSeconds:        r.Histogram("log_cleaner_seconds", "Time to compact one log.", []float64{0.01, 0.1, 1, 10, 60, 600}),
 		cleanedRecordsRead:  r.Counter("log_cleaner_records_read_total", "Records that compaction has read."),
 		cleanedRecordsKept:  r.Counter("log_cleaner_records_kept_total", "Records that compaction has kept."),

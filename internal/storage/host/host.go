@@ -17,6 +17,7 @@ const (
 	flushCheckInterval    = time.Second // a pass looks at dirty logs only
 	highWatermarkInterval = 5 * time.Second
 	removalInterval       = time.Second
+	spaceInterval         = time.Second // storage counts what is appended in between
 	producerCheckInterval = 10 * time.Minute
 	// leastInterval is what a config of 0 comes to.
 	leastInterval = 100 * time.Millisecond
@@ -57,6 +58,7 @@ func Start(o Options) *Host {
 	)
 	h.spawn(ctx, "storage-retention",
 		pass{removalInterval, "remove deleted data", m.RemoveDeleted},
+		pass{spaceInterval, "look at the free space", func(int64) error { return m.CheckSpace() }},
 		pass{o.RetentionInterval, "apply retention", func(nowMs int64) error {
 			_, err := m.CleanupRetention(nowMs)
 			return err
