@@ -3,7 +3,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -14,7 +16,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/moldau/moldau/internal/audit"
 	"github.com/moldau/moldau/internal/broker"
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/tools"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/demo"
@@ -67,7 +71,7 @@ client and tool works unmodified.
 		return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
 	root.AddGroup(&cobra.Group{ID: "broker", Title: "Broker:"}, &cobra.Group{ID: "tools", Title: "Kafka's tools:"})
-	root.AddCommand(startCommand(s), demoCommand(s), installCommand(s, commands), versionCommand(s))
+	root.AddCommand(startCommand(s), demoCommand(s), installCommand(s, commands), auditCommand(s), versionCommand(s))
 	for _, tool := range commands {
 		root.AddCommand(&cobra.Command{
 			Use: tool.Name(), Aliases: []string{tool.KafkaName}, Short: tool.Summary, GroupID: "tools",
@@ -141,6 +145,23 @@ func installCommand(s cli.Streams, commands []tools.Command) *cobra.Command {
 				}
 			})
 			return install.Run(s, program, args[0], names)
+		},
+	}
+}
+
+func auditCommand(s cli.Streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "audit DIR...", Short: "Verify data folders of a broker that does not run", GroupID: "broker", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var all error
+			for _, dir := range args {
+				err := audit.Run(cmd.Context(), vfs.OS{}, dir, func(line string) { s.Println(line) })
+				if err != nil && !errors.Is(err, audit.ErrProblems) {
+					return err
+				}
+				all = cmp.Or(all, err)
+			}
+			return all
 		},
 	}
 }

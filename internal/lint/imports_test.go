@@ -16,7 +16,7 @@ var layers = [][]string{
 	{"internal/quorum", "internal/controller", "internal/partition", "internal/group"},
 	{"internal/coordinator", "internal/purgatory", "internal/replica", "internal/peer", "internal/security", "internal/quota"},
 	{"internal/handler", "internal/server"},
-	{"internal/broker"},
+	{"internal/broker", "internal/audit"},
 	{"cmd/moldau"},
 }
 

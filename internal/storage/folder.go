@@ -36,6 +36,10 @@ func parseFolder(name string) (kafka.TopicPartition, bool) {
 	return tp, tp.Topic != kafka.ClusterMetadataTopic && kafka.ValidateTopicName(tp.Topic) == nil
 }
 
+// ParseFolder splits the name of a live log's folder into topic and partition; ok is false for
+// every other name.
+func ParseFolder(name string) (tp kafka.TopicPartition, ok bool) { return parseFolder(name) }
+
 // retiredFolder returns a unique name for the folder of a log that is no longer live:
 // <topic>-<partition>.<32 hex digits><suffix>, the topic cut so that 255 bytes are enough.
 func retiredFolder(tp kafka.TopicPartition, suffix string, random env.Random) string {
