@@ -44,8 +44,39 @@ func (l *Log) MaxTimestampOffset(upTo int64) (TimestampOffset, bool, error) {
 		if best == nil {
 			return noTimestampOffset, false, nil
 		}
-		return findInSegment(best, largest, startOffset)
+		r, found, err := findInSegment(best, largest, startOffset)
+		if err != nil || found {
+			return r, found, err
+		}
+		return newestRecord(list, startOffset)
 	})
+}
+
+// newestRecord reads all records: the batch that has the largest timestamp is one that compaction
+// has emptied.
+func newestRecord(list *segmentList, startOffset int64) (TimestampOffset, bool, error) {
+	newest := noTimestampOffset
+	for _, s := range list.all {
+		if !s.Acquire() {
+			return noTimestampOffset, false, errOvertaken
+		}
+		err := s.ScanBatches(0, func(_ segment.BatchPosition, b record.Batch) error {
+			for r, err := range b.Records(record.UncompressedLimit(len(b))) {
+				if err != nil {
+					return err
+				}
+				if offset := b.BaseOffset() + int64(r.OffsetDelta); offset >= startOffset && r.Timestamp > newest.TimestampMs {
+					newest = TimestampOffset{offset, r.Timestamp, b.PartitionLeaderEpoch()}
+				}
+			}
+			return nil
+		})
+		s.Release()
+		if err != nil {
+			return noTimestampOffset, false, err
+		}
+	}
+	return newest, newest.Offset != kafka.NoOffset, nil
 }
 
 // search runs find on one list of segments until none has overtaken it; see Read.
