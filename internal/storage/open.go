@@ -119,6 +119,7 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	}
 	l := newLog(d, tp, topicID, config)
 	l.activeSinceMs = nowMs
+	l.cleanedOffset.Store(known.cleanedOffset)
 	l.unsyncedFolder = known.recoveryPoint == 0
 	l.recovered = !known.clean
 	l.snapshots.onDisk = files.snapshots
@@ -148,7 +149,6 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	l.startOffset.Store(start)
 	l.endOffset.Store(end)
 	l.highWatermark.Store(min(max(known.highWatermark, start), end))
-	l.cleanedOffset.Store(known.cleanedOffset)
 	l.recoveryPoint.Store(min(known.recoveryPoint, end))
 	if known.clean {
 		l.recoveryPoint.Store(end)
@@ -211,8 +211,9 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 		}
 		last := i == len(list.all)-1
 		// Power loss may keep a later segment and lose the end of this one. Compaction leaves such
-		// holes too, but only below the recovery point (planClean), where nothing can be lost.
-		hole := !last && list.all[i+1].BaseOffset() > max(result.NextOffset, recoveryPoint)
+		// holes too, but only below the recovery point (planClean), where nothing can be lost; should
+		// that file be damaged, the cleaner offset still tells.
+		hole := !last && list.all[i+1].BaseOffset() > max(result.NextOffset, recoveryPoint, l.cleanedOffset.Load())
 		l.active = last
 		l.unsyncedFolder = l.unsyncedFolder || result.NextOffset > recoveryPoint
 		if result.TruncatedBytes == 0 && !hole {
