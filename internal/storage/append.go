@@ -142,7 +142,9 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 	l.noteEpoch(a.LeaderEpoch, base)
 	// Before the end offset: the high watermark may follow that at once, and the last stable
 	// offset must not follow it into a transaction that has just begun.
-	l.applyProducers(p.records)
+	if r.EndedTransaction, err = l.applyProducers(p.records, active); err != nil {
+		return r, l.failed("writing the transaction index of", err)
+	}
 	l.snapshots.bytesSince += int64(len(p.records))
 	l.endOffset.Store(last + 1)
 	r.BaseOffset, r.LastOffset = base, last
@@ -171,65 +173,40 @@ func (l *Log) place(a AppendRequest, records []byte, base int64) (producerstate.
 		b.SetPartitionLeaderEpoch(a.LeaderEpoch)
 		base = b.NextOffset()
 		rest = next
-		if !b.HasProducerID() || b.IsControl() || a.Origin == OriginInternal {
+		if !b.HasProducerID() || a.Origin == OriginInternal {
 			continue
 		}
-		w := writeOf(b)
-		if a.Origin == OriginClient {
-			if duplicate, found := l.producers.FindDuplicate(w); found {
-				return duplicate, true, nil
-			}
-		}
-		if err := l.producers.Check(w, a.Origin == OriginClient); err != nil {
-			return producerstate.Batch{}, false, err
-		}
-		if w.Transactional && a.Origin == OriginClient && !l.producers.HasOpenTransaction(w.ProducerID, w.Epoch) {
-			return producerstate.Batch{}, false, kafka.Errorf(kafka.ErrInvalidTxnState, "producer %d has no open transaction on %s", w.ProducerID, l.tp)
+		if duplicate, found, err := l.checkProducer(a, b); found || err != nil {
+			return duplicate, found, err
 		}
 	}
 	return producerstate.Batch{}, false, nil
 }
 
-func (l *Log) applyProducers(records []byte) {
-	for rest := records; len(rest) > 0; {
-		b, next, err := record.Next(rest)
-		if err != nil {
-			return // place has walked the same bytes
-		}
-		rest = next
-		if b.HasProducerID() {
-			l.applyProducer(b)
-		}
-	}
-}
-
-// applyProducer records a batch that is in the log. For a control batch b is whole, for
-// others its header is enough.
-func (l *Log) applyProducer(b record.Batch) {
+// checkProducer checks a batch against what its producer wrote before.
+func (l *Log) checkProducer(a AppendRequest, b record.Batch) (duplicate producerstate.Batch, found bool, err error) {
 	if b.IsControl() {
-		l.applyMarker(b)
-	} else {
-		l.producers.Apply(writeOf(b))
+		if marker, _, ok := markerOf(b); ok {
+			marker.TransactionVersion = a.TransactionVersion
+			err = l.producers.CheckMarker(marker)
+		}
+		return duplicate, false, err
 	}
-	l.noteOpenTransaction()
-}
-
-func (l *Log) applyMarker(b record.Batch) {
-	for r, err := range b.Records(int64(len(b))) {
-		if err != nil {
-			return // an empty or unreadable marker ends nothing, as in Kafka
+	w := writeOf(b)
+	if a.Origin == OriginClient {
+		if duplicate, found := l.producers.FindDuplicate(w); found {
+			return duplicate, true, nil
 		}
-		kind, err := record.ParseControlKey(r.Key)
-		if err != nil || kind != record.ControlAbort && kind != record.ControlCommit {
-			return
-		}
-		marker, err := record.ParseEndTxnMarker(r.Value)
-		if err != nil {
-			return
-		}
-		l.producers.ApplyMarker(b.ProducerID(), b.ProducerEpoch(), marker.CoordinatorEpoch, r.Timestamp)
-		return
 	}
+	if w.Transactional && !l.producers.HasOpenTransaction(w.ProducerID, w.Epoch) {
+		if epoch := l.producers.EpochOf(w.ProducerID); w.Epoch < epoch {
+			return duplicate, false, kafka.Errorf(kafka.ErrInvalidProducerEpoch, "producer %d wrote with epoch %d, but epoch %d was seen already", w.ProducerID, w.Epoch, epoch)
+		}
+		if !l.producers.CheckGuard(w.ProducerID, a.Guard) {
+			return duplicate, false, kafka.Errorf(kafka.ErrInvalidTxnState, "producer %d has no open transaction on %s", w.ProducerID, l.tp)
+		}
+	}
+	return duplicate, false, l.producers.Check(w, a.Origin == OriginClient)
 }
 
 func writeOf(b record.Batch) producerstate.Write {

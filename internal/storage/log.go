@@ -29,7 +29,7 @@ type Log struct {
 	highWatermark atomic.Int64
 	recoveryPoint atomic.Int64
 	cleanedOffset atomic.Int64 // where the next compaction begins
-	openTxn       atomic.Int64 // first offset of an open transaction, else noOpenTransaction
+	unstable      atomic.Pointer[unstable]
 	closed        atomic.Pointer[kafka.Error]
 
 	dirty          atomic.Bool // in dir.dirty
@@ -52,10 +52,7 @@ type Log struct {
 	clean            cleanState
 }
 
-const (
-	noOpenTransaction int64 = math.MaxInt64
-	unknownTimestamp  int64 = math.MinInt64
-)
+const unknownTimestamp int64 = math.MinInt64
 
 // segmentList is a log's segments in the order of their offsets.
 type segmentList struct{ all []*segment.Segment }
@@ -114,12 +111,6 @@ func (l *Log) HighWatermark() int64 { return l.highWatermark.Load() }
 
 // FlushedOffset is the recovery point: everything below it is durable.
 func (l *Log) FlushedOffset() int64 { return l.recoveryPoint.Load() }
-
-// LastStableOffset is the first offset that may belong to an open transaction, at most the
-// high watermark.
-func (l *Log) LastStableOffset() int64 {
-	return min(l.highWatermark.Load(), l.openTxn.Load())
-}
 
 // AdvanceHighWatermark raises the high watermark to offset, at most to the log end offset,
 // and reports whether it rose. It never lowers it.

@@ -32,7 +32,7 @@ func newLog(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, config *LogC
 	})
 	l.config.Store(config)
 	l.epochs.Store(noEpochs)
-	l.openTxn.Store(noOpenTransaction)
+	l.unstable.Store(allStable)
 	return l
 }
 
@@ -159,7 +159,7 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 		}
 	}
 	l.epochs.Store(epochs.withoutEnd(end).withoutStart(start))
-	if err := l.rebuildProducers(nowMs, end); err != nil {
+	if err := l.rebuildProducers(nowMs, end, !known.clean); err != nil {
 		return nil, err
 	}
 	if l.recoveryPoint.Load() < end || l.epochsChanged {

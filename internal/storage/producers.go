@@ -21,7 +21,11 @@ var errReplayed = errors.New("replayed")
 
 // rebuildProducers makes the producer state that of endOffset: the newest usable snapshot at
 // or below it, and the batches from there on. It needs mu, or a log nobody else knows yet.
-func (l *Log) rebuildProducers(nowMs, endOffset int64) error {
+//
+// The transaction index gets the aborted transactions that the replay comes by. After an unclean
+// shutdown what it says of them before is not trusted; what lies below the snapshot was flushed
+// with it.
+func (l *Log) rebuildProducers(nowMs, endOffset int64, unclean bool) error {
 	hadSnapshots := len(l.snapshots.onDisk) > 0
 	l.snapshots.pending = nil
 	l.producers.Reset()
@@ -46,7 +50,17 @@ func (l *Log) rebuildProducers(nowMs, endOffset int64) error {
 		unusable = append(unusable, offset)
 		l.snapshots.onDisk = l.snapshots.onDisk[:n-1]
 	}
-	if err := l.replayProducers(from, endOffset); err != nil {
+	if unclean {
+		list := l.segments.Load()
+		for _, s := range list.all[list.indexOf(from):] {
+			if err := l.cutAborted(s, from); err != nil {
+				return err
+			}
+		}
+	}
+	l.unstable.Store(allStable)
+	replay := producerReplay{log: l, producers: &l.producers, ended: l.noteEnded}
+	if err := replay.run(from, endOffset); err != nil {
 		return err
 	}
 	l.producers.Expire(nowMs, l.dir.shared.producerExpirationMs)
@@ -94,11 +108,19 @@ func (l *Log) loadSnapshot(offset, nowMs int64) (bool, error) {
 	return err == nil, err
 }
 
-func (l *Log) replayProducers(from, endOffset int64) error {
+// producerReplay applies what the log has to a producer state.
+type producerReplay struct {
+	log       *Log
+	producers *producerstate.Manager
+	// ended is told of every transaction that a marker ended.
+	ended func(s *segment.Segment, e endedTransaction) error
+}
+
+func (p *producerReplay) run(from, endOffset int64) error {
 	if from >= endOffset {
 		return nil
 	}
-	list := l.segments.Load()
+	list := p.log.segments.Load()
 	for _, s := range list.all[list.indexOf(from):] {
 		at, found, err := s.Lookup(from)
 		if err != nil {
@@ -114,19 +136,7 @@ func (l *Log) replayProducers(from, endOffset int64) error {
 			if at.LastOffset < from || !header.HasProducerID() {
 				return nil
 			}
-			if !header.IsControl() {
-				l.producers.Apply(writeOf(header))
-				return nil
-			}
-			if at.SizeBytes > maxMarkerBytes {
-				return nil
-			}
-			marker := make([]byte, at.SizeBytes)
-			if n, err := s.ReadAt(marker, at.Position); err != nil && !(errors.Is(err, io.EOF) && n == len(marker)) {
-				return err
-			}
-			l.applyMarker(marker)
-			return nil
+			return p.apply(s, at, header)
 		})
 		if errors.Is(err, errReplayed) {
 			return nil
@@ -138,10 +148,21 @@ func (l *Log) replayProducers(from, endOffset int64) error {
 	return nil
 }
 
-func (l *Log) noteOpenTransaction() {
-	if offset, open := l.producers.FirstOpenTransaction(); open {
-		l.openTxn.Store(offset)
-	} else {
-		l.openTxn.Store(noOpenTransaction)
+func (p *producerReplay) apply(s *segment.Segment, at segment.BatchPosition, header record.Batch) error {
+	if !header.IsControl() {
+		p.producers.Apply(writeOf(header))
+		return nil
 	}
+	if at.SizeBytes > maxMarkerBytes {
+		return nil
+	}
+	b := make(record.Batch, at.SizeBytes)
+	if n, err := s.ReadAt(b, at.Position); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
+		return err
+	}
+	ended, ok := applyMarker(p.producers, b)
+	if !ok {
+		return nil
+	}
+	return p.ended(s, ended)
 }

@@ -36,8 +36,16 @@ func (l *Log) Read(r ReadRequest) (ReadResult, error) {
 		}
 		var err error
 		result.Records, err = l.readFrom(list, r, min(r.UpTo, result.LogEndOffset))
+		if err == nil && r.Aborted && len(result.Records) > 0 {
+			result.Aborted, err = abortedIn(list, r.Offset, endOf(result.Records))
+		}
 		if l.isOvertaken(list, err) {
 			continue
+		}
+		if errors.Is(err, segment.ErrTxnIndex) {
+			if err = l.repairTxnIndexes(err); err == nil {
+				continue
+			}
 		}
 		if err != nil {
 			return result, l.readError(err)

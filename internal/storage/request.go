@@ -1,6 +1,10 @@
 package storage
 
-import "github.com/moldau/moldau/internal/kafka"
+import (
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/producerstate"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
 
 // Origin says who appends, and thereby how much is checked.
 type Origin int8
@@ -25,6 +29,10 @@ type AppendRequest struct {
 	NowMs       int64
 	// ProduceVersion is the version of the Produce request; only read for OriginClient.
 	ProduceVersion int16
+	// Guard is what StartVerification gave for the first batch of a transaction.
+	Guard producerstate.Guard
+	// TransactionVersion says by which rules the epoch of a transaction marker is checked.
+	TransactionVersion int16
 }
 
 // AppendResult says where the records went. When Append fails only LogStartOffset
@@ -38,6 +46,8 @@ type AppendResult struct {
 	// Duplicate is set when an idempotent producer sent a batch again that the log holds
 	// already; the offsets are those of the first time and nothing was written.
 	Duplicate bool
+	// EndedTransaction is set when a marker ended a transaction: more may be stable now.
+	EndedTransaction bool
 }
 
 // ReadRequest asks a log for whole batches.
@@ -53,6 +63,8 @@ type ReadRequest struct {
 	// Buffer returns memory for n bytes; nil allocates. It may be called more than once in one
 	// read, each call giving up what earlier ones returned.
 	Buffer func(n int) []byte
+	// Aborted asks for the aborted transactions that have records in what is read.
+	Aborted bool
 }
 
 // ReadResult is what a read found. Records is part of the memory from Buffer.
@@ -60,6 +72,8 @@ type ReadResult struct {
 	Records        []byte
 	LogStartOffset int64
 	LogEndOffset   int64
+	// Aborted is sorted by first offset.
+	Aborted []segment.AbortedTransaction
 }
 
 // TimestampOffset is the answer to a lookup by timestamp.

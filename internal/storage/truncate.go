@@ -61,7 +61,10 @@ func (l *Log) TruncateTo(offset, nowMs int64) error {
 		l.removeLater(list.all[i], nowMs)
 	}
 	last := list.all[keep-1]
-	removed, err := last.Truncate(offset)
+	var removed int64
+	if err = l.cutAborted(last, offset); err == nil {
+		removed, err = last.Truncate(offset)
+	}
 	if err == nil {
 		err = errors.Join(last.Flush(), l.dir.shared.fs.SyncDir(l.folder.Path()))
 	}
@@ -77,7 +80,7 @@ func (l *Log) TruncateTo(offset, nowMs int64) error {
 	}
 	l.markDirty(nowMs, 0)
 	slog.Info("truncated a log", "partition", l.tp.String(), "from", end, "to", offset)
-	if err := l.rebuildProducers(nowMs, offset); err != nil {
+	if err := l.rebuildProducers(nowMs, offset, false); err != nil {
 		return l.failed("rebuilding the producer state of", err)
 	}
 	return nil

@@ -12,7 +12,17 @@ import (
 // Its owner serializes the calls.
 type Manager struct {
 	producers map[int64]*Entry
-	open      int // producers with an open transaction
+	open      []openTransaction // by first offset
+	verifying verifications
+}
+
+// openTransaction is a transaction without its marker.
+type openTransaction struct{ firstOffset, producerID int64 }
+
+// CompletedTransaction is a transaction that its marker has just ended.
+type CompletedTransaction struct {
+	ProducerID  int64
+	FirstOffset int64
 }
 
 // Len returns the number of producers.
@@ -62,6 +72,9 @@ func (m *Manager) FindDuplicate(w Write) (Batch, bool) {
 func (m *Manager) Check(w Write, checkSequence bool) error {
 	e := m.producers[w.ProducerID]
 	if e == nil || e.Epoch == kafka.NoProducerEpoch {
+		if checkSequence {
+			return m.verifying.checkSequence(w, true)
+		}
 		return nil
 	}
 	if w.Epoch < e.Epoch {
@@ -73,6 +86,9 @@ func (m *Manager) Check(w Write, checkSequence bool) error {
 	}
 	if !checkSequence {
 		return nil
+	}
+	if err := m.verifying.checkSequence(w, e.count == 0); err != nil {
+		return err
 	}
 	if w.Epoch != e.Epoch {
 		if w.FirstSequence != 0 {
@@ -95,6 +111,14 @@ func (m *Manager) HasOpenTransaction(producerID int64, epoch int16) bool {
 	return e != nil && e.Epoch == epoch && e.TxnFirstOffset >= 0
 }
 
+// EpochOf returns the producer's epoch, or kafka.NoProducerEpoch.
+func (m *Manager) EpochOf(producerID int64) int16 {
+	if e := m.producers[producerID]; e != nil {
+		return e.Epoch
+	}
+	return kafka.NoProducerEpoch
+}
+
 // Apply records that w is in the log, after an append or in a replay. It checks nothing.
 func (m *Manager) Apply(w Write) {
 	e := m.entry(w.ProducerID)
@@ -104,36 +128,94 @@ func (m *Manager) Apply(w Write) {
 		LastOffset: w.LastOffset, TimestampMs: w.TimestampMs,
 	})
 	e.LastTimestampMs = w.TimestampMs
-	if w.Transactional && e.TxnFirstOffset < 0 {
+	if !w.Transactional {
+		return
+	}
+	if e.TxnFirstOffset < 0 {
 		e.TxnFirstOffset = w.FirstOffset
-		m.open++
+		m.opened(e)
+	}
+	m.verifying.remove(w.ProducerID)
+}
+
+// Marker is what ends a transaction: the control batch's header and value, and how it was sent.
+type Marker struct {
+	ProducerID       int64
+	Epoch            int16
+	CoordinatorEpoch int32
+	TimestampMs      int64
+	// TransactionVersion is the one in which the coordinator ends the transaction. From version 2
+	// on its marker carries an epoch that no write of the transaction had.
+	TransactionVersion int16
+}
+
+// CheckMarker reports whether the marker may end the producer's transaction. In version 2 its
+// epoch is above the producer's (KIP-1228), so that a marker that was held up cannot end the next
+// transaction; the same epoch is a repetition where no transaction is open (KAFKA-19999).
+func (m *Manager) CheckMarker(k Marker) error {
+	e := m.producers[k.ProducerID]
+	if e == nil {
+		return nil
+	}
+	stale := k.Epoch < e.Epoch
+	if k.TransactionVersion >= strictMarkersFrom && k.Epoch == e.Epoch {
+		stale = e.TxnFirstOffset >= 0 && k.Epoch != math.MaxInt16
+	}
+	if stale {
+		return kafka.Errorf(kafka.ErrInvalidProducerEpoch, "the marker of producer %d has epoch %d, but epoch %d was seen already", k.ProducerID, k.Epoch, e.Epoch)
+	}
+	if k.CoordinatorEpoch < e.CoordinatorEpoch {
+		return kafka.Errorf(kafka.ErrTransactionCoordinatorFenced, "the marker of producer %d comes from coordinator epoch %d, but %d was seen already",
+			k.ProducerID, k.CoordinatorEpoch, e.CoordinatorEpoch)
+	}
+	return nil
+}
+
+// strictMarkersFrom is the transaction version whose markers must carry a newer epoch.
+const strictMarkersFrom = 2
+
+// ApplyMarker records that a marker is in the log, and returns the transaction that it ended, if
+// one was open.
+func (m *Manager) ApplyMarker(k Marker) (ended CompletedTransaction, ok bool) {
+	e := m.entry(k.ProducerID)
+	e.setEpoch(k.Epoch)
+	e.CoordinatorEpoch = k.CoordinatorEpoch
+	e.LastTimestampMs = k.TimestampMs
+	m.verifying.remove(k.ProducerID)
+	if e.TxnFirstOffset < 0 {
+		return CompletedTransaction{}, false
+	}
+	ended = CompletedTransaction{ProducerID: k.ProducerID, FirstOffset: e.TxnFirstOffset}
+	m.ended(e)
+	e.TxnFirstOffset = kafka.NoOffset
+	return ended, true
+}
+
+func (m *Manager) opened(e *Entry) {
+	i, _ := slices.BinarySearchFunc(m.open, e.TxnFirstOffset, compareFirstOffset)
+	m.open = slices.Insert(m.open, i, openTransaction{e.TxnFirstOffset, e.ProducerID})
+}
+
+func (m *Manager) ended(e *Entry) {
+	i, _ := slices.BinarySearchFunc(m.open, e.TxnFirstOffset, compareFirstOffset)
+	for ; i < len(m.open) && m.open[i].firstOffset == e.TxnFirstOffset; i++ {
+		if m.open[i].producerID == e.ProducerID {
+			m.open = slices.Delete(m.open, i, i+1)
+			return
+		}
 	}
 }
 
-// ApplyMarker records that a marker that ends the producer's transaction is in the log.
-func (m *Manager) ApplyMarker(producerID int64, epoch int16, coordinatorEpoch int32, timestampMs int64) {
-	e := m.entry(producerID)
-	e.setEpoch(epoch)
-	e.CoordinatorEpoch = coordinatorEpoch
-	e.LastTimestampMs = timestampMs
-	if e.TxnFirstOffset >= 0 {
-		e.TxnFirstOffset = kafka.NoOffset
-		m.open--
-	}
+func compareFirstOffset(t openTransaction, offset int64) int {
+	return cmp.Compare(t.firstOffset, offset)
 }
 
 // FirstOpenTransaction returns the smallest offset that belongs to an open transaction.
 func (m *Manager) FirstOpenTransaction() (offset int64, ok bool) {
-	if m.open == 0 {
+	if len(m.open) == 0 {
 		return 0, false
 	}
-	offset = math.MaxInt64
-	for _, e := range m.producers {
-		if e.TxnFirstOffset >= 0 {
-			offset = min(offset, e.TxnFirstOffset)
-		}
-	}
-	return offset, true
+	return m.open[0].firstOffset, true
 }
 
 // Expire forgets producers without open transaction that wrote nothing for expirationMs, and
@@ -149,6 +231,7 @@ func (m *Manager) Expire(nowMs, expirationMs int64) int {
 	if len(m.producers) == 0 {
 		m.producers = nil
 	}
+	m.verifying.expire(nowMs, expirationMs)
 	return expired
 }
 
@@ -170,10 +253,10 @@ func (m *Manager) put(e *Entry) {
 		m.producers = make(map[int64]*Entry, 1)
 	}
 	if old := m.producers[e.ProducerID]; old != nil && old.TxnFirstOffset >= 0 {
-		m.open--
+		m.ended(old)
 	}
 	m.producers[e.ProducerID] = e
 	if e.TxnFirstOffset >= 0 {
-		m.open++
+		m.opened(e)
 	}
 }

@@ -104,7 +104,7 @@ func TestTransactionsHoldBackAndEnd(t *testing.T) {
 	if n := m.Expire(math.MaxInt64, 1); n != 0 {
 		t.Fatal("a producer with an open transaction expired")
 	}
-	m.ApplyMarker(7, 1, 3, 600)
+	m.ApplyMarker(Marker{ProducerID: 7, Epoch: 1, CoordinatorEpoch: 3, TimestampMs: 600})
 	if _, ok := m.FirstOpenTransaction(); ok || m.HasOpenTransaction(7, 0) {
 		t.Fatal("still open after the marker")
 	}

@@ -215,6 +215,9 @@ func (s *Segment) Flush() error {
 	if err := s.sync(&s.unsyncedIndexes, IndexSuffix, TimeIndexSuffix); err != nil {
 		return err
 	}
+	if err := s.sync(&s.unsyncedTxnIndex, TxnIndexSuffix); err != nil {
+		return err
+	}
 	if s.unsyncedEntries.Swap(false) {
 		if err := s.dir.fs.SyncDir(s.dir.Path()); err != nil {
 			return s.fail(err)

@@ -25,7 +25,11 @@ type Segment struct {
 
 	failed atomic.Bool // no more appends
 	// What awaits a sync: writes to the .log, to the indexes, the files' entries in the folder.
-	unsyncedLog, unsyncedIndexes, unsyncedEntries atomic.Bool
+	unsyncedLog, unsyncedIndexes, unsyncedEntries, unsyncedTxnIndex atomic.Bool
+
+	// txnEntries is how many entries of the transaction index are complete, unknownEntries until
+	// somebody asks; txnLast the last offset of the newest, -1 without any. Most logs have none.
+	txnEntries, txnLast atomic.Int64
 
 	// mu guards what follows. It is held for index lookups in memory, for writes of index
 	// entries to the page cache, and while the indexes are loaded or rebuilt.
@@ -84,10 +88,12 @@ func positionOf(header record.Batch, position int64, sizeBytes int) BatchPositio
 }
 
 func newSegment(d *Dir, baseOffset int64) *Segment {
-	return &Segment{
+	s := &Segment{
 		dir: d, baseOffset: baseOffset, firstTimestamp: unknownTimestamp,
 		largest: largestTimestamp{kafka.NoTimestamp, baseOffset},
 	}
+	s.txnEntries.Store(unknownEntries)
+	return s
 }
 
 // Create makes the files of an empty, active segment. Existing files of that base offset are
@@ -110,6 +116,11 @@ func Create(d *Dir, baseOffset int64) (*Segment, error) {
 			return nil, s.uncreate(err)
 		}
 	}
+	if err := d.fs.Remove(s.path(TxnIndexSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	s.txnLast.Store(-1)
+	s.txnEntries.Store(0)
 	s.unsyncedEntries.Store(true)
 	s.loaded = true
 	s.tail = newTail(baseOffset)
@@ -268,7 +279,7 @@ func (s *Segment) ReleaseFiles() {
 
 // forgetFiles is called under dir.mu.
 func (s *Segment) forgetFiles() {
-	for _, suffix := range []string{LogSuffix, IndexSuffix, TimeIndexSuffix} {
+	for _, suffix := range []string{LogSuffix, IndexSuffix, TimeIndexSuffix, TxnIndexSuffix} {
 		s.dir.cache.Forget(s.pathLocked(suffix))
 	}
 }

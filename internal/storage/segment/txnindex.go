@@ -1,0 +1,260 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// AbortedTransaction is one entry of a transaction index: a consumer that reads committed
+// records skips those of the producer from FirstOffset on, up to the marker at LastOffset.
+type AbortedTransaction struct {
+	ProducerID  int64
+	FirstOffset int64
+	LastOffset  int64
+	// LastStableOffset is the one that the marker led to: a transaction that this segment or a
+	// later one lists after this entry begins at or above it.
+	LastStableOffset int64
+}
+
+const (
+	txnEntryBytes   = 2 + 4*8
+	txnEntryVersion = 0
+	txnReadEntries  = 128 // read at once
+
+	unknownEntries = -1
+)
+
+// ErrTxnIndex says that a transaction index is not what was written; it can be built again
+// from the log.
+var ErrTxnIndex = errors.New("damaged transaction index")
+
+func appendTxnEntry(data []byte, e AbortedTransaction) []byte {
+	data = binary.BigEndian.AppendUint16(data, txnEntryVersion)
+	for _, v := range [...]int64{e.ProducerID, e.FirstOffset, e.LastOffset, e.LastStableOffset} {
+		data = binary.BigEndian.AppendUint64(data, uint64(v))
+	}
+	return data
+}
+
+// parseTxnEntry reads an entry of a segment that begins at baseOffset; after is the last offset
+// of the entry before it.
+func parseTxnEntry(data []byte, baseOffset, after int64) (AbortedTransaction, error) {
+	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(data[2+8*i:])) }
+	e := AbortedTransaction{ProducerID: at(0), FirstOffset: at(1), LastOffset: at(2), LastStableOffset: at(3)}
+	switch version := int16(binary.BigEndian.Uint16(data)); {
+	case version != txnEntryVersion:
+		return e, fmt.Errorf("%w: version is %d, expected %d", ErrTxnIndex, version, txnEntryVersion)
+	case e.ProducerID < 0 || e.FirstOffset < 0 || e.FirstOffset > e.LastOffset:
+		return e, fmt.Errorf("%w: producer %d from offset %d to %d", ErrTxnIndex, e.ProducerID, e.FirstOffset, e.LastOffset)
+	case e.LastOffset < baseOffset || e.LastOffset <= after:
+		return e, fmt.Errorf("%w: last offset is %d, expected more than %d", ErrTxnIndex, e.LastOffset, max(after, baseOffset-1))
+	}
+	return e, nil
+}
+
+// loadTxnIndexLocked finds out what the file has, under mu.
+func (s *Segment) loadTxnIndexLocked() error {
+	if s.txnEntries.Load() != unknownEntries {
+		return nil
+	}
+	s.dir.mu.RLock()
+	info, err := s.dir.fs.Stat(s.pathLocked(TxnIndexSuffix))
+	s.dir.mu.RUnlock()
+	if errors.Is(err, fs.ErrNotExist) {
+		s.txnLast.Store(-1)
+		s.txnEntries.Store(0)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Size()%txnEntryBytes != 0 {
+		return fmt.Errorf("%s: %w: it has %d bytes, no multiple of %d", s.path(TxnIndexSuffix), ErrTxnIndex, info.Size(), txnEntryBytes)
+	}
+	entries, last := info.Size()/txnEntryBytes, int64(-1)
+	if entries > 0 {
+		e, err := s.txnEntry(entries-1, -1)
+		if err != nil {
+			return err
+		}
+		last = e.LastOffset
+	}
+	s.txnLast.Store(last)
+	s.txnEntries.Store(entries)
+	return nil
+}
+
+func (s *Segment) loadTxnIndex() error {
+	if s.txnEntries.Load() != unknownEntries {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loadTxnIndexLocked()
+}
+
+func (s *Segment) txnEntry(i, after int64) (e AbortedTransaction, err error) {
+	var data [txnEntryBytes]byte
+	err = s.with(TxnIndexSuffix, false, func(h *Handle) error {
+		if err := readFull(h.File(), data[:], i*txnEntryBytes); err != nil {
+			return fmt.Errorf("%s: %w", h.path, err)
+		}
+		if e, err = parseTxnEntry(data[:], s.baseOffset, after); err != nil {
+			return fmt.Errorf("%s at %d: %w", h.path, i*txnEntryBytes, err)
+		}
+		return nil
+	})
+	return e, err
+}
+
+// AppendAborted adds an entry to the transaction index, which comes into being with the first
+// one. An entry that does not end above the newest one is there already (a replay) and left out.
+// It belongs to the one appender.
+func (s *Segment) AppendAborted(e AbortedTransaction) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.loadTxnIndexLocked(); err != nil {
+		return err
+	}
+	if e.LastOffset <= s.txnLast.Load() {
+		return nil
+	}
+	entries := s.txnEntries.Load()
+	if entries == 0 {
+		if err := s.createFile(TxnIndexSuffix); err != nil {
+			return err
+		}
+	}
+	s.unsyncedTxnIndex.Store(true)
+	err := s.with(TxnIndexSuffix, true, func(h *Handle) error {
+		_, err := h.File().WriteAt(appendTxnEntry(nil, e), entries*txnEntryBytes)
+		return err
+	})
+	if err != nil {
+		return s.fail(err)
+	}
+	s.txnLast.Store(e.LastOffset)
+	s.txnEntries.Store(entries + 1) // readers see the entry from here on
+	return nil
+}
+
+// CutAborted removes the entries that end at offset or above, and reports the first damaged
+// entry below it with ErrTxnIndex. It belongs to the one appender.
+func (s *Segment) CutAborted(offset int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dir.mu.RLock()
+	info, err := s.dir.fs.Stat(s.pathLocked(TxnIndexSuffix))
+	s.dir.mu.RUnlock()
+	if errors.Is(err, fs.ErrNotExist) {
+		s.txnLast.Store(-1)
+		s.txnEntries.Store(0)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var keep int64
+	last := int64(-1)
+	_, err = s.walkTxnIndex(0, info.Size()/txnEntryBytes, -1, func(e AbortedTransaction) bool {
+		if e.LastOffset >= offset {
+			return false
+		}
+		keep, last = keep+1, e.LastOffset
+		return true
+	})
+	damage := err
+	if damage != nil && !errors.Is(damage, ErrTxnIndex) {
+		return damage
+	}
+	if keep*txnEntryBytes != info.Size() {
+		s.unsyncedTxnIndex.Store(true)
+		err := s.with(TxnIndexSuffix, true, func(h *Handle) error { return h.File().Truncate(keep * txnEntryBytes) })
+		if err != nil {
+			return s.fail(err)
+		}
+	}
+	s.txnLast.Store(last)
+	s.txnEntries.Store(keep)
+	return damage
+}
+
+// Aborted appends to found the transactions that end at from or above and begin below upTo. It
+// reports complete if no later segment has another one. It may run beside AppendAborted.
+func (s *Segment) Aborted(found []AbortedTransaction, from, upTo int64) (all []AbortedTransaction, complete bool, err error) {
+	if err := s.loadTxnIndex(); err != nil {
+		return found, false, err
+	}
+	entries := s.txnEntries.Load()
+	if entries <= 0 || s.txnLast.Load() < from {
+		return found, false, nil
+	}
+	low, high := int64(0), entries
+	for low < high { // the first entry that ends at from or above
+		middle := (low + high) / 2
+		e, err := s.txnEntry(middle, -1)
+		if err != nil {
+			return found, false, err
+		}
+		if e.LastOffset < from {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	complete, err = s.walkTxnIndex(low, entries, -1, func(e AbortedTransaction) bool {
+		if e.LastOffset >= from && e.FirstOffset < upTo {
+			found = append(found, e)
+		}
+		return e.LastStableOffset < upTo
+	})
+	return found, complete, err
+}
+
+// walkTxnIndex visits entries until visit returns false, which it reports.
+func (s *Segment) walkTxnIndex(first, end, after int64, visit func(e AbortedTransaction) bool) (stopped bool, err error) {
+	if first >= end {
+		return false, nil
+	}
+	err = s.with(TxnIndexSuffix, false, func(h *Handle) error {
+		data := make([]byte, min(end-first, txnReadEntries)*txnEntryBytes)
+		for i := first; i < end; {
+			chunk := data[:min(end-i, txnReadEntries)*txnEntryBytes]
+			if err := readFull(h.File(), chunk, i*txnEntryBytes); err != nil {
+				return fmt.Errorf("%s: %w", h.path, err)
+			}
+			for ; len(chunk) > 0; chunk, i = chunk[txnEntryBytes:], i+1 {
+				e, err := parseTxnEntry(chunk, s.baseOffset, after)
+				if err != nil {
+					return fmt.Errorf("%s at %d: %w", h.path, i*txnEntryBytes, err)
+				}
+				after = e.LastOffset
+				if stopped = !visit(e); stopped {
+					return nil
+				}
+			}
+		}
+		return nil
+	})
+	return stopped, err
+}
+
+// DecodeTxnIndex parses the content of a .txnindex file; with an error it returns the entries
+// before the damage.
+func DecodeTxnIndex(data []byte) ([]AbortedTransaction, error) {
+	var all []AbortedTransaction
+	after := int64(-1)
+	for ; len(data) >= txnEntryBytes; data = data[txnEntryBytes:] {
+		e, err := parseTxnEntry(data, 0, after)
+		if err != nil {
+			return all, err
+		}
+		all, after = append(all, e), e.LastOffset
+	}
+	if len(data) > 0 {
+		return all, fmt.Errorf("%w: %d bytes after the last entry", ErrTxnIndex, len(data))
+	}
+	return all, nil
+}

@@ -1,0 +1,251 @@
+package storage
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"math"
+	"slices"
+	"sort"
+
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/producerstate"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+// unstable says which offsets belong to transactions whose end is not certain. One that is
+// stored is never changed.
+type unstable struct {
+	// firstOpen is where the first transaction without a marker begins.
+	firstOpen int64
+	// ended are transactions by the offset of their markers, which may not be replicated yet:
+	// until the high watermark passes a marker the last stable offset must not pass its
+	// transaction, or it would fall back when the marker is lost. Successive values share memory.
+	ended []endedTransaction
+}
+
+// endedTransaction is a transaction and its marker.
+type endedTransaction struct {
+	producerID       int64
+	firstOffset      int64
+	markerOffset     int64
+	lastStableOffset int64 // with this marker and without those after it
+	aborted          bool
+}
+
+const noOpenTransaction int64 = math.MaxInt64
+
+var allStable = &unstable{firstOpen: noOpenTransaction}
+
+// LastStableOffset is the first offset that may belong to a transaction which has not ended as
+// far as the high watermark reaches; without one it is the high watermark.
+func (l *Log) LastStableOffset() int64 {
+	hw := l.highWatermark.Load() // first: what is unstable only loses what lies below it
+	u := l.unstable.Load()
+	stable := min(hw, u.firstOpen)
+	for i := sort.Search(len(u.ended), func(i int) bool { return u.ended[i].markerOffset >= hw }); i < len(u.ended); i++ {
+		stable = min(stable, u.ended[i].firstOffset)
+	}
+	return max(stable, min(l.startOffset.Load(), hw))
+}
+
+// noteOpenTransaction publishes where the first open transaction begins.
+func (l *Log) noteOpenTransaction() {
+	first, open := l.producers.FirstOpenTransaction()
+	if !open {
+		first = noOpenTransaction
+	}
+	if u := l.unstable.Load(); u.firstOpen != first {
+		l.unstable.Store(&unstable{firstOpen: first, ended: u.ended})
+	}
+}
+
+// noteEnded writes an aborted transaction to the index and then lets the end be seen.
+func (l *Log) noteEnded(s *segment.Segment, e endedTransaction) error {
+	if e.aborted {
+		if err := s.AppendAborted(e.indexEntry()); err != nil {
+			return err
+		}
+	}
+	u, hw := l.unstable.Load(), l.highWatermark.Load()
+	passed := sort.Search(len(u.ended), func(i int) bool { return u.ended[i].markerOffset >= hw })
+	ended := u.ended[passed:]
+	if e.markerOffset >= hw {
+		ended = append(ended, e)
+	}
+	first, open := l.producers.FirstOpenTransaction()
+	if !open {
+		first = noOpenTransaction
+	}
+	l.unstable.Store(&unstable{firstOpen: first, ended: ended})
+	return nil
+}
+
+func (e endedTransaction) indexEntry() segment.AbortedTransaction {
+	return segment.AbortedTransaction{ProducerID: e.producerID, FirstOffset: e.firstOffset, LastOffset: e.markerOffset, LastStableOffset: e.lastStableOffset}
+}
+
+// applyProducers records batches that are in the log's last segment.
+func (l *Log) applyProducers(records []byte, active *segment.Segment) (ended bool, err error) {
+	for rest := records; len(rest) > 0; {
+		b, next, err := record.Next(rest)
+		if err != nil {
+			return ended, nil // place has walked the same bytes
+		}
+		rest = next
+		switch {
+		case !b.HasProducerID():
+		case b.IsControl():
+			if e, ok := applyMarker(&l.producers, b); ok {
+				ended = true
+				if err := l.noteEnded(active, e); err != nil {
+					return ended, err
+				}
+			}
+		default:
+			l.producers.Apply(writeOf(b))
+			l.noteOpenTransaction()
+		}
+	}
+	return ended, nil
+}
+
+// applyMarker applies a whole control batch. One that is empty, unreadable or of another kind
+// ends nothing, as in Kafka.
+func applyMarker(producers *producerstate.Manager, b record.Batch) (endedTransaction, bool) {
+	marker, kind, ok := markerOf(b)
+	if !ok {
+		return endedTransaction{}, false
+	}
+	ended, ok := producers.ApplyMarker(marker)
+	if !ok {
+		return endedTransaction{}, false
+	}
+	stable, open := producers.FirstOpenTransaction()
+	if !open {
+		stable = b.NextOffset()
+	}
+	return endedTransaction{
+		producerID: ended.ProducerID, firstOffset: ended.FirstOffset, markerOffset: b.BaseOffset(),
+		lastStableOffset: stable, aborted: kind == record.ControlAbort,
+	}, true
+}
+
+func markerOf(b record.Batch) (producerstate.Marker, record.ControlKind, bool) {
+	for r, err := range b.Records(int64(len(b))) {
+		if err != nil {
+			break
+		}
+		kind, err := record.ParseControlKey(r.Key)
+		if err != nil || kind != record.ControlAbort && kind != record.ControlCommit {
+			break
+		}
+		value, err := record.ParseEndTxnMarker(r.Value)
+		if err != nil {
+			break
+		}
+		return producerstate.Marker{ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), CoordinatorEpoch: value.CoordinatorEpoch, TimestampMs: r.Timestamp}, kind, true
+	}
+	return producerstate.Marker{}, 0, false
+}
+
+// StartVerification returns the guard that the first batch of a transaction must come with, or
+// producerstate.NoGuard if the producer's transaction is open here.
+func (l *Log) StartVerification(v producerstate.Verification) (producerstate.Guard, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return producerstate.NoGuard, err
+	}
+	return l.producers.StartVerification(v)
+}
+
+// Producers returns what is known of the idempotent producers, by id.
+func (l *Log) Producers() []producerstate.Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.producers.Entries()
+}
+
+// abortedIn returns the aborted transactions with records from offset on and below upTo, by
+// first offset. Markers stand behind their transactions, so the index is followed forward until
+// it says that nothing below upTo was still open.
+func abortedIn(list *segmentList, offset, upTo int64) ([]segment.AbortedTransaction, error) {
+	var found []segment.AbortedTransaction
+	for _, s := range list.all[list.indexOf(offset):] {
+		if !s.Acquire() {
+			return nil, errOvertaken
+		}
+		all, complete, err := s.Aborted(found, offset, upTo)
+		s.Release()
+		if err != nil {
+			return nil, err
+		}
+		if found = all; complete {
+			break
+		}
+	}
+	slices.SortFunc(found, func(a, b segment.AbortedTransaction) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
+	return found, nil
+}
+
+// endOf returns the offset after whole batches.
+func endOf(records []byte) (offset int64) {
+	for len(records) > 0 {
+		b, rest, err := record.Next(records)
+		if err != nil {
+			break // the read has walked them
+		}
+		offset, records = b.NextOffset(), rest
+	}
+	return offset
+}
+
+// cutAborted removes what the segment's transaction index says of markers at offset and above,
+// and builds the index again where it is damaged below that.
+func (l *Log) cutAborted(s *segment.Segment, offset int64) error {
+	err := s.CutAborted(offset)
+	if errors.Is(err, segment.ErrTxnIndex) {
+		return l.rebuildTxnIndex(s, offset, err)
+	}
+	return err
+}
+
+// repairTxnIndexes builds the damaged transaction indexes again.
+func (l *Log) repairTxnIndexes(damage error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	for _, s := range l.segments.Load().all {
+		err := s.CutAborted(math.MaxInt64) // checks every entry
+		if errors.Is(err, segment.ErrTxnIndex) {
+			damage = err
+			err = l.rebuildTxnIndex(s, l.endOffset.Load(), damage)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rebuildTxnIndex builds a segment's transaction index up to endOffset from the log. The state
+// of the producers where the segment begins comes from the whole log before it.
+func (l *Log) rebuildTxnIndex(s *segment.Segment, endOffset int64, damage error) error {
+	slog.Warn("building a transaction index again from the log: it is damaged", "partition", l.tp.String(), "segment", s.BaseOffset(), "damage", damage)
+	if err := s.CutAborted(0); err != nil && !errors.Is(err, segment.ErrTxnIndex) {
+		return err
+	}
+	list := l.segments.Load()
+	end := min(endOffset, list.endOf(list.indexOf(s.BaseOffset()), endOffset))
+	var producers producerstate.Manager
+	replay := producerReplay{log: l, producers: &producers, ended: func(in *segment.Segment, e endedTransaction) error {
+		if in != s || !e.aborted {
+			return nil
+		}
+		return s.AppendAborted(e.indexEntry())
+	}}
+	return replay.run(list.all[0].BaseOffset(), end)
+}
