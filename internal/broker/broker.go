@@ -101,20 +101,23 @@ type broker struct {
 	stopping atomic.Bool
 	logLevel *slog.LevelVar
 
-	dirs        *logDirs
-	storage     *storage.Manager
-	maintenance *storagehost.Host
-	loader      *metadatahost.Loader
-	quorum      *quorumhost.Node
-	controller  *controllerhost.Host
-	channel     peer.ControllerChannel
-	replicas    *replica.Manager
-	groups      *coordinator.Groups
-	handlers    *handler.Set
-	hosting     atomic.Bool // the replicas are started: deltas go to the coordinators too
-	server      *server.Server
-	http        *server.HTTP
-	epoch       int64 // of the registration; -1 before it
+	dirs         *logDirs
+	storage      *storage.Manager
+	maintenance  *storagehost.Host
+	loader       *metadatahost.Loader
+	quorum       *quorumhost.Node
+	controller   *controllerhost.Host
+	channel      peer.ControllerChannel
+	replicas     *replica.Manager
+	groups       *coordinator.Groups
+	transactions *coordinator.Transactions
+	markers      *coordinator.Markers
+	producerIDs  *handler.ProducerIDs
+	handlers     *handler.Set
+	hosting      atomic.Bool // the replicas are started: deltas go to the coordinators too
+	server       *server.Server
+	http         *server.HTTP
+	epoch        int64 // of the registration; -1 before it
 
 	stopSteps []stopStep // in the order of the starts
 }

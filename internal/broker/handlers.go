@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/handler"
 	"github.com/moldau/moldau/internal/replica/fetchsession"
@@ -13,6 +15,7 @@ func (b *broker) fillHandlers() {
 	s := b.handlers
 	b.addDataHandlers(s)
 	b.addGroupHandlers(s)
+	b.addTransactionHandlers(s)
 	b.addAdminHandlers(s)
 }
 
@@ -21,7 +24,7 @@ var authorizer = security.AllowAll{}
 
 func (b *broker) addDataHandlers(s *handler.Set) {
 	image, data := b.loader.Current, handler.NewDataMetrics(b.metrics)
-	s.Add(wire.KeyProduce, &handler.Produce{Replicas: b.replicas, Metadata: image, Authorizer: authorizer, Clock: b.clock, Metrics: data})
+	s.Add(wire.KeyProduce, &handler.Produce{Replicas: b.replicas, Metadata: image, Authorizer: authorizer, Clock: b.clock, Metrics: data, Enlister: b.enlister()})
 	s.Add(wire.KeyFetch, &handler.Fetch{
 		Replicas: b.replicas, Sessions: fetchsession.New(int(b.config.FetchSessionSlots), b.random, b.metrics), Metadata: image,
 		Authorizer: authorizer, Clock: b.clock, Metrics: data, MaxBytes: int(b.config.FetchMaxBytes),
@@ -29,10 +32,27 @@ func (b *broker) addDataHandlers(s *handler.Set) {
 	s.Add(wire.KeyListOffsets, &handler.ListOffsets{Replicas: b.replicas, Metadata: image, Authorizer: authorizer, Clock: b.clock})
 	s.Add(wire.KeyOffsetForLeaderEpoch, &handler.OffsetForLeaderEpoch{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
 	s.Add(wire.KeyDeleteRecords, &handler.DeleteRecords{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
-	s.Add(wire.KeyInitProducerID, &handler.InitProducerID{
-		Authorizer: authorizer,
-		IDs:        handler.NewProducerIDs(b.config.NodeID, func() int64 { return b.epoch }, b.channel),
-	})
+}
+
+func (b *broker) addTransactionHandlers(s *handler.Set) {
+	image := b.loader.Current
+	s.Add(wire.KeyInitProducerID, &handler.InitProducerID{Authorizer: authorizer, IDs: b.producerIDs, Transactions: b.transactions})
+	s.Add(wire.KeyAddPartitionsToTxn, &handler.AddPartitionsToTxn{Transactions: b.transactions, Authorizer: authorizer, Metadata: image})
+	s.Add(wire.KeyAddOffsetsToTxn, &handler.AddOffsetsToTxn{Transactions: b.transactions, Groups: b.groups, Authorizer: authorizer})
+	s.Add(wire.KeyEndTxn, &handler.EndTxn{Transactions: b.transactions, Authorizer: authorizer})
+	s.Add(wire.KeyWriteTxnMarkers, &handler.WriteTxnMarkers{Markers: b.markers, Authorizer: authorizer})
+	s.Add(wire.KeyTxnOffsetCommit, &handler.TxnOffsetCommit{Groups: b.groups, Enlister: b.enlister(), Authorizer: authorizer, Metadata: image})
+	s.Add(wire.KeyDescribeProducers, &handler.DescribeProducers{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
+	s.Add(wire.KeyDescribeTransactions, &handler.DescribeTransactions{Transactions: b.transactions, Authorizer: authorizer})
+	s.Add(wire.KeyListTransactions, &handler.ListTransactions{Transactions: b.transactions, Authorizer: authorizer})
+}
+
+func (b *broker) enlister() *handler.Enlister {
+	return &handler.Enlister{
+		Transactions: b.transactions, Replicas: b.replicas, NowMs: func() int64 { return b.clock.Now().UnixMilli() },
+		RetryBackoff: time.Duration(b.config.AddPartitionsRetryBackoffMs) * time.Millisecond,
+		RetryFor:     time.Duration(b.config.AddPartitionsRetryBackoffMaxMs) * time.Millisecond,
+	}
 }
 
 func (b *broker) addGroupHandlers(s *handler.Set) {
@@ -51,11 +71,11 @@ func (b *broker) addGroupHandlers(s *handler.Set) {
 
 func (b *broker) addAdminHandlers(s *handler.Set) {
 	image := b.loader.Current
-	findCoordinator := &handler.FindCoordinator{Authorizer: authorizer, Metadata: image, Controller: b.channel, OffsetsTopic: b.offsetsTopic()}
+	findCoordinator := &handler.FindCoordinator{Authorizer: authorizer, Metadata: image, Controller: b.channel, OffsetsTopic: b.offsetsTopic(), TransactionTopic: b.transactionTopic()}
 	s.Add(wire.KeyFindCoordinator, findCoordinator)
 	s.Add(wire.KeyMetadata, &handler.Metadata{
 		NodeID: b.config.NodeID, ClusterID: b.dirs.ClusterID, Image: image, Authorizer: authorizer, Controller: b.channel,
-		AutoCreateTopics: b.config.AutoCreateTopics, Groups: findCoordinator,
+		AutoCreateTopics: b.config.AutoCreateTopics, Coordinators: findCoordinator,
 	})
 	s.Add(wire.KeyAPIVersions, &handler.APIVersions{Set: s, Features: controller.Features(), Metadata: image})
 	s.Add(wire.KeyCreateTopics, &handler.CreateTopics{Authorizer: authorizer, Controller: b.channel})
@@ -71,10 +91,19 @@ func (b *broker) addAdminHandlers(s *handler.Set) {
 
 // offsetsTopic is what __consumer_offsets is created with. A replication factor that nobody
 // chose follows the number of brokers.
-func (b *broker) offsetsTopic() handler.OffsetsTopic {
-	t := handler.OffsetsTopic{Partitions: b.config.OffsetsTopicPartitions, ReplicationFactor: -1, SegmentSizeBytes: b.config.OffsetsTopicSegmentBytes}
+func (b *broker) offsetsTopic() handler.CoordinatorTopic {
+	replicas := int16(-1)
 	if b.config.Explicit("offsets.topic.replication.factor") {
-		t.ReplicationFactor = b.config.OffsetsTopicReplicationFactor
+		replicas = b.config.OffsetsTopicReplicationFactor
 	}
-	return t
+	return handler.NewOffsetsTopic(b.config.OffsetsTopicPartitions, replicas, b.config.OffsetsTopicSegmentBytes)
+}
+
+// transactionTopic is what __transaction_state is created with.
+func (b *broker) transactionTopic() handler.CoordinatorTopic {
+	replicas := int16(-1)
+	if b.config.Explicit("transaction.state.log.replication.factor") {
+		replicas = b.config.TransactionTopicReplicationFactor
+	}
+	return handler.NewTransactionTopic(b.config.TransactionTopicPartitions, replicas, b.config.TransactionTopicSegmentBytes, b.config.TransactionTopicMinInSyncReplicas)
 }

@@ -1,11 +1,15 @@
 package broker
 
 import (
+	"context"
+
 	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/group"
+	"github.com/moldau/moldau/internal/handler"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/server"
+	"github.com/moldau/moldau/internal/txn"
 )
 
 const msPerMinute = 60_000
@@ -26,9 +30,26 @@ func (b *broker) newReplicas() {
 			OffsetMetadataMaxSizeBytes: b.config.OffsetMetadataMaxBytes,
 			OffsetsRetentionMs:         int64(b.config.OffsetsRetentionMinutes) * msPerMinute,
 			RetentionCheckIntervalMs:   b.config.OffsetsRetentionCheckMs,
-			MaxBatchSizeBytes:          int32(b.configs.topic(metadata.EmptyImage(), "").Log.MaxMessageBytes),
+			MaxBatchSizeBytes:          b.coordinatorBatchBytes(),
 		},
 	})
+	b.markers = &coordinator.Markers{Replicas: b.replicas, Groups: b.groups, Clock: b.clock}
+	b.transactions = coordinator.NewTransactions(coordinator.TransactionsOptions{
+		NodeID: b.config.NodeID, Log: b.replicas, Clock: b.clock, Spawner: b.spawner, Metrics: b.metrics, Markers: b.markers,
+		NextProducerID: func(ctx context.Context) (int64, error) { return b.producerIDs.Next(ctx) },
+		Config: txn.Config{
+			MaxTimeoutMs:         b.config.TransactionMaxTimeoutMs,
+			ExpirationMs:         int64(b.config.TransactionalIDExpirationMs),
+			AbortCheckIntervalMs: int64(b.config.TransactionAbortCheckIntervalMs),
+			ExpiryIntervalMs:     int64(b.config.TransactionExpiryCheckIntervalMs),
+			MaxBatchSizeBytes:    b.coordinatorBatchBytes(),
+		},
+	})
+}
+
+// coordinatorBatchBytes is max.message.bytes of the coordinators' topics.
+func (b *broker) coordinatorBatchBytes() int32 {
+	return int32(b.configs.topic(metadata.EmptyImage(), "").Log.MaxMessageBytes)
 }
 
 // publish takes each new image to the parts that follow it, on the loader's goroutine. The
@@ -37,6 +58,7 @@ func (b *broker) publish(image *metadata.Image, delta *metadata.Delta) {
 	b.replicas.Apply(image, delta)
 	if b.hosting.Load() {
 		b.groups.Publish(image, delta)
+		b.transactions.Publish(image, delta)
 	}
 }
 
@@ -46,9 +68,11 @@ func (b *broker) startReplicas() error {
 	if err := b.replicas.Start(); err != nil {
 		return err
 	}
+	b.producerIDs = handler.NewProducerIDs(b.config.NodeID, func() int64 { return b.epoch }, b.channel)
 	b.hosting.Store(true)
 	b.maintenance.StartCleaners(b.cleanerThreads(), b.cleanerLimits)
 	b.onStop("replicas", func() error { b.replicas.Stop(); return nil })
 	b.groups.Start()
+	b.transactions.Start()
 	return nil
 }

@@ -69,6 +69,18 @@ type Broker struct {
 	OffsetsTopicReplicationFactor int16
 	OffsetsTopicSegmentBytes      int32
 
+	// Transactions.
+	AddPartitionsRetryBackoffMs       int32
+	AddPartitionsRetryBackoffMaxMs    int32
+	TransactionAbortCheckIntervalMs   int32
+	TransactionMaxTimeoutMs           int32
+	TransactionExpiryCheckIntervalMs  int32
+	TransactionalIDExpirationMs       int32
+	TransactionTopicPartitions        int32
+	TransactionTopicReplicationFactor int16
+	TransactionTopicSegmentBytes      int32
+	TransactionTopicMinInSyncReplicas int32
+
 	given map[string]string // static properties as written
 }
 

@@ -60,6 +60,7 @@ func newBroker(v values) (*Broker, Warnings, error) {
 	}
 	b.fillLogs(v)
 	b.fillGroups(v)
+	b.fillTransactions(v)
 	for _, step := range []func(values) error{b.fillListeners, b.fillConnectionLimits, b.checkRoles, b.checkValues} {
 		if err := step(v); err != nil {
 			return nil, Warnings{}, err
@@ -120,6 +121,19 @@ func (b *Broker) fillGroups(v values) {
 	b.OffsetsTopicPartitions = v.int32("offsets.topic.num.partitions")
 	b.OffsetsTopicReplicationFactor = v.int16("offsets.topic.replication.factor")
 	b.OffsetsTopicSegmentBytes = v.int32("offsets.topic.segment.bytes")
+}
+
+func (b *Broker) fillTransactions(v values) {
+	b.AddPartitionsRetryBackoffMs = v.int32("add.partitions.to.txn.retry.backoff.ms")
+	b.AddPartitionsRetryBackoffMaxMs = v.int32("add.partitions.to.txn.retry.backoff.max.ms")
+	b.TransactionAbortCheckIntervalMs = v.int32("transaction.abort.timed.out.transaction.cleanup.interval.ms")
+	b.TransactionMaxTimeoutMs = v.int32("transaction.max.timeout.ms")
+	b.TransactionExpiryCheckIntervalMs = v.int32("transaction.remove.expired.transaction.cleanup.interval.ms")
+	b.TransactionalIDExpirationMs = v.int32("transactional.id.expiration.ms")
+	b.TransactionTopicPartitions = v.int32("transaction.state.log.num.partitions")
+	b.TransactionTopicReplicationFactor = v.int16("transaction.state.log.replication.factor")
+	b.TransactionTopicSegmentBytes = v.int32("transaction.state.log.segment.bytes")
+	b.TransactionTopicMinInSyncReplicas = v.int32("transaction.state.log.min.isr")
 }
 
 func (b *Broker) fillListeners(v values) error {

@@ -17,22 +17,28 @@ type Feature struct {
 // MetadataVersion is metadata.version 4.3-IV0.
 const MetadataVersion int16 = 30
 
-// Features returns what this release supports. Features of transactions, groups and share groups
-// join when what they promise is served: clients switch on by them.
+// TransactionVersion is transaction.version 2: transactions with an epoch of their own (KIP-890).
+const TransactionVersion int16 = 2
+
+// TransactionVersionFeature is the feature that producers switch their protocol on by.
+const TransactionVersionFeature = "transaction.version"
+
+// Features returns what this release supports. Features of groups and share groups join when what
+// they promise is served: clients switch on by them.
 func Features() []Feature {
 	return []Feature{
 		{Name: metadata.MetadataVersionFeature, MinLevel: MetadataVersion, MaxLevel: MetadataVersion, BootstrapLevel: MetadataVersion},
+		{Name: TransactionVersionFeature, MinLevel: 0, MaxLevel: TransactionVersion, BootstrapLevel: TransactionVersion},
 	}
 }
 
-// Bootstrap returns the records with which a cluster begins, none if it has begun already.
+// Bootstrap returns the records with which a cluster begins. A cluster that an earlier release has
+// begun gets the features that came since: nothing can have used them, and no request changes a
+// level, so that one without a level was not turned off by anybody.
 func (c *Controller) Bootstrap(image *metadata.Image) []metadata.Record {
-	if image.FeatureLevel(metadata.MetadataVersionFeature) != 0 {
-		return nil
-	}
 	var records []metadata.Record
 	for _, f := range c.o.Features {
-		if f.BootstrapLevel > 0 {
+		if f.BootstrapLevel > 0 && image.FeatureLevel(f.Name) == 0 {
 			records = append(records, &metadata.FeatureLevelRecord{Name: f.Name, FeatureLevel: f.BootstrapLevel})
 		}
 	}

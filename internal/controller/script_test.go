@@ -68,7 +68,7 @@ func (cl *cluster) addBroker(id int32, fenced bool) {
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.BrokerID, req.ClusterID, req.IncarnationID = id, "cluster", [16]byte{byte(id), byte(cl.image.Offset)}
 	req.LogDirs = [][16]byte{{byte(id)}}
-	req.Features = []kmsg.BrokerRegistrationRequestFeature{{Name: metadata.MetadataVersionFeature, MinSupportedVersion: 7, MaxSupportedVersion: 30}}
+	req.Features = []kmsg.BrokerRegistrationRequestFeature{{Name: metadata.MetadataVersionFeature, MinSupportedVersion: 7, MaxSupportedVersion: 30}, {Name: TransactionVersionFeature, MaxSupportedVersion: TransactionVersion}}
 	resp, _ := cl.handle(req)
 	r := resp.(*kmsg.BrokerRegistrationResponse)
 	if r.ErrorCode != 0 {

@@ -36,6 +36,7 @@ type request[S shard.Shard] struct {
 type release struct {
 	endOffset int64
 	responses []shard.Response
+	notices   []any
 }
 
 // host owns one shard in one leader epoch. Fields of the first block are guarded by the
@@ -66,6 +67,7 @@ type host[S shard.Shard] struct {
 	pending   []release
 	batch     *record.Builder // records not appended yet
 	responses []shard.Response
+	notices   []any
 	load      *loading
 	retry     time.Duration
 	retryAtMs int64     // when, in steady time, a failed load is tried again
@@ -190,6 +192,10 @@ func (h *host[S]) postpone(q *request[S]) {
 
 // apply takes what a step of the shard asks for. Records of several steps go into one batch.
 func (h *host[S]) apply(effects shard.Effects) {
+	if effects.Producer != nil || effects.Marker != nil {
+		h.applyTransactional(effects)
+		return
+	}
 	size := 0
 	for _, rec := range effects.Records {
 		size += recordSizeBytes(rec)
@@ -210,6 +216,7 @@ func (h *host[S]) apply(effects shard.Effects) {
 		h.batch.Append(h.nowMs, rec.Key, rec.Value, nil)
 	}
 	h.responses = append(h.responses, effects.Responses...)
+	h.notices = append(h.notices, effects.Notices...)
 }
 
 // recordSizeBytes bounds what a record takes in a batch: key, value and seven varints.
@@ -226,9 +233,9 @@ func (h *host[S]) flush() {
 			return
 		}
 	}
-	if len(h.responses) > 0 {
-		h.pending = append(h.pending, release{endOffset: h.endOffset, responses: h.responses})
-		h.responses = nil
+	if len(h.responses) > 0 || len(h.notices) > 0 {
+		h.pending = append(h.pending, release{endOffset: h.endOffset, responses: h.responses, notices: h.notices})
+		h.responses, h.notices = nil, nil
 	}
 	h.releaseCommitted()
 }
@@ -271,6 +278,9 @@ func (h *host[S]) releaseCommitted() {
 		}
 		for _, response := range h.pending[0].responses {
 			h.deliver(response)
+		}
+		for _, notice := range h.pending[0].notices {
+			h.runtime.o.OnNotice(h.tp.Partition, h.leaderEpoch, notice)
 		}
 		h.pending = h.pending[1:]
 	}
@@ -329,7 +339,7 @@ func (h *host[S]) drop(next hostState, code kafka.ErrorCode) {
 	if h.state == stateActive || h.load != nil {
 		h.shard.Deactivate()
 	}
-	h.batch, h.responses, h.pending, h.load = nil, nil, nil, nil
+	h.batch, h.responses, h.notices, h.pending, h.load = nil, nil, nil, nil, nil
 	for token := range h.waiting {
 		h.deliver(shard.Response{Token: token, Err: code})
 	}

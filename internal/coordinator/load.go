@@ -142,7 +142,7 @@ func (h *host[S]) failLoad(err error) {
 		return
 	}
 	h.retryAtMs = h.steadyMs + h.retry.Milliseconds()
-	slog.Error("Coordinator shard not loaded: groups of this partition are not served until it is; the load will be tried again",
+	slog.Error("Coordinator shard not loaded: what this partition owns is not served until it is; the load will be tried again",
 		"partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "retryIn", h.retry, "error", err)
 	h.retry = min(2*h.retry, maxLoadRetry)
 	r.setDeadline(h, h.retryAtMs)

@@ -1,6 +1,9 @@
 package coordinator
 
-import "github.com/moldau/moldau/internal/kafka"
+import (
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/replica"
+)
 
 // Log is the coordinator's view of the partitions of its topic that this broker leads. The
 // replica manager implements it; tests have one in memory. All methods may be called from any
@@ -17,6 +20,8 @@ type Log interface {
 	// place) to the leader's log without waiting for replication, subject to min.insync.replicas
 	// as with acks=all, and returns the log end offset after it.
 	Append(tp kafka.TopicPartition, leaderEpoch int32, batch []byte) (endOffset int64, err error)
+	// AppendTransactional is Append for a batch within a transaction, or the marker that ends one.
+	AppendTransactional(tp kafka.TopicPartition, leaderEpoch int32, batch []byte, o replica.TransactionalAppend) (endOffset int64, err error)
 	// WhenCommitted calls done exactly once: with nil as soon as the high watermark is at least
 	// endOffset, which may be before WhenCommitted returns, or with an error when this broker is
 	// no longer the leader in leaderEpoch. done does not block.

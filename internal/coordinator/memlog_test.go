@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/shard"
 )
 
@@ -87,6 +88,10 @@ func (l *memLog) Read(tp kafka.TopicPartition, leaderEpoch int32, offset int64, 
 		data = rest
 	}
 	return out, nil
+}
+
+func (l *memLog) AppendTransactional(tp kafka.TopicPartition, leaderEpoch int32, batch []byte, _ replica.TransactionalAppend) (int64, error) {
+	return l.Append(tp, leaderEpoch, batch)
 }
 
 func (l *memLog) Append(tp kafka.TopicPartition, leaderEpoch int32, batch []byte) (int64, error) {

@@ -32,6 +32,9 @@ type RuntimeOptions struct {
 	Workers int
 	// MaxBatchSizeBytes is max.message.bytes of the log's topic.
 	MaxBatchSizeBytes int32
+	// OnNotice is called on a worker with the notices of shards; it must not block. Nil where the
+	// shards have none.
+	OnNotice func(partition, leaderEpoch int32, notice any)
 }
 
 // Runtime hosts the shards of one coordinator. All methods are safe for concurrent use.

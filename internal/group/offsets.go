@@ -1,8 +1,6 @@
 package group
 
 import (
-	"math"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -45,6 +43,8 @@ func (s *Shard) CommitOffsets(token shard.Token, req *kmsg.OffsetCommitRequest, 
 	}
 	for i := range keys {
 		s.appendRecord(records[i])
+		s.lastRecord++
+		values[i].recordOffset = s.lastRecord
 		s.putOffset(keys[i], values[i])
 	}
 	s.metrics.commits.Add(int64(len(records)))
@@ -86,7 +86,6 @@ func (s *Shard) newCommit(req *kmsg.OffsetCommitRequest, topic *kmsg.OffsetCommi
 	o := committedOffset{
 		offset: p.Offset, leaderEpoch: p.LeaderEpoch, commitTimestampMs: s.nowMs,
 		expireTimestampMs: noExpiry, topicID: topic.TopicID,
-		recordOffset: math.MaxInt64, // newer than everything that was loaded
 	}
 	if p.Metadata != nil {
 		o.metadata = *p.Metadata

@@ -43,8 +43,8 @@ type committedOffset struct {
 	commitTimestampMs int64
 	expireTimestampMs int64 // noExpiry but for commits of clients before OffsetCommit version 5
 	topicID           kafka.UUID
-	// recordOffset is where the commit stands in the log; a transaction that ends later must not
-	// overwrite a newer commit with an older one. It is MaxInt64 for commits made by this coordinator.
+	// recordOffset orders commits by their place in the log (Shard.lastRecord); a transaction that
+	// ends later must not overwrite a newer commit with an older one.
 	recordOffset int64
 }
 

@@ -46,7 +46,8 @@ func (s *Shard) replayOffset(p shard.Position, r shard.Record) error {
 	if err != nil {
 		return err
 	}
-	value.recordOffset = p.Offset
+	s.lastRecord = max(s.lastRecord, p.Offset)
+	value.recordOffset = s.lastRecord
 	if p.ProducerID == kafka.NoProducerID {
 		s.putOffset(key, value)
 		return nil

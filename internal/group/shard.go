@@ -18,6 +18,9 @@ type Shard struct {
 	groups map[string]*classicGroup
 	// transactions are the offsets committed in transactions that are still open, by producer.
 	transactions map[int64]map[offsetKey]committedOffset
+	// lastRecord orders commits by their place in the log: it is the offset of the last replayed
+	// record, and grows by one, so never faster than the log, with every commit of this coordinator.
+	lastRecord int64
 
 	timers    timers
 	retention timer

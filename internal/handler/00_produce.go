@@ -17,6 +17,7 @@ import (
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/storage"
+	"github.com/moldau/moldau/internal/txn"
 	"github.com/moldau/moldau/internal/wire"
 )
 
@@ -28,24 +29,30 @@ type Produce struct {
 	Authorizer security.Authorizer
 	Clock      env.Clock
 	Metrics    *DataMetrics
+	Enlister   *Enlister
 }
 
 // Versions of Produce from which something is different.
 const (
-	produceTopicIDsFrom           = 13
-	produceLeaderHintsFrom        = 10
-	produceRecordErrorsFrom       = 8
-	adminClientID                 = "__admin_client"
-	requiredAcksAll         int16 = -1
+	produceTopicIDsFrom            = 13
+	produceTransactions2From       = 12
+	produceAbortableFrom           = 11
+	produceLeaderHintsFrom         = 10
+	produceRecordErrorsFrom        = 8
+	adminClientID                  = "__admin_client"
+	requiredAcksAll          int16 = -1
 )
 
 // Handle validates, appends and answers, or leaves the answer to the completing phase.
-func (h *Produce) Handle(_ context.Context, r *Request) Reply {
+func (h *Produce) Handle(ctx context.Context, r *Request) Reply {
 	h.Metrics.produceRequests.Inc()
 	req := r.Body.(*kmsg.ProduceRequest)
 	p := produce{h: h, r: r, req: req, version: r.Version(), listener: r.Conn.Listener, image: h.Metadata(), response: kmsg.NewPtrProduceResponse()}
 	keepLast(req.Topics)
-	refusal := p.refusal()
+	refusal := p.refusal(ctx)
+	if ctx.Err() != nil {
+		return Reply{CloseConnection: true}
+	}
 	p.response.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
 	for i := range req.Topics {
 		p.topic(&req.Topics[i], &p.response.Topics[i], refusal)
@@ -75,6 +82,7 @@ type produce struct {
 	image      *metadata.Image
 	response   *kmsg.ProduceResponse
 	pending    []pendingAppend
+	enlisted   map[kafka.TopicPartition]enlistment // of a transactional request
 	failures   int
 	firstError error
 }
@@ -119,13 +127,48 @@ func keepLast(topics []kmsg.ProduceRequestTopic) {
 }
 
 // refusal returns why the whole request is refused, or nil.
-func (p *produce) refusal() error {
+func (p *produce) refusal(ctx context.Context) error {
 	if !p.hasTransactionalBatch() {
 		return nil
 	}
 	id := p.req.TransactionID
 	if id == nil || !security.Allowed(p.h.Authorizer, p.r.Conn, security.OperationWrite, security.TransactionalID(*id)) {
 		return kafka.Errorf(kafka.ErrTransactionalIDAuthorizationFailed, "the client may not write with the transactional id of the request")
+	}
+	return p.enlist(ctx, *id)
+}
+
+// enlist brings the partitions of a transactional request into its transaction.
+func (p *produce) enlist(ctx context.Context, id string) error {
+	producer := txn.NoProducer
+	var writes []firstWrite
+	access := topicAccess{p.image, p.h.Authorizer, p.r.Conn, security.OperationWrite}
+	for i := range p.req.Topics {
+		t := &p.req.Topics[i]
+		topic, code := access.named(t.Topic, t.TopicID, p.version >= produceTopicIDsFrom)
+		if code != kafka.ErrNone || kafka.IsInternalTopic(topic.Name) {
+			continue // refused where it is appended
+		}
+		for j := range t.Partitions {
+			b, _, err := record.Next(t.Partitions[j].Records)
+			if err != nil || !b.IsTransactional() || !b.HasProducerID() || topic.Partition(t.Partitions[j].Partition) == nil {
+				continue
+			}
+			of := txn.Producer{ID: b.ProducerID(), Epoch: b.ProducerEpoch()}
+			if producer != txn.NoProducer && producer != of {
+				return kafka.Errorf(kafka.ErrInvalidProducerIDMapping, "the transactional batches of the request have several producers")
+			}
+			producer = of
+			writes = append(writes, firstWrite{kafka.TopicPartition{Topic: topic.Name, Partition: t.Partitions[j].Partition}, b.BaseSequence()})
+		}
+	}
+	outcomes, err := p.h.Enlister.enlist(ctx, id, producer, writes, abilityOf(p.version, produceAbortableFrom, produceTransactions2From))
+	if err != nil {
+		return err
+	}
+	p.enlisted = make(map[kafka.TopicPartition]enlistment, len(writes))
+	for i, w := range writes {
+		p.enlisted[w.tp] = outcomes[i]
 	}
 	return nil
 }
@@ -148,11 +191,7 @@ func (p *produce) topic(in *kmsg.ProduceRequestTopic, out *kmsg.ProduceResponseT
 	if refusal == nil {
 		var code kafka.ErrorCode
 		access := topicAccess{p.image, p.h.Authorizer, p.r.Conn, security.OperationWrite}
-		if p.version >= produceTopicIDsFrom {
-			topic, code = access.byID(in.TopicID)
-		} else {
-			topic, code = access.byName(in.Topic)
-		}
+		topic, code = access.named(in.Topic, in.TopicID, p.version >= produceTopicIDsFrom)
 		if code != kafka.ErrNone {
 			refusal = code
 		}
@@ -204,9 +243,13 @@ func (p *produce) append(tp kafka.TopicPartition, records []byte) (storage.Appen
 	if err != nil {
 		return refused, 0, err
 	}
+	enlisted := p.enlisted[tp]
+	if enlisted.err != nil {
+		return refused, 0, enlisted.err
+	}
 	leaderEpoch := r.Assignment().LeaderEpoch
 	result, err := r.Append(partition.AppendRequest{
-		AppendRequest: storage.AppendRequest{Records: records, Origin: storage.OriginClient, NowMs: p.h.Clock.Now().UnixMilli(), ProduceVersion: p.version},
+		AppendRequest: storage.AppendRequest{Records: records, Origin: storage.OriginClient, NowMs: p.h.Clock.Now().UnixMilli(), ProduceVersion: p.version, Guard: enlisted.guard},
 		RequiredAcks:  p.req.Acks, CurrentLeaderEpoch: kafka.NoLeaderEpoch,
 	})
 	switch kafka.CodeOf(err) {

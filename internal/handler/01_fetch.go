@@ -237,7 +237,10 @@ func (f *fetch) fill(out *kmsg.FetchResponseTopicPartition, tp kafka.TopicPartit
 	}
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = result.HighWatermark, result.LastStableOffset, result.LogStartOffset
 	if f.reads.Isolation == kafka.ReadCommitted {
-		out.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
+		out.AbortedTransactions = make([]kmsg.FetchResponseTopicPartitionAbortedTransaction, len(result.Aborted))
+		for i, a := range result.Aborted {
+			out.AbortedTransactions[i].ProducerID, out.AbortedTransactions[i].FirstOffset = a.ProducerID, a.FirstOffset
+		}
 	}
 	if result.Diverging != nil {
 		out.DivergingEpoch.Epoch, out.DivergingEpoch.EndOffset = result.Diverging.LeaderEpoch, result.Diverging.EndOffset

@@ -30,8 +30,8 @@ type Metadata struct {
 	Controller peer.ControllerChannel
 	// AutoCreateTopics is auto.create.topics.enable.
 	AutoCreateTopics bool
-	// Groups creates __consumer_offsets for clients that name it.
-	Groups *FindCoordinator
+	// Coordinators creates the topics of the coordinators for clients that name them.
+	Coordinators *FindCoordinator
 }
 
 // metadataQuery is the work on one request.
@@ -190,10 +190,7 @@ func (q *metadataQuery) create(ctx context.Context, missing []string, failures m
 		case kafka.ValidateTopicName(name) != nil:
 		case !mayCreateAny && !q.allowed(security.OperationCreate, name):
 			failures[name] = kafka.ErrTopicAuthorizationFailed
-		case name == kafka.ConsumerOffsetsTopic:
-			if err := q.Groups.createOffsetsTopic(ctx, q.r); err != nil {
-				slog.Warn("The topic of committed offsets could not be created", "topic", name, "error", err)
-			}
+		case q.Coordinators.createTopicNamed(ctx, q.r, name):
 		case kafka.IsInternalTopic(name) || name == kafka.ClusterMetadataTopic:
 			// Their coordinators are not served, or they are no topics at all.
 		default:

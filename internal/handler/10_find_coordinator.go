@@ -22,20 +22,37 @@ const (
 // firstFindCoordinatorVersionWithKeys is the version from which one request names several keys.
 const firstFindCoordinatorVersionWithKeys = 4
 
-// OffsetsTopic is what __consumer_offsets is created with.
-type OffsetsTopic struct {
-	Partitions        int32 // offsets.topic.num.partitions
-	ReplicationFactor int16 // offsets.topic.replication.factor; -1 leaves it to the controller
-	SegmentSizeBytes  int32 // offsets.topic.segment.bytes
+// CoordinatorTopic is what a coordinator's topic is created with.
+type CoordinatorTopic struct {
+	Name              string
+	Partitions        int32
+	ReplicationFactor int16 // -1 leaves it to the controller
+	Configs           [][2]string
 }
 
-// FindCoordinator says which broker coordinates a group (API key 10). The first question creates
-// __consumer_offsets.
+// NewOffsetsTopic returns __consumer_offsets.
+func NewOffsetsTopic(partitions int32, replicationFactor int16, segmentSizeBytes int32) CoordinatorTopic {
+	return CoordinatorTopic{Name: kafka.ConsumerOffsetsTopic, Partitions: partitions, ReplicationFactor: replicationFactor, Configs: [][2]string{
+		{"cleanup.policy", "compact"}, {"compression.type", "producer"}, {"segment.bytes", strconv.Itoa(int(segmentSizeBytes))},
+	}}
+}
+
+// NewTransactionTopic returns __transaction_state.
+func NewTransactionTopic(partitions int32, replicationFactor int16, segmentSizeBytes, minInSyncReplicas int32) CoordinatorTopic {
+	return CoordinatorTopic{Name: kafka.TransactionStateTopic, Partitions: partitions, ReplicationFactor: replicationFactor, Configs: [][2]string{
+		{"cleanup.policy", "compact"}, {"compression.type", "uncompressed"}, {"min.insync.replicas", strconv.Itoa(int(minInSyncReplicas))},
+		{"segment.bytes", strconv.Itoa(int(segmentSizeBytes))}, {"unclean.leader.election.enable", "false"},
+	}}
+}
+
+// FindCoordinator says which broker coordinates a group or a transactional id (API key 10). The
+// first question creates the topic of the coordinator's log.
 type FindCoordinator struct {
-	Authorizer   security.Authorizer
-	Metadata     func() *metadata.Image
-	Controller   peer.ControllerChannel
-	OffsetsTopic OffsetsTopic
+	Authorizer       security.Authorizer
+	Metadata         func() *metadata.Image
+	Controller       peer.ControllerChannel
+	OffsetsTopic     CoordinatorTopic
+	TransactionTopic CoordinatorTopic
 }
 
 // Handle answers for one key or several.
@@ -61,7 +78,11 @@ func (h *FindCoordinator) find(ctx context.Context, r *Request, coordinatorType 
 	found.Key, found.NodeID, found.Port = key, -1, -1
 	err := h.checkRequest(r, coordinatorType, key)
 	if err == nil {
-		err = h.findGroup(ctx, r, &found)
+		topic := &h.OffsetsTopic
+		if coordinatorType == coordinatorTypeTransaction {
+			topic = &h.TransactionTopic
+		}
+		err = h.findOwner(ctx, r, topic, &found)
 	}
 	found.ErrorCode, found.ErrorMessage = int16(kafka.CodeOf(err)), kafka.MessageOf(err)
 	return found
@@ -78,53 +99,63 @@ func (h *FindCoordinator) checkRequest(r *Request, coordinatorType int8, key str
 		if !security.Allowed(h.Authorizer, r.Conn, security.OperationDescribe, security.TransactionalID(key)) {
 			return kafka.Errorf(kafka.ErrTransactionalIDAuthorizationFailed, "not authorized to describe transactional id %q", key)
 		}
-		// Not COORDINATOR_NOT_AVAILABLE, which clients would retry until they time out.
-		return kafka.Errorf(kafka.ErrUnsupportedVersion, "this broker does not serve transactions yet; use a producer without transactional.id")
+		return nil
 	default:
 		return kafka.Errorf(kafka.ErrInvalidRequest, "coordinators of type %d are not served", coordinatorType)
 	}
 }
 
-// findGroup fills in the broker that leads the partition of __consumer_offsets that owns the group.
-func (h *FindCoordinator) findGroup(ctx context.Context, r *Request, found *kmsg.FindCoordinatorResponseCoordinator) error {
-	topic := h.Metadata().TopicByName(kafka.ConsumerOffsetsTopic)
+// findOwner fills in the broker that leads the partition of the coordinator's topic that owns the
+// key.
+func (h *FindCoordinator) findOwner(ctx context.Context, r *Request, log *CoordinatorTopic, found *kmsg.FindCoordinatorResponseCoordinator) error {
+	topic := h.Metadata().TopicByName(log.Name)
 	if topic == nil {
-		if err := h.createOffsetsTopic(ctx, r); err != nil {
-			slog.Warn("The topic of committed offsets could not be created; clients with groups keep asking until it can", "topic", kafka.ConsumerOffsetsTopic, "error", err)
+		if err := h.createTopic(ctx, r, log); err != nil {
+			slog.Warn("The topic of a coordinator could not be created; clients keep asking until it can", "topic", log.Name, "error", err)
 		}
-		if topic = h.Metadata().TopicByName(kafka.ConsumerOffsetsTopic); topic == nil {
-			return kafka.Errorf(kafka.ErrCoordinatorNotAvailable, "the topic %s does not exist yet", kafka.ConsumerOffsetsTopic)
+		if topic = h.Metadata().TopicByName(log.Name); topic == nil {
+			return kafka.Errorf(kafka.ErrCoordinatorNotAvailable, "the topic %s does not exist yet", log.Name)
 		}
 	}
 	partition := topic.Partition(kafka.CoordinatorPartition(found.Key, int32(len(topic.Partitions))))
 	if partition == nil || partition.Leader == kafka.NoLeader {
-		return kafka.Errorf(kafka.ErrCoordinatorNotAvailable, "the partition of %s that owns the group has no leader", kafka.ConsumerOffsetsTopic)
+		return kafka.Errorf(kafka.ErrCoordinatorNotAvailable, "the partition of %s that owns %q has no leader", log.Name, found.Key)
 	}
 	broker := h.Metadata().Broker(partition.Leader)
 	if broker == nil || broker.Fenced {
-		return kafka.Errorf(kafka.ErrCoordinatorNotAvailable, "broker %d, which coordinates the group, is not available", partition.Leader)
+		return kafka.Errorf(kafka.ErrCoordinatorNotAvailable, "broker %d, which coordinates %q, is not available", partition.Leader, found.Key)
 	}
 	endpoint, ok := broker.Endpoint(r.Conn.Listener)
 	if !ok {
-		return kafka.Errorf(kafka.ErrCoordinatorNotAvailable, "broker %d, which coordinates the group, has no listener %s", broker.ID, r.Conn.Listener)
+		return kafka.Errorf(kafka.ErrCoordinatorNotAvailable, "broker %d, which coordinates %q, has no listener %s", broker.ID, found.Key, r.Conn.Listener)
 	}
 	found.NodeID, found.Host, found.Port = broker.ID, endpoint.Host, int32(endpoint.Port)
 	return nil
 }
 
-func (h *FindCoordinator) createOffsetsTopic(ctx context.Context, r *Request) error {
+// createTopicNamed creates the topic of a coordinator; false for any other topic.
+func (h *FindCoordinator) createTopicNamed(ctx context.Context, r *Request, name string) bool {
+	for _, log := range []*CoordinatorTopic{&h.OffsetsTopic, &h.TransactionTopic} {
+		if log.Name != name {
+			continue
+		}
+		if err := h.createTopic(ctx, r, log); err != nil {
+			slog.Warn("The topic of a coordinator could not be created", "topic", name, "error", err)
+		}
+		return true
+	}
+	return false
+}
+
+func (h *FindCoordinator) createTopic(ctx context.Context, r *Request, log *CoordinatorTopic) error {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.SetVersion(req.MaxVersion())
 	req.TimeoutMillis = 30_000
 	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = kafka.ConsumerOffsetsTopic, h.OffsetsTopic.Partitions, h.OffsetsTopic.ReplicationFactor
-	for _, config := range [][2]string{
-		{"cleanup.policy", "compact"},
-		{"compression.type", "producer"},
-		{"segment.bytes", strconv.Itoa(int(h.OffsetsTopic.SegmentSizeBytes))},
-	} {
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = log.Name, log.Partitions, log.ReplicationFactor
+	for i := range log.Configs {
 		c := kmsg.NewCreateTopicsRequestTopicConfig()
-		c.Name, c.Value = config[0], &config[1]
+		c.Name, c.Value = log.Configs[i][0], &log.Configs[i][1]
 		topic.Configs = append(topic.Configs, c)
 	}
 	req.Topics = append(req.Topics, topic)

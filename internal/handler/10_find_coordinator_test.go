@@ -41,7 +41,7 @@ func findRequest(coordinatorType int8, keys ...string) *kmsg.FindCoordinatorRequ
 func newFindCoordinator(f *groupFixture, c *creatingController) *FindCoordinator {
 	return &FindCoordinator{
 		Authorizer: f, Metadata: f.metadata, Controller: c,
-		OffsetsTopic: OffsetsTopic{Partitions: 5, ReplicationFactor: -1, SegmentSizeBytes: 104857600},
+		OffsetsTopic: NewOffsetsTopic(5, -1, 104857600), TransactionTopic: NewTransactionTopic(7, -1, 104857600, 2),
 	}
 }
 
@@ -84,11 +84,6 @@ func TestFindCoordinatorErrors(t *testing.T) {
 	wantCode(t, "own group", resp.Coordinators[1].ErrorCode, kafka.ErrNone)
 	resp = handleGroup[*kmsg.FindCoordinatorResponse](f, h, 3, findRequest(1, "theirs"))
 	wantCode(t, "transactional id of another", resp.ErrorCode, kafka.ErrTransactionalIDAuthorizationFailed)
-	resp = handleGroup[*kmsg.FindCoordinatorResponse](f, h, 3, findRequest(1, "tx"))
-	wantCode(t, "transactions", resp.ErrorCode, kafka.ErrUnsupportedVersion)
-	if resp.ErrorMessage == nil || resp.NodeID != -1 {
-		t.Errorf("%+v should say why, and name nobody", resp)
-	}
 	resp = handleGroup[*kmsg.FindCoordinatorResponse](f, h, 6, findRequest(2, "g:t:0"))
 	wantCode(t, "share", resp.Coordinators[0].ErrorCode, kafka.ErrInvalidRequest)
 

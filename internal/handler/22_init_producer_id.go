@@ -7,47 +7,61 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/txn"
 )
 
 // InitProducerID gives idempotent producers their ids (API key 22).
 type InitProducerID struct {
 	Authorizer security.Authorizer
 	IDs        *ProducerIDs
+	// Transactions owns the ids of producers with a transactional id.
+	Transactions *coordinator.Transactions
 }
 
-// Handle answers with a fresh id in epoch 0. Transactional ids are refused with
-// UNSUPPORTED_VERSION: clients end with it at once and say that the broker lacks the feature,
-// where a retriable code would have them ask until their time is over.
+// producerFencedFrom is the version of InitProducerId from which clients know PRODUCER_FENCED.
+const producerFencedFrom = 4
+
+// Handle answers with a fresh id in epoch 0, or for a transactional id with what its coordinator
+// says.
 func (h *InitProducerID) Handle(ctx context.Context, r *Request) Reply {
 	req := r.Body.(*kmsg.InitProducerIDRequest)
-	response := kmsg.NewPtrInitProducerIDResponse()
-	response.ProducerID, response.ProducerEpoch = kafka.NoProducerID, kafka.NoProducerEpoch
-	id, err := h.handle(ctx, r, req)
-	if err != nil {
-		response.ErrorCode = int16(kafka.CodeOf(err))
-	} else {
-		response.ProducerID, response.ProducerEpoch = id, 0
+	result, err := h.handle(ctx, r, req)
+	if ctx.Err() != nil {
+		return Reply{CloseConnection: true}
 	}
+	if err != nil {
+		result = txn.Result{Code: kafka.CodeOf(err), Producer: txn.NoProducer}
+	}
+	response := kmsg.NewPtrInitProducerIDResponse()
+	response.ErrorCode = int16(oldFenced(result.Code, r.Version(), producerFencedFrom))
+	response.ProducerID, response.ProducerEpoch = result.Producer.ID, result.Producer.Epoch
 	return Respond(response)
 }
 
-func (h *InitProducerID) handle(ctx context.Context, r *Request, req *kmsg.InitProducerIDRequest) (int64, error) {
-	if req.TransactionalID != nil {
-		if !security.Allowed(h.Authorizer, r.Conn, security.OperationWrite, security.TransactionalID(*req.TransactionalID)) {
-			return 0, kafka.ErrTransactionalIDAuthorizationFailed
-		}
-		return 0, kafka.ErrUnsupportedVersion
+func (h *InitProducerID) handle(ctx context.Context, r *Request, req *kmsg.InitProducerIDRequest) (txn.Result, error) {
+	id := req.TransactionalID
+	switch {
+	case id != nil && !security.Allowed(h.Authorizer, r.Conn, security.OperationWrite, security.TransactionalID(*id)):
+		return txn.Result{}, kafka.ErrTransactionalIDAuthorizationFailed
+	case id == nil && !security.Allowed(h.Authorizer, r.Conn, security.OperationIdempotentWrite, security.Cluster):
+		return txn.Result{}, kafka.ErrClusterAuthorizationFailed
+	case (req.ProducerID == kafka.NoProducerID) != (req.ProducerEpoch == kafka.NoProducerEpoch):
+		return txn.Result{}, kafka.ErrInvalidRequest
+	case id == nil:
+		fresh, err := h.IDs.Next(ctx)
+		return txn.Result{Producer: txn.Producer{ID: fresh, Epoch: 0}}, err
+	case *id == "":
+		return txn.Result{}, kafka.ErrInvalidRequest
 	}
-	if !security.Allowed(h.Authorizer, r.Conn, security.OperationIdempotentWrite, security.Cluster) {
-		return 0, kafka.ErrClusterAuthorizationFailed
+	init := txn.InitRequest{TransactionalID: *id, TimeoutMs: req.TransactionTimeoutMillis}
+	if req.ProducerID != kafka.NoProducerID {
+		init.Expected = &txn.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch}
 	}
-	if (req.ProducerID == kafka.NoProducerID) != (req.ProducerEpoch == kafka.NoProducerEpoch) {
-		return 0, kafka.ErrInvalidRequest
-	}
-	return h.IDs.Next(ctx)
+	return h.Transactions.InitProducerID(ctx, init)
 }
 
 // ProducerIDs hands out producer ids from blocks that the controller allocates, so that no id

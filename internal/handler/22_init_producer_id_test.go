@@ -69,7 +69,7 @@ func TestInitProducerID(t *testing.T) {
 		{"again, which gives a new one", func(r *kmsg.InitProducerIDRequest) { r.ProducerID, r.ProducerEpoch = 5, 1 }, security.Resource{}, kafka.ErrNone},
 		{"id without epoch", func(r *kmsg.InitProducerIDRequest) { r.ProducerID = 5 }, security.Resource{}, kafka.ErrInvalidRequest},
 		{"epoch without id", func(r *kmsg.InitProducerIDRequest) { r.ProducerEpoch = 5 }, security.Resource{}, kafka.ErrInvalidRequest},
-		{"transactional", func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = &id }, security.Resource{}, kafka.ErrUnsupportedVersion},
+		{"empty transactional id", func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = new(string) }, security.Resource{}, kafka.ErrInvalidRequest},
 		{"transactional, not allowed", func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = &id }, security.TransactionalID(id), kafka.ErrTransactionalIDAuthorizationFailed},
 		{"not allowed", nil, security.Cluster, kafka.ErrClusterAuthorizationFailed},
 	} {

@@ -58,8 +58,8 @@ func newAdminFixture(t *testing.T, properties map[string]string) *adminFixture {
 	f.publish(f.core.Bootstrap(f.image)...)
 	f.addBroker(1)
 	f.set = NewSet()
-	coordinator := &FindCoordinator{Authorizer: f, Metadata: f.current, Controller: f, OffsetsTopic: OffsetsTopic{Partitions: 5, ReplicationFactor: -1, SegmentSizeBytes: 1 << 20}}
-	f.set.Add(wire.KeyMetadata, &Metadata{NodeID: 1, ClusterID: "cluster", Image: f.current, Authorizer: f, Controller: f, AutoCreateTopics: static.AutoCreateTopics, Groups: coordinator})
+	coordinator := &FindCoordinator{Authorizer: f, Metadata: f.current, Controller: f, OffsetsTopic: NewOffsetsTopic(5, -1, 1<<20), TransactionTopic: NewTransactionTopic(5, -1, 1<<20, 2)}
+	f.set.Add(wire.KeyMetadata, &Metadata{NodeID: 1, ClusterID: "cluster", Image: f.current, Authorizer: f, Controller: f, AutoCreateTopics: static.AutoCreateTopics, Coordinators: coordinator})
 	f.set.Add(wire.KeyAPIVersions, &APIVersions{Set: f.set, Features: controller.Features(), Metadata: f.current})
 	f.set.Add(wire.KeyCreateTopics, &CreateTopics{Authorizer: f, Controller: f})
 	f.set.Add(wire.KeyDeleteTopics, &DeleteTopics{Image: f.current, Authorizer: f, Controller: f})

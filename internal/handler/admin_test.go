@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/security"
@@ -39,7 +40,9 @@ func TestMetadataCreatesTopics(t *testing.T) {
 	wantCode(t, "existing", topics["a.b"].ErrorCode, kafka.ErrNone)
 	wantCode(t, "collision", topics["a_b"].ErrorCode, kafka.ErrInvalidTopicException)
 	wantCode(t, "bad name", topics["bad name"].ErrorCode, kafka.ErrInvalidTopicException)
-	wantCode(t, "topic of a coordinator that is not served", topics[kafka.TransactionStateTopic].ErrorCode, kafka.ErrUnknownTopicOrPartition)
+	if got := topics[kafka.TransactionStateTopic]; !got.IsInternal || len(got.Partitions) != 5 {
+		t.Errorf("__transaction_state is created as its coordinator wants it: %+v", got)
+	}
 	if f.origin.Principal != "User:ANONYMOUS" || f.origin.ClientID != "client" || f.origin.Host != "127.0.0.1" {
 		t.Errorf("created on behalf of %+v", f.origin)
 	}
@@ -173,7 +176,7 @@ func TestAPIVersions(t *testing.T) {
 	if f.conn.ClientSoftwareName != "apache-kafka-java" || f.conn.ClientSoftwareVersion != "4.3.1" {
 		t.Errorf("connection says %q %q", f.conn.ClientSoftwareName, f.conn.ClientSoftwareVersion)
 	}
-	if len(resp.FinalizedFeatures) != 1 || resp.FinalizedFeatures[0].Name != metadata.MetadataVersionFeature || resp.FinalizedFeaturesEpoch != f.current().Offset || len(resp.SupportedFeatures) != 1 {
+	if len(resp.FinalizedFeatures) != 2 || resp.FinalizedFeatures[0].Name != metadata.MetadataVersionFeature || resp.FinalizedFeatures[1].Name != controller.TransactionVersionFeature || resp.FinalizedFeaturesEpoch != f.current().Offset || len(resp.SupportedFeatures) != 2 {
 		t.Errorf("features: %+v", resp)
 	}
 	for _, bad := range []string{"", "-a", "a-", ".", "a b", "ä", "a_b"} {

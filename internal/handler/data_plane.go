@@ -75,6 +75,14 @@ func (a topicAccess) byName(name string) (*metadata.Topic, kafka.ErrorCode) {
 	return nil, kafka.ErrUnknownTopicOrPartition
 }
 
+// named returns a topic by its id or its name.
+func (a topicAccess) named(name string, id kafka.UUID, useID bool) (*metadata.Topic, kafka.ErrorCode) {
+	if useID {
+		return a.byID(id)
+	}
+	return a.byName(name)
+}
+
 // byID returns a topic or why it cannot be used.
 func (a topicAccess) byID(id kafka.UUID) (*metadata.Topic, kafka.ErrorCode) {
 	topic := a.image.TopicByID(id)

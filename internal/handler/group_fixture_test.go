@@ -14,6 +14,7 @@ import (
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -40,6 +41,10 @@ func (l *committedLog) Bounds(tp kafka.TopicPartition, _ int32) (int64, int64, e
 }
 
 func (l *committedLog) Read(kafka.TopicPartition, int32, int64, int) ([]byte, error) { return nil, nil }
+
+func (l *committedLog) AppendTransactional(tp kafka.TopicPartition, leaderEpoch int32, batch []byte, _ replica.TransactionalAppend) (int64, error) {
+	return l.Append(tp, leaderEpoch, batch)
+}
 
 func (l *committedLog) Append(tp kafka.TopicPartition, _ int32, batch []byte) (int64, error) {
 	l.mu.Lock()

@@ -13,7 +13,7 @@ var layers = [][]string{
 	{"internal/kafka", "internal/metrics", "internal/env"},
 	{"internal/wire", "internal/record", "internal/config"},
 	{"internal/storage", "internal/metadata", "internal/shard"},
-	{"internal/quorum", "internal/controller", "internal/partition", "internal/group"},
+	{"internal/quorum", "internal/controller", "internal/partition", "internal/group", "internal/txn"},
 	{"internal/coordinator", "internal/purgatory", "internal/replica", "internal/peer", "internal/security", "internal/quota"},
 	{"internal/handler", "internal/server"},
 	{"internal/broker", "internal/audit"},

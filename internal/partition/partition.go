@@ -192,7 +192,11 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 	// Told by the append itself and not by whoever moved the high watermark past it, so that
 	// the bytes of appends that overlap are all counted.
 	if err == nil && !result.Duplicate && p.log.HighWatermark() > result.LastOffset {
-		p.advanced(int64(len(a.Records)))
+		bytes := int64(len(a.Records))
+		if result.EndedTransaction {
+			bytes = Everything // what the transaction held back can be read now
+		}
+		p.advanced(bytes)
 	}
 	return result, err
 }

@@ -3,6 +3,7 @@ package partition
 import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/storage"
+	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // ReadRequest asks for records as a consumer may see them.
@@ -24,6 +25,9 @@ type ReadResult struct {
 	HighWatermark    int64
 	LastStableOffset int64
 	LogStartOffset   int64
+	// Aborted are the aborted transactions with records in Records, by first offset; only for
+	// kafka.ReadCommitted.
+	Aborted []segment.AbortedTransaction
 	// Diverging is set instead of records when the client's log has gone another way.
 	Diverging *EpochEnd
 }
@@ -55,11 +59,11 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	if r.Isolation == kafka.ReadCommitted {
 		upTo = result.LastStableOffset
 	}
-	read, err := p.log.Read(storage.ReadRequest{Offset: r.Offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, Buffer: r.Buffer})
+	read, err := p.log.Read(storage.ReadRequest{Offset: r.Offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, Buffer: r.Buffer, Aborted: r.Isolation == kafka.ReadCommitted})
 	if err != nil {
 		return ReadResult{}, err
 	}
-	result.Records = read.Records
+	result.Records, result.Aborted = read.Records, read.Aborted
 	return result, nil
 }
 

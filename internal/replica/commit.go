@@ -8,6 +8,7 @@ import (
 	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/purgatory"
 	"github.com/moldau/moldau/internal/storage"
+	"github.com/moldau/moldau/internal/storage/producerstate"
 )
 
 // AwaitCommit returns when the high watermark of tp has reached endOffset. The error is
@@ -103,6 +104,57 @@ func (m *Manager) Append(tp kafka.TopicPartition, leaderEpoch int32, batch []byt
 		RequiredAcks:  -1, CurrentLeaderEpoch: leaderEpoch,
 	})
 	return result.LastOffset + 1, err
+}
+
+// TransactionalAppend says how a batch of a transaction, or a marker, is to be checked.
+type TransactionalAppend struct {
+	// Guard is what StartVerification gave, for a transaction's first batch in a partition.
+	Guard producerstate.Guard
+	// TransactionVersion is that of a marker.
+	TransactionVersion int16
+}
+
+// AppendTransactional is Append for a batch within a transaction or a marker.
+func (m *Manager) AppendTransactional(tp kafka.TopicPartition, leaderEpoch int32, batch []byte, o TransactionalAppend) (endOffset int64, err error) {
+	r, err := m.led(tp, leaderEpoch)
+	if err != nil {
+		return 0, err
+	}
+	endOffset, _, err = m.appendTransactional(r, leaderEpoch, batch, o)
+	return endOffset, err
+}
+
+// AppendMarker appends the marker of a transaction to a partition that this broker leads, without
+// waiting for its commit. leaderEpoch is the one it was appended in.
+func (m *Manager) AppendMarker(tp kafka.TopicPartition, batch []byte, o TransactionalAppend) (endOffset int64, leaderEpoch int32, err error) {
+	r, err := m.Lookup(tp)
+	if err != nil {
+		return 0, 0, err
+	}
+	return m.appendTransactional(r, kafka.NoLeaderEpoch, batch, o)
+}
+
+func (m *Manager) appendTransactional(r *Replica, currentLeaderEpoch int32, batch []byte, o TransactionalAppend) (endOffset int64, leaderEpoch int32, err error) {
+	leaderEpoch = r.Assignment().LeaderEpoch
+	result, err := r.Partition.Append(partition.AppendRequest{
+		AppendRequest: storage.AppendRequest{Records: batch, Origin: storage.OriginCoordinator, NowMs: m.options.Clock.Now().UnixMilli(),
+			Guard: o.Guard, TransactionVersion: o.TransactionVersion},
+		RequiredAcks: -1, CurrentLeaderEpoch: currentLeaderEpoch,
+	})
+	return result.LastOffset + 1, leaderEpoch, err
+}
+
+// StartVerification asks the log of tp for the guard of a transaction's first batch;
+// producerstate.NoGuard means that the transaction is open there.
+func (m *Manager) StartVerification(tp kafka.TopicPartition, v producerstate.Verification) (producerstate.Guard, error) {
+	r, err := m.Lookup(tp)
+	if err != nil {
+		return producerstate.NoGuard, err
+	}
+	if err := r.CheckLeader(kafka.NoLeaderEpoch); err != nil {
+		return producerstate.NoGuard, err
+	}
+	return r.Log().StartVerification(v)
 }
 
 // led returns the replica of a partition that this broker leads in leaderEpoch.

@@ -36,6 +36,32 @@ type Response struct {
 type Effects struct {
 	Records   []Record
 	Responses []Response
+	// Producer makes Records a batch of its own within a transaction; Marker ends one, without
+	// records. Both come from outside and the log may refuse them. Therefore a step with one of
+	// them changes no state: the runtime appends and then calls Replay or ReplayEndTransaction, or
+	// answers the Responses with the log's error.
+	Producer *Producer
+	Marker   *Marker
+	// Notices go to the runtime's owner once everything that the shard's state holds is committed.
+	Notices []any
+}
+
+// Producer is the transactional producer on whose behalf records are appended.
+type Producer struct {
+	ID    int64
+	Epoch int16
+	// Guard is what the log gave when the transaction was verified, 0 if it was open already.
+	Guard uint64
+}
+
+// Marker ends a producer's transaction in the shard's log.
+type Marker struct {
+	ProducerID       int64
+	Epoch            int16
+	CoordinatorEpoch int32 // of the transaction coordinator
+	Committed        bool
+	// TransactionVersion says by which rules the log checks the epoch.
+	TransactionVersion int16
 }
 
 // Shard is what the runtime needs of a shard besides its requests.

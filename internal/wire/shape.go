@@ -33,6 +33,11 @@ var requestShapes = map[int16]string{
 	KeyDeleteRecords:           "(s (4 8)) 4",
 	KeyInitProducerID:          "s? 4 8@3- 2@3-",
 	KeyOffsetForLeaderEpoch:    "4@3- (s (4 4 4))",
+	KeyAddPartitionsToTxn:      "s@-3 8@-3 2@-3 (s [4])@-3 (s 8 2 1 (s [4]))@4-",
+	KeyAddOffsetsToTxn:         "s 8 2 s",
+	KeyEndTxn:                  "s 8 2 1",
+	KeyWriteTxnMarkers:         "(8 2 1 (s [4]) 4 1@2-)",
+	KeyTxnOffsetCommit:         "s s 8 2 4@3- s@3- s?@3- (s (4 8 4@2- s?))",
 	KeyDescribeConfigs:         "(1 s [s]?) 1 1@3-",
 	KeyAlterConfigs:            "(1 s (s s?)) 1",
 	KeyDescribeLogDirs:         "(s [4])?",
@@ -41,6 +46,9 @@ var requestShapes = map[int16]string{
 	KeyIncrementalAlterConfigs: "(1 s (s 1 s?)) 1",
 	KeyOffsetDelete:            "s (s (4))",
 	KeyDescribeCluster:         "1 1@1- 1@2-",
+	KeyDescribeProducers:       "(s [4])",
+	KeyDescribeTransactions:    "[s]",
+	KeyListTransactions:        "[s] [8] 8@1- s?@2-",
 	KeyDescribeTopicPartitions: "(s) 4 {s 4}?",
 }
 

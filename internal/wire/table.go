@@ -27,6 +27,11 @@ const (
 	KeyDeleteRecords           int16 = 21
 	KeyInitProducerID          int16 = 22
 	KeyOffsetForLeaderEpoch    int16 = 23
+	KeyAddPartitionsToTxn      int16 = 24
+	KeyAddOffsetsToTxn         int16 = 25
+	KeyEndTxn                  int16 = 26
+	KeyWriteTxnMarkers         int16 = 27
+	KeyTxnOffsetCommit         int16 = 28
 	KeyDescribeConfigs         int16 = 32
 	KeyAlterConfigs            int16 = 33
 	KeyDescribeLogDirs         int16 = 35
@@ -35,6 +40,9 @@ const (
 	KeyIncrementalAlterConfigs int16 = 44
 	KeyOffsetDelete            int16 = 47
 	KeyDescribeCluster         int16 = 60
+	KeyDescribeProducers       int16 = 61
+	KeyDescribeTransactions    int16 = 65
+	KeyListTransactions        int16 = 66
 	KeyDescribeTopicPartitions int16 = 75
 )
 
@@ -90,6 +98,11 @@ var apis = []API{
 	// Version 6 (two-phase commit) is unstable in 4.3 and not advertised there either.
 	{KeyInitProducerID, "InitProducerId", 0, 5, 0, 2, BrokerListener},
 	{KeyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 2, 4, BrokerListener},
+	{KeyAddPartitionsToTxn, "AddPartitionsToTxn", 0, 5, 0, 3, BrokerListener},
+	{KeyAddOffsetsToTxn, "AddOffsetsToTxn", 0, 4, 0, 3, BrokerListener},
+	{KeyEndTxn, "EndTxn", 0, 5, 0, 3, BrokerListener},
+	{KeyWriteTxnMarkers, "WriteTxnMarkers", 1, 2, 1, 1, BrokerListener},
+	{KeyTxnOffsetCommit, "TxnOffsetCommit", 0, 5, 0, 3, BrokerListener},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, both},
 	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, both},
 	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, BrokerListener},
@@ -98,6 +111,9 @@ var apis = []API{
 	{KeyIncrementalAlterConfigs, "IncrementalAlterConfigs", 0, 1, 0, 1, both},
 	{KeyOffsetDelete, "OffsetDelete", 0, 0, 0, NeverFlexible, BrokerListener},
 	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, both},
+	{KeyDescribeProducers, "DescribeProducers", 0, 0, 0, 0, BrokerListener},
+	{KeyDescribeTransactions, "DescribeTransactions", 0, 0, 0, 0, BrokerListener},
+	{KeyListTransactions, "ListTransactions", 0, 2, 0, 0, BrokerListener},
 	{KeyDescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, 0, 0, BrokerListener},
 }
 

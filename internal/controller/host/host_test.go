@@ -107,6 +107,7 @@ func addBroker(t *testing.T, l *log) {
 	delta := metadata.NewDelta(l.image)
 	for _, r := range []metadata.Record{
 		&metadata.FeatureLevelRecord{Name: metadata.MetadataVersionFeature, FeatureLevel: controller.MetadataVersion},
+		&metadata.FeatureLevelRecord{Name: controller.TransactionVersionFeature, FeatureLevel: controller.TransactionVersion},
 		&metadata.RegisterBrokerRecord{BrokerID: 1, LogDirs: []kafka.UUID{{1}}},
 	} {
 		if err := delta.Replay(r); err != nil {

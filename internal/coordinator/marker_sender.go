@@ -1,0 +1,128 @@
+package coordinator
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/shard"
+	"github.com/moldau/moldau/internal/txn"
+)
+
+// markerWorkers is how many transactions may have their markers written at the same time.
+const markerWorkers = 8
+
+// markerSender drives the queue of markers: it writes them, in process as long as this broker leads
+// every partition, and has the coordinator complete the transactions.
+type markerSender struct {
+	clock    env.Clock
+	markers  *Markers
+	complete func(ctx context.Context, d *txn.Delivery) error
+	retries  *metrics.Counter
+	canceled *metrics.Counter
+	wake     chan struct{}
+
+	mu    sync.Mutex
+	queue *txn.Sender
+}
+
+func newMarkerSender(clock env.Clock, r *metrics.Registry, markers *Markers, complete func(ctx context.Context, d *txn.Delivery) error) *markerSender {
+	m := &markerSender{clock: clock, markers: markers, complete: complete, queue: txn.NewSender(), wake: make(chan struct{}, markerWorkers)}
+	r.GaugeFunc("moldau_transaction_markers_pending", "Transactions whose markers are being written.", func() float64 {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return float64(m.queue.Len())
+	})
+	m.retries = r.Counter("moldau_transaction_marker_retries_total", "Attempts to write the markers of a transaction that have to be repeated.")
+	m.canceled = r.Counter("moldau_transaction_markers_canceled_total", "Transactions whose markers turned out to be out of date.")
+	return m
+}
+
+func (m *markerSender) start(spawner *env.Spawner) {
+	for range markerWorkers {
+		spawner.Go("transaction-marker-sender", m.work)
+	}
+}
+
+func (m *markerSender) add(d *txn.Delivery) {
+	m.mu.Lock()
+	m.queue.Add(d)
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default: // every worker has a reason to look already
+	}
+}
+
+func (m *markerSender) drop(partition int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue.Drop(partition)
+}
+
+func (m *markerSender) take() (d *txn.Delivery, wait time.Duration) {
+	now := m.clock.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d := m.queue.Take(now.UnixMilli()); d != nil {
+		return d, 0
+	}
+	const longestWait = time.Hour
+	if next := m.queue.NextDeadlineMs(); next != shard.NoDeadline {
+		return nil, min(time.UnixMilli(next).Sub(now), longestWait)
+	}
+	return nil, longestWait
+}
+
+func (m *markerSender) work(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		d, wait := m.take()
+		if d != nil {
+			m.deliver(ctx, d)
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-m.wake:
+		}
+	}
+}
+
+func (m *markerSender) deliver(ctx context.Context, d *txn.Delivery) {
+	codes := m.markers.Write(ctx, d.Partitions, shard.Marker{
+		ProducerID: d.Producer.ID, Epoch: d.Producer.Epoch, CoordinatorEpoch: d.CoordinatorEpoch, Committed: d.Commit, TransactionVersion: d.TransactionVersion,
+	})
+	if ctx.Err() != nil {
+		return // the next start writes them again
+	}
+	m.mu.Lock()
+	outcome := m.queue.Written(d, codes, m.clock.Now().UnixMilli())
+	m.mu.Unlock()
+	switch outcome {
+	case txn.OutcomeRetry:
+		m.retries.Inc()
+		slog.Debug("markers of a transaction have to be written again", "transactionalId", d.TransactionalID, "partitions", len(d.Partitions))
+	case txn.OutcomeCanceled:
+		m.canceled.Inc()
+		slog.Info("the markers of a transaction are out of date", "transactionalId", d.TransactionalID, "producerId", d.Producer.ID, "producerEpoch", d.Producer.Epoch)
+	case txn.OutcomeWritten:
+		err := m.complete(ctx, d)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if code := kafka.CodeOf(err); code == kafka.ErrNone || code == kafka.ErrNotCoordinator {
+			m.queue.Completed(d) // who coordinates now writes the markers again
+		} else {
+			m.retries.Inc()
+			m.queue.Retry(d, m.clock.Now().UnixMilli())
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package handler
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/coordinator"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/shard"
+)
+
+// WriteTxnMarkers ends transactions in the partitions that this broker leads (API key 27):
+// coordinators on other brokers send it, and tools that abort a transaction which hangs.
+type WriteTxnMarkers struct {
+	Markers    *coordinator.Markers
+	Authorizer security.Authorizer
+}
+
+// Handle writes one marker per entry and answers when all are committed.
+func (h *WriteTxnMarkers) Handle(ctx context.Context, r *Request) Reply {
+	req, resp := r.Body.(*kmsg.WriteTxnMarkersRequest), kmsg.NewPtrWriteTxnMarkersResponse()
+	allowed := security.Allowed(h.Authorizer, r.Conn, security.OperationAlter, security.Cluster) ||
+		security.Allowed(h.Authorizer, r.Conn, security.OperationClusterAction, security.Cluster)
+	for i := range req.Markers {
+		m := &req.Markers[i]
+		var partitions []kafka.TopicPartition
+		for _, topic := range m.Topics {
+			for _, p := range topic.Partitions {
+				partitions = append(partitions, kafka.TopicPartition{Topic: topic.Topic, Partition: p})
+			}
+		}
+		codes := make([]kafka.ErrorCode, len(partitions))
+		if allowed {
+			codes = h.Markers.Write(ctx, partitions, shard.Marker{
+				ProducerID: m.ProducerID, Epoch: m.ProducerEpoch, CoordinatorEpoch: m.CoordinatorEpoch,
+				Committed: m.Committed, TransactionVersion: int16(m.TransactionVersion),
+			})
+		} else {
+			for j := range codes {
+				codes[j] = kafka.ErrClusterAuthorizationFailed
+			}
+		}
+		answer := kmsg.WriteTxnMarkersResponseMarker{ProducerID: m.ProducerID}
+		for _, topic := range m.Topics {
+			rt := kmsg.WriteTxnMarkersResponseMarkerTopic{Topic: topic.Topic}
+			for _, p := range topic.Partitions {
+				rt.Partitions = append(rt.Partitions, kmsg.WriteTxnMarkersResponseMarkerTopicPartition{Partition: p, ErrorCode: int16(codes[0])})
+				codes = codes[1:]
+			}
+			answer.Topics = append(answer.Topics, rt)
+		}
+		resp.Markers = append(resp.Markers, answer)
+	}
+	if ctx.Err() != nil {
+		return Reply{CloseConnection: true}
+	}
+	return Respond(resp)
+}
