@@ -240,21 +240,3 @@ func (s *Segment) walkTxnIndex(first, end, after int64, visit func(e AbortedTran
 	})
 	return stopped, err
 }
-
-// DecodeTxnIndex parses the content of a .txnindex file; with an error it returns the entries
-// before the damage.
-func DecodeTxnIndex(data []byte) ([]AbortedTransaction, error) {
-	var all []AbortedTransaction
-	after := int64(-1)
-	for ; len(data) >= txnEntryBytes; data = data[txnEntryBytes:] {
-		e, err := parseTxnEntry(data, 0, after)
-		if err != nil {
-			return all, err
-		}
-		all, after = append(all, e), e.LastOffset
-	}
-	if len(data) > 0 {
-		return all, fmt.Errorf("%w: %d bytes after the last entry", ErrTxnIndex, len(data))
-	}
-	return all, nil
-}

@@ -1,0 +1,295 @@
+package storage
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/producerstate"
+	"github.com/moldau/moldau/internal/storage/segment"
+)
+
+func transactional(t testing.TB, producerID int64, epoch int16, sequence int32, records int) record.Batch {
+	t.Helper()
+	b := record.NewBuilder(record.BuilderOptions{LeaderEpoch: -1, ProducerID: producerID, ProducerEpoch: epoch, BaseSequence: sequence, Transactional: true})
+	for i := range records {
+		b.Append(startMs, fmt.Appendf(nil, "k%d", i), make([]byte, 20), nil)
+	}
+	batch, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return batch
+}
+
+// writeInTransaction writes as a producer does whose partition the coordinator has added.
+func writeInTransaction(t testing.TB, l *Log, producerID int64, epoch int16, sequence int32, records int) (AppendResult, error) {
+	t.Helper()
+	guard, err := l.StartVerification(producerstate.Verification{ProducerID: producerID, Epoch: epoch, FirstSequence: sequence, Strict: true, NowMs: startMs})
+	if err != nil {
+		return AppendResult{}, err
+	}
+	r, err := l.Append(AppendRequest{Records: transactional(t, producerID, epoch, sequence, records), Origin: OriginClient, NowMs: startMs, ProduceVersion: 12, Guard: guard})
+	if err == nil {
+		l.AdvanceHighWatermark(l.LogEndOffset())
+	}
+	return r, err
+}
+
+func appendMarker(t testing.TB, l *Log, producerID int64, epoch int16, coordinatorEpoch int32, commit bool, version int16) (AppendResult, error) {
+	t.Helper()
+	kind := record.ControlAbort
+	if commit {
+		kind = record.ControlCommit
+	}
+	o := record.BuilderOptions{LeaderEpoch: -1, ProducerID: producerID, ProducerEpoch: epoch, BaseSequence: -1, Transactional: true}
+	b, err := record.BuildControl(o, startMs, kind, record.EndTxnMarker{CoordinatorEpoch: coordinatorEpoch}.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Append(AppendRequest{Records: b, Origin: OriginCoordinator, NowMs: startMs, TransactionVersion: version})
+}
+
+func TestFirstWriteOfATransactionNeedsTheGuard(t *testing.T) {
+	t.Parallel()
+	_, l := openLogOn(t, newMem(t), testConfig())
+	unguarded := AppendRequest{Records: transactional(t, 7, 0, 0, 1), Origin: OriginClient, NowMs: startMs, ProduceVersion: 12}
+	_, err := l.Append(unguarded)
+	wantCode(t, err, kafka.ErrInvalidTxnState)
+	v := producerstate.Verification{ProducerID: 7, NowMs: startMs, Strict: true}
+	guard, err := l.StartVerification(v)
+	if err != nil || guard == producerstate.NoGuard {
+		t.Fatalf("guard %d, %v", guard, err)
+	}
+	// A marker in between takes the guard away: the write would open a transaction that nobody ends.
+	if _, err := appendMarker(t, l, 7, 1, 0, false, 2); err != nil {
+		t.Fatal(err)
+	}
+	unguarded.Records, unguarded.Guard = transactional(t, 7, 1, 0, 1), guard
+	_, err = l.Append(unguarded)
+	wantCode(t, err, kafka.ErrInvalidTxnState)
+	if _, err := writeInTransaction(t, l, 7, 1, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	_, err = writeInTransaction(t, l, 7, 0, 0, 1)
+	wantCode(t, err, kafka.ErrInvalidProducerEpoch)
+	_, err = writeInTransaction(t, l, 9, 0, 3, 1)
+	wantCode(t, err, kafka.ErrOutOfOrderSequenceNumber)
+}
+
+func TestMarkersAreStrict(t *testing.T) {
+	t.Parallel()
+	_, l := openLogOn(t, newMem(t), testConfig())
+	if _, err := writeInTransaction(t, l, 7, 3, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := appendMarker(t, l, 7, 3, 5, true, 2) // held up: of the transaction before
+	wantCode(t, err, kafka.ErrInvalidProducerEpoch)
+	_, err = appendMarker(t, l, 7, 2, 5, true, 0)
+	wantCode(t, err, kafka.ErrInvalidProducerEpoch)
+	if r, err := appendMarker(t, l, 7, 4, 5, true, 2); err != nil || !r.EndedTransaction {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if r, err := appendMarker(t, l, 7, 4, 5, true, 2); err != nil || r.EndedTransaction { // repeated
+		t.Fatalf("%+v, %v", r, err)
+	}
+	_, err = appendMarker(t, l, 7, 5, 4, true, 2)
+	wantCode(t, err, kafka.ErrTransactionCoordinatorFenced)
+}
+
+// The last stable offset waits until the marker is replicated: else it would fall back when a new
+// leader has not got it.
+func TestLastStableOffsetWaitsForTheMarkersReplication(t *testing.T) {
+	t.Parallel()
+	_, l := openLogOn(t, newMem(t), testConfig())
+	mustProduce(t, l, plain(2), 0)
+	l.AdvanceHighWatermark(2)
+	if _, err := writeInTransaction(t, l, 7, 0, 0, 3); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := appendMarker(t, l, 7, 1, 0, true, 2); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.LastStableOffset(); got != 2 {
+		t.Fatalf("last stable offset %d before the marker is committed", got)
+	}
+	l.AdvanceHighWatermark(6)
+	if got := l.LastStableOffset(); got != 6 {
+		t.Fatalf("last stable offset %d", got)
+	}
+}
+
+// history is a model of one log's transactions.
+type history struct {
+	aborted []segment.AbortedTransaction
+	open    map[int64]int64
+	epochs  map[int64]int16
+	next    map[int64]int32
+}
+
+// TestTransactionsSurviveKillsTruncationsAndPowerLoss compares the aborted transactions and the last
+// stable offset with a model over random histories.
+func TestTransactionsSurviveKillsTruncationsAndPowerLoss(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(12) {
+		random := rand.New(rand.NewPCG(seed, 9))
+		mem := newMem(t)
+		m, l := openLogOn(t, mem, testConfig())
+		h := history{open: map[int64]int64{}, epochs: map[int64]int16{}, next: map[int64]int32{}}
+		for step := range 250 {
+			id := 100 + random.Int64N(5)
+			switch _, open := h.open[id]; {
+			case random.IntN(40) == 0:
+				if err := l.Flush(); err != nil {
+					t.Fatal(err)
+				}
+			case random.IntN(30) == 0:
+				mem = mem.KillClone()
+				m, l = openLogOn(t, mem, testConfig())
+			case random.IntN(60) == 0:
+				if err := m.Shutdown(1); err != nil {
+					t.Fatal(err)
+				}
+				m, l = openLogOn(t, mem, testConfig())
+			case random.IntN(3) > 0 || !open:
+				r, err := writeInTransaction(t, l, id, h.epochs[id], h.next[id], 1+random.IntN(3))
+				if err != nil {
+					t.Fatalf("seed %d step %d: %v", seed, step, err)
+				}
+				if !open {
+					h.open[id] = r.BaseOffset
+				}
+				h.next[id] += int32(r.LastOffset - r.BaseOffset + 1)
+			default:
+				commit := random.IntN(2) == 0
+				h.epochs[id]++
+				r, err := appendMarker(t, l, id, h.epochs[id], 0, commit, 2)
+				if err != nil {
+					t.Fatalf("seed %d step %d: %v", seed, step, err)
+				}
+				if !commit {
+					h.aborted = append(h.aborted, segment.AbortedTransaction{ProducerID: id, FirstOffset: h.open[id], LastOffset: r.BaseOffset})
+				}
+				delete(h.open, id)
+				h.next[id] = 0
+			}
+			l.AdvanceHighWatermark(l.LogEndOffset())
+			h.check(t, l, seed, step, random)
+		}
+		// After power loss the log is a prefix; its index must say the same of it as its records.
+		_, l = openLogOn(t, mem.CrashClone(env.NewSeededRandom(seed)), testConfig())
+		h.checkPrefix(t, l, seed)
+	}
+}
+
+func (h *history) check(t *testing.T, l *Log, seed uint64, step int, random *rand.Rand) {
+	t.Helper()
+	stable := l.LogEndOffset()
+	for _, first := range h.open {
+		stable = min(stable, first)
+	}
+	if got := l.LastStableOffset(); got != stable {
+		t.Fatalf("seed %d step %d: last stable offset %d, want %d", seed, step, got, stable)
+	}
+	if stable == 0 {
+		return
+	}
+	h.compare(t, l, random.Int64N(stable), stable, fmt.Sprintf("seed %d step %d", seed, step))
+}
+
+func (h *history) compare(t *testing.T, l *Log, offset, upTo int64, where string) {
+	t.Helper()
+	r, err := l.Read(ReadRequest{Offset: offset, MaxBytes: 1000, MinOneBatch: true, UpTo: upTo, Aborted: true})
+	if err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	var want, got []string
+	if end := endOf(r.Records); end > 0 {
+		for _, a := range h.aborted {
+			if a.LastOffset >= offset && a.FirstOffset < end && a.LastOffset < l.LogEndOffset() {
+				want = append(want, fmt.Sprint(a.ProducerID, a.FirstOffset, a.LastOffset))
+			}
+		}
+	}
+	last := int64(-1)
+	for _, a := range r.Aborted {
+		if a.FirstOffset < last {
+			t.Fatalf("%s: not sorted by first offset: %v", where, r.Aborted)
+		}
+		last = a.FirstOffset
+		got = append(got, fmt.Sprint(a.ProducerID, a.FirstOffset, a.LastOffset))
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: aborted from %d: %v, want %v", where, offset, got, want)
+	}
+}
+
+func (h *history) checkPrefix(t *testing.T, l *Log, seed uint64) {
+	t.Helper()
+	l.AdvanceHighWatermark(l.LogEndOffset())
+	for offset := l.LogStartOffset(); offset < l.LastStableOffset(); offset += 7 {
+		h.compare(t, l, offset, l.LastStableOffset(), fmt.Sprintf("seed %d after power loss", seed))
+	}
+}
+
+func TestDamagedTransactionIndexIsBuiltAgain(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	for i := range int16(4) {
+		if _, err := writeInTransaction(t, l, 7, i, 0, 2); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := appendMarker(t, l, 7, i+1, 0, false, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Shutdown(1); err != nil {
+		t.Fatal(err)
+	}
+	path := testDir + "/events-0/" + segment.FileName(0, segment.TxnIndexSuffix)
+	data, err := vfs.ReadFile(mem, path, 1<<20)
+	if err != nil || len(data) != 4*34 {
+		t.Fatalf("%d bytes, %v", len(data), err)
+	}
+	data[1] = 9 // the version of the first entry
+	if err := vfs.WriteFileAtomic(mem, path, data); err != nil {
+		t.Fatal(err)
+	}
+	_, l = openLogOn(t, mem, testConfig())
+	r, err := l.Read(ReadRequest{MaxBytes: 1 << 20, UpTo: l.LogEndOffset(), Aborted: true})
+	if err != nil || len(r.Aborted) != 4 || r.Aborted[0].FirstOffset != 0 {
+		t.Fatalf("%+v, %v", r.Aborted, err)
+	}
+}
+
+func TestTruncationTakesTheTransactionIndexAlong(t *testing.T) {
+	t.Parallel()
+	_, l := openLogOn(t, newMem(t), testConfig())
+	for i := range int16(2) {
+		if _, err := writeInTransaction(t, l, 7, i, 0, 2); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := appendMarker(t, l, 7, i+1, 0, false, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.TruncateTo(5, startMs); err != nil { // the second marker goes
+		t.Fatal(err)
+	}
+	l.AdvanceHighWatermark(l.LogEndOffset())
+	if got := l.LastStableOffset(); got != 3 {
+		t.Fatalf("last stable offset %d", got)
+	}
+	r, err := l.Read(ReadRequest{MaxBytes: 1 << 20, UpTo: 3, Aborted: true})
+	if err != nil || len(r.Aborted) != 1 {
+		t.Fatalf("%+v, %v", r.Aborted, err)
+	}
+}
