@@ -106,7 +106,7 @@ func (n *node) register() error {
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.BrokerID, req.ClusterID, req.LogDirs = 1, "c", [][16]byte{{7}}
 	req.IncarnationID = kafka.NewUUID(env.SystemRandom{})
-	req.Features = []kmsg.BrokerRegistrationRequestFeature{{Name: metadata.MetadataVersionFeature, MinSupportedVersion: 7, MaxSupportedVersion: 30}}
+	req.Features = []kmsg.BrokerRegistrationRequestFeature{{Name: metadata.MetadataVersionFeature, MinSupportedVersion: 7, MaxSupportedVersion: 30}, {Name: controller.TransactionVersionFeature, MaxSupportedVersion: controller.TransactionVersion}}
 	resp, err := n.send(req)
 	if err != nil {
 		return err
