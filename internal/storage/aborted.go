@@ -6,15 +6,14 @@ import (
 	"math"
 
 	"github.com/moldau/moldau/internal/record"
-	"github.com/moldau/moldau/internal/storage/cleaner"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // abortedTransactions finds the aborted transactions that began below upTo, which is not above the
 // last stable offset, by their markers: the log itself is the truth that .txnindex files only
 // repeat. segments are all of the log, since a marker may come long after.
-func (l *Log) abortedTransactions(segments []*segment.Segment, upTo int64, throttle func(sizeBytes int) error) ([]cleaner.AbortedTxn, error) {
-	var aborted []cleaner.AbortedTxn
+func (l *Log) abortedTransactions(segments []*segment.Segment, upTo int64, throttle func(sizeBytes int) error) ([]segment.AbortedTransaction, error) {
+	var aborted []segment.AbortedTransaction
 	open := map[int64]int64{} // producer to the first offset of its transaction
 	for _, s := range segments {
 		if s.BaseOffset() >= upTo && len(open) == 0 {
@@ -40,7 +39,7 @@ func (l *Log) abortedTransactions(segments []*segment.Segment, upTo int64, throt
 			}
 			delete(open, header.ProducerID())
 			if kind == record.ControlAbort {
-				aborted = append(aborted, cleaner.AbortedTxn{
+				aborted = append(aborted, segment.AbortedTransaction{
 					ProducerID: header.ProducerID(), FirstOffset: first, LastOffset: at.LastOffset, LastStableOffset: stableOffset(open, at.LastOffset+1),
 				})
 			}

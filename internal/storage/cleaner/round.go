@@ -26,7 +26,7 @@ type Round struct {
 	MaxMapBytes       int64
 	MapLoadFactor     float64
 	BufferBytes       int
-	Aborted           []AbortedTxn
+	Aborted           []segment.AbortedTransaction
 	Producers         map[int64]LastRecord
 	// Throttle is told of all bytes read and written. Its error ends the round.
 	Throttle func(sizeBytes int) error
@@ -75,8 +75,8 @@ func (r *Round) BuildMap() (cleanedTo int64, err error) {
 	return r.keys.highest + 1, nil
 }
 
-func overlapping(aborted []AbortedTxn, from int64) []AbortedTxn {
-	var all []AbortedTxn
+func overlapping(aborted []segment.AbortedTransaction, from int64) []segment.AbortedTransaction {
+	var all []segment.AbortedTransaction
 	for _, a := range aborted {
 		if a.LastOffset >= from {
 			all = append(all, a)
@@ -217,8 +217,8 @@ func (r *Round) Compact(group []*segment.Segment, target *segment.Segment) error
 	if err := target.Seal(); err != nil {
 		return err
 	}
-	if len(w.aborted) > 0 {
-		if err := target.WriteTxnIndex(w.aborted); err != nil {
+	for _, a := range w.aborted {
+		if err := target.AppendAborted(a); err != nil {
 			return err
 		}
 	}
@@ -234,7 +234,7 @@ func (r *Round) filter(b record.Batch, w *writer) (record.Batch, error) {
 			return nil, err
 		}
 		if kept != nil {
-			w.aborted = appendTxnIndexEntry(w.aborted, *kept)
+			w.aborted = append(w.aborted, *kept)
 		}
 		horizonMs, ok := b.DeleteHorizonMs()
 		emptyTxn, discard = done, done && ok && horizonMs <= r.NowMs
@@ -294,10 +294,11 @@ func (r *Round) keep(b record.Batch) func(offset int64, rec *record.Record) bool
 
 // writer collects batches and appends many at once.
 type writer struct {
-	round   *Round
-	target  *segment.Segment
-	buffer  []byte
-	aborted []byte // entries of the target's .txnindex
+	round  *Round
+	target *segment.Segment
+	buffer []byte
+	// aborted are the transactions that the index of target is to have.
+	aborted []segment.AbortedTransaction
 }
 
 func (w *writer) write(b record.Batch) error {

@@ -2,55 +2,36 @@ package cleaner
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 
 	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/segment"
 )
-
-// AbortedTxn is a transaction that was aborted, as a .txnindex file has it.
-type AbortedTxn struct {
-	ProducerID       int64
-	FirstOffset      int64
-	LastOffset       int64 // of its marker
-	LastStableOffset int64 // when the marker was written
-}
-
-// txnIndexEntryBytes is the size of an entry in a .txnindex file.
-const txnIndexEntryBytes = 34
-
-func appendTxnIndexEntry(data []byte, t AbortedTxn) []byte {
-	data = binary.BigEndian.AppendUint16(data, 0)
-	for _, v := range []int64{t.ProducerID, t.FirstOffset, t.LastOffset, t.LastStableOffset} {
-		data = binary.BigEndian.AppendUint64(data, uint64(v))
-	}
-	return data
-}
 
 // transactions follows which transactions are under way while the log is read from some offset
 // on, and so tells the batches of aborted ones and the markers that are not needed any more.
 type transactions struct {
-	aborted   []AbortedTxn // by first offset; those before next have begun
+	aborted   []segment.AbortedTransaction // by first offset; those before next have begun
 	next      int
 	ongoing   map[int64]*abortedTxn // by producer
 	committed map[int64]bool        // producers with batches of a transaction that is not aborted
 }
 
 type abortedTxn struct {
-	AbortedTxn
+	segment.AbortedTransaction
 	seen bool // a batch of it
 }
 
-func newTransactions(aborted []AbortedTxn) *transactions {
+func newTransactions(aborted []segment.AbortedTransaction) *transactions {
 	sorted := slices.Clone(aborted)
-	slices.SortStableFunc(sorted, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
+	slices.SortStableFunc(sorted, func(a, b segment.AbortedTransaction) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
 	return &transactions{aborted: sorted, ongoing: map[int64]*abortedTxn{}, committed: map[int64]bool{}}
 }
 
 func (t *transactions) beginUpTo(offset int64) {
 	for ; t.next < len(t.aborted) && t.aborted[t.next].FirstOffset <= offset; t.next++ {
 		if a := t.aborted[t.next]; t.ongoing[a.ProducerID] == nil {
-			t.ongoing[a.ProducerID] = &abortedTxn{AbortedTxn: a}
+			t.ongoing[a.ProducerID] = &abortedTxn{AbortedTransaction: a}
 		}
 	}
 }
@@ -71,7 +52,7 @@ func (t *transactions) batch(b record.Batch) bool {
 
 // control takes a control batch and reports whether nothing of its transaction is left, so that
 // the batch may go. kept is the aborted transaction that needs its index entry still.
-func (t *transactions) control(b record.Batch) (done bool, kept *AbortedTxn, err error) {
+func (t *transactions) control(b record.Batch) (done bool, kept *segment.AbortedTransaction, err error) {
 	t.beginUpTo(b.LastOffset())
 	for r, err := range b.Records(record.UncompressedLimit(len(b))) {
 		if err != nil {
@@ -85,7 +66,7 @@ func (t *transactions) control(b record.Batch) (done bool, kept *AbortedTxn, err
 			a := t.ongoing[b.ProducerID()]
 			delete(t.ongoing, b.ProducerID())
 			if a != nil && a.seen {
-				return false, &a.AbortedTxn, nil
+				return false, &a.AbortedTransaction, nil
 			}
 			return true, nil, nil
 		case kind == record.ControlCommit:

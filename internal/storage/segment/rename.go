@@ -38,17 +38,6 @@ func (s *Segment) createEmpty(suffix string) error {
 	return f.Close()
 }
 
-// WriteTxnIndex writes the aborted transactions of a cleaned segment, in the format of the file,
-// and syncs them.
-func (s *Segment) WriteTxnIndex(data []byte) error {
-	f, err := s.dir.fs.Create(s.path(TxnIndexSuffix))
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(data, 0)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
 // MarkDeleted renames the files to .deleted; reads go on. After an error it may be called again.
 func (s *Segment) MarkDeleted() error {
 	// The .log goes last: as long as it has its name the segment is there after a restart.
