@@ -29,6 +29,7 @@ public class ClientsTest {
             seekAndTimestamps(admin); passed++;
             groupAdministration(admin); passed++;
             rejectedRecords(admin); passed++;
+            transactions(admin); passed++;
         }
         System.out.println("java: " + passed + " passed, 0 failed");
     }
@@ -261,6 +262,127 @@ public class ClientsTest {
             fails(InvalidRecordException.class, () -> p.send(new ProducerRecord<>("strict", null, "v")).get(), "no key in a compacted topic");
             fails(InvalidTimestampException.class, () -> p.send(new ProducerRecord<>("strict", 0, System.currentTimeMillis() + 7200_000, "k", "v")).get(), "two hours ahead");
             same(0L, p.send(new ProducerRecord<>("strict", "k", "v")).get().offset(), "a good record after the refused ones");
+        }
+    }
+
+    static void transactions(Admin admin) throws Exception {
+        String topic = create(admin, "transactional", 2);
+        Map<String, Object> config = Map.of("transactional.id", "tx-a");
+        Map<Integer, List<String>> committed = new TreeMap<>(), all = new TreeMap<>();
+        try (KafkaProducer<String, String> p = producer(config)) {
+            p.initTransactions();
+            for (String end : List.of("abort", "commit", "abort", "commit")) {
+                p.beginTransaction();
+                for (int i = 0; i < 20; i++) {
+                    String value = end + all.size() + "-" + all.getOrDefault(i % 2, List.of()).size();
+                    p.send(new ProducerRecord<>(topic, i % 2, "k", value));
+                    all.computeIfAbsent(i % 2, k -> new ArrayList<>()).add(value);
+                    if (end.equals("commit")) committed.computeIfAbsent(i % 2, k -> new ArrayList<>()).add(value);
+                }
+                p.flush();
+                if (end.equals("commit")) p.commitTransaction(); else p.abortTransaction();
+            }
+            settled(admin, "tx-a");
+            same(committed, readAll(topic, 2, "read_committed"), "read_committed sees what was committed, in order");
+            same(all, readAll(topic, 2, "read_uncommitted"), "read_uncommitted sees everything, in order");
+            openTransactionHoldsBack(p, topic, committed, all);
+            transform(admin, p, topic);
+        }
+        fenced(topic, config);
+        settled(admin, "tx-a");
+        same(committed, readAll(topic, 2, "read_committed"), "read_committed sees nothing of the fenced producer");
+        TransactionDescription d = admin.describeTransactions(List.of("tx-a")).all().get().get("tx-a");
+        same(TransactionState.COMPLETE_COMMIT, d.state(), "state of the described transaction");
+        check(admin.listTransactions().all().get().stream().anyMatch(t -> t.transactionalId().equals("tx-a")), "listed transaction");
+    }
+
+    // A producer hears of the end of its transaction before the markers are in every log.
+    static void settled(Admin admin, String id) throws Exception {
+        for (long end = System.nanoTime() + 30_000_000_000L; ; ) {
+            TransactionState state = admin.describeTransactions(List.of(id)).all().get().get(id).state();
+            if (state == TransactionState.COMPLETE_COMMIT || state == TransactionState.COMPLETE_ABORT) return;
+            check(System.nanoTime() < end, "the transaction of " + id + " did not end within 30 s: " + state);
+        }
+    }
+
+    // Reads from the beginning to the end that the isolation level gives: the last stable offset or the high watermark.
+    static Map<Integer, List<String>> readAll(String topic, int partitions, String isolation) {
+        Map<Integer, List<String>> got = new TreeMap<>();
+        try (KafkaConsumer<String, String> c = consumer(null, Map.of("isolation.level", isolation))) {
+            List<TopicPartition> tps = new ArrayList<>();
+            for (int p = 0; p < partitions; p++) tps.add(new TopicPartition(topic, p));
+            c.assign(tps);
+            Map<TopicPartition, Long> ends = c.endOffsets(tps);
+            for (long end = System.nanoTime() + 30_000_000_000L; tps.stream().anyMatch(tp -> c.position(tp) < ends.get(tp)); ) {
+                check(System.nanoTime() < end, isolation + ": the end of " + topic + " was not reached within 30 s; ends " + ends);
+                for (ConsumerRecord<String, String> r : c.poll(Duration.ofMillis(100))) got.computeIfAbsent(r.partition(), k -> new ArrayList<>()).add(r.value());
+            }
+        }
+        return got;
+    }
+
+    // What an open transaction wrote is past the last stable offset; it is aborted at the end.
+    static void openTransactionHoldsBack(KafkaProducer<String, String> p, String topic, Map<Integer, List<String>> committed, Map<Integer, List<String>> all) {
+        p.beginTransaction();
+        p.send(new ProducerRecord<>(topic, 0, "k", "open"));
+        p.flush();
+        all.get(0).add("open");
+        same(committed, readAll(topic, 2, "read_committed"), "read_committed stops before an open transaction");
+        same(all, readAll(topic, 2, "read_uncommitted"), "read_uncommitted goes on");
+        p.abortTransaction();
+    }
+
+    static void transform(Admin admin, KafkaProducer<String, String> p, String input) throws Exception {
+        String output = create(admin, "transformed", 1);
+        TopicPartition from = new TopicPartition(input, 0);
+        Map<String, Object> config = Map.of("isolation.level", "read_committed");
+        Map<Integer, List<String>> expected = Map.of(0, new ArrayList<>());
+        try (KafkaConsumer<String, String> c = consumer("transformers", config)) {
+            c.subscribe(List.of(input));
+            List<ConsumerRecord<String, String>> in = new ArrayList<>();
+            for (long end = System.nanoTime() + 30_000_000_000L; in.size() < 40; ) {
+                check(System.nanoTime() < end, "40 committed records of the input were not read within 30 s: " + in.size());
+                c.poll(Duration.ofMillis(100)).forEach(in::add);
+            }
+            Map<TopicPartition, OffsetAndMetadata> next = Map.of(from, new OffsetAndMetadata(c.position(from), Optional.empty(), "by the transaction"));
+            for (boolean commit : List.of(false, true)) {
+                p.beginTransaction();
+                for (ConsumerRecord<String, String> r : in) {
+                    p.send(new ProducerRecord<>(output, 0, r.key(), r.value().toUpperCase()));
+                    if (commit) expected.get(0).add(r.value().toUpperCase());
+                }
+                p.sendOffsetsToTransaction(next, c.groupMetadata());
+                p.flush();
+                check(admin.listConsumerGroupOffsets("transformers").partitionsToOffsetAndMetadata().get().get(from) == null, "an offset of an open transaction is not visible");
+                if (commit) p.commitTransaction(); else p.abortTransaction();
+                if (!commit) check(c.committed(Set.of(from)).get(from) == null, "an offset of an aborted transaction is not visible");
+            }
+            same(next.get(from), c.committed(Set.of(from)).get(from), "the offset of the committed transaction");
+        }
+        settled(admin, "tx-a");
+        same(expected, readAll(output, 1, "read_committed"), "the transformed records, once");
+    }
+
+    static void fenced(String topic, Map<String, Object> config) throws Exception {
+        try (KafkaProducer<String, String> first = producer(config)) {
+            first.initTransactions();
+            first.beginTransaction();
+            first.send(new ProducerRecord<>(topic, 0, "k", "of the first")).get();
+            try (KafkaProducer<String, String> second = producer(config)) {
+                second.initTransactions();
+                try {
+                    first.send(new ProducerRecord<>(topic, 0, "k", "fenced"));
+                    first.commitTransaction();
+                    throw new AssertionError("the first producer was not fenced");
+                } catch (ProducerFencedException | InvalidProducerEpochException e) {
+                    // Which of them depends on the request that meets the new epoch first.
+                } catch (KafkaException e) {
+                    check(e.getCause() instanceof ProducerFencedException || e.getCause() instanceof InvalidProducerEpochException, "fenced with " + e);
+                }
+                second.beginTransaction();
+                second.send(new ProducerRecord<>("transformed", 0, "k", "of the second"));
+                second.commitTransaction();
+            }
         }
     }
 }
