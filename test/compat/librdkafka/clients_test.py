@@ -145,7 +145,79 @@ def administration():
     until(lambda: topic not in admin.list_topics().topics, "deleted topic is gone")
 
 
-tests = [codecs, first_use, lambda: rebalance("range"), lambda: rebalance("cooperative-sticky"), administration]
+def transactional(p, topics, values):
+    """Begins a transaction and sends each value to partition 0 of each topic."""
+    p.begin_transaction()
+    for topic in topics:
+        for v in values:
+            p.produce(topic, value=v, partition=0)
+    same(0, p.flush(30), "records without an answer")
+
+
+def read_all(topic, expected, isolation):
+    """Reads to the partition's end, which shows that nothing unexpected comes last."""
+    c, got, ended = consumer(f"rdk-read-{topic}", isolation_level=isolation, enable_partition_eof=True), [], []
+    c.assign([TopicPartition(topic, 0, 0)])
+
+    def step():
+        m = c.poll(0.05)
+        if m is not None and m.error() is not None:
+            same(KafkaError._PARTITION_EOF, m.error().code(), "the only error")
+            ended.append(True)
+        elif m is not None:
+            got.append(m.value().decode())
+        return ended and len(got) >= len(expected)
+
+    until(step, f"{isolation} reads {topic} to its end")
+    same(expected, got, f"{isolation} of {topic}")
+    c.close()
+
+
+def transactions():
+    source, target = create("rdk-transactional"), create("rdk-transformed")
+    config = {"bootstrap.servers": BOOTSTRAP, "transactional.id": "rdk-tx"}
+    p = Producer(config)
+    p.init_transactions(30)
+    transactional(p, [source, target], ["lost-1", "lost-2"])
+    p.abort_transaction(30)
+    transactional(p, [source, target], ["kept-1", "kept-2"])
+    p.commit_transaction(30)
+    for topic in (source, target):
+        read_all(topic, ["kept-1", "kept-2"], "read_committed")
+        read_all(topic, ["lost-1", "lost-2", "kept-1", "kept-2"], "read_uncommitted")
+    c, seen = consumer("rdk-tx-group", isolation_level="read_committed"), []
+    c.subscribe([source])
+    read([c], seen, lambda: len(seen) == 2, "the committed records")
+    offset = seen[-1][1] + 1
+    for commit in (False, True):
+        transactional(p, [target], [f"{v}-again" for _, _, v in seen])
+        p.send_offsets_to_transaction([TopicPartition(source, 0, offset)], c.consumer_group_metadata(), 30)
+        if commit:
+            p.commit_transaction(30)
+        else:
+            p.abort_transaction(30)
+        expected = offset if commit else -1001
+        same([expected], [t.offset for t in c.committed([TopicPartition(source, 0)], 30)], f"committed offset, commit {commit}")
+    read_all(target, ["kept-1", "kept-2", "kept-1-again", "kept-2-again"], "read_committed")
+    c.close()
+    fenced(p, config, target)
+
+
+def fenced(first, config, topic):
+    transactional(first, [topic], ["of the first"])
+    second = Producer(config)
+    second.init_transactions(30)
+    try:
+        first.commit_transaction(30)
+        raise AssertionError("the first producer was not fenced")
+    except KafkaException as e:
+        assert e.args[0].code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH), e
+    transactional(second, [topic], ["of the second"])
+    second.commit_transaction(30)
+    read_all(topic, ["kept-1", "kept-2", "kept-1-again", "kept-2-again", "of the second"], "read_committed")
+
+
+tests = [codecs, first_use, lambda: rebalance("range"), lambda: rebalance("cooperative-sticky"), administration, transactions]
 for test in tests:
     test()
 print(f"librdkafka: {len(tests)} passed, 0 failed")
