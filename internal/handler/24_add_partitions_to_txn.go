@@ -95,7 +95,7 @@ func (h *AddPartitionsToTxn) add(ctx context.Context, r *Request, t *kmsg.AddPar
 			switch {
 			case !allowed:
 				code = kafka.ErrTopicAuthorizationFailed
-			case known.Partition(p) == nil:
+			case known == nil || known.Partition(p) == nil:
 				code = kafka.ErrUnknownTopicOrPartition
 			}
 			refused = refused || code != kafka.ErrNone

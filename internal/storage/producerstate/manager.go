@@ -192,22 +192,20 @@ func (m *Manager) ApplyMarker(k Marker) (ended CompletedTransaction, ok bool) {
 }
 
 func (m *Manager) opened(e *Entry) {
-	i, _ := slices.BinarySearchFunc(m.open, e.TxnFirstOffset, compareFirstOffset)
-	m.open = slices.Insert(m.open, i, openTransaction{e.TxnFirstOffset, e.ProducerID})
+	t := openTransaction{e.TxnFirstOffset, e.ProducerID}
+	i, _ := slices.BinarySearchFunc(m.open, t, compareOpen)
+	m.open = slices.Insert(m.open, i, t)
 }
 
 func (m *Manager) ended(e *Entry) {
-	i, _ := slices.BinarySearchFunc(m.open, e.TxnFirstOffset, compareFirstOffset)
-	for ; i < len(m.open) && m.open[i].firstOffset == e.TxnFirstOffset; i++ {
-		if m.open[i].producerID == e.ProducerID {
-			m.open = slices.Delete(m.open, i, i+1)
-			return
-		}
+	if i, found := slices.BinarySearchFunc(m.open, openTransaction{e.TxnFirstOffset, e.ProducerID}, compareOpen); found {
+		m.open = slices.Delete(m.open, i, i+1)
 	}
 }
 
-func compareFirstOffset(t openTransaction, offset int64) int {
-	return cmp.Compare(t.firstOffset, offset)
+// compareOpen orders by first offset; a damaged snapshot may give two transactions the same one.
+func compareOpen(a, b openTransaction) int {
+	return cmp.Or(cmp.Compare(a.firstOffset, b.firstOffset), cmp.Compare(a.producerID, b.producerID))
 }
 
 // FirstOpenTransaction returns the smallest offset that belongs to an open transaction.
