@@ -55,13 +55,13 @@ func (h *OffsetCommit) Handle(ctx context.Context, r *Request) Reply {
 // check writes the errors of what must not be committed into resp, and returns the rest of the
 // request with names and ids filled in.
 func (h *OffsetCommit) check(r *Request, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) (*kmsg.OffsetCommitRequest, []commitPlace) {
-	image := h.Metadata()
+	access := topicAccess{h.Metadata(), h.Authorizer, r.Conn, security.OperationRead}
 	accepted := *req
 	accepted.Topics = nil
 	var places []commitPlace
 	for i := range req.Topics {
 		given := &req.Topics[i]
-		topic, code := h.resolve(r, image, given)
+		topic, code := access.named(given.Topic, given.TopicID, r.Version() >= firstOffsetsVersionWithTopicIDs)
 		kept := kmsg.OffsetCommitRequestTopic{Topic: given.Topic, TopicID: given.TopicID}
 		if topic != nil {
 			kept.Topic, kept.TopicID = topic.Name, topic.ID
@@ -83,24 +83,4 @@ func (h *OffsetCommit) check(r *Request, req *kmsg.OffsetCommitRequest, resp *km
 		}
 	}
 	return &accepted, places
-}
-
-func (h *OffsetCommit) resolve(r *Request, image *metadata.Image, given *kmsg.OffsetCommitRequestTopic) (*metadata.Topic, kafka.ErrorCode) {
-	var topic *metadata.Topic
-	name := given.Topic
-	if r.Version() >= firstOffsetsVersionWithTopicIDs {
-		if topic = image.TopicByID(given.TopicID); topic == nil {
-			return nil, kafka.ErrUnknownTopicID
-		}
-		name = topic.Name
-	} else {
-		topic = image.TopicByName(name)
-	}
-	if !security.Allowed(h.Authorizer, r.Conn, security.OperationRead, security.Topic(name)) {
-		return nil, kafka.ErrTopicAuthorizationFailed
-	}
-	if topic == nil {
-		return nil, kafka.ErrUnknownTopicOrPartition
-	}
-	return topic, kafka.ErrNone
 }

@@ -118,7 +118,7 @@ func TestStartCommandLines(t *testing.T) {
 func TestStop(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("there are no signals")
+		t.Skip("LOUD SKIP: this system has no signals to stop a broker with")
 	}
 	directory := t.TempDir()
 	stop := func(args ...string) (string, int) {
@@ -142,7 +142,7 @@ func TestStop(t *testing.T) {
 	}
 	child := exec.Command("sleep", "60")
 	if err := child.Start(); err != nil {
-		t.Skip("no process to stop:", err)
+		t.Fatal("no process to stop:", err)
 	}
 	b := describe(map[string]string{"node.id": "3", "process.roles": "broker", "listeners": "PLAINTEXT://:19092"})
 	b.pid = child.Process.Pid
