@@ -14,50 +14,45 @@ import (
 	"time"
 )
 
-// system is one broker that can be started on an existing data folder.
+// system is one broker with its data folder.
 type system struct {
-	name    string
-	port    int
-	prepare func() error // makes the data folder, so that no run pays for it
-	command func() *exec.Cmd
+	name, folder string
+	port         int
+	format       func(context.Context) error // makes the data folder
+	command      func() *exec.Cmd
 }
 
-func newMoldau(binary, folder string) system {
+func newMoldau(binary, folder string, settings []string) system {
 	port := freePort()
-	args := []string{"start", "--data-dir", filepath.Join(folder, "moldau"), "--port", strconv.Itoa(port), "--override", "http.listen="}
-	s := system{name: "Moldau", port: port, command: func() *exec.Cmd { return exec.Command(binary, args...) }}
-	s.prepare = func() error { return startOnce(s) }
+	args := []string{"start", "--data-dir", filepath.Join(folder, "data"), "--port", strconv.Itoa(port), "--override", "http.listen="}
+	for _, setting := range settings {
+		args = append(args, "--override", setting)
+	}
+	s := system{name: "Moldau", folder: folder, port: port, command: func() *exec.Cmd { return exec.Command(binary, args...) }}
+	s.format = func(ctx context.Context) error {
+		p, err := start(s)
+		if err != nil {
+			return err
+		}
+		return errors.Join(firstProduce(ctx, s.addr(), "first", 0), p.stop())
+	}
 	return s
 }
 
-func newKafka(script, folder string) system {
+func newKafka(script, folder string, settings []string) system {
 	port := freePort()
-	dir := filepath.Join(folder, "kafka")
 	return system{
-		name: "Apache Kafka", port: port,
-		prepare: func() error {
-			if _, err := os.Stat(filepath.Join(dir, "server.properties")); err == nil {
-				return nil
-			}
-			out, err := exec.Command(script, "start", "--port", strconv.Itoa(port), "--dir", dir).CombinedOutput()
+		name: "Apache Kafka", folder: folder, port: port,
+		format: func(ctx context.Context) error {
+			args := append([]string{"start", "--port", strconv.Itoa(port), "--dir", folder}, settings...)
+			out, err := exec.CommandContext(ctx, script, args...).CombinedOutput()
 			if err != nil {
 				return fmt.Errorf("%w: %s", err, out)
 			}
-			return exec.Command(script, "stop", "--dir", dir).Run()
+			return exec.CommandContext(ctx, script, "stop", "--dir", folder).Run()
 		},
-		command: func() *exec.Cmd { return exec.Command(script, "serve", filepath.Join(dir, "server.properties")) },
+		command: func() *exec.Cmd { return exec.Command(script, "serve", filepath.Join(folder, "server.properties")) },
 	}
-}
-
-func startOnce(s system) error {
-	p, err := start(s)
-	if err != nil {
-		return err
-	}
-	defer p.stop()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	return firstProduce(ctx, s.addr())
 }
 
 func (s system) addr() string { return fmt.Sprintf("localhost:%d", s.port) }
@@ -89,7 +84,13 @@ func start(s system) (*process, error) {
 		conn.Close()
 		return nil, fmt.Errorf("somebody else listens on %s", s.addr())
 	}
+	output, err := os.OpenFile(filepath.Join(s.folder, "output.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
 	cmd := s.command()
+	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -105,11 +106,17 @@ func (p *process) stop() error {
 	select {
 	case <-p.done:
 		return nil
-	case <-time.After(time.Minute):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-		return errors.New("the broker did not stop within a minute")
+	case <-time.After(stopTimeout):
+		return errors.Join(fmt.Errorf("the broker did not stop within %s", stopTimeout), p.kill())
 	}
+}
+
+const stopTimeout = 3 * time.Minute
+
+func (p *process) kill() error {
+	err := p.cmd.Process.Kill()
+	<-p.done
+	return err
 }
 
 // cpu returns the user and system time that the process has used.
@@ -133,4 +140,19 @@ func (p *process) residentBytes() (float64, error) {
 	}
 	resident, err := strconv.ParseInt(strings.Fields(string(data))[1], 10, 64)
 	return float64(resident) * float64(os.Getpagesize()), err
+}
+
+// cost runs work and returns the broker's CPU time and the wall time that it took.
+func (p *process) cost(work func() error) (cpu, wall time.Duration, err error) {
+	before, err := p.cpu()
+	if err != nil {
+		return 0, 0, err
+	}
+	began := time.Now()
+	if err := work(); err != nil {
+		return 0, 0, err
+	}
+	wall = time.Since(began)
+	after, err := p.cpu()
+	return after - before, wall, err
 }
