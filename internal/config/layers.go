@@ -91,6 +91,16 @@ var brokerSynonyms = map[string][]string{
 	"log.retention.hours":   {"log.retention.ms", "log.retention.minutes", "log.retention.hours"},
 }
 
+// TopicSynonym returns the broker config that is the default of a topic config; of several the one
+// that may be changed while brokers run.
+func TopicSynonym(name string) (string, bool) {
+	synonyms := topicSynonyms[name]
+	if len(synonyms) == 0 {
+		return "", false
+	}
+	return synonyms[0].name, true
+}
+
 // merged returns the given values of all layers by name. Dynamic values that do not parse
 // are left out: a node must start whatever the cluster was told.
 func (l Layers) merged() values {

@@ -48,7 +48,7 @@ type Log struct {
 	snapshots        snapshotSet
 	firstTimestampMs int64 // of the active segment; unknownTimestamp until it is needed
 	activeSinceMs    int64
-	rollJitterMs     int64
+	rollShare        uint64
 	clean            cleanState
 }
 

@@ -25,7 +25,7 @@ type knownOffsets struct {
 }
 
 func newLog(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, config *LogConfig) *Log {
-	l := &Log{tp: tp, dir: d, firstTimestampMs: unknownTimestamp}
+	l := &Log{tp: tp, dir: d, firstTimestampMs: unknownTimestamp, rollShare: d.shared.randomUint64()}
 	l.topicID.Store(&topicID)
 	l.folder = segment.NewDir(filepath.Join(d.path, tp.String()), segment.DirOptions{
 		FS: d.shared.fs, Cache: d.cache, IndexIntervalBytes: config.IndexIntervalBytes, MaxIndexBytes: config.IndexMaxBytes,

@@ -60,7 +60,17 @@ func (l *Log) shouldRoll(nowMs int64, p preparedAppend, lastOffset int64, config
 	if config.Compact { // only what is rolled can be compacted in time
 		segmentMs = min(segmentMs, config.MaxCompactionLagMs)
 	}
-	return waitedMs > segmentMs-min(l.rollJitterMs, config.SegmentJitterMs), nil
+	return waitedMs > segmentMs-l.rollJitterMs(config), nil
+}
+
+// rollJitterMs is the active segment's part of segment.jitter.ms. What is drawn for a segment is a
+// share, so that a change of the config counts for it, too.
+func (l *Log) rollJitterMs(config *LogConfig) int64 {
+	jitter := min(config.SegmentJitterMs, config.SegmentMs)
+	if jitter <= 0 {
+		return 0
+	}
+	return int64(l.rollShare % uint64(jitter))
 }
 
 // roll makes a new active segment that begins at the log end offset.
@@ -91,8 +101,5 @@ func (l *Log) startActive(nowMs int64) {
 	l.active = true
 	l.firstTimestampMs = kafka.NoTimestamp
 	l.activeSinceMs = nowMs
-	l.rollJitterMs = 0
-	if jitter := min(l.Config().SegmentJitterMs, l.Config().SegmentMs); jitter > 0 {
-		l.rollJitterMs = int64(l.dir.shared.randomUint64() % uint64(jitter))
-	}
+	l.rollShare = l.dir.shared.randomUint64()
 }
