@@ -86,6 +86,17 @@ func (b *broker) addAdminHandlers(s *handler.Set) {
 	s.Add(wire.KeyAlterConfigs, &handler.AlterConfigs{NodeID: b.config.NodeID, Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyIncrementalAlterConfigs, &handler.IncrementalAlterConfigs{NodeID: b.config.NodeID, Authorizer: authorizer, Controller: b.channel, LogLevel: b.logLevel})
 	s.Add(wire.KeyDescribeCluster, &handler.DescribeCluster{NodeID: b.config.NodeID, ClusterID: b.dirs.ClusterID, Image: image, Authorizer: authorizer})
+	s.Add(wire.KeyElectLeaders, &handler.ElectLeaders{Authorizer: authorizer, Controller: b.channel})
+	s.Add(wire.KeyAlterPartitionReassignments, &handler.AlterPartitionReassignments{Authorizer: authorizer, Controller: b.channel})
+	s.Add(wire.KeyListPartitionReassignments, &handler.ListPartitionReassignments{Image: image, Authorizer: authorizer})
+	s.Add(wire.KeyDescribeQuorum, &handler.DescribeQuorum{Quorum: b.describeQuorum, Authorizer: authorizer})
+	s.Add(wire.KeyUpdateFeatures, &handler.UpdateFeatures{Authorizer: authorizer, Controller: b.channel})
+	s.Add(wire.KeyListConfigResources, &handler.ListConfigResources{Image: image, Authorizer: authorizer})
+	s.Add(wire.KeyDescribeACLs, handler.DescribeACLs{})
+	s.Add(wire.KeyCreateACLs, handler.CreateACLs{})
+	s.Add(wire.KeyDeleteACLs, handler.DeleteACLs{})
+	s.Add(wire.KeyDescribeUserSCRAMCredentials, &handler.DescribeUserSCRAMCredentials{Authorizer: authorizer})
+	s.Add(wire.KeyAlterUserSCRAMCredentials, handler.AlterUserSCRAMCredentials{})
 	s.Add(wire.KeyDescribeTopicPartitions, &handler.DescribeTopicPartitions{Image: image, Authorizer: authorizer, MaxPartitions: b.config.MaxPartitionsPerRequest})
 }
 

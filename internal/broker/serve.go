@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/handler"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/quota"
@@ -167,4 +168,12 @@ func (b *broker) printWelcome(w io.Writer) {
 	fmt.Fprintf(w, "  data           %s\n", strings.Join(b.config.LogDirs, ", "))
 	fmt.Fprintf(w, "Try, in another terminal:\n  moldau console-producer --bootstrap-server %s --topic hello\n  moldau console-consumer --bootstrap-server %s --topic hello --from-beginning\nCtrl-C stops it.\n",
 		addresses[0], addresses[0])
+}
+
+// describeQuorum says what DescribeQuorum answers: this node is the one voter.
+func (b *broker) describeQuorum() handler.QuorumState {
+	leadership, end, nowMs := b.quorum.Leadership(), b.quorum.HighWatermark(), b.clock.Now().UnixMilli()
+	return handler.QuorumState{LeaderID: leadership.LeaderID, LeaderEpoch: leadership.Epoch, HighWatermark: end, Voters: []handler.QuorumVoter{
+		{ID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir], LogEndOffset: end, LastFetchMs: nowMs, LastCaughtUpMs: nowMs},
+	}}
 }

@@ -74,6 +74,12 @@ func (c *Controller) Handle(in Input, req kmsg.Request) (Result, error) {
 		return c.alterConfigs(in, r), nil
 	case *kmsg.IncrementalAlterConfigsRequest:
 		return c.incrementalAlterConfigs(in, r), nil
+	case *kmsg.ElectLeadersRequest:
+		return c.electLeaders(in, r), nil
+	case *kmsg.AlterPartitionAssignmentsRequest:
+		return c.alterPartitionAssignments(in, r), nil
+	case *kmsg.UpdateFeaturesRequest:
+		return c.updateFeatures(in, r), nil
 	case *kmsg.AllocateProducerIDsRequest:
 		return c.allocateProducerIDs(in, r), nil
 	case *kmsg.BrokerRegistrationRequest:

@@ -33,12 +33,12 @@ func Features() []Feature {
 }
 
 // Bootstrap returns the records with which a cluster begins. A cluster that an earlier release has
-// begun gets the features that came since: nothing can have used them, and no request changes a
-// level, so that one without a level was not turned off by anybody.
+// begun gets the features that came since, but not those that somebody has turned off: level 0 is
+// kept in the image.
 func (c *Controller) Bootstrap(image *metadata.Image) []metadata.Record {
 	var records []metadata.Record
 	for _, f := range c.o.Features {
-		if f.BootstrapLevel > 0 && image.FeatureLevel(f.Name) == 0 {
+		if f.BootstrapLevel > 0 && !image.HasFeature(f.Name) {
 			records = append(records, &metadata.FeatureLevelRecord{Name: f.Name, FeatureLevel: f.BootstrapLevel})
 		}
 	}

@@ -95,6 +95,9 @@ func (cl *cluster) heartbeat(id int32, epoch int64, wantFence, wantShutdown bool
 //	delete: NAME or id:NAME (its id) · partitions [validate]: NAME COUNT [assign=…]
 //	alter [validate] | replace [validate]: topic:NAME or broker:NAME, then K=V, -K, K+=V or K-=V
 //	producer-ids BROKER · describe
+//	elect [unclean]: NAME PARTITION … (no lines: all partitions) · reassign: NAME PARTITION 1,2,3 (or cancel)
+//	leaderless NAME PARTITION ISR (as after the loss of its leader)
+//	features [validate]: NAME LEVEL [TYPE] · bootstrap (as at the next start)
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
@@ -156,6 +159,16 @@ func (cl *cluster) run(d *datadriven.TestData) string {
 		resp, _ := cl.handle(req)
 		r := resp.(*kmsg.AllocateProducerIDsResponse)
 		fmt.Fprintf(&out, "%s %d+%d\n", kafka.ErrorCode(r.ErrorCode), r.ProducerIDStart, r.ProducerIDLen)
+	case "elect":
+		cl.elect(&out, lines, d.HasArg("unclean"))
+	case "leaderless":
+		cl.leaderless(d.CmdArgs[0].Key, d.CmdArgs[1].Key, d.CmdArgs[2].Key)
+	case "reassign":
+		cl.reassign(&out, lines)
+	case "features":
+		cl.features(&out, lines, validate)
+	case "bootstrap":
+		cl.apply(cl.c.Bootstrap(cl.image))
 	case "describe":
 		cl.describe(&out)
 	default:

@@ -66,6 +66,9 @@ func (h *APIVersions) addFeatures(resp *kmsg.ApiVersionsResponse, version int16)
 	image := h.Metadata()
 	resp.FinalizedFeaturesEpoch = image.Offset
 	for name, level := range image.Features() {
+		if level == 0 {
+			continue // turned off
+		}
 		finalized := kmsg.NewApiVersionsResponseFinalizedFeature()
 		finalized.Name, finalized.MinVersionLevel, finalized.MaxVersionLevel = name, level, level
 		resp.FinalizedFeatures = append(resp.FinalizedFeatures, finalized)

@@ -16,7 +16,7 @@ type Delta struct {
 	base    *Image
 	applied bool
 
-	features       map[string]int16      // level, 0 removes
+	features       map[string]int16      // level, 0 is off
 	brokers        map[int32]*Broker     // nil removes
 	controllers    map[int32]*Controller // nil removes
 	topics         map[kafka.UUID]*topicDelta
@@ -66,11 +66,7 @@ func (d *Delta) Apply(offset int64, epoch int32) *Image {
 	if len(d.features) > 0 {
 		image.features = fork(image.features)
 		for name, level := range d.features {
-			if level == 0 {
-				image.features.Delete(name)
-			} else {
-				image.features.Set(name, level)
-			}
+			image.features.Set(name, level)
 		}
 	}
 	image.brokers = applyNodes(image.brokers, d.brokers)

@@ -56,6 +56,16 @@ func (b *Broker) Endpoint(listener string) (Endpoint, bool) {
 	return Endpoint{}, false
 }
 
+// FeatureRange returns the levels of a feature that the broker supports; 0 to 0 of one it does not know.
+func (b *Broker) FeatureRange(name string) (lowest, highest int16) {
+	for _, f := range b.Features {
+		if f.Name == name {
+			return f.MinVersion, f.MaxVersion
+		}
+	}
+	return 0, 0
+}
+
 // Active reports whether the broker may lead partitions and be given new ones.
 func (b *Broker) Active() bool { return !b.Fenced && !b.InControlledShutdown }
 
@@ -149,13 +159,19 @@ func values[K string | int32, V any](m *btree.Map[K, V]) iter.Seq[V] {
 	}
 }
 
+// HasFeature reports whether a record has set the level of a feature, be it to 0, which is off.
+func (i *Image) HasFeature(name string) bool {
+	_, ok := i.features.Get(name)
+	return ok
+}
+
 // FeatureLevel returns the finalized level of a feature, 0 where it has none.
 func (i *Image) FeatureLevel(name string) int16 {
 	level, _ := i.features.Get(name)
 	return level
 }
 
-// Features iterates over the finalized features by name.
+// Features iterates over the features with a level by name, also those turned off with level 0.
 func (i *Image) Features() iter.Seq2[string, int16] {
 	return func(yield func(string, int16) bool) { i.features.Scan(yield) }
 }

@@ -54,6 +54,22 @@ func eachError(response kmsg.Response, yield func(code int16)) {
 		for i := range r.Resources {
 			yieldError(r.Resources[i].ErrorCode, yield)
 		}
+	case *kmsg.ElectLeadersResponse:
+		yieldError(r.ErrorCode, yield)
+		for i := range r.Topics {
+			for j := range r.Topics[i].Partitions {
+				yieldError(r.Topics[i].Partitions[j].ErrorCode, yield)
+			}
+		}
+	case *kmsg.AlterPartitionAssignmentsResponse:
+		yieldError(r.ErrorCode, yield)
+		for i := range r.Topics {
+			for j := range r.Topics[i].Partitions {
+				yieldError(r.Topics[i].Partitions[j].ErrorCode, yield)
+			}
+		}
+	case *kmsg.UpdateFeaturesResponse:
+		yieldError(r.ErrorCode, yield)
 	case *kmsg.ApiVersionsResponse:
 		yieldError(r.ErrorCode, yield)
 	case *kmsg.DescribeClusterResponse:

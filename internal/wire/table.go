@@ -8,42 +8,53 @@ import (
 
 // Keys of the APIs that Moldau serves.
 const (
-	KeyProduce                 int16 = 0
-	KeyFetch                   int16 = 1
-	KeyListOffsets             int16 = 2
-	KeyMetadata                int16 = 3
-	KeyOffsetCommit            int16 = 8
-	KeyOffsetFetch             int16 = 9
-	KeyFindCoordinator         int16 = 10
-	KeyJoinGroup               int16 = 11
-	KeyHeartbeat               int16 = 12
-	KeyLeaveGroup              int16 = 13
-	KeySyncGroup               int16 = 14
-	KeyDescribeGroups          int16 = 15
-	KeyListGroups              int16 = 16
-	KeyAPIVersions             int16 = 18
-	KeyCreateTopics            int16 = 19
-	KeyDeleteTopics            int16 = 20
-	KeyDeleteRecords           int16 = 21
-	KeyInitProducerID          int16 = 22
-	KeyOffsetForLeaderEpoch    int16 = 23
-	KeyAddPartitionsToTxn      int16 = 24
-	KeyAddOffsetsToTxn         int16 = 25
-	KeyEndTxn                  int16 = 26
-	KeyWriteTxnMarkers         int16 = 27
-	KeyTxnOffsetCommit         int16 = 28
-	KeyDescribeConfigs         int16 = 32
-	KeyAlterConfigs            int16 = 33
-	KeyDescribeLogDirs         int16 = 35
-	KeyCreatePartitions        int16 = 37
-	KeyDeleteGroups            int16 = 42
-	KeyIncrementalAlterConfigs int16 = 44
-	KeyOffsetDelete            int16 = 47
-	KeyDescribeCluster         int16 = 60
-	KeyDescribeProducers       int16 = 61
-	KeyDescribeTransactions    int16 = 65
-	KeyListTransactions        int16 = 66
-	KeyDescribeTopicPartitions int16 = 75
+	KeyProduce                      int16 = 0
+	KeyFetch                        int16 = 1
+	KeyListOffsets                  int16 = 2
+	KeyMetadata                     int16 = 3
+	KeyOffsetCommit                 int16 = 8
+	KeyOffsetFetch                  int16 = 9
+	KeyFindCoordinator              int16 = 10
+	KeyJoinGroup                    int16 = 11
+	KeyHeartbeat                    int16 = 12
+	KeyLeaveGroup                   int16 = 13
+	KeySyncGroup                    int16 = 14
+	KeyDescribeGroups               int16 = 15
+	KeyListGroups                   int16 = 16
+	KeyAPIVersions                  int16 = 18
+	KeyCreateTopics                 int16 = 19
+	KeyDeleteTopics                 int16 = 20
+	KeyDeleteRecords                int16 = 21
+	KeyInitProducerID               int16 = 22
+	KeyOffsetForLeaderEpoch         int16 = 23
+	KeyAddPartitionsToTxn           int16 = 24
+	KeyAddOffsetsToTxn              int16 = 25
+	KeyEndTxn                       int16 = 26
+	KeyWriteTxnMarkers              int16 = 27
+	KeyTxnOffsetCommit              int16 = 28
+	KeyDescribeACLs                 int16 = 29
+	KeyCreateACLs                   int16 = 30
+	KeyDeleteACLs                   int16 = 31
+	KeyDescribeConfigs              int16 = 32
+	KeyAlterConfigs                 int16 = 33
+	KeyDescribeLogDirs              int16 = 35
+	KeyCreatePartitions             int16 = 37
+	KeyDeleteGroups                 int16 = 42
+	KeyElectLeaders                 int16 = 43
+	KeyIncrementalAlterConfigs      int16 = 44
+	KeyAlterPartitionReassignments  int16 = 45
+	KeyListPartitionReassignments   int16 = 46
+	KeyOffsetDelete                 int16 = 47
+	KeyDescribeUserSCRAMCredentials int16 = 50
+	KeyAlterUserSCRAMCredentials    int16 = 51
+	KeyDescribeQuorum               int16 = 55
+	KeyUpdateFeatures               int16 = 57
+	KeyDescribeCluster              int16 = 60
+	KeyDescribeProducers            int16 = 61
+	KeyDescribeTransactions         int16 = 65
+	KeyListTransactions             int16 = 66
+	KeyListConfigResources          int16 = 74
+	KeyDescribeTopicPartitions      int16 = 75
 )
 
 // ListenerKind says which listeners serve an API.
@@ -103,17 +114,28 @@ var apis = []API{
 	{KeyEndTxn, "EndTxn", 0, 5, 0, 3, BrokerListener},
 	{KeyWriteTxnMarkers, "WriteTxnMarkers", 1, 2, 1, 1, BrokerListener},
 	{KeyTxnOffsetCommit, "TxnOffsetCommit", 0, 5, 0, 3, BrokerListener},
+	{KeyDescribeACLs, "DescribeAcls", 1, 3, 1, 2, both},
+	{KeyCreateACLs, "CreateAcls", 1, 3, 1, 2, both},
+	{KeyDeleteACLs, "DeleteAcls", 1, 3, 1, 2, both},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, both},
 	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, both},
 	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, BrokerListener},
 	{KeyCreatePartitions, "CreatePartitions", 0, 3, 0, 2, both},
 	{KeyDeleteGroups, "DeleteGroups", 0, 2, 0, 2, BrokerListener},
+	{KeyElectLeaders, "ElectLeaders", 0, 2, 0, 2, both},
 	{KeyIncrementalAlterConfigs, "IncrementalAlterConfigs", 0, 1, 0, 1, both},
+	{KeyAlterPartitionReassignments, "AlterPartitionReassignments", 0, 1, 0, 0, both},
+	{KeyListPartitionReassignments, "ListPartitionReassignments", 0, 0, 0, 0, both},
 	{KeyOffsetDelete, "OffsetDelete", 0, 0, 0, NeverFlexible, BrokerListener},
+	{KeyDescribeUserSCRAMCredentials, "DescribeUserScramCredentials", 0, 0, 0, 0, both},
+	{KeyAlterUserSCRAMCredentials, "AlterUserScramCredentials", 0, 0, 0, 0, both},
+	{KeyDescribeQuorum, "DescribeQuorum", 0, 2, 0, 0, both},
+	{KeyUpdateFeatures, "UpdateFeatures", 0, 2, 0, 0, both},
 	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, both},
 	{KeyDescribeProducers, "DescribeProducers", 0, 0, 0, 0, BrokerListener},
 	{KeyDescribeTransactions, "DescribeTransactions", 0, 0, 0, 0, BrokerListener},
 	{KeyListTransactions, "ListTransactions", 0, 2, 0, 0, BrokerListener},
+	{KeyListConfigResources, "ListConfigResources", 0, 1, 0, 0, BrokerListener},
 	{KeyDescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, 0, 0, BrokerListener},
 }
 

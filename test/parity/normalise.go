@@ -44,8 +44,8 @@ func plain(v reflect.Value, name string) any {
 			}
 			fields[f] = plain(v.Field(i), f)
 		}
-		// Beside an error code Moldau may say more than Apache Kafka does.
-		if code, ok := fields["ErrorCode"].(int64); ok && code != 0 {
+		// Beside an error code Moldau may say more than Apache Kafka does, and beside a success less.
+		if _, ok := fields["ErrorCode"]; ok {
 			delete(fields, "ErrorMessage")
 		}
 		return fields
