@@ -38,14 +38,33 @@ func produceOne(ctx context.Context, addr, topic string, partition int32) error 
 	return client.ProduceSync(ctx, &kgo.Record{Topic: topic, Partition: partition, Value: []byte("x")}).FirstErr()
 }
 
+// createTopic returns once every partition of the new topic has a leader.
 func createTopic(ctx context.Context, addr, topic string, partitions int32) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	_, err = kadm.NewClient(client).CreateTopic(ctx, partitions, 1, nil, topic)
-	return err
+	admin := kadm.NewClient(client)
+	if _, err := admin.CreateTopic(ctx, partitions, 1, nil, topic); err != nil {
+		return err
+	}
+	for {
+		topics, err := admin.ListTopics(ctx, topic)
+		if err != nil {
+			return err
+		}
+		led := 0
+		for _, p := range topics[topic].Partitions {
+			if p.Err == nil && p.Leader >= 0 {
+				led++
+			}
+		}
+		if led == int(partitions) {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func deleteTopic(ctx context.Context, addr, topic string) error {
