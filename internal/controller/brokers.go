@@ -127,6 +127,7 @@ func (c *Controller) brokerHeartbeat(in Input, req *kmsg.BrokerHeartbeatRequest)
 		change.Fenced = metadata.FencingUnfence
 		records = append(renewLeaders(in.Image, b.ID), change)
 	}
+	records = append(records, loseDirectories(in.Image, b, req.OfflineLogDirs)...)
 	return Result{Response: resp, Records: records, Divisible: true}
 }
 
@@ -140,27 +141,47 @@ func moveLeaders(image *metadata.Image, broker int32) []metadata.Record {
 			if at < 0 || len(p.ISR) == 1 {
 				continue
 			}
-			change := metadata.NewPartitionChangeRecord(topic.ID, p.ID)
-			change.ISR = slices.Delete(slices.Clone(p.ISR), at, at+1)
-			if p.Leader == broker {
-				change.Leader = kafka.NoLeader
-				for _, replica := range p.Replicas {
-					if b := image.Broker(replica); b != nil && b.Active() && slices.Contains(change.ISR, replica) {
-						change.Leader = replica
-						break
-					}
-				}
-			}
-			records = append(records, change)
+			records = append(records, withoutReplica(image, topic.ID, p, broker))
 		}
 	}
 	return records
 }
 
+// withoutReplica takes broker out of the ISR, unless it is the last one there, and gives its
+// leadership to another replica in sync that can take it, or to none.
+func withoutReplica(image *metadata.Image, topicID kafka.UUID, p *metadata.Partition, broker int32) *metadata.PartitionChangeRecord {
+	change := metadata.NewPartitionChangeRecord(topicID, p.ID)
+	isr := p.ISR
+	if at := slices.Index(p.ISR, broker); at >= 0 && len(p.ISR) > 1 {
+		isr = slices.Delete(slices.Clone(p.ISR), at, at+1)
+		change.ISR = isr
+	}
+	if p.Leader != broker {
+		return change
+	}
+	change.Leader = kafka.NoLeader
+	for _, replica := range p.Replicas {
+		if replica != broker && slices.Contains(isr, replica) && mayLead(image, p, replica) {
+			change.Leader = replica
+			break
+		}
+	}
+	return change
+}
+
+// mayLead reports whether a replica is on a broker that is there, in a log dir that is there.
+func mayLead(image *metadata.Image, p *metadata.Partition, broker int32) bool {
+	b := image.Broker(broker)
+	directory, _ := p.Directory(broker)
+	return b != nil && b.Active() && b.HasOnlineDirectory(directory)
+}
+
 // renewLeaders makes an unfenced broker the leader of the partitions that have none but it: in a
-// new leader epoch, since what its last incarnation had not synced may be gone (KIP-101).
+// new leader epoch, since what its last incarnation had not synced may be gone (KIP-101). What lies
+// in a log dir that the broker does not have gets no leader.
 func renewLeaders(image *metadata.Image, broker int32) []metadata.Record {
 	var records []metadata.Record
+	b := image.Broker(broker)
 	for topic := range image.Topics() {
 		for _, p := range topic.Partitions {
 			if p.Leader != broker && p.Leader != kafka.NoLeader || !slices.Contains(p.ISR, broker) {
@@ -168,6 +189,12 @@ func renewLeaders(image *metadata.Image, broker int32) []metadata.Record {
 			}
 			change := metadata.NewPartitionChangeRecord(topic.ID, p.ID)
 			change.Leader = broker
+			if directory, _ := p.Directory(broker); !b.HasOnlineDirectory(directory) {
+				if p.Leader == kafka.NoLeader {
+					continue
+				}
+				change.Leader = kafka.NoLeader
+			}
 			records = append(records, change)
 		}
 	}

@@ -86,6 +86,8 @@ func (c *Controller) Handle(in Input, req kmsg.Request) (Result, error) {
 		return c.registerBroker(in, r), nil
 	case *kmsg.BrokerHeartbeatRequest:
 		return c.brokerHeartbeat(in, r), nil
+	case *kmsg.AssignReplicasToDirsRequest:
+		return c.assignReplicasToDirs(in, r), nil
 	}
 	return Result{}, fmt.Errorf("the controller does not handle %s: %w", kmsg.NameForKey(req.Key()), kafka.ErrUnsupportedVersion)
 }

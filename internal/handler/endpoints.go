@@ -1,9 +1,6 @@
 package handler
 
 import (
-	"slices"
-
-	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/security"
 )
@@ -61,14 +58,7 @@ func viewPartition(image *metadata.Image, p *metadata.Partition, live map[int32]
 // inOfflineDirectory reports whether b's replica lies in a directory that b does not have online.
 func inOfflineDirectory(b *metadata.Broker, p *metadata.Partition) bool {
 	directory, ok := p.Directory(b.ID)
-	switch {
-	case !ok || directory == kafka.DirectoryUnassigned || directory == kafka.DirectoryMigrating:
-		return false
-	case directory == kafka.DirectoryLost:
-		return true
-	default:
-		return len(b.LogDirs) > 0 && !slices.Contains(b.LogDirs, directory)
-	}
+	return ok && !b.HasOnlineDirectory(directory)
 }
 
 // clusterOperations is the bit field of what the client may do on the cluster; 0 for one who

@@ -13,9 +13,9 @@ type UUID [16]byte
 var (
 	ZeroUUID            = UUID{}
 	MetadataTopicUUID   = UUID{15: 1}
-	DirectoryUnassigned = UUID{}
-	DirectoryLost       = UUID{15: 1}
-	DirectoryMigrating  = UUID{15: 2}
+	DirectoryMigrating  = UUID{}
+	DirectoryUnassigned = UUID{15: 1}
+	DirectoryLost       = UUID{15: 2}
 )
 
 // String returns Kafka's form: URL-safe base64 without padding, 22 characters.

@@ -124,6 +124,18 @@ func (p *Partition) Directory(broker int32) (kafka.UUID, bool) {
 	return p.Directories[i], true
 }
 
+// HasOnlineDirectory reports whether the broker can use the log directory of a replica, as far as
+// the metadata says (KIP-858).
+func (b *Broker) HasOnlineDirectory(id kafka.UUID) bool {
+	switch id {
+	case kafka.DirectoryUnassigned, kafka.DirectoryMigrating:
+		return true
+	case kafka.DirectoryLost:
+		return false
+	}
+	return len(b.LogDirs) == 0 || slices.Contains(b.LogDirs, id)
+}
+
 type resourceConfig struct {
 	resource kafka.ConfigResource
 	values   map[string]string

@@ -29,8 +29,10 @@ type IdentityOptions struct {
 // Identity is whose the log dirs are.
 type Identity struct {
 	ClusterID string
-	// DirectoryIDs has the id of each log dir, by its path.
+	// DirectoryIDs has the id of each log dir that can be used, by its path.
 	DirectoryIDs map[string]kafka.UUID
+	// Failed are the other log dirs, and why: their disk does not let itself be read or written.
+	Failed map[string]error
 }
 
 // IdentityError says that a log dir is another cluster's or node's, or lost its metadata.
@@ -43,7 +45,7 @@ func (e *IdentityError) Error() string { return e.Path + ": " + e.Problem }
 
 // EnsureIdentity checks meta.properties in every log dir and creates it where it is missing: there is
 // no format step. The metadata log's dir is written first, so that a start that was
-// interrupted is completed by the next.
+// interrupted is completed by the next. Only a log dir without the metadata log may fail.
 func EnsureIdentity(o IdentityOptions) (Identity, error) {
 	dirs := []string{o.MetadataDir}
 	for _, dir := range o.LogDirs {
@@ -51,6 +53,7 @@ func EnsureIdentity(o IdentityOptions) (Identity, error) {
 			dirs = append(dirs, dir)
 		}
 	}
+	identity := Identity{DirectoryIDs: map[string]kafka.UUID{}, Failed: map[string]error{}}
 	found := map[string]checkpoint.MetaProperties{}
 	for _, dir := range dirs {
 		path := filepath.Join(dir, checkpoint.MetaPropertiesFileName)
@@ -59,7 +62,11 @@ func EnsureIdentity(o IdentityOptions) (Identity, error) {
 			continue
 		}
 		if err != nil {
-			return Identity{}, err
+			if dir == o.MetadataDir || checkpoint.IsMalformed(err) {
+				return Identity{}, err
+			}
+			identity.Failed[dir] = err
+			continue
 		}
 		if p.NodeID != o.NodeID {
 			return Identity{}, &IdentityError{path, fmt.Sprintf("the folder belongs to node %d of cluster %s, but node.id is %d: set node.id=%d, or choose another folder",
@@ -81,14 +88,21 @@ func EnsureIdentity(o IdentityOptions) (Identity, error) {
 	if o.ClusterID == "" {
 		o.ClusterID = kafka.NewUUID(o.Random).String()
 	}
-	identity := Identity{ClusterID: o.ClusterID, DirectoryIDs: map[string]kafka.UUID{}}
+	identity.ClusterID = o.ClusterID
 	owner := map[kafka.UUID]string{}
 	for _, dir := range dirs {
+		if identity.Failed[dir] != nil {
+			continue
+		}
 		p := found[dir]
 		if p.DirectoryID.IsZero() { // a new folder, or one from before directory ids (KIP-858)
 			p = checkpoint.MetaProperties{ClusterID: o.ClusterID, NodeID: o.NodeID, DirectoryID: kafka.NewUUID(o.Random)}
 			if err := checkpoint.WriteMetaProperties(o.FS, filepath.Join(dir, checkpoint.MetaPropertiesFileName), p); err != nil {
-				return Identity{}, err
+				if dir == o.MetadataDir {
+					return Identity{}, err
+				}
+				identity.Failed[dir] = err
+				continue
 			}
 		}
 		if other, taken := owner[p.DirectoryID]; taken {

@@ -134,7 +134,7 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 		if errors.Is(err, segment.ErrFailed) {
 			return r, l.failed("appending to", err)
 		}
-		return r, l.storageError("appending to", err)
+		return r, l.mayFail("appending to", err)
 	}
 	if wasEmpty {
 		l.firstTimestampMs = record.Batch(p.records).MaxTimestamp()

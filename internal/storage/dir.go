@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -41,6 +40,7 @@ func (s *shared) randomUint64() uint64 {
 // is unknown nothing below it can be trusted, and its logs answer KAFKA_STORAGE_ERROR.
 type logDir struct {
 	path    string
+	id      kafka.UUID
 	shared  *shared
 	cache   *segment.FileCache
 	metrics *dirMetrics
@@ -131,7 +131,7 @@ func (c *offsetCheckpoint) write(d *logDir) error {
 // more is recovered, and less is known to be replicated, than need be.
 func (c *offsetCheckpoint) read(d *logDir) (map[kafka.TopicPartition]int64, error) {
 	offsets, err := checkpoint.ReadOffsets(d.shared.fs, c.path)
-	if isDamaged(err) {
+	if checkpoint.IsMalformed(err) {
 		slog.Warn("ignored a damaged checkpoint file", "path", c.path, "error", err)
 		return nil, nil
 	}
@@ -139,12 +139,6 @@ func (c *offsetCheckpoint) read(d *logDir) (map[kafka.TopicPartition]int64, erro
 	defer c.writing.Unlock()
 	c.lines = offsets
 	return offsets, err
-}
-
-func isDamaged(err error) bool {
-	_, parse := errors.AsType[*checkpoint.ParseError](err)
-	_, version := errors.AsType[*checkpoint.VersionError](err)
-	return parse || version
 }
 
 // forgetLines takes the lines of a deleted log out of the files before another log of its name
@@ -177,6 +171,14 @@ func (d *logDir) fail(err error) {
 	if d.shared.onDirOffline != nil {
 		d.shared.onDirOffline(d.path, err)
 	}
+}
+
+// offlineError returns why the dir's logs cannot be used, or nil.
+func (d *logDir) offlineError() error {
+	if d.offline.Load() {
+		return kafka.Errorf(kafka.ErrKafkaStorageError, "log dir %s is offline", d.path)
+	}
+	return nil
 }
 
 func (d *logDir) addDirty(l *Log) {

@@ -45,6 +45,11 @@ func (m *Manager) Load(o LoadOptions) error {
 	var firstError error
 	epochs := map[int64]bool{}
 	for _, d := range m.dirs {
+		if err := m.options.Failed[d.path]; err != nil {
+			firstError = cmp.Or(firstError, err)
+			d.fail(err)
+			continue
+		}
 		inDir, brokerEpoch, err := d.scan()
 		epochs[brokerEpoch] = true
 		if err != nil {

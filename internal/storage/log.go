@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/storage/producerstate"
 	"github.com/moldau/moldau/internal/storage/segment"
@@ -90,6 +91,9 @@ func (l *Log) TopicID() kafka.UUID { return *l.topicID.Load() }
 
 // Dir is the log dir that holds the log's folder.
 func (l *Log) Dir() string { return l.dir.path }
+
+// DirectoryID is the id of that log dir.
+func (l *Log) DirectoryID() kafka.UUID { return l.dir.id }
 
 // Config returns the config in use.
 func (l *Log) Config() *LogConfig { return l.config.Load() }
@@ -220,6 +224,15 @@ func (l *Log) usable() error {
 // failed takes the log dir offline after a write or sync whose outcome is unknown.
 func (l *Log) failed(doing string, err error) error {
 	l.dir.fail(fmt.Errorf("%s %s: %w", doing, l.tp, err))
+	return l.storageError(doing, err)
+}
+
+// mayFail is failed where err says that the disk is to blame, and only this log's error where a
+// file is missing, there is no room, or too many files are open.
+func (l *Log) mayFail(doing string, err error) error {
+	if vfs.IsDiskFailure(err) {
+		return l.failed(doing, err)
+	}
 	return l.storageError(doing, err)
 }
 

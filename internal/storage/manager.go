@@ -21,6 +21,10 @@ type Options struct {
 	FS vfs.FS
 	// Dirs are the log dirs. They exist, and the caller holds their lock files.
 	Dirs []string
+	// DirectoryIDs are the ids of the log dirs (KIP-858), by path.
+	DirectoryIDs map[string]kafka.UUID
+	// Failed are the log dirs that cannot be used, and why: they are offline from the start.
+	Failed map[string]error
 	// Defaults is the config of logs whose topic has none.
 	Defaults *LogConfig
 	Metrics  *metrics.Registry
@@ -63,7 +67,9 @@ func OpenManager(o Options) (*Manager, error) {
 	})
 	for _, dir := range o.Dirs {
 		cache := segment.NewFileCache(segment.FileCacheOptions{FS: o.FS, MaxOpen: o.OpenFilesPerDir, Metrics: o.Metrics, LogDir: dir})
-		m.dirs = append(m.dirs, newLogDir(dir, m.shared, cache, shared))
+		d := newLogDir(dir, m.shared, cache, shared)
+		d.id = o.DirectoryIDs[dir]
+		m.dirs = append(m.dirs, d)
 	}
 	return m, nil
 }
@@ -125,40 +131,6 @@ func sortLogs(logs []*Log) {
 	})
 }
 
-// GetOrCreate returns the log of tp, creating it in the log dir with the fewest logs. A log
-// of another topic id under the same name is an INCONSISTENT_TOPIC_ID error; call HandleStrays
-// and Delete first.
-func (m *Manager) GetOrCreate(tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
-	m.changing.Lock()
-	defer m.changing.Unlock()
-	if l := m.Log(tp.TopicPartition); l != nil {
-		if err := l.adopt(tp.TopicID); err != nil {
-			return l, err
-		}
-		l.UpdateConfig(config) // Load knew only the defaults
-		return l, nil
-	}
-	var best *logDir
-	for _, d := range m.dirs {
-		if !d.offline.Load() && (best == nil || d.logCount() < best.logCount()) {
-			best = d
-		}
-	}
-	if best == nil {
-		return nil, kafka.Errorf(kafka.ErrKafkaStorageError, "every log dir is offline, so %s cannot be created", tp.TopicPartition)
-	}
-	if err := best.checked(best.forgetLines(tp.TopicPartition)); err != nil {
-		return nil, &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: fmt.Sprintf("the disk failed while creating %s", tp.TopicPartition), Cause: err}
-	}
-	l, err := createLog(best, tp, config, nowMs)
-	if err != nil {
-		return nil, err
-	}
-	best.put(l)
-	m.sorted.Store(nil)
-	return l, nil
-}
-
 // adopt gives a log without topic id the one under which it is used from now on.
 func (l *Log) adopt(id kafka.UUID) error {
 	l.mu.Lock()
@@ -213,6 +185,9 @@ func (m *Manager) retire(l *Log, suffix string) (newPath string, err error) {
 	l.closed.Store(kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "%s is no longer on this broker", l.tp))
 	l.dir.forget(l)
 	m.sorted.Store(nil)
+	if err := l.dir.offlineError(); err != nil {
+		return "", err
+	}
 	m.shared.randomMu.Lock()
 	newPath = filepath.Join(l.dir.path, retiredFolder(l.tp, suffix, m.shared.random))
 	m.shared.randomMu.Unlock()
@@ -237,7 +212,9 @@ func (m *Manager) HandleStrays(isKnown func(kafka.TopicIDPartition) bool) ([]kaf
 	var strays []kafka.TopicIDPartition
 	for _, l := range logs {
 		tp := kafka.TopicIDPartition{TopicID: l.TopicID(), TopicPartition: l.tp}
-		if m.Log(l.tp) != l || isKnown(tp) {
+		// With two logs of one name each is judged by its own topic id: one may come from a log dir
+		// that was offline while the topic was deleted and created again.
+		if l.closed.Load() != nil || l.dir.offline.Load() || isKnown(tp) {
 			continue
 		}
 		if _, err := m.retire(l, straySuffix); err != nil {

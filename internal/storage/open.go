@@ -41,14 +41,14 @@ func newLog(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, config *LogC
 func createLog(d *logDir, tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
 	l := newLog(d, tp.TopicPartition, tp.TopicID, config)
 	if err := d.shared.fs.MkdirAll(l.folder.Path()); err != nil {
-		return nil, l.storageError("creating the folder of", err)
+		return nil, l.mayFail("creating the folder of", err)
 	}
 	if err := l.writeTopicID(tp.TopicID); err != nil {
-		return nil, l.storageError("writing the topic id of", err)
+		return nil, l.mayFail("writing the topic id of", err)
 	}
 	first, err := segment.Create(l.folder, 0)
 	if err != nil {
-		return nil, l.storageError("creating the first segment of", err)
+		return nil, l.mayFail("creating the first segment of", err)
 	}
 	l.segments.Store(&segmentList{[]*segment.Segment{first}})
 	l.startActive(nowMs)
@@ -99,7 +99,7 @@ func (l *Log) syncFolder() error {
 // leave the file damaged; whose records these were is then unknown.
 func readTopicID(d *logDir, path string, known knownOffsets) (kafka.UUID, error) {
 	id, err := checkpoint.ReadPartitionMetadata(d.shared.fs, path)
-	if errors.Is(err, fs.ErrNotExist) || known.recoveryPoint == 0 && isDamaged(err) {
+	if errors.Is(err, fs.ErrNotExist) || known.recoveryPoint == 0 && checkpoint.IsMalformed(err) {
 		return kafka.ZeroUUID, nil
 	}
 	return id, err
@@ -269,7 +269,7 @@ func (l *Log) startOver(startOffset, end, nowMs int64) error {
 func (l *Log) readEpochs() (epochs *epochList, known bool, err error) {
 	path := filepath.Join(l.folder.Path(), checkpoint.LeaderEpochFileName)
 	all, err := checkpoint.ReadLeaderEpochs(l.dir.shared.fs, path)
-	if isDamaged(err) {
+	if checkpoint.IsMalformed(err) {
 		slog.Warn("rebuilding the leader epochs from the records: their file is damaged", "path", path, "error", err)
 		return noEpochs, false, nil
 	}

@@ -68,7 +68,7 @@ func (l *Log) readError(err error) error {
 	if damage, ok := errors.AsType[*segment.CorruptionError](err); ok {
 		return &kafka.Error{Code: kafka.ErrCorruptMessage, Message: fmt.Sprintf("the data of %s is damaged and not served", l.tp), Cause: damage}
 	}
-	return l.storageError("reading", err)
+	return l.mayFail("reading", err)
 }
 
 func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, error) {

@@ -48,7 +48,7 @@ func (l *Log) DeleteOldSegments(nowMs int64) (int, error) {
 	}
 	l.mu.Unlock()
 	if err := l.removeSnapshots(func(offset int64) bool { return offset < oldest }); err != nil {
-		return count, l.storageError("removing old producer snapshots of", err)
+		return count, l.mayFail("removing old producer snapshots of", err)
 	}
 	return count, nil
 }

@@ -27,7 +27,7 @@ func (l *Log) activate() error {
 		return nil
 	}
 	if err := l.segments.Load().last().Activate(); err != nil {
-		return l.storageError("opening for appends", err)
+		return l.mayFail("opening for appends", err)
 	}
 	l.active = true
 	return nil
@@ -48,7 +48,7 @@ func (l *Log) shouldRoll(nowMs int64, p preparedAppend, lastOffset int64, config
 	if l.firstTimestampMs == unknownTimestamp {
 		first, err := active.FirstTimestamp()
 		if err != nil {
-			return false, l.storageError("reading the first timestamp of", err)
+			return false, l.mayFail("reading the first timestamp of", err)
 		}
 		l.firstTimestampMs = first
 	}
@@ -81,7 +81,7 @@ func (l *Log) roll(nowMs int64) error {
 	case errors.Is(err, segment.ErrFailed):
 		return l.failed(fmt.Sprintf("creating the segment %d of", base), err)
 	case err != nil:
-		return l.storageError(fmt.Sprintf("creating the segment %d of", base), err)
+		return l.mayFail(fmt.Sprintf("creating the segment %d of", base), err)
 	}
 	if err := list.last().Seal(); err != nil {
 		return l.failed("closing a segment of", err)

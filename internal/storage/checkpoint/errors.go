@@ -1,6 +1,9 @@
 package checkpoint
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // ParseError says where a file is not what it should be.
 type ParseError struct {
@@ -26,4 +29,11 @@ type VersionError struct {
 
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("%s has format version %q; this release reads version %d only", e.Path, e.Found, e.Want)
+}
+
+// IsMalformed reports whether err says that a file was read and is not what it should be.
+func IsMalformed(err error) bool {
+	_, parse := errors.AsType[*ParseError](err)
+	_, version := errors.AsType[*VersionError](err)
+	return parse || version
 }

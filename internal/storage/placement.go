@@ -1,0 +1,107 @@
+package storage
+
+import (
+	"fmt"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// Placement says where a replica's log is expected.
+type Placement struct {
+	// Directory is the log dir that the metadata names (KIP-858).
+	Directory kafka.UUID
+	// New says that the partition has just been created: its log cannot be anywhere yet.
+	New bool
+}
+
+// anywhere places a new partition.
+var anywhere = Placement{Directory: kafka.DirectoryUnassigned, New: true}
+
+func (p Placement) isAssigned() bool {
+	return p.Directory != kafka.DirectoryUnassigned && p.Directory != kafka.DirectoryMigrating
+}
+
+// GetOrCreate returns the log of tp, creating it in the log dir with the fewest logs. A log
+// of another topic id under the same name is an INCONSISTENT_TOPIC_ID error; call HandleStrays
+// and Delete first.
+func (m *Manager) GetOrCreate(tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
+	return m.Place(tp, anywhere, config, nowMs)
+}
+
+// Place is GetOrCreate for a log that may exist already, in a log dir that is offline now: then it
+// is not created a second time, empty, elsewhere (as in Kafka).
+func (m *Manager) Place(tp kafka.TopicIDPartition, p Placement, config *LogConfig, nowMs int64) (*Log, error) {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if l := m.Log(tp.TopicPartition); l != nil {
+		if err := l.adopt(tp.TopicID); err != nil {
+			return l, err
+		}
+		l.UpdateConfig(config) // Load knew only the defaults
+		return l, nil
+	}
+	for {
+		d, err := m.dirFor(tp.TopicPartition, p)
+		if err != nil {
+			return nil, err
+		}
+		l, err := d.create(tp, config, nowMs)
+		if err == nil {
+			d.put(l)
+			m.sorted.Store(nil)
+			return l, nil
+		}
+		if !d.offline.Load() {
+			return nil, err
+		}
+		// The dir has just failed, and the next one may do.
+	}
+}
+
+func (d *logDir) create(tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
+	if err := d.checked(d.forgetLines(tp.TopicPartition)); err != nil {
+		return nil, &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: fmt.Sprintf("the disk failed while creating %s", tp.TopicPartition), Cause: err}
+	}
+	return createLog(d, tp, config, nowMs)
+}
+
+// dirFor chooses the log dir of a log that no log dir in use has.
+func (m *Manager) dirFor(tp kafka.TopicPartition, p Placement) (best *logDir, err error) {
+	offline := ""
+	for _, d := range m.dirs {
+		switch {
+		case d.offline.Load():
+			offline = d.path
+		case p.isAssigned() && d.id == p.Directory:
+			return d, nil
+		case best == nil || d.logCount() < best.logCount():
+			best = d
+		}
+	}
+	switch {
+	case best == nil:
+		return nil, kafka.Errorf(kafka.ErrKafkaStorageError, "every log dir is offline, so %s cannot be created", tp)
+	case p.New:
+		return best, nil
+	case offline != "":
+		return nil, kafka.Errorf(kafka.ErrKafkaStorageError, "the log of %s may be in log dir %s, which is offline: repair that and restart", tp, offline)
+	case p.isAssigned():
+		return nil, kafka.Errorf(kafka.ErrKafkaStorageError, "the log of %s is in none of log.dirs: it was in the one with directory.id %s. Mount or restore that folder and restart, or delete the topic", tp, p.Directory)
+	}
+	return best, nil
+}
+
+// OnlineDirectories returns the ids of the log dirs in use, in the order of log.dirs.
+func (m *Manager) OnlineDirectories() []kafka.UUID { return m.directories(false) }
+
+// OfflineDirectories returns the ids of the log dirs that have failed, as far as they are known.
+func (m *Manager) OfflineDirectories() []kafka.UUID { return m.directories(true) }
+
+func (m *Manager) directories(offline bool) (ids []kafka.UUID) {
+	for _, d := range m.dirs {
+		if d.offline.Load() == offline && !d.id.IsZero() {
+			ids = append(ids, d.id)
+		}
+	}
+	return ids
+}
