@@ -119,6 +119,8 @@ type broker struct {
 	http         *server.HTTP
 	epoch        int64 // of the registration; -1 before it
 
+	dirsChanged chan struct{} // see signalDirs; it has room for one
+
 	stopSteps []stopStep // in the order of the starts
 }
 
@@ -130,7 +132,7 @@ type stopStep struct {
 func newBroker(ctx context.Context, c *config.Broker) *broker {
 	b := &broker{
 		ctx: ctx, config: c, configs: &configs{static: c}, metrics: metrics.NewRegistry(),
-		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(), epoch: -1,
+		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(), epoch: -1,
 	}
 	// Parts end in the order of stop, not all at once when ctx does.
 	b.spawner = env.NewSpawner(context.WithoutCancel(ctx), func(_ string, err error) { b.fault(err) })
@@ -191,7 +193,7 @@ func (b *broker) openDirs() (err error) {
 
 func (b *broker) openStorage() (err error) {
 	b.storage, err = storage.OpenManager(storage.Options{
-		FS: b.fs, Dirs: b.config.LogDirs, Defaults: b.configs.topic(metadata.EmptyImage(), "").Log,
+		FS: b.fs, Dirs: b.config.LogDirs, DirectoryIDs: b.dirs.DirectoryIDs, Failed: b.dirs.Failed, Defaults: b.configs.topic(metadata.EmptyImage(), "").Log,
 		Metrics: b.metrics, Random: b.random, Clock: b.clock,
 		ProducerExpirationMs: int64(b.config.ProducerIDExpirationMs), OpenFilesPerDir: openFilesPerDir,
 		ReserveBytes: b.config.ReserveBytes,
@@ -216,14 +218,6 @@ func (b *broker) openStorage() (err error) {
 	})
 	b.onStop("storage maintenance", func() error { b.maintenance.Stop(); return nil })
 	return nil
-}
-
-// logDirFailed ends a node that can store nothing any more. With a log dir left it goes on, unless
-// the metadata log is in the failed one.
-func (b *broker) logDirFailed(dir string, err error) {
-	if dir == b.config.MetadataLogDir || b.storage != nil && len(b.storage.OfflineDirs()) == len(b.config.LogDirs) {
-		b.fault(fmt.Errorf("log dir %s has failed and no other can take its place: %w", dir, err))
-	}
 }
 
 // startMetadata starts loader, controller and quorum, and returns when this node's metadata

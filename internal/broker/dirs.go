@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -53,9 +52,6 @@ func openLogDirs(fsys vfs.FS, c *config.Broker, random env.Random) (*logDirs, er
 	if len(without(c.LogDirs, identity.Failed)) == 0 {
 		d.close()
 		return nil, fmt.Errorf("no log dir can be used: %w", identity.Failed[c.LogDirs[0]])
-	}
-	for dir, err := range identity.Failed {
-		slog.Error("a log dir cannot be used; the node starts without it", "dir", dir, "error", err)
 	}
 	return d, nil
 }

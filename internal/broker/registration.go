@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -40,6 +39,7 @@ func (b *broker) register() error {
 	if err := b.heartbeat(ctx, false); err != nil {
 		return b.whyNot(err)
 	}
+	b.spawner.Go("log-dirs", b.followLogDirs)
 	b.onStop("registration", func() error {
 		if b.faulted.Load() {
 			return nil // not on purpose, and the controller may be what has failed
@@ -56,6 +56,9 @@ func (b *broker) heartbeat(ctx context.Context, wantShutdown bool) error {
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.BrokerID, req.BrokerEpoch, req.WantShutdown = b.config.NodeID, b.epoch, wantShutdown
 	req.CurrentMetadataOffset = b.loader.Current().Offset
+	for _, id := range b.storage.OfflineDirectories() {
+		req.OfflineLogDirs = append(req.OfflineLogDirs, id)
+	}
 	resp, err := b.channel.Send(ctx, self, req)
 	if err != nil {
 		return fmt.Errorf("heartbeat to the controller: %w", err)
@@ -87,8 +90,8 @@ func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
 		feature.Name, feature.MinSupportedVersion, feature.MaxSupportedVersion = f.Name, f.MinLevel, f.MaxLevel
 		req.Features = append(req.Features, feature)
 	}
-	for _, dir := range slices.Sorted(maps.Keys(b.dirs.DirectoryIDs)) {
-		req.LogDirs = append(req.LogDirs, b.dirs.DirectoryIDs[dir])
+	for _, id := range b.storage.OnlineDirectories() {
+		req.LogDirs = append(req.LogDirs, id)
 	}
 	req.SetVersion(req.MaxVersion())
 	return req, nil

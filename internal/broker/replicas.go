@@ -18,7 +18,7 @@ const msPerMinute = 60_000
 func (b *broker) newReplicas() {
 	b.replicas = replica.New(replica.Options{
 		NodeID: b.config.NodeID, Storage: b.storage, Metrics: b.metrics, Clock: b.clock,
-		TopicConfig: b.configs.topic, MaxWaiting: maxWaiting, FetchMemoryBytes: server.MemoryBytes() / 4,
+		TopicConfig: b.configs.topic, OnMisplaced: b.signalDirs, MaxWaiting: maxWaiting, FetchMemoryBytes: server.MemoryBytes() / 4,
 	})
 	b.groups = coordinator.NewGroups(coordinator.GroupsOptions{
 		NodeID: b.config.NodeID, Log: b.replicas, Clock: b.clock, Random: b.random, Spawner: b.spawner, Metrics: b.metrics,

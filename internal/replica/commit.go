@@ -46,16 +46,16 @@ func (m *Manager) watchCommit(tp kafka.TopicPartition, leaderEpoch int32, endOff
 		done(err)
 		return nil, nil
 	}
-	if committed, err := r.CommitState(leaderEpoch, endOffset); committed || err != nil {
+	if committed, err := r.commitState(leaderEpoch, endOffset); committed || err != nil {
 		done(err)
 		return nil, nil
 	}
 	isOver := func(int64) bool {
-		committed, err := r.CommitState(leaderEpoch, endOffset)
+		committed, err := r.commitState(leaderEpoch, endOffset)
 		return committed || err != nil
 	}
 	op := purgatory.NewOperation(isOver, func() {
-		committed, err := r.CommitState(leaderEpoch, endOffset)
+		committed, err := r.commitState(leaderEpoch, endOffset)
 		if !committed && err == nil {
 			err = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "the leadership of %s changed while offset %d waited for its commit", tp, endOffset)
 		}
@@ -69,6 +69,14 @@ func (m *Manager) watchCommit(tp kafka.TopicPartition, leaderEpoch int32, endOff
 		op.Complete()
 	}
 	return op, r
+}
+
+// commitState is CommitState, which does not know of log dirs that fail.
+func (r *Replica) commitState(leaderEpoch int32, endOffset int64) (done bool, err error) {
+	if done, err = r.CommitState(leaderEpoch, endOffset); !done && err == nil {
+		err = r.usable()
+	}
+	return done, err
 }
 
 // Bounds returns the log start offset and the log end offset of a partition led here.

@@ -29,6 +29,8 @@ type Options struct {
 	Clock   env.Clock
 	// TopicConfig returns the configs of a topic as image has them.
 	TopicConfig func(image *metadata.Image, topic string) TopicConfig
+	// OnMisplaced is called when TakeMisplaced has something new; it must not block.
+	OnMisplaced func()
 	// MaxWaiting bounds the fetches, and the appends, that wait at a time.
 	MaxWaiting int
 	// FetchMemoryBytes is how much the responses of all fetches may take together, beyond a first
@@ -50,6 +52,8 @@ type Manager struct {
 
 	mu       sync.RWMutex
 	replicas map[kafka.TopicPartition]*Replica
+	// misplaced are the replicas of which the metadata names another log dir, or none.
+	misplaced map[kafka.TopicIDPartition]kafka.UUID
 }
 
 // Replica is a partition on this broker and who waits for it.
@@ -79,6 +83,14 @@ func (r *Replica) ReportReadError(err error, nowMs int64) {
 	}
 }
 
+// usable returns why the replica's data cannot be reached, or nil. A log dir may fail at any time.
+func (r *Replica) usable() error {
+	if r.offline != nil {
+		return r.offline
+	}
+	return r.Log().Usable()
+}
+
 func (r *Replica) advanced(bytes int64) {
 	r.committedBytes.Add(bytes)
 	r.fetchWaiters.Notify(bytes)
@@ -92,7 +104,7 @@ func New(o Options) *Manager {
 		options:  o,
 		fetches:  purgatory.New("fetch", o.MaxWaiting, o.Metrics),
 		commits:  purgatory.New("produce", o.MaxWaiting, o.Metrics),
-		replicas: map[kafka.TopicPartition]*Replica{},
+		replicas: map[kafka.TopicPartition]*Replica{}, misplaced: map[kafka.TopicIDPartition]kafka.UUID{},
 	}
 	m.fetchMemory.limit = o.FetchMemoryBytes
 	o.Metrics.GaugeFunc("moldau_fetch_memory_bytes", "Memory that the responses of fetches take until they are written.", func() float64 { return float64(m.fetchMemory.used.Load()) })
@@ -101,8 +113,8 @@ func New(o Options) *Manager {
 		return func() float64 { return float64(m.count(counts)) }
 	}
 	o.Metrics.GaugeFunc("moldau_partitions", "Replicas on this broker.", count(func(*Replica) bool { return true }))
-	o.Metrics.GaugeFunc("moldau_leader_partitions", "Partitions that this broker leads.", count(func(r *Replica) bool { return r.offline == nil && r.IsLeader() }))
-	o.Metrics.GaugeFunc("moldau_offline_replicas", "Replicas whose log cannot be used.", count(func(r *Replica) bool { return r.offline != nil }))
+	o.Metrics.GaugeFunc("moldau_leader_partitions", "Partitions that this broker leads.", count(func(r *Replica) bool { return r.usable() == nil && r.IsLeader() }))
+	o.Metrics.GaugeFunc("moldau_offline_replicas", "Replicas whose log cannot be used.", count(func(r *Replica) bool { return r.usable() != nil }))
 	return m
 }
 
@@ -132,8 +144,9 @@ func (m *Manager) Lookup(tp kafka.TopicPartition) (*Replica, error) {
 		return nil, kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "partition %s does not exist", tp)
 	case r == nil:
 		return nil, kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d has no replica of %s", m.options.NodeID, tp)
-	case r.offline != nil:
-		return nil, r.offline
+	}
+	if err := r.usable(); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -169,7 +182,7 @@ func (m *Manager) Start() error {
 		config := m.options.TopicConfig(image, t.Name)
 		for _, p := range t.Partitions {
 			if slices.Contains(p.Replicas, m.options.NodeID) {
-				m.host(t.Name, t.ID, p, config)
+				m.host(kafka.TopicIDPartition{TopicID: t.ID, TopicPartition: kafka.TopicPartition{Topic: t.Name, Partition: p.ID}}, p, config, false)
 			}
 		}
 	}
@@ -197,7 +210,9 @@ func (m *Manager) Apply(image *metadata.Image, delta *metadata.Delta) {
 	}
 	for _, change := range delta.ChangedPartitions() {
 		if change.New != nil && slices.Contains(change.New.Replicas, m.options.NodeID) {
-			m.host(change.Topic, change.TopicID, change.New, config(change.Topic))
+			isNew := change.Old == nil || !slices.Contains(change.Old.Replicas, m.options.NodeID)
+			m.host(kafka.TopicIDPartition{TopicID: change.TopicID, TopicPartition: kafka.TopicPartition{Topic: change.Topic, Partition: change.ID}},
+				change.New, config(change.Topic), isNew)
 		} else {
 			m.stop(change)
 		}
@@ -206,19 +221,23 @@ func (m *Manager) Apply(image *metadata.Image, delta *metadata.Delta) {
 }
 
 // host creates or changes a replica.
-func (m *Manager) host(topic string, topicID kafka.UUID, p *metadata.Partition, config TopicConfig) {
-	tp := kafka.TopicPartition{Topic: topic, Partition: p.ID}
+func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config TopicConfig, isNew bool) {
+	tp := id.TopicPartition
+	directory, _ := p.Directory(m.options.NodeID)
 	m.mu.RLock()
 	r := m.replicas[tp]
 	m.mu.RUnlock()
-	if r == nil || r.offline != nil || r.topicID != topicID {
-		r = m.open(tp, topicID, config)
+	if r == nil || r.offline != nil || r.topicID != id.TopicID {
+		r = m.open(id, storage.Placement{Directory: directory, New: isNew}, config)
 		m.mu.Lock()
 		m.replicas[tp] = r
 		m.mu.Unlock()
 	}
 	if r.offline != nil {
 		return
+	}
+	if r.Log().DirectoryID() != directory {
+		m.noteMisplaced(id, r.Log().DirectoryID())
 	}
 	err := r.Apply(partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
 		Replicas: p.Replicas, ISR: p.ISR, MinInSyncReplicas: config.MinInSyncReplicas})
@@ -230,15 +249,15 @@ func (m *Manager) host(topic string, topicID kafka.UUID, p *metadata.Partition, 
 	r.commitWaiters.Notify(0)
 }
 
-func (m *Manager) open(tp kafka.TopicPartition, topicID kafka.UUID, config TopicConfig) *Replica {
-	r := &Replica{topicID: topicID}
-	log, err := m.options.Storage.GetOrCreate(kafka.TopicIDPartition{TopicID: topicID, TopicPartition: tp}, config.Log, m.options.Clock.Now().UnixMilli())
+func (m *Manager) open(tp kafka.TopicIDPartition, place storage.Placement, config TopicConfig) *Replica {
+	r := &Replica{topicID: tp.TopicID}
+	log, err := m.options.Storage.Place(tp, place, config.Log, m.options.Clock.Now().UnixMilli())
 	if err != nil {
-		slog.Error("cannot open the log of a partition; it is offline on this broker", "partition", tp.String(), "topic_id", topicID.String(), "error", err)
-		r.offline = &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: "the log of " + tp.String() + " cannot be opened on this broker", Cause: err}
+		slog.Error("cannot open the log of a partition; it is offline on this broker", "partition", tp.TopicPartition.String(), "topic_id", tp.TopicID.String(), "error", err)
+		r.offline = &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: "the log of " + tp.TopicPartition.String() + " cannot be opened on this broker", Cause: err}
 		return r
 	}
-	r.Partition = partition.New(topicID, m.options.NodeID, log, r.advanced)
+	r.Partition = partition.New(tp.TopicID, m.options.NodeID, log, r.advanced)
 	return r
 }
 

@@ -311,7 +311,8 @@ func TestOfflineReplica(t *testing.T) {
 	first.mu.Lock()
 	delete(first.replicas, tpOf("a", 0))
 	first.mu.Unlock()
-	first.host("a", kafka.UUID{7}, &metadata.Partition{Replicas: []int32{1}, ISR: []int32{1}, Leader: 1}, TopicConfig{Log: storage.DefaultLogConfig()})
+	first.host(kafka.TopicIDPartition{TopicID: kafka.UUID{7}, TopicPartition: tpOf("a", 0)},
+		&metadata.Partition{Replicas: []int32{1}, ISR: []int32{1}, Leader: 1}, TopicConfig{Log: storage.DefaultLogConfig()}, true)
 	if got := first.lookupCode("a", 0); got != kafka.ErrKafkaStorageError {
 		t.Errorf("got %v", got)
 	}

@@ -70,7 +70,7 @@ func (p *process) start() (err error) {
 	}
 	registry := metrics.NewRegistry()
 	p.storage, err = storage.OpenManager(storage.Options{
-		FS: fsys, Dirs: []string{dataDir}, Defaults: p.topicConfig(metadata.EmptyImage(), "").Log, Metrics: registry, Random: p.random, Clock: clock,
+		FS: fsys, Dirs: []string{dataDir}, DirectoryIDs: p.identity.DirectoryIDs, Defaults: p.topicConfig(metadata.EmptyImage(), "").Log, Metrics: registry, Random: p.random, Clock: clock,
 		ProducerExpirationMs: producerExpirationMs, OpenFilesPerDir: openFiles,
 		OnDirOffline: func(_ string, err error) { p.fault(err) },
 	})
