@@ -49,7 +49,8 @@ func (b *broker) addTransactionHandlers(s *handler.Set) {
 
 func (b *broker) enlister() *handler.Enlister {
 	return &handler.Enlister{
-		Transactions: b.transactions, Replicas: b.replicas, NowMs: func() int64 { return b.clock.Now().UnixMilli() },
+		StartVerification: b.replicas.StartVerification, AddPartitions: b.transactions.AddPartitions, VerifyPartitions: b.transactions.VerifyPartitions,
+		NowMs:        func() int64 { return b.clock.Now().UnixMilli() },
 		RetryBackoff: time.Duration(b.config.AddPartitionsRetryBackoffMs) * time.Millisecond,
 		RetryFor:     time.Duration(b.config.AddPartitionsRetryBackoffMaxMs) * time.Millisecond,
 	}

@@ -2,11 +2,10 @@ package handler
 
 import (
 	"context"
+	"slices"
 	"time"
 
-	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/kafka"
-	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/storage/producerstate"
 	"github.com/moldau/moldau/internal/txn"
 )
@@ -16,9 +15,12 @@ import (
 // coordinator. Clients of version 2 rely on it to add the partition; for older ones, which add it
 // themselves, it verifies that they did.
 type Enlister struct {
-	Transactions *coordinator.Transactions
-	Replicas     *replica.Manager
-	NowMs        func() int64
+	// StartVerification asks a partition's log for its guard.
+	StartVerification func(kafka.TopicPartition, producerstate.Verification) (producerstate.Guard, error)
+	// AddPartitions and VerifyPartitions ask the transaction's coordinator.
+	AddPartitions    func(context.Context, txn.AddRequest) (kafka.ErrorCode, error)
+	VerifyPartitions func(context.Context, txn.AddRequest) ([]kafka.ErrorCode, error)
+	NowMs            func() int64
 	// RetryBackoff and RetryFor say how long a write waits for the end of the former transaction:
 	// a client would take longer to come back.
 	RetryBackoff time.Duration
@@ -59,52 +61,32 @@ func abilityOf(version, abortableFrom, version2From int16) clientAbility {
 	return clientOld
 }
 
-// enlist answers for every write in turn. An error of the whole means that ctx has ended.
+// enlist answers for every write in turn. An error of the whole means that ctx has ended. A former
+// transaction whose markers are still being written is waited for, shortly.
 func (e *Enlister) enlist(ctx context.Context, transactionalID string, producer txn.Producer, writes []firstWrite, ability clientAbility) ([]enlistment, error) {
-	out := make([]enlistment, len(writes))
 	request := txn.AddRequest{TransactionalID: transactionalID, Producer: producer, Version: txn.Version2}
-	var asked []int
-	for i, w := range writes {
-		out[i].guard, out[i].err = e.Replicas.StartVerification(w.tp, producerstate.Verification{
-			ProducerID: producer.ID, Epoch: producer.Epoch, FirstSequence: w.sequence, Strict: ability == clientVersion2, NowMs: e.NowMs(),
-		})
-		if out[i].err == nil && out[i].guard != producerstate.NoGuard {
-			asked, request.Partitions = append(asked, i), append(request.Partitions, w.tp)
-		}
-	}
-	if len(asked) == 0 {
-		return out, nil
-	}
-	codes, err := e.ask(ctx, request, ability)
-	if err != nil {
-		return nil, err
-	}
-	for j, i := range asked {
-		if codes[j] != kafka.ErrNone {
-			out[i].err = refusalOf(codes[j], ability)
-		}
-	}
-	return out, nil
-}
-
-// ask adds or verifies the partitions. A former transaction whose markers are still being written
-// is waited for, shortly.
-func (e *Enlister) ask(ctx context.Context, request txn.AddRequest, ability clientAbility) ([]kafka.ErrorCode, error) {
-	if ability != clientVersion2 {
-		return e.Transactions.VerifyPartitions(ctx, request)
-	}
-	codes := make([]kafka.ErrorCode, len(request.Partitions))
 	var waited time.Duration
 	for pause := time.Millisecond; ; pause = min(2*pause, e.RetryBackoff) {
-		code, err := e.Transactions.AddPartitions(ctx, request)
+		out, asked := e.start(producer, writes, ability)
+		if len(asked) == 0 {
+			return out, nil
+		}
+		request.Partitions = request.Partitions[:0:0] // the shard may keep the former ones
+		for _, i := range asked {
+			request.Partitions = append(request.Partitions, writes[i].tp)
+		}
+		codes, err := e.ask(ctx, request, ability)
 		if err != nil {
 			return nil, err
 		}
-		if code != kafka.ErrConcurrentTransactions || waited >= e.RetryFor {
-			for i := range codes {
-				codes[i] = code
+		again := ability == clientVersion2 && slices.Contains(codes, kafka.ErrConcurrentTransactions) || e.lostGuard(producer, writes, out, ability)
+		if !again || waited >= e.RetryFor {
+			for j, i := range asked {
+				if codes[j] != kafka.ErrNone {
+					out[i].err = refusalOf(codes[j], ability)
+				}
 			}
-			return codes, nil
+			return out, nil
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -115,6 +97,42 @@ func (e *Enlister) ask(ctx context.Context, request txn.AddRequest, ability clie
 		}
 		waited += pause
 	}
+}
+
+// start fetches the guards; asked are the writes about which the coordinator is to be asked.
+func (e *Enlister) start(producer txn.Producer, writes []firstWrite, ability clientAbility) (out []enlistment, asked []int) {
+	out = make([]enlistment, len(writes))
+	for i, w := range writes {
+		out[i].guard, out[i].err = e.StartVerification(w.tp, producerstate.Verification{
+			ProducerID: producer.ID, Epoch: producer.Epoch, FirstSequence: w.sequence, Strict: ability == clientVersion2, NowMs: e.NowMs(),
+		})
+		if out[i].err == nil && out[i].guard != producerstate.NoGuard {
+			asked = append(asked, i)
+		}
+	}
+	return out, asked
+}
+
+// lostGuard reports whether a marker has taken a guard away while the coordinator was asked. It may
+// be the marker of the former transaction, of which the coordinator had heard that it is written
+// when it answered: then the write is right, but has to ask with a guard that comes after the marker.
+func (e *Enlister) lostGuard(producer txn.Producer, writes []firstWrite, before []enlistment, ability clientAbility) bool {
+	now, _ := e.start(producer, writes, ability)
+	for i := range before {
+		if before[i].err == nil && now[i].guard != before[i].guard {
+			return true
+		}
+	}
+	return false
+}
+
+// ask adds or verifies the partitions.
+func (e *Enlister) ask(ctx context.Context, request txn.AddRequest, ability clientAbility) ([]kafka.ErrorCode, error) {
+	if ability != clientVersion2 {
+		return e.VerifyPartitions(ctx, request)
+	}
+	code, err := e.AddPartitions(ctx, request)
+	return slices.Repeat([]kafka.ErrorCode{code}, len(request.Partitions)), err
 }
 
 // refusalOf puts an answer of the coordinator into terms that producers understand.
