@@ -18,6 +18,7 @@ import (
 	"github.com/moldau/moldau/internal/tools/server"
 	"github.com/moldau/moldau/internal/tools/storagetool"
 	"github.com/moldau/moldau/internal/tools/topics"
+	"github.com/moldau/moldau/internal/tools/transactions"
 )
 
 // Command is one of Kafka's tools.
@@ -47,6 +48,7 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-server-stop", "Stop this user's running brokers", server.Stop},
 		{"kafka-storage", "Generate a cluster id; look at log directories", storagetool.Run},
 		{"kafka-topics", "Create, list, describe, alter and delete topics", topics.Run},
+		{"kafka-transactions", "Show transactional ids; find and end transactions that hang", transactions.Run},
 	}
 }
 

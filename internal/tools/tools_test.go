@@ -28,7 +28,7 @@ func TestByProgram(t *testing.T) {
 	if !slices.IsSortedFunc(commands, func(a, b Command) int { return strings.Compare(a.KafkaName, b.KafkaName) }) {
 		t.Error("the table is not sorted")
 	}
-	if got := commands[len(commands)-1].Name(); got != "topics" {
+	if got := commands[len(commands)-1].Name(); got != "transactions" {
 		t.Errorf("%q", got)
 	}
 }
@@ -83,6 +83,7 @@ func TestHostileBrokers(t *testing.T) {
 		{"kafka-get-offsets", "--command-config", "CONFIG"},
 		{"kafka-log-dirs", "--describe", "--command-config", "CONFIG"},
 		{"kafka-broker-api-versions", "--command-config", "CONFIG"},
+		{"kafka-transactions", "--command-config", "CONFIG", "list"},
 		{"kafka-console-producer", "--topic", "t", "--max-block-ms", "100", "--sync"},
 		{"kafka-console-consumer", "--topic", "t", "--timeout-ms", "100"},
 	}

@@ -55,9 +55,26 @@ func main() {
 		}
 	}
 	if *kafkaTools != "" {
-		for _, c := range commands {
-			if strings.Contains(c.name, *only) {
-				judge("tool: "+c.name, c.run(*kafka, []string{*kafkaTools, "tool"}), c.run(*moldau, []string{*moldauTools}))
+		theirs, ours := []string{*kafkaTools, "tool"}, []string{*moldauTools}
+		for _, c := range allCommands() {
+			if !strings.Contains(c.name, *only) {
+				continue
+			}
+			kafkaSide, err := c.lay(*kafka)
+			if err != nil {
+				judge("tool: "+c.name, "prepared", "Apache Kafka: "+err.Error())
+				continue
+			}
+			moldauSide, err := c.lay(*moldau)
+			if err != nil {
+				judge("tool: "+c.name, "prepared", "Moldau: "+err.Error())
+				continue
+			}
+			expected := c.run(kafkaSide, theirs)
+			judge("tool: "+c.name, expected, c.run(moldauSide, ours))
+			if c.crossed {
+				judge("tool: "+c.name+", ours at Apache Kafka", expected, c.run(kafkaSide, ours))
+				judge("tool: "+c.name+", Apache Kafka's at ours", expected, c.run(moldauSide, theirs))
 			}
 		}
 	}

@@ -17,6 +17,13 @@ type command struct {
 	stdin string
 	// unordered says that Apache Kafka prints its lines in no particular order.
 	unordered bool
+	// prepare is a conversation with the broker before the lines. What it learns stands in the
+	// lines as {name}.
+	prepare []step
+	// crossed runs the lines also with Apache Kafka's tool against Moldau and the other way round.
+	crossed bool
+	// hidden are columns of a table whose cells differ from run to run.
+	hidden []string
 }
 
 // commands build on each other: each side runs them in this order against its own broker.
@@ -45,12 +52,36 @@ var commands = []command{
 	{name: "no command", lines: []string{"topics --bootstrap-server BOOTSTRAP"}},
 }
 
+func allCommands() []command { return append(slices.Clone(commands), transactionCommands()...) }
+
+// lay prepares a broker for the lines.
+func (c command) lay(addr string) (*broker, error) {
+	b := &broker{addr: addr, state: map[string]any{}}
+	if len(c.prepare) == 0 {
+		return b, nil
+	}
+	conn, err := dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.tcp.Close()
+	for i, s := range c.prepare {
+		if _, err := s(b, conn); err != nil {
+			return nil, fmt.Errorf("preparing, step %d: %w", i+1, err)
+		}
+	}
+	return b, nil
+}
+
 // run runs the lines with one side's tools and returns what they print on stdout and with what
 // code they exit. Usage texts and log lines, which go to stderr, are not compared.
-func (c command) run(addr string, prefix []string) string {
+func (c command) run(b *broker, prefix []string) string {
 	var out strings.Builder
 	for _, line := range c.lines {
-		args := append(prefix[1:len(prefix):len(prefix)], strings.Fields(strings.ReplaceAll(line, "BOOTSTRAP", addr))...)
+		for name, value := range b.state {
+			line = strings.ReplaceAll(line, "{"+name+"}", fmt.Sprint(value))
+		}
+		args := append(prefix[1:len(prefix):len(prefix)], strings.Fields(strings.ReplaceAll(line, "BOOTSTRAP", b.addr))...)
 		cmd := exec.Command(prefix[0], args...)
 		cmd.Stdin = strings.NewReader(c.stdin)
 		var stdout bytes.Buffer
@@ -62,7 +93,7 @@ func (c command) run(addr string, prefix []string) string {
 		} else if err != nil {
 			return err.Error()
 		}
-		text := plainOutput(stdout.String())
+		text := plainOutput(c.hide(stdout.String()))
 		if c.unordered {
 			lines := strings.Split(text, "\n")
 			slices.Sort(lines)
@@ -71,6 +102,22 @@ func (c command) run(addr string, prefix []string) string {
 		fmt.Fprintf(&out, "%sexit code %d\n", text, code)
 	}
 	return out.String()
+}
+
+// hide replaces the cells of the hidden columns.
+func (c command) hide(output string) string {
+	lines := strings.Split(output, "\n")
+	headers := strings.Split(lines[0], "\t")
+	for i := range lines[1:] {
+		cells := strings.Split(lines[i+1], "\t")
+		for j := range cells {
+			if j < len(headers) && slices.Contains(c.hidden, strings.TrimSpace(headers[j])) && strings.Trim(cells[j], " 0123456789") == "" {
+				cells[j] = "<hidden>"
+			}
+		}
+		lines[i+1] = strings.Join(cells, "\t")
+	}
+	return strings.Join(lines, "\n")
 }
 
 var (

@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -14,7 +16,9 @@ type Argument struct {
 	IsFlag   bool   // takes no value
 	Repeats  bool
 	Required bool
-	Help     string
+	// Bits makes the value a whole number of that size: 16, 32 or 64; 0 is text.
+	Bits int
+	Help string
 }
 
 func (a Argument) names() string {
@@ -40,7 +44,9 @@ type SubCommand struct {
 type SubParser struct {
 	Program     string
 	Description string
-	Commands    []SubCommand
+	// Global are options that stand before the action.
+	Global   []Argument
+	Commands []SubCommand
 }
 
 // Parsed is a command line that a SubParser accepted.
@@ -61,11 +67,33 @@ func (p *Parsed) Value(long string) string {
 	return values[len(values)-1]
 }
 
+// Number returns the value of an option with Bits; ok is false where it is absent.
+func (p *Parsed) Number(long string) (value int64, ok bool) {
+	value, err := strconv.ParseInt(p.Value(long), 10, 64)
+	return value, err == nil
+}
+
 // ErrHelp says that help was asked for and has been printed.
 var ErrHelp error = &ExitError{Code: 0}
 
 // Parse reads a command line. Mistakes are printed on standard error, help on standard output.
 func (p *SubParser) Parse(s Streams, args []string) (*Parsed, error) {
+	parsed := &Parsed{values: map[string][]string{}}
+	global := &SubCommand{Arguments: p.Global}
+	for len(args) > 0 && len(p.Global) > 0 && looksLikeOption(args[0]) {
+		if args[0] == "-h" || args[0] == "--help" {
+			p.help(s.Out)
+			return nil, ErrHelp
+		}
+		used, err := p.take(s, parsed, nil, global, args)
+		if err != nil {
+			return nil, err
+		}
+		if args = args[used:]; parsed.Has("--version") {
+			s.Println(KafkaVersion)
+			return nil, ErrHelp
+		}
+	}
 	if len(args) == 0 {
 		return nil, p.fail(s, nil, "too few arguments")
 	}
@@ -80,42 +108,76 @@ func (p *SubParser) Parse(s Streams, args []string) (*Parsed, error) {
 		}
 		return nil, p.fail(s, nil, "invalid choice: '%s' (choose from '%s')", args[0], strings.Join(p.names(), "', '"))
 	}
-	return p.parseArguments(s, &p.Commands[i], args[1:])
+	command := &p.Commands[i]
+	if err := p.parseArguments(s, parsed, command, args[1:]); err != nil {
+		return nil, err
+	}
+	if err := p.checkRequired(s, parsed, command, command.Arguments); err != nil {
+		return nil, err
+	}
+	return parsed, p.checkRequired(s, parsed, nil, p.Global)
 }
 
-func (p *SubParser) parseArguments(s Streams, command *SubCommand, args []string) (*Parsed, error) {
-	parsed := &Parsed{Command: command.Name, values: map[string][]string{}}
-	for i := 0; i < len(args); i++ {
-		if args[i] == "-h" || args[i] == "--help" {
+func (p *SubParser) parseArguments(s Streams, parsed *Parsed, command *SubCommand, args []string) error {
+	parsed.Command = command.Name
+	for len(args) > 0 {
+		if args[0] == "-h" || args[0] == "--help" {
 			p.usage(s.Out, command)
-			return nil, ErrHelp
+			command.options(s.Out)
+			return ErrHelp
 		}
-		argument, value, hasValue := command.find(args[i])
-		switch {
-		case argument == nil:
-			return nil, p.fail(s, command, "unrecognized arguments: '%s'", args[i])
-		case argument.IsFlag && hasValue:
-			return nil, p.fail(s, command, "argument %s: ignored explicit argument '%s'", argument.names(), value)
-		case argument.IsFlag:
-			value = "true"
-		case !hasValue && (i+1 == len(args) || looksLikeOption(args[i+1])):
-			return nil, p.fail(s, command, "argument %s: expected one argument", argument.names())
-		case !hasValue:
-			i++
-			value = args[i]
+		used, err := p.take(s, parsed, command, command, args)
+		if err != nil {
+			return err
 		}
-		if !argument.Repeats {
-			parsed.values[argument.Long] = nil
-		}
-		parsed.values[argument.Long] = append(parsed.values[argument.Long], value)
+		args = args[used:]
 	}
-	for _, argument := range command.Arguments {
-		if argument.Required && !parsed.Has(argument.Long) {
-			return nil, p.fail(s, command, "argument %s is required", argument.names())
-		}
-	}
-	return parsed, nil
+	return nil
 }
+
+// take reads the option that args begin with, and returns how many words it took. command is for
+// the usage text.
+func (p *SubParser) take(s Streams, parsed *Parsed, command, known *SubCommand, args []string) (used int, err error) {
+	argument, value, hasValue := known.find(args[0])
+	used = 1
+	switch {
+	case argument == nil:
+		return 0, p.fail(s, command, "unrecognized arguments: '%s'", args[0])
+	case argument.IsFlag && hasValue:
+		return 0, p.fail(s, command, "argument %s: ignored explicit argument '%s'", argument.names(), value)
+	case argument.IsFlag:
+		value = "true"
+	case !hasValue && (len(args) == 1 || looksLikeOption(args[1]) && !negativeNumber.MatchString(args[1])):
+		return 0, p.fail(s, command, "argument %s: expected one argument", argument.names())
+	case !hasValue:
+		used, value = 2, args[1]
+	}
+	if argument.Bits > 0 {
+		if _, err := strconv.ParseInt(value, 10, argument.Bits); err != nil {
+			return 0, p.fail(s, command, "argument %s: could not convert '%s' to %s (For input string: \"%s\")", argument.names(), value, javaIntegers[argument.Bits], value)
+		}
+	}
+	if !argument.Repeats {
+		parsed.values[argument.Long] = nil
+	}
+	parsed.values[argument.Long] = append(parsed.values[argument.Long], value)
+	return used, nil
+}
+
+func (p *SubParser) checkRequired(s Streams, parsed *Parsed, command *SubCommand, arguments []Argument) error {
+	for _, argument := range arguments {
+		if argument.Required && !parsed.Has(argument.Long) {
+			return p.fail(s, command, "argument %s is required", argument.names())
+		}
+	}
+	return nil
+}
+
+var (
+	negativeNumber = regexp.MustCompile(`^-\d+$`)
+	// javaIntegers are the names by which Kafka's tools call numbers.
+	javaIntegers = map[int]string{16: "Short", 32: "Integer", 64: "Long"}
+)
 
 func (c *SubCommand) find(word string) (argument *Argument, value string, hasValue bool) {
 	if strings.HasPrefix(word, "--") {
@@ -165,11 +227,17 @@ func (p *SubParser) fail(s Streams, command *SubCommand, format string, args ...
 
 func (p *SubParser) usage(w io.Writer, command *SubCommand) {
 	if command == nil {
-		fmt.Fprintf(w, "usage: %s [-h] {%s} ...\n", p.Program, strings.Join(p.names(), ","))
+		fmt.Fprintf(w, "usage: %s [-h] %s{%s} ...\n", p.Program, words(p.Global), strings.Join(p.names(), ","))
 		return
 	}
-	var words []string
-	for _, a := range command.Arguments {
+	required := slices.DeleteFunc(slices.Clone(p.Global), func(a Argument) bool { return !a.Required })
+	fmt.Fprintf(w, "usage: %s %s%s [-h] %s\n", p.Program, words(required), command.Name, strings.TrimSpace(words(command.Arguments)))
+}
+
+// words are options as a usage text lists them, with a space after each.
+func words(arguments []Argument) string {
+	var b strings.Builder
+	for _, a := range arguments {
 		word := a.Long
 		if !a.IsFlag {
 			word += " " + a.placeholder()
@@ -177,9 +245,9 @@ func (p *SubParser) usage(w io.Writer, command *SubCommand) {
 		if !a.Required {
 			word = "[" + word + "]"
 		}
-		words = append(words, word)
+		b.WriteString(word + " ")
 	}
-	fmt.Fprintf(w, "usage: %s %s [-h] %s\n", p.Program, command.Name, strings.Join(words, " "))
+	return b.String()
 }
 
 func (p *SubParser) help(w io.Writer) {
@@ -188,5 +256,17 @@ func (p *SubParser) help(w io.Writer) {
 	for _, command := range p.Commands {
 		fmt.Fprintf(w, "  %-22s %s\n", command.Name, command.Help)
 	}
+	(&SubCommand{Arguments: p.Global}).options(w)
+}
+
+// options lists what the options of a command mean.
+func (c *SubCommand) options(w io.Writer) {
 	fmt.Fprintf(w, "\noptional arguments:\n  %-22s show this help message and exit\n", "-h, --help")
+	for _, a := range c.Arguments {
+		name := a.Long
+		if a.Short != "" {
+			name = a.Short + ", " + name
+		}
+		fmt.Fprintf(w, "  %-22s %s\n", name, a.Help)
+	}
 }
