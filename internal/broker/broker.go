@@ -31,8 +31,6 @@ import (
 )
 
 const (
-	// openFilesPerDir bounds the descriptors of segment files, below the usual limit of 1024.
-	openFilesPerDir = 256
 	// maxWaiting bounds the requests that wait in each purgatory.
 	maxWaiting = 100_000
 	// shutdownWorkers is how many logs are made durable at a time at the end; they wait for the disk.
@@ -195,7 +193,7 @@ func (b *broker) openStorage() (err error) {
 	b.storage, err = storage.OpenManager(storage.Options{
 		FS: b.fs, Dirs: b.config.LogDirs, DirectoryIDs: b.dirs.DirectoryIDs, Failed: b.dirs.Failed, Defaults: b.configs.topic(metadata.EmptyImage(), "").Log,
 		Metrics: b.metrics, Random: b.random, Clock: b.clock,
-		ProducerExpirationMs: int64(b.config.ProducerIDExpirationMs), OpenFilesPerDir: openFilesPerDir,
+		ProducerExpirationMs: int64(b.config.ProducerIDExpirationMs), OpenFilesPerDir: max(1, vfs.DataFiles(vfs.OpenFilesLimit())/len(b.config.LogDirs)),
 		ReserveBytes: b.config.ReserveBytes,
 		OnDirOffline: b.logDirFailed,
 	})

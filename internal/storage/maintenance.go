@@ -79,6 +79,13 @@ func (m *Manager) ExpireProducers(nowMs int64) {
 	}
 }
 
+// CloseIdleFiles closes the files of log dirs that nobody has used since the call before.
+func (m *Manager) CloseIdleFiles() {
+	for _, d := range m.dirs {
+		d.cache.CloseIdle()
+	}
+}
+
 // RemoveDeleted removes the data of segments and logs whose file.delete.delay.ms is over.
 // What readers still hold waits for the next call.
 func (m *Manager) RemoveDeleted(nowMs int64) error {

@@ -63,6 +63,15 @@ func (OS) Lock(name string) (io.Closer, error) {
 // Usage tells the size and the free bytes of a volume.
 func (OS) Usage(name string) (totalBytes, freeBytes int64, err error) { return diskUsage(name) }
 
+// DataFiles is how many data files a process may keep open when it may have limit files open:
+// half of what lies above 4,096, which sockets take first, at least 256 and at most 16,384.
+func DataFiles(limit uint64) int {
+	return int(min(max(limit, 4096+2*256)-4096, 2*16_384) / 2)
+}
+
+// OpenFilesLimit is how many files and sockets the process may have open.
+func OpenFilesLimit() uint64 { return openFilesLimit() }
+
 // IsTooManyOpenFiles reports whether err says that the process or the machine is out of file
 // descriptors; closing some may help.
 func IsTooManyOpenFiles(err error) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"testing"
 
@@ -209,5 +210,20 @@ func TestMemDiskFull(t *testing.T) {
 	}
 	if _, free, _ := m.Usage("f"); free != 2 {
 		t.Errorf("%d bytes free", free)
+	}
+}
+
+func TestDataFilesLeaveDescriptorsForSockets(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		limit uint64
+		want  int
+	}{{0, 256}, {1024, 256}, {4096, 256}, {8192, 2048}, {20_000, 7952}, {1 << 20, 16_384}, {math.MaxUint64, 16_384}} {
+		if got := DataFiles(c.limit); got != c.want {
+			t.Errorf("of %d files %d are for data, want %d", c.limit, got, c.want)
+		}
+	}
+	if OpenFilesLimit() == 0 {
+		t.Error("the process may open nothing")
 	}
 }

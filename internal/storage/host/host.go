@@ -18,6 +18,7 @@ const (
 	highWatermarkInterval = 5 * time.Second
 	removalInterval       = time.Second
 	spaceInterval         = time.Second // storage counts what is appended in between
+	idleFilesInterval     = time.Minute
 	producerCheckInterval = 10 * time.Minute
 	// leastInterval is what a config of 0 comes to.
 	leastInterval = 100 * time.Millisecond
@@ -62,6 +63,10 @@ func Start(o Options) *Host {
 		pass{o.RetentionInterval, "apply retention", func(nowMs int64) error {
 			_, err := m.CleanupRetention(nowMs)
 			return err
+		}},
+		pass{idleFilesInterval, "close idle files", func(int64) error {
+			m.CloseIdleFiles()
+			return nil
 		}},
 		pass{producerCheckInterval, "expire producers", func(nowMs int64) error {
 			m.ExpireProducers(nowMs)

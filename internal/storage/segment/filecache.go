@@ -28,6 +28,7 @@ type FileCache struct {
 	forgets uint64
 	// newest and oldest end the list of handles that nobody uses.
 	newest, oldest *Handle
+	sweeps         uint64 // calls of CloseIdle
 
 	hits, misses, evictions, rebuilds *metrics.Counter
 	openFiles                         *metrics.Gauge
@@ -41,6 +42,7 @@ type Handle struct {
 	writable     bool
 	uses         int
 	forgotten    bool
+	idleSince    uint64 // the cache's sweeps when the last use ended
 	newer, older *Handle
 }
 
@@ -209,18 +211,37 @@ func (c *FileCache) forget(path string) *Handle {
 	return h
 }
 
+// CloseIdle closes the files that nobody has used since the call before: an idle log keeps none
+// open, however many the cache may hold.
+func (c *FileCache) CloseIdle() {
+	c.mu.Lock()
+	var closing *Handle
+	for c.oldest != nil && c.oldest.idleSince < c.sweeps {
+		closing = c.takeOldest(closing)
+	}
+	c.sweeps++
+	c.mu.Unlock()
+	closeAll(closing)
+}
+
 // evict takes idle handles out, oldest first, until at most limit are open, and returns them
 // as a list to close.
 func (c *FileCache) evict(limit int) (closing *Handle) {
 	for c.open > limit && c.oldest != nil {
-		h := c.oldest
-		c.unlink(h)
-		delete(c.files, h.path)
-		c.closed(1)
+		closing = c.takeOldest(closing)
 		c.evictions.Inc()
-		h.older, closing = closing, h
 	}
 	return closing
+}
+
+// takeOldest takes the handle out that is idle for longest and puts it before closing.
+func (c *FileCache) takeOldest(closing *Handle) *Handle {
+	h := c.oldest
+	c.unlink(h)
+	delete(c.files, h.path)
+	c.closed(1)
+	h.older = closing
+	return h
 }
 
 func (c *FileCache) closed(n int) {
@@ -229,6 +250,7 @@ func (c *FileCache) closed(n int) {
 }
 
 func (c *FileCache) pushIdle(h *Handle) {
+	h.idleSince = c.sweeps
 	h.older, h.newer = c.newest, nil
 	if c.newest != nil {
 		c.newest.newer = h

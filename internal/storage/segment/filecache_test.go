@@ -145,6 +145,34 @@ func TestFileCacheCopesWithDescriptorLimits(t *testing.T) {
 	acquire(t, c, "9", false).Release()
 }
 
+// TestFileCacheClosesIdleFiles keeps logs that were busy once from costing a descriptor each.
+func TestFileCacheClosesIdleFiles(t *testing.T) {
+	t.Parallel()
+	counting, c, _ := cacheOf(t, 4, 100, 0)
+	held := acquire(t, c, "0", false)
+	acquire(t, c, "1", false).Release()
+	acquire(t, c, "2", false).Release()
+	c.CloseIdle()
+	if n := counting.open.Load(); n != 3 {
+		t.Fatalf("%d files open after the first pass, which cannot know since when they are idle", n)
+	}
+	acquire(t, c, "2", false).Release()
+	c.CloseIdle()
+	if n := counting.open.Load(); n != 2 || c.files["0"] == nil || c.files["2"] == nil {
+		t.Errorf("%d files open; want the one in use and the one used since", n)
+	}
+	c.CloseIdle()
+	held.Release()
+	c.CloseIdle()
+	if n := counting.open.Load(); n != 1 {
+		t.Errorf("%d files open; the one in use until now was not idle before", n)
+	}
+	c.CloseIdle()
+	if n := counting.open.Load(); n != 0 || n != c.openFiles.Value() {
+		t.Errorf("%d files open, the gauge says %d", n, c.openFiles.Value())
+	}
+}
+
 func TestFileCacheConcurrently(t *testing.T) {
 	t.Parallel()
 	counting, c, _ := cacheOf(t, 10, 3, 0)
