@@ -3,7 +3,7 @@ GO ?= go
 BIN := bin/moldau
 FUZZTIME ?= 20s
 
-.PHONY: build check test race lint fuzz cross compat parity apptest perf sim full
+.PHONY: build check test race lint fuzz cross compat parity apptest perf sim model full
 
 build: ## the static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o $(BIN) ./cmd/moldau
@@ -38,6 +38,9 @@ apptest: build ## the binary under kill -9, for longer than `go test` does
 
 sim: ## the simulation with SEEDS seeds, from SEED on
 	$(GO) test -count=1 -timeout 60m ./internal/sim -run TestSeeds -sim.seeds=$(or $(SEEDS),50) -sim.seed=$(or $(SEED),1)
+
+model: ## the storage models with SEEDS seeds each, from SEED on
+	$(GO) test -count=1 -timeout 60m ./internal/storage -run 'Model|Compaction|Transactions' -storage.seeds=$(or $(SEEDS),500) -storage.seed=$(or $(SEED),1)
 
 perf: build ## paired measurements against Apache Kafka
 	test/perf/run

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/moldau/moldau/internal/storage/cleaner"
 	"github.com/moldau/moldau/internal/storage/segment"
@@ -144,6 +145,7 @@ func (m *Manager) CleanDirtiest(o CleanOptions) (found bool, err error) {
 		return true, nil
 	}
 	_, damaged := errors.AsType[*segment.CorruptionError](err)
+	damaged = damaged || errors.Is(err, segment.ErrTxnIndex)
 	l.mu.Lock()
 	l.clean.retryAtMs = o.NowMs + cleanRetryMs
 	if damaged {
@@ -215,13 +217,26 @@ func (l *Log) runClean(p *cleanPlan, o CleanOptions) error {
 			s.Release()
 		}
 	}()
-	aborted, err := l.abortedTransactions(p.all, p.upTo, o.Throttle)
+	err := l.cleanSegments(p, o, started)
+	if errors.Is(err, segment.ErrTxnIndex) {
+		// Readers would be told the wrong thing, too. What is left of the log says what is right.
+		if err = l.renewTxnIndexes(err); err == nil {
+			err = l.cleanSegments(p, o, started)
+		}
+	}
+	return err
+}
+
+// cleanSegments is the round, with all segments of the plan held.
+func (l *Log) cleanSegments(p *cleanPlan, o CleanOptions, started time.Time) error {
+	// The plan ends below the last stable offset, so the index knows the ends of all its transactions.
+	aborted, err := abortedIn(&segmentList{p.all}, p.segments[0].BaseOffset(), p.upTo)
 	if err != nil {
 		return err
 	}
 	config := l.Config()
 	r := &cleaner.Round{
-		Segments: p.segments, FirstDirty: p.firstDirty, UpTo: p.upTo, NowMs: o.NowMs, DeleteRetentionMs: config.DeleteRetentionMs,
+		Segments: p.segments, Rest: p.all[len(p.segments):], FirstDirty: p.firstDirty, UpTo: p.upTo, NowMs: o.NowMs, DeleteRetentionMs: config.DeleteRetentionMs,
 		MaxSegmentBytes: min(config.SegmentBytes, segment.MaxSizeBytes), MaxMapBytes: o.MapBytes, MapLoadFactor: o.MapLoadFactor, BufferBytes: o.BufferBytes,
 		Aborted: aborted, Producers: p.producers, Throttle: o.Throttle,
 	}

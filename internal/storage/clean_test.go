@@ -12,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // written is a record as the model knows it.
@@ -223,30 +224,42 @@ type found struct {
 	aborted             bool
 }
 
-// read returns what is in the log, aborted transactions marked by the log's own markers.
-func (r *cleanRun) read(l *Log) []found {
+// read returns what a reader gets who asks for everything, aborted transactions marked as the
+// broker tells it.
+func (r *cleanRun) read(l *Log) (all []found) {
 	r.t.Helper()
-	batches, err := readAllOf(l)
-	if err != nil {
-		r.fail("%v", err)
-	}
-	aborted, err := l.abortedTransactions(l.segments.Load().all, l.LogEndOffset(), func(int) error { return nil })
-	if err != nil {
-		r.fail("%v", err)
-	}
-	var all []found
-	for _, b := range batches {
-		isAborted := false
-		for _, a := range aborted {
-			isAborted = isAborted || b.IsTransactional() && a.ProducerID == b.ProducerID() && b.BaseOffset() >= a.FirstOffset && b.LastOffset() <= a.LastOffset
+	for offset := l.LogStartOffset(); offset < l.LogEndOffset(); {
+		result, err := l.Read(ReadRequest{Offset: offset, MaxBytes: 1 + r.random.IntN(4000), MinOneBatch: true, UpTo: l.LogEndOffset(), Aborted: true})
+		if err != nil {
+			r.fail("%v", err)
 		}
-		for rec, err := range b.Records(record.UncompressedLimit(len(b))) {
+		if len(result.Records) == 0 {
+			r.fail("nothing to read at %d", offset)
+		}
+		for rest := result.Records; len(rest) > 0; {
+			b, next, err := record.Next(rest)
 			if err != nil {
 				r.fail("%v", err)
 			}
-			if offset := b.BaseOffset() + int64(rec.OffsetDelta); !b.IsControl() && offset >= l.LogStartOffset() {
-				all = append(all, found{offset, rec.Timestamp, bytes.Clone(rec.Key), bytes.Clone(rec.Value), b.IsTransactional(), isAborted})
-			}
+			all = append(all, r.recordsOf(b, result.Aborted, l.LogStartOffset())...)
+			offset, rest = b.NextOffset(), next
+		}
+	}
+	return all
+}
+
+func (r *cleanRun) recordsOf(b record.Batch, aborted []segment.AbortedTransaction, start int64) (all []found) {
+	r.t.Helper()
+	isAborted := false
+	for _, a := range aborted {
+		isAborted = isAborted || b.IsTransactional() && a.ProducerID == b.ProducerID() && b.BaseOffset() >= a.FirstOffset && b.LastOffset() <= a.LastOffset
+	}
+	for rec, err := range b.Records(record.UncompressedLimit(len(b))) {
+		if err != nil {
+			r.fail("%v", err)
+		}
+		if offset := b.BaseOffset() + int64(rec.OffsetDelta); !b.IsControl() && offset >= start {
+			all = append(all, found{offset, rec.Timestamp, bytes.Clone(rec.Key), bytes.Clone(rec.Value), b.IsTransactional(), isAborted})
 		}
 	}
 	return all
@@ -405,19 +418,15 @@ func (r *cleanRun) step() {
 // idempotent producers, restarts and power losses between, and compares what readers see.
 func TestCompactionKeepsEveryReadersView(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(30)
-	if testing.Short() {
-		seeds = 10
-	}
 	cleaned := false
-	for seed := range seeds {
+	eachSeed(30, func(seed uint64) {
 		r := newCleanRun(t, seed)
 		for range 150 {
 			r.step()
 			r.check(r.l)
 		}
 		cleaned = cleaned || r.l.CleanedOffset() > 0
-	}
+	})
 	if !cleaned {
 		t.Fatal("nothing was ever compacted")
 	}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math"
@@ -139,6 +140,25 @@ func mustProduce(t testing.TB, l *Log, s batchSpec, leaderEpoch int32) AppendRes
 	}
 	l.AdvanceHighWatermark(l.LogEndOffset())
 	return r
+}
+
+// The model tests go through more seeds where they are asked to: see the Makefile's model.
+var (
+	seedsFlag = flag.Int("storage.seeds", 0, "how many seeds each model test runs, instead of its own number")
+	seedFlag  = flag.Uint64("storage.seed", 0, "the first seed")
+)
+
+// eachSeed runs a model test with its seeds.
+func eachSeed(seeds int, run func(seed uint64)) {
+	if testing.Short() {
+		seeds = (seeds + 3) / 4
+	}
+	if *seedsFlag > 0 {
+		seeds = *seedsFlag
+	}
+	for i := range uint64(seeds) {
+		run(*seedFlag + i)
+	}
 }
 
 func TestMain(m *testing.M) {

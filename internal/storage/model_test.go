@@ -80,13 +80,7 @@ func (r *modelRun) note(format string, args ...any) {
 
 func TestModel(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(60)
-	if testing.Short() {
-		seeds = 10
-	}
-	for seed := range seeds {
-		runModel(t, seed, 150)
-	}
+	eachSeed(60, func(seed uint64) { runModel(t, seed, 150) })
 }
 
 func runModel(t *testing.T, seed uint64, steps int) {

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"slices"
@@ -12,9 +11,6 @@ import (
 	"github.com/moldau/moldau/internal/storage/producerstate"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
-
-// maxMarkerBytes bounds a control batch that a replay reads whole; a real one has under 100.
-const maxMarkerBytes = 64 << 10
 
 // errReplayed ends a replay at the offset it was asked to reach.
 var errReplayed = errors.New("replayed")
@@ -153,11 +149,8 @@ func (p *producerReplay) apply(s *segment.Segment, at segment.BatchPosition, hea
 		p.producers.Apply(writeOf(header))
 		return nil
 	}
-	if at.SizeBytes > maxMarkerBytes {
-		return nil
-	}
-	b := make(record.Batch, at.SizeBytes)
-	if n, err := s.ReadAt(b, at.Position); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
+	b, err := s.ReadMarker(at)
+	if err != nil || b == nil {
 		return err
 	}
 	ended, ok := applyMarker(p.producers, b)

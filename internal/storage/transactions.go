@@ -206,7 +206,7 @@ func endOf(records []byte) (offset int64) {
 func (l *Log) cutAborted(s *segment.Segment, offset int64) error {
 	err := s.CutAborted(offset)
 	if errors.Is(err, segment.ErrTxnIndex) {
-		return l.rebuildTxnIndex(s, offset, err)
+		return l.rebuildTxnIndexes([]*segment.Segment{s}, offset, err)
 	}
 	return err
 }
@@ -218,34 +218,53 @@ func (l *Log) repairTxnIndexes(damage error) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
+	var damaged []*segment.Segment
 	for _, s := range l.segments.Load().all {
-		err := s.CutAborted(math.MaxInt64) // checks every entry
-		if errors.Is(err, segment.ErrTxnIndex) {
-			damage = err
-			err = l.rebuildTxnIndex(s, l.endOffset.Load(), damage)
+		switch err := s.CheckAborted(); {
+		case errors.Is(err, segment.ErrTxnIndex):
+			damage, damaged = err, append(damaged, s)
+		case err != nil:
+			return err
 		}
-		if err != nil {
+	}
+	return l.rebuildTxnIndexes(damaged, l.endOffset.Load(), damage)
+}
+
+// renewTxnIndexes builds all transaction indexes again: they can be read, but contradict the log.
+func (l *Log) renewTxnIndexes(damage error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	return l.rebuildTxnIndexes(l.segments.Load().all, l.endOffset.Load(), damage)
+}
+
+// rebuildTxnIndexes builds the transaction indexes of some segments up to endOffset from the log. The
+// state of the producers where a segment begins comes from the whole log before it.
+func (l *Log) rebuildTxnIndexes(damaged []*segment.Segment, endOffset int64, damage error) error {
+	if len(damaged) == 0 {
+		return nil
+	}
+	slog.Warn("building transaction indexes again from the log: they are damaged", "partition", l.tp.String(), "segments", len(damaged),
+		"first", damaged[0].BaseOffset(), "damage", damage)
+	entries := map[*segment.Segment][]segment.AbortedTransaction{}
+	var producers producerstate.Manager
+	replay := producerReplay{log: l, producers: &producers, ended: func(in *segment.Segment, e endedTransaction) error {
+		if e.aborted {
+			entries[in] = append(entries[in], e.indexEntry())
+		}
+		return nil
+	}}
+	list, last := l.segments.Load(), damaged[len(damaged)-1]
+	end := min(endOffset, list.endOf(list.indexOf(last.BaseOffset()), endOffset))
+	if err := replay.run(list.all[0].BaseOffset(), end); err != nil {
+		return err
+	}
+	for _, s := range damaged {
+		if err := s.ReplaceAborted(entries[s]); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// rebuildTxnIndex builds a segment's transaction index up to endOffset from the log. The state
-// of the producers where the segment begins comes from the whole log before it.
-func (l *Log) rebuildTxnIndex(s *segment.Segment, endOffset int64, damage error) error {
-	slog.Warn("building a transaction index again from the log: it is damaged", "partition", l.tp.String(), "segment", s.BaseOffset(), "damage", damage)
-	if err := s.CutAborted(0); err != nil && !errors.Is(err, segment.ErrTxnIndex) {
-		return err
-	}
-	list := l.segments.Load()
-	end := min(endOffset, list.endOf(list.indexOf(s.BaseOffset()), endOffset))
-	var producers producerstate.Manager
-	replay := producerReplay{log: l, producers: &producers, ended: func(in *segment.Segment, e endedTransaction) error {
-		if in != s || !e.aborted {
-			return nil
-		}
-		return s.AppendAborted(e.indexEntry())
-	}}
-	return replay.run(list.all[0].BaseOffset(), end)
 }

@@ -136,7 +136,7 @@ type history struct {
 // stable offset with a model over random histories.
 func TestTransactionsSurviveKillsTruncationsAndPowerLoss(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(12) {
+	eachSeed(12, func(seed uint64) {
 		random := rand.New(rand.NewPCG(seed, 9))
 		mem := newMem(t)
 		m, l := openLogOn(t, mem, testConfig())
@@ -184,7 +184,7 @@ func TestTransactionsSurviveKillsTruncationsAndPowerLoss(t *testing.T) {
 		// After power loss the log is a prefix; its index must say the same of it as its records.
 		_, l = openLogOn(t, mem.CrashClone(env.NewSeededRandom(seed)), testConfig())
 		h.checkPrefix(t, l, seed)
-	}
+	})
 }
 
 func (h *history) check(t *testing.T, l *Log, seed uint64, step int, random *rand.Rand) {

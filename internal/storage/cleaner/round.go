@@ -17,6 +17,8 @@ type LastRecord struct {
 // Round is one compaction of one log. Segments are those below UpTo, in order; none is active.
 type Round struct {
 	Segments []*segment.Segment
+	// Rest are the segments behind them, where transactions end that began below UpTo.
+	Rest []*segment.Segment
 	// FirstDirty is where the last round ended. UpTo is where the first segment begins that must
 	// not be compacted.
 	FirstDirty, UpTo  int64
@@ -47,10 +49,16 @@ type Stats struct {
 // BuildMap reads the dirty part and remembers the newest offset of each of its keys. It returns
 // the offset up to which that is known, where the next round is to begin; less than UpTo if
 // the memory was not enough.
+//
+// Every transaction that the map or Aborted knows of is followed to its marker, so that nothing
+// is removed on the word of a transaction index that the log contradicts.
 func (r *Round) BuildMap() (cleanedTo int64, err error) {
 	r.keys = NewOffsetMap(r.MaxMapBytes, r.MapLoadFactor, r.UpTo-r.FirstDirty)
 	r.keys.highest = r.FirstDirty - 1
-	r.transactions = newTransactions(overlapping(r.Aborted, r.FirstDirty))
+	r.transactions = newTransactions(r.Aborted)
+	if err := r.followBelow(); err != nil {
+		return 0, err
+	}
 	full := false
 	for i, s := range r.Segments {
 		if r.endOf(i) <= r.FirstDirty {
@@ -70,19 +78,12 @@ func (r *Round) BuildMap() (cleanedTo int64, err error) {
 		}
 		r.keys.highest = max(r.keys.highest, r.endOf(i)-1)
 	}
+	if err := r.followBehind(); err != nil {
+		return 0, err
+	}
 	r.Stats.MapBytes = r.keys.SizeBytes()
 	r.transactions = nil
 	return r.keys.highest + 1, nil
-}
-
-func overlapping(aborted []segment.AbortedTransaction, from int64) []segment.AbortedTransaction {
-	var all []segment.AbortedTransaction
-	for _, a := range aborted {
-		if a.LastOffset >= from {
-			all = append(all, a)
-		}
-	}
-	return all
 }
 
 // endOf is the first offset that does not belong to segment i.
@@ -161,7 +162,11 @@ func (m *OffsetMap) grow() {
 	}
 }
 
+// damaged says what is wrong with a batch, unless it is the transaction index that is wrong.
 func (r *Round) damaged(s *segment.Segment, at segment.BatchPosition, err error) error {
+	if errors.Is(err, segment.ErrTxnIndex) {
+		return err
+	}
 	return &segment.CorruptionError{Path: s.Path(), Position: at.Position, Cause: err}
 }
 
@@ -191,7 +196,7 @@ func (r *Round) Groups(cleanedTo int64) [][]*segment.Segment {
 // all of them, after BuildMap.
 func (r *Round) Compact(group []*segment.Segment, target *segment.Segment) error {
 	if r.transactions == nil {
-		r.transactions = newTransactions(overlapping(r.Aborted, r.Segments[0].BaseOffset()))
+		r.transactions = newTransactions(r.Aborted)
 	}
 	w := &writer{round: r, target: target}
 	for _, s := range group {

@@ -2,6 +2,7 @@ package cleaner
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/moldau/moldau/internal/record"
@@ -51,7 +52,8 @@ func (t *transactions) batch(b record.Batch) bool {
 }
 
 // control takes a control batch and reports whether nothing of its transaction is left, so that
-// the batch may go. kept is the aborted transaction that needs its index entry still.
+// the batch may go. kept is the aborted transaction that needs its index entry still. An index
+// that the log contradicts is reported with segment.ErrTxnIndex.
 func (t *transactions) control(b record.Batch) (done bool, kept *segment.AbortedTransaction, err error) {
 	t.beginUpTo(b.LastOffset())
 	for r, err := range b.Records(record.UncompressedLimit(len(b))) {
@@ -63,18 +65,46 @@ func (t *transactions) control(b record.Batch) (done bool, kept *segment.Aborted
 		case err != nil:
 			return false, nil, err
 		case kind == record.ControlAbort:
-			a := t.ongoing[b.ProducerID()]
-			delete(t.ongoing, b.ProducerID())
-			if a != nil && a.seen {
-				return false, &a.AbortedTransaction, nil
-			}
-			return true, nil, nil
+			return t.abort(b)
 		case kind == record.ControlCommit:
-			seen := t.committed[b.ProducerID()]
-			delete(t.committed, b.ProducerID())
-			return !seen, nil, nil
+			return t.commit(b)
 		}
 		return false, nil, nil // of another kind
 	}
 	return true, nil, nil // emptied by an earlier round
 }
+
+func (t *transactions) abort(b record.Batch) (done bool, kept *segment.AbortedTransaction, err error) {
+	a := t.ongoing[b.ProducerID()]
+	if t.committed[b.ProducerID()] {
+		return false, nil, contradiction(b, "is aborted, which the index does not say of all its batches")
+	}
+	if a == nil {
+		return true, nil, nil
+	}
+	if a.LastOffset != b.BaseOffset() {
+		return false, nil, contradiction(b, fmt.Sprintf("is aborted here, the index says at %d", a.LastOffset))
+	}
+	delete(t.ongoing, b.ProducerID())
+	if a.seen {
+		return false, &a.AbortedTransaction, nil
+	}
+	return true, nil, nil
+}
+
+func (t *transactions) commit(b record.Batch) (done bool, kept *segment.AbortedTransaction, err error) {
+	if a := t.ongoing[b.ProducerID()]; a != nil {
+		return false, nil, contradiction(b, fmt.Sprintf("is committed, the index says aborted from %d to %d", a.FirstOffset, a.LastOffset))
+	}
+	seen := t.committed[b.ProducerID()]
+	delete(t.committed, b.ProducerID())
+	return !seen, nil, nil
+}
+
+// contradiction says that the index is wrong about the transaction that a marker ends.
+func contradiction(marker record.Batch, what string) error {
+	return fmt.Errorf("%w: the transaction of producer %d that ends at offset %d %s", segment.ErrTxnIndex, marker.ProducerID(), marker.BaseOffset(), what)
+}
+
+// open reports whether the marker of a transaction with batches is still to come.
+func (t *transactions) open() bool { return len(t.ongoing) > 0 || len(t.committed) > 0 }

@@ -169,6 +169,22 @@ func (s *Segment) ScanBatches(position int64, visit func(at BatchPosition, b rec
 	}
 }
 
+// maxMarkerBytes bounds what ReadMarker reads; a real marker has under 100.
+const maxMarkerBytes = 64 << 10
+
+// ReadMarker returns the control batch at a position that ScanHeaders has told, without checking its
+// CRC; nil if it is too large for one.
+func (s *Segment) ReadMarker(at BatchPosition) (record.Batch, error) {
+	if at.SizeBytes > maxMarkerBytes {
+		return nil, nil
+	}
+	b := make(record.Batch, at.SizeBytes)
+	if n, err := s.ReadAt(b, at.Position); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
+		return nil, err
+	}
+	return b, nil
+}
+
 // batchReader reads whole batches in ascending positions, many with one read.
 type batchReader struct {
 	handle *Handle

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 )
 
 // AbortedTransaction is one entry of a transaction index: a consumer that reads committed
@@ -50,6 +52,8 @@ func parseTxnEntry(data []byte, baseOffset, after int64) (AbortedTransaction, er
 		return e, fmt.Errorf("%w: producer %d from offset %d to %d", ErrTxnIndex, e.ProducerID, e.FirstOffset, e.LastOffset)
 	case e.LastOffset < baseOffset || e.LastOffset <= after:
 		return e, fmt.Errorf("%w: last offset is %d, expected more than %d", ErrTxnIndex, e.LastOffset, max(after, baseOffset-1))
+	case e.LastStableOffset > e.LastOffset+1: // a reader would stop too early
+		return e, fmt.Errorf("%w: last stable offset is %d, expected at most %d", ErrTxnIndex, e.LastStableOffset, e.LastOffset+1)
 	}
 	return e, nil
 }
@@ -98,8 +102,8 @@ func (s *Segment) loadTxnIndex() error {
 func (s *Segment) txnEntry(i, after int64) (e AbortedTransaction, err error) {
 	var data [txnEntryBytes]byte
 	err = s.with(TxnIndexSuffix, false, func(h *Handle) error {
-		if err := readFull(h.File(), data[:], i*txnEntryBytes); err != nil {
-			return fmt.Errorf("%s: %w", h.path, err)
+		if err := readTxnEntries(h, data[:], i); err != nil {
+			return err
 		}
 		if e, err = parseTxnEntry(data[:], s.baseOffset, after); err != nil {
 			return fmt.Errorf("%s at %d: %w", h.path, i*txnEntryBytes, err)
@@ -107,6 +111,19 @@ func (s *Segment) txnEntry(i, after int64) (e AbortedTransaction, err error) {
 		return nil
 	})
 	return e, err
+}
+
+// readTxnEntries reads from entry i on. A file that is shorter than it was is damaged, or being
+// replaced.
+func readTxnEntries(h *Handle, data []byte, i int64) error {
+	err := readFull(h.File(), data, i*txnEntryBytes)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%s: %w: it ends before entry %d", h.path, ErrTxnIndex, i+int64(len(data)/txnEntryBytes))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", h.path, err)
+	}
+	return nil
 }
 
 // AppendAborted adds an entry to the transaction index, which comes into being with the first
@@ -145,9 +162,73 @@ func (s *Segment) AppendAborted(e AbortedTransaction) error {
 func (s *Segment) CutAborted(offset int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	entries, last, sizeBytes, damage := s.goodAbortedLocked(offset)
+	if damage != nil && !errors.Is(damage, ErrTxnIndex) {
+		return damage
+	}
+	if entries*txnEntryBytes != sizeBytes {
+		if err := s.truncateTxnIndexLocked(entries); err != nil {
+			return err
+		}
+	}
+	s.txnLast.Store(last)
+	s.txnEntries.Store(entries)
+	return damage
+}
+
+// CheckAborted reports the first damaged entry with ErrTxnIndex.
+func (s *Segment) CheckAborted() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	entries, _, sizeBytes, err := s.goodAbortedLocked(math.MaxInt64)
+	if err == nil && entries*txnEntryBytes != sizeBytes {
+		err = fmt.Errorf("%s: %w: it has %d bytes, no multiple of %d", s.path(TxnIndexSuffix), ErrTxnIndex, sizeBytes, txnEntryBytes)
+	}
+	return err
+}
+
+// goodAbortedLocked counts the entries below offset and up to the first damaged one.
+func (s *Segment) goodAbortedLocked(offset int64) (entries, last, sizeBytes int64, err error) {
 	s.dir.mu.RLock()
 	info, err := s.dir.fs.Stat(s.pathLocked(TxnIndexSuffix))
 	s.dir.mu.RUnlock()
+	last = -1
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, last, 0, nil
+	}
+	if err != nil {
+		return 0, last, 0, err
+	}
+	_, err = s.walkTxnIndex(0, info.Size()/txnEntryBytes, -1, func(e AbortedTransaction) bool {
+		if e.LastOffset >= offset {
+			return false
+		}
+		entries, last = entries+1, e.LastOffset
+		return true
+	})
+	return entries, last, info.Size(), err
+}
+
+func (s *Segment) truncateTxnIndexLocked(entries int64) error {
+	s.unsyncedTxnIndex.Store(true)
+	err := s.with(TxnIndexSuffix, true, func(h *Handle) error { return h.File().Truncate(entries * txnEntryBytes) })
+	if err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+// ReplaceAborted makes the transaction index what entries say. A reader beside it may see the
+// old entries for the last time, but never fewer than there are. It belongs to the one appender.
+func (s *Segment) ReplaceAborted(entries []AbortedTransaction) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dir.mu.RLock()
+	_, err := s.dir.fs.Stat(s.pathLocked(TxnIndexSuffix))
+	s.dir.mu.RUnlock()
+	if errors.Is(err, fs.ErrNotExist) && len(entries) > 0 {
+		err = s.createFile(TxnIndexSuffix)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		s.txnLast.Store(-1)
 		s.txnEntries.Store(0)
@@ -156,29 +237,25 @@ func (s *Segment) CutAborted(offset int64) error {
 	if err != nil {
 		return err
 	}
-	var keep int64
+	var data []byte
 	last := int64(-1)
-	_, err = s.walkTxnIndex(0, info.Size()/txnEntryBytes, -1, func(e AbortedTransaction) bool {
-		if e.LastOffset >= offset {
-			return false
-		}
-		keep, last = keep+1, e.LastOffset
-		return true
-	})
-	damage := err
-	if damage != nil && !errors.Is(damage, ErrTxnIndex) {
-		return damage
+	for _, e := range entries {
+		data, last = appendTxnEntry(data, e), e.LastOffset
 	}
-	if keep*txnEntryBytes != info.Size() {
-		s.unsyncedTxnIndex.Store(true)
-		err := s.with(TxnIndexSuffix, true, func(h *Handle) error { return h.File().Truncate(keep * txnEntryBytes) })
-		if err != nil {
-			return s.fail(err)
-		}
+	s.unsyncedTxnIndex.Store(true)
+	err = s.with(TxnIndexSuffix, true, func(h *Handle) error {
+		_, err := h.File().WriteAt(data, 0)
+		return err
+	})
+	if err != nil {
+		return s.fail(err)
+	}
+	if err := s.truncateTxnIndexLocked(int64(len(entries))); err != nil {
+		return err
 	}
 	s.txnLast.Store(last)
-	s.txnEntries.Store(keep)
-	return damage
+	s.txnEntries.Store(int64(len(entries)))
+	return nil
 }
 
 // Aborted appends to found the transactions that end at from or above and begin below upTo. It
@@ -222,8 +299,8 @@ func (s *Segment) walkTxnIndex(first, end, after int64, visit func(e AbortedTran
 		data := make([]byte, min(end-first, txnReadEntries)*txnEntryBytes)
 		for i := first; i < end; {
 			chunk := data[:min(end-i, txnReadEntries)*txnEntryBytes]
-			if err := readFull(h.File(), chunk, i*txnEntryBytes); err != nil {
-				return fmt.Errorf("%s: %w", h.path, err)
+			if err := readTxnEntries(h, chunk, i); err != nil {
+				return err
 			}
 			for ; len(chunk) > 0; chunk, i = chunk[txnEntryBytes:], i+1 {
 				e, err := parseTxnEntry(chunk, s.baseOffset, after)
