@@ -204,6 +204,11 @@ func (l *Log) runClean(p *cleanPlan, o CleanOptions) error {
 		l.mu.Unlock()
 	}()
 	started := l.dir.shared.clock.Now()
+	// What the round relies on may lie above the recovery point: the marker of a transaction whose
+	// records replace others, a producer's later batch. Power loss must not take that alone.
+	if err := l.Flush(); err != nil {
+		return err
+	}
 	for i, s := range p.all {
 		if !s.Acquire() {
 			for _, held := range p.all[:i] {
@@ -221,6 +226,9 @@ func (l *Log) runClean(p *cleanPlan, o CleanOptions) error {
 	if errors.Is(err, segment.ErrTxnIndex) {
 		// Readers would be told the wrong thing, too. What is left of the log says what is right.
 		if err = l.renewTxnIndexes(err); err == nil {
+			if all := l.segments.Load().all; all[0] != p.all[0] { // some were replaced before it showed
+				return errCleanOvertaken
+			}
 			err = l.cleanSegments(p, o, started)
 		}
 	}
@@ -236,7 +244,7 @@ func (l *Log) cleanSegments(p *cleanPlan, o CleanOptions, started time.Time) err
 	}
 	config := l.Config()
 	r := &cleaner.Round{
-		Segments: p.segments, Rest: p.all[len(p.segments):], FirstDirty: p.firstDirty, UpTo: p.upTo, NowMs: o.NowMs, DeleteRetentionMs: config.DeleteRetentionMs,
+		Segments: p.segments, Rest: p.all[len(p.segments):], FirstDirty: p.firstDirty, UpTo: p.upTo, StartOffset: l.startOffset.Load(), NowMs: o.NowMs, DeleteRetentionMs: config.DeleteRetentionMs,
 		MaxSegmentBytes: min(config.SegmentBytes, segment.MaxSizeBytes), MaxMapBytes: o.MapBytes, MapLoadFactor: o.MapLoadFactor, BufferBytes: o.BufferBytes,
 		Aborted: aborted, Producers: p.producers, Throttle: o.Throttle,
 	}

@@ -41,6 +41,7 @@ func closedHistory(t *testing.T, seed uint64) *cleanRun {
 	if err := r.m.FlushDir(0, r.nowMs+flushIntervalMs); err != nil {
 		r.fail("%v", err)
 	}
+	r.l.AdvanceHighWatermark(r.l.LogEndOffset())
 	return r
 }
 

@@ -262,7 +262,9 @@ func (l *Log) startOver(startOffset, end, nowMs int64) error {
 	l.segments.Store(&segmentList{[]*segment.Segment{s}})
 	l.startActive(nowMs)
 	l.epochsChanged = true
-	return nil
+	// Durable at once: the log start offset stands in the segment's name from now on, no longer in
+	// the checkpoint file.
+	return errors.Join(s.Flush(), l.dir.shared.fs.SyncDir(l.folder.Path()))
 }
 
 // readEpochs reads the leader epochs; known is false if the file is damaged.

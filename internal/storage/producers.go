@@ -39,7 +39,9 @@ func (l *Log) rebuildProducers(nowMs, endOffset int64, unclean bool) error {
 				return err
 			}
 			if loaded {
-				from = max(from, offset)
+				// Also below the log start offset: a marker there ends a transaction that the snapshot has.
+				from = offset
+				l.producers.ForgetTransactionsBelow(l.startedOverAt(offset))
 				break
 			}
 		}
@@ -65,6 +67,15 @@ func (l *Log) rebuildProducers(nowMs, endOffset int64, unclean bool) error {
 		return l.replaceSnapshots(unusable, endOffset)
 	}
 	return nil
+}
+
+// startedOverAt is where the log begins if it lost what lies between a snapshot's offset and there,
+// else 0: retention leaves no such gap (producersNeed).
+func (l *Log) startedOverAt(snapshotOffset int64) int64 {
+	if base := l.segments.Load().all[0].BaseOffset(); snapshotOffset < base {
+		return base
+	}
+	return 0
 }
 
 // replaceSnapshots writes a snapshot at endOffset, then removes the unusable ones. In this

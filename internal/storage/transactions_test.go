@@ -293,3 +293,33 @@ func TestTruncationTakesTheTransactionIndexAlong(t *testing.T) {
 		t.Fatalf("%+v, %v", r.Aborted, err)
 	}
 }
+
+// TestDeletedMarkerStillEndsItsTransaction moves the log start past a marker that no snapshot knows:
+// after kill -9 the transaction was open for good, and the last stable offset stood still.
+func TestDeletedMarkerStillEndsItsTransaction(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	if _, err := writeInTransaction(t, l, 7, 0, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(); err != nil { // writes a snapshot
+		t.Fatal(err)
+	}
+	if _, err := appendMarker(t, l, 7, 1, 0, true, 2); err != nil {
+		t.Fatal(err)
+	}
+	mustProduce(t, l, plain(2), 0)
+	if err := l.AdvanceLogStartOffset(4); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.CheckpointLogStartOffsets(); err != nil {
+		t.Fatal(err)
+	}
+	_, l = openLogOn(t, mem.KillClone(), testConfig())
+	l.AdvanceHighWatermark(5)
+	mustProduce(t, l, plain(1), 0)
+	if got := l.LastStableOffset(); got != 6 || l.LogStartOffset() != 4 {
+		t.Fatalf("last stable offset %d, log start %d; want 6 and 4", got, l.LogStartOffset())
+	}
+}

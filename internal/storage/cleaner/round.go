@@ -22,6 +22,7 @@ type Round struct {
 	// FirstDirty is where the last round ended. UpTo is where the first segment begins that must
 	// not be compacted.
 	FirstDirty, UpTo  int64
+	StartOffset       int64 // of the log
 	NowMs             int64
 	DeleteRetentionMs int64
 	MaxSegmentBytes   int64
@@ -55,7 +56,7 @@ type Stats struct {
 func (r *Round) BuildMap() (cleanedTo int64, err error) {
 	r.keys = NewOffsetMap(r.MaxMapBytes, r.MapLoadFactor, r.UpTo-r.FirstDirty)
 	r.keys.highest = r.FirstDirty - 1
-	r.transactions = newTransactions(r.Aborted)
+	r.transactions = newTransactions(r.Aborted, r.StartOffset)
 	if err := r.followBelow(); err != nil {
 		return 0, err
 	}
@@ -196,7 +197,7 @@ func (r *Round) Groups(cleanedTo int64) [][]*segment.Segment {
 // all of them, after BuildMap.
 func (r *Round) Compact(group []*segment.Segment, target *segment.Segment) error {
 	if r.transactions == nil {
-		r.transactions = newTransactions(r.Aborted)
+		r.transactions = newTransactions(r.Aborted, r.StartOffset)
 	}
 	w := &writer{round: r, target: target}
 	for _, s := range group {

@@ -12,10 +12,13 @@ import (
 // transactions follows which transactions are under way while the log is read from some offset
 // on, and so tells the batches of aborted ones and the markers that are not needed any more.
 type transactions struct {
-	aborted   []segment.AbortedTransaction // by first offset; those before next have begun
-	next      int
-	ongoing   map[int64]*abortedTxn // by producer
-	committed map[int64]bool        // producers with batches of a transaction that is not aborted
+	aborted []segment.AbortedTransaction // by first offset; those before next have begun
+	next    int
+	ongoing map[int64]*abortedTxn // by producer
+	// committed are producers with batches of a transaction that is not aborted; true if readers may
+	// see one of them.
+	committed   map[int64]bool
+	startOffset int64
 }
 
 type abortedTxn struct {
@@ -23,10 +26,10 @@ type abortedTxn struct {
 	seen bool // a batch of it
 }
 
-func newTransactions(aborted []segment.AbortedTransaction) *transactions {
+func newTransactions(aborted []segment.AbortedTransaction, startOffset int64) *transactions {
 	sorted := slices.Clone(aborted)
 	slices.SortStableFunc(sorted, func(a, b segment.AbortedTransaction) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
-	return &transactions{aborted: sorted, ongoing: map[int64]*abortedTxn{}, committed: map[int64]bool{}}
+	return &transactions{aborted: sorted, ongoing: map[int64]*abortedTxn{}, committed: map[int64]bool{}, startOffset: startOffset}
 }
 
 func (t *transactions) beginUpTo(offset int64) {
@@ -47,7 +50,8 @@ func (t *transactions) batch(b record.Batch) bool {
 		a.seen = true
 		return true
 	}
-	t.committed[b.ProducerID()] = true
+	// The index may not know of what lies below the log start offset.
+	t.committed[b.ProducerID()] = t.committed[b.ProducerID()] || b.LastOffset() >= t.startOffset
 	return false
 }
 
@@ -79,8 +83,10 @@ func (t *transactions) abort(b record.Batch) (done bool, kept *segment.AbortedTr
 	if t.committed[b.ProducerID()] {
 		return false, nil, contradiction(b, "is aborted, which the index does not say of all its batches")
 	}
+	_, below := t.committed[b.ProducerID()]
+	delete(t.committed, b.ProducerID())
 	if a == nil {
-		return true, nil, nil
+		return !below, nil, nil
 	}
 	if a.LastOffset != b.BaseOffset() {
 		return false, nil, contradiction(b, fmt.Sprintf("is aborted here, the index says at %d", a.LastOffset))
@@ -96,7 +102,7 @@ func (t *transactions) commit(b record.Batch) (done bool, kept *segment.AbortedT
 	if a := t.ongoing[b.ProducerID()]; a != nil {
 		return false, nil, contradiction(b, fmt.Sprintf("is committed, the index says aborted from %d to %d", a.FirstOffset, a.LastOffset))
 	}
-	seen := t.committed[b.ProducerID()]
+	_, seen := t.committed[b.ProducerID()]
 	delete(t.committed, b.ProducerID())
 	return !seen, nil, nil
 }

@@ -216,6 +216,16 @@ func (m *Manager) FirstOpenTransaction() (offset int64, ok bool) {
 	return m.open[0].firstOffset, true
 }
 
+// ForgetTransactionsBelow takes the open transactions that began below offset for ended: the log
+// has lost everything up to there, their markers, too, if there were any.
+func (m *Manager) ForgetTransactionsBelow(offset int64) {
+	for len(m.open) > 0 && m.open[0].firstOffset < offset {
+		e := m.producers[m.open[0].producerID]
+		m.ended(e)
+		e.TxnFirstOffset = kafka.NoOffset
+	}
+}
+
 // Expire forgets producers without open transaction that wrote nothing for expirationMs, and
 // returns how many.
 func (m *Manager) Expire(nowMs, expirationMs int64) int {

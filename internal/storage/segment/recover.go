@@ -62,7 +62,7 @@ func (s *Segment) Recover(o RecoverOptions) (RecoverResult, error) {
 		if err != nil {
 			return RecoverResult{}, err
 		}
-		return r, s.adopt(r, t, kept)
+		return r, s.adopt(r, t, kept, o.FromOffset)
 	}
 }
 
@@ -215,7 +215,7 @@ func (s *Segment) walkRecovered(c *headerScanner, t *tail, o RecoverOptions) err
 }
 
 // adopt makes what recovery found the state of the segment and of its files.
-func (s *Segment) adopt(r RecoverResult, t *tail, kept trusted) error {
+func (s *Segment) adopt(r RecoverResult, t *tail, kept trusted, fromOffset int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// What was found may be in the page cache only, also a cut that an earlier recovery made before
@@ -230,10 +230,16 @@ func (s *Segment) adopt(r RecoverResult, t *tail, kept trusted) error {
 		}
 	}
 	s.sizeBytes.Store(r.ValidBytes)
+	isBelow := len(t.offsets) > 0 && s.baseOffset+int64(parseOffsetEntry(t.offsets).relative) < fromOffset
 	if err := s.replaceIndexes(t, kept.offsetEntries, kept.timeEntries); err != nil {
 		return err
 	}
 	s.loaded, s.tail, s.firstTimestamp = true, t, unknownTimestamp
+	if isBelow {
+		// New entries below the recovery point, after damage or with another index.interval.bytes: the
+		// next recovery trusts them, so power loss must not keep those of one index alone.
+		return s.sync(&s.unsyncedIndexes, TimeIndexSuffix, IndexSuffix)
+	}
 	return nil
 }
 
