@@ -53,6 +53,7 @@ func (s *Segment) Append(batches []byte) error {
 	if _, err := h.File().WriteAt(batches, size); err != nil {
 		return s.cutBack(h, size, err)
 	}
+	s.unsyncedLog.Store(true) // again: a flush in between may have synced the file without this
 	s.mu.Lock()
 	position, interval := size, s.dir.indexInterval.Load()
 	for rest := batches; len(rest) > 0; {
@@ -137,7 +138,7 @@ func (s *Segment) writeEntriesLocked() error {
 	if t == nil || len(t.offsets)+len(t.times) == 0 {
 		return nil
 	}
-	s.unsyncedIndexes.Store(true)
+	defer s.unsyncedIndexes.Store(true) // after the writes, as in Append
 	if err := s.writeIndex(TimeIndexSuffix, t.times, int64(s.timeEntries)*timeEntryBytes); err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (s *Segment) writeIndex(suffix string, data []byte, position int64) error {
 // replaceIndex cuts an index file to keepBytes and writes data after them, creating the file
 // if it is missing.
 func (s *Segment) replaceIndex(suffix string, data []byte, keepBytes int64) error {
-	s.unsyncedIndexes.Store(true)
+	defer s.unsyncedIndexes.Store(true)
 	h, err := s.acquire(suffix, true)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := s.createFile(suffix); err != nil {
@@ -209,15 +210,55 @@ func (s *Segment) Flush() error {
 	if err := s.writeEntries(); err != nil {
 		return err
 	}
+	if err := s.syncLog(); err != nil {
+		return err
+	}
+	return s.syncIndexes()
+}
+
+// FlushLog makes the records that were appended before the call durable, and that their file
+// exists. The indexes are left to FlushIndexes: recovery makes them anew from the log. Every error
+// leaves open what is on disk.
+func (s *Segment) FlushLog() error {
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
+	if s.failed.Load() {
+		return fmt.Errorf("%s: %w", s.Path(), ErrFailed)
+	}
+	return s.syncLog()
+}
+
+// FlushIndexes makes the indexes of records durable that FlushLog has made so.
+func (s *Segment) FlushIndexes() error {
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
+	if s.failed.Load() {
+		return fmt.Errorf("%s: %w", s.Path(), ErrFailed)
+	}
+	if err := s.writeEntries(); err != nil {
+		return err
+	}
+	return s.syncIndexes()
+}
+
+func (s *Segment) syncLog() error {
 	if err := s.sync(&s.unsyncedLog, LogSuffix); err != nil {
 		return err
 	}
+	return s.syncEntries()
+}
+
+func (s *Segment) syncIndexes() error {
 	if err := s.sync(&s.unsyncedIndexes, IndexSuffix, TimeIndexSuffix); err != nil {
 		return err
 	}
 	if err := s.sync(&s.unsyncedTxnIndex, TxnIndexSuffix); err != nil {
 		return err
 	}
+	return s.syncEntries() // a transaction index may have come into being
+}
+
+func (s *Segment) syncEntries() error {
 	if s.unsyncedEntries.Swap(false) {
 		if err := s.dir.fs.SyncDir(s.dir.Path()); err != nil {
 			return s.fail(err)

@@ -144,7 +144,6 @@ func (s *Segment) AppendAborted(e AbortedTransaction) error {
 			return err
 		}
 	}
-	s.unsyncedTxnIndex.Store(true)
 	err := s.with(TxnIndexSuffix, true, func(h *Handle) error {
 		_, err := h.File().WriteAt(appendTxnEntry(nil, e), entries*txnEntryBytes)
 		return err
@@ -152,6 +151,7 @@ func (s *Segment) AppendAborted(e AbortedTransaction) error {
 	if err != nil {
 		return s.fail(err)
 	}
+	s.unsyncedTxnIndex.Store(true) // after the write: a flush in between has not synced it
 	s.txnLast.Store(e.LastOffset)
 	s.txnEntries.Store(entries + 1) // readers see the entry from here on
 	return nil
@@ -210,7 +210,7 @@ func (s *Segment) goodAbortedLocked(offset int64) (entries, last, sizeBytes int6
 }
 
 func (s *Segment) truncateTxnIndexLocked(entries int64) error {
-	s.unsyncedTxnIndex.Store(true)
+	defer s.unsyncedTxnIndex.Store(true) // after the write, as in AppendAborted
 	err := s.with(TxnIndexSuffix, true, func(h *Handle) error { return h.File().Truncate(entries * txnEntryBytes) })
 	if err != nil {
 		return s.fail(err)
@@ -242,7 +242,7 @@ func (s *Segment) ReplaceAborted(entries []AbortedTransaction) error {
 	for _, e := range entries {
 		data, last = appendTxnEntry(data, e), e.LastOffset
 	}
-	s.unsyncedTxnIndex.Store(true)
+	defer s.unsyncedTxnIndex.Store(true)
 	err = s.with(TxnIndexSuffix, true, func(h *Handle) error {
 		_, err := h.File().WriteAt(data, 0)
 		return err
