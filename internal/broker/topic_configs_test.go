@@ -65,7 +65,7 @@ var topicConfigTests = []topicConfigTest{
 		p.flush()
 		p.must(rec{p.nowMs(), "k", "v"})
 		for i := range p.b.storage.DirCount() {
-			if err := p.b.storage.FlushDir(i, p.nowMs()+2000); err != nil {
+			if _, err := p.b.storage.CommitDir(i, p.nowMs()+2000, nil); err != nil {
 				p.t.Fatal(err)
 			}
 		}

@@ -68,8 +68,12 @@ func (h *Produce) Handle(ctx context.Context, r *Request) Reply {
 	if len(p.pending) == 0 {
 		return Reply{Body: &wire.ProduceBody{Response: p.response}}
 	}
+	await := h.Replicas.AwaitCommit
+	if req.Acks != requiredAcksAll {
+		await = h.Replicas.AwaitCounted
+	}
 	timeout, start := time.Duration(max(req.TimeoutMillis, 0))*time.Millisecond, h.Clock.Now()
-	return Reply{Wait: func(ctx context.Context) wire.ResponseBody { return p.complete(ctx, start.Add(timeout)) }}
+	return Reply{Wait: func(ctx context.Context) wire.ResponseBody { return p.complete(ctx, await, start.Add(timeout)) }}
 }
 
 // produce is one request that is being handled.
@@ -87,7 +91,7 @@ type produce struct {
 	firstError error
 }
 
-// pendingAppend is a partition whose records are not committed yet.
+// pendingAppend is a partition whose records are not acknowledged yet.
 type pendingAppend struct {
 	kafka.TopicPartition
 	leaderEpoch int32
@@ -221,10 +225,21 @@ func (p *produce) partition(topic string, in *kmsg.ProduceRequestTopicPartition,
 		p.h.Metrics.bytesIn.Add(int64(len(in.Records)))
 		p.h.Metrics.messagesIn.Add(result.LastOffset - result.BaseOffset + 1)
 	}
-	if p.req.Acks == requiredAcksAll {
-		if r, err := p.h.Replicas.Lookup(tp); err != nil || r.Log().HighWatermark() <= result.LastOffset {
-			p.pending = append(p.pending, pendingAppend{tp, leaderEpoch, result.LastOffset + 1, out})
-		}
+	if r, err := p.h.Replicas.Lookup(tp); err != nil || !p.isAcknowledged(r.Log(), result.LastOffset) {
+		p.pending = append(p.pending, pendingAppend{tp, leaderEpoch, result.LastOffset + 1, out})
+	}
+}
+
+// isAcknowledged reports whether records up to lastOffset need not be waited for: with acks=all
+// they are committed, with acks=1 this broker counts them, which flush.messages may put off.
+func (p *produce) isAcknowledged(l *storage.Log, lastOffset int64) bool {
+	switch p.req.Acks {
+	case requiredAcksAll:
+		return l.HighWatermark() > lastOffset
+	case 0:
+		return true
+	default:
+		return l.CountedOffset() > lastOffset
 	}
 }
 
@@ -296,12 +311,14 @@ func (p *produce) hint(out *kmsg.ProduceResponseTopicPartition, hint leaderHint)
 	p.response.Brokers = append(p.response.Brokers, kmsg.ProduceResponseBroker{NodeID: hint.node.ID, Host: hint.endpoint.Host, Port: int32(hint.endpoint.Port), Rack: hint.node.Rack})
 }
 
-// complete waits for the high watermark of what acks=all was asked for. It runs on the
-// connection's writer.
-func (p *produce) complete(ctx context.Context, deadline time.Time) wire.ResponseBody {
+// awaitFunc is how the rest of an acknowledgement is waited for.
+type awaitFunc func(ctx context.Context, tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, timeout time.Duration) error
+
+// complete waits for what was not acknowledged at once. It runs on the connection's writer.
+func (p *produce) complete(ctx context.Context, await awaitFunc, deadline time.Time) wire.ResponseBody {
 	for _, pending := range p.pending {
 		left := max(deadline.Sub(p.h.Clock.Now()), 0)
-		err := p.h.Replicas.AwaitCommit(ctx, pending.TopicPartition, pending.leaderEpoch, pending.endOffset, left)
+		err := await(ctx, pending.TopicPartition, pending.leaderEpoch, pending.endOffset, left)
 		if ctx.Err() != nil {
 			return nil
 		}

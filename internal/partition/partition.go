@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -56,6 +55,7 @@ func New(topicID kafka.UUID, localID int32, log *storage.Log, advanced func(byte
 	}
 	p := &Partition{tp: log.TopicPartition(), topicID: topicID, localID: localID, log: log, advanced: advanced}
 	p.role.Store(&role{Assignment: Assignment{Leader: kafka.NoLeader, LeaderEpoch: kafka.NoLeaderEpoch}})
+	log.OnCounted(p.counted)
 	return p
 }
 
@@ -75,7 +75,8 @@ func (p *Partition) Assignment() Assignment { return p.role.Load().Assignment }
 func (p *Partition) IsLeader() bool { r := p.role.Load(); return r.isLeader && r.gone == nil }
 
 // Apply takes a new assignment. On becoming leader in a new epoch the epoch begins at the log
-// end offset, up to which a topic that asks for fsync is flushed.
+// end offset. Where the topic asks for fsync the high watermark may be below for a moment: what a
+// killed process had flushed is known up to its last checkpoint only.
 func (p *Partition) Apply(a Assignment) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,11 +88,6 @@ func (p *Partition) Apply(a Assignment) error {
 	if next.isLeader && (!old.isLeader || old.LeaderEpoch != a.LeaderEpoch) {
 		next.epochStart = p.log.LogEndOffset()
 		err := p.log.AssignEpochStart(a.LeaderEpoch, next.epochStart)
-		if err == nil && p.flushesBeforeCommit() && p.log.FlushedOffset() < next.epochStart {
-			// What a killed process had flushed is known up to its last checkpoint only. Without a
-			// flush the high watermark would fall behind what consumers have read.
-			err = p.log.Flush()
-		}
 		if err != nil {
 			next.isLeader = false
 			p.role.Store(next)
@@ -141,23 +137,13 @@ func (p *Partition) CheckLeader(currentLeaderEpoch int32) error {
 // fewer replicas than that can be written at all (KIP-966).
 func (r *role) effectiveMinISR() int { return min(r.MinInSyncReplicas, len(r.Replicas)) }
 
-// flushesBeforeCommit says that the topic asks for fsync (flush.messages or flush.ms): then a
-// replica counts what it has flushed, not what it has written.
-func (p *Partition) flushesBeforeCommit() bool {
-	c := p.log.Config()
-	return c.FlushMessages != math.MaxInt64 || c.FlushMs != math.MaxInt64
-}
-
 // committedOffset is how far all in-sync replicas have the log. As long as the leader is the
-// only replica it is the leader's own end.
+// only replica it is what the leader itself counts.
 func (p *Partition) committedOffset(r *role) int64 {
 	if len(r.ISR) > 1 || !slices.Contains(r.ISR, p.localID) {
 		return p.log.HighWatermark()
 	}
-	if p.flushesBeforeCommit() {
-		return p.log.FlushedOffset()
-	}
-	return p.log.LogEndOffset()
+	return p.log.CountedOffset()
 }
 
 // AppendRequest asks a leader to append.
@@ -192,7 +178,7 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 	// Told by the append itself and not by whoever moved the high watermark past it, so that
 	// the bytes of appends that overlap are all counted.
 	if err == nil && !result.Duplicate && p.log.HighWatermark() > result.LastOffset {
-		bytes := int64(len(a.Records))
+		bytes := result.CountedBytes
 		if result.EndedTransaction {
 			bytes = Everything // what the transaction held back can be read now
 		}
@@ -201,39 +187,49 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 	return result, err
 }
 
-// Commit does what is left to do on this broker to commit everything appended so far: it
-// flushes the log of a topic that asks for fsync. The caller may wait for the disk.
-func (p *Partition) Commit() error {
-	if p.flushesBeforeCommit() && p.log.HighWatermark() < p.log.LogEndOffset() {
-		if err := p.log.Flush(); err != nil {
-			return err
-		}
+// counted is called by the log when a flush or a change of configs has counted bytes more, or when
+// a flush has failed.
+func (p *Partition) counted(bytes int64, ended bool) {
+	p.advance()
+	if ended {
+		bytes = Everything
 	}
-	p.Advance()
-	return nil
+	p.advanced(bytes)
 }
 
-// Advance moves the high watermark to what a flush in the background has committed. Appends
-// move it themselves where no flush is waited for, except past what was appended before the
-// topic's configs stopped asking for one.
-func (p *Partition) Advance() {
-	if !p.flushesBeforeCommit() && p.log.HighWatermark() == p.log.LogEndOffset() {
-		return
-	}
-	if r := p.role.Load(); r.isLeader && p.log.AdvanceHighWatermark(p.committedOffset(r)) {
-		p.advanced(Everything)
+// advance moves the high watermark as far as the in-sync replicas count.
+func (p *Partition) advance() {
+	if r := p.role.Load(); r.isLeader {
+		p.log.AdvanceHighWatermark(p.committedOffset(r))
 	}
 }
 
 // CommitState answers a waiter for offset: done once the high watermark has reached it, an
-// error if that will not happen because this broker does not lead in leaderEpoch any more.
+// error if that will not happen because this broker does not lead in leaderEpoch any more or
+// cannot use the log.
 func (p *Partition) CommitState(leaderEpoch int32, offset int64) (done bool, err error) {
-	if p.log.HighWatermark() >= offset {
+	if p.log.HighWatermark() < offset {
+		p.advance() // a flush may have counted more and be about to tell
+	}
+	return p.reached(p.log.HighWatermark(), leaderEpoch, offset)
+}
+
+// CountState is CommitState for what this replica counts by itself, whatever the others have:
+// with acks=1, nothing but a flush is waited for.
+func (p *Partition) CountState(leaderEpoch int32, offset int64) (done bool, err error) {
+	return p.reached(p.log.CountedOffset(), leaderEpoch, offset)
+}
+
+func (p *Partition) reached(position int64, leaderEpoch int32, offset int64) (bool, error) {
+	if position >= offset {
 		return true, nil
 	}
 	r, err := p.leader(kafka.NoLeaderEpoch)
 	if err == nil && leaderEpoch != kafka.NoLeaderEpoch && r.LeaderEpoch != leaderEpoch {
 		err = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "leader epoch %d of %s is over", leaderEpoch, p.tp)
+	}
+	if err == nil {
+		err = p.log.Usable()
 	}
 	return false, err
 }

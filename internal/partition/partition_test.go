@@ -21,6 +21,13 @@ var topicID = kafka.UUID{1, 2, 3}
 // newPartition returns a partition of broker 1 on a disk in memory, and what it announced.
 func newPartition(tb testing.TB, change func(c *storage.LogConfig)) (*Partition, *atomic.Int64) {
 	tb.Helper()
+	p, announced, _ := newFlushedPartition(tb, change)
+	return p, announced
+}
+
+// newFlushedPartition is newPartition with what makes a group commit.
+func newFlushedPartition(tb testing.TB, change func(c *storage.LogConfig)) (*Partition, *atomic.Int64, func() error) {
+	tb.Helper()
 	fs := vfs.NewMem()
 	if err := fs.MkdirAll("/data"); err != nil {
 		tb.Fatal(err)
@@ -47,7 +54,7 @@ func newPartition(tb testing.TB, change func(c *storage.LogConfig)) (*Partition,
 			n = 1_000_000
 		}
 		announced.Add(n)
-	}), announced
+	}), announced, func() error { _, err := m.CommitDir(0, nowMs, nil); return err }
 }
 
 func leads(epoch int32) Assignment {
@@ -168,7 +175,7 @@ func TestMinInSyncReplicas(t *testing.T) {
 
 func TestFsyncBeforeCommit(t *testing.T) {
 	t.Parallel()
-	p, announced := newPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1000 })
+	p, announced, commit := newFlushedPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1 })
 	if err := p.Apply(leads(0)); err != nil {
 		t.Fatal(err)
 	}
@@ -179,14 +186,17 @@ func TestFsyncBeforeCommit(t *testing.T) {
 	if done, _ := p.CommitState(0, r.LastOffset+1); done || announced.Load() != 0 {
 		t.Fatal("committed before it was flushed")
 	}
+	if done, _ := p.CountState(0, r.LastOffset+1); done {
+		t.Fatal("acks=1 is answered before the flush")
+	}
 	if got, err := p.Read(ReadRequest{MaxBytes: 1000, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1}); err != nil || len(got.Records) != 0 {
 		t.Fatalf("%d bytes visible before the flush, %v", len(got.Records), err)
 	}
-	if err := p.Commit(); err != nil {
+	if err := commit(); err != nil {
 		t.Fatal(err)
 	}
-	if done, _ := p.CommitState(0, r.LastOffset+1); !done || announced.Load() == 0 {
-		t.Fatal("not committed after the flush")
+	if done, _ := p.CommitState(0, r.LastOffset+1); !done || announced.Load() != int64(len(batchOf(t, "a"))) {
+		t.Fatalf("after the flush: committed %v, announced %d bytes", done, announced.Load())
 	}
 	if _, err := appendTo(t, p, 1, kafka.NoLeaderEpoch, "b"); err != nil {
 		t.Fatal(err)
@@ -199,9 +209,30 @@ func TestFsyncBeforeCommit(t *testing.T) {
 	}
 }
 
+// TestSomeRecordsMayBeUnflushed: with flush.messages=3 two records count that are not on disk, as in
+// Kafka, where the append that makes it three flushes before its answer.
+func TestSomeRecordsMayBeUnflushed(t *testing.T) {
+	t.Parallel()
+	p, _, commit := newFlushedPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 3 })
+	if err := p.Apply(leads(0)); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int64{1, 2, 2, 2} { // high watermarks
+		if _, err := appendTo(t, p, -1, kafka.NoLeaderEpoch, "a"); err != nil || p.Log().HighWatermark() != want {
+			t.Fatalf("after %d records the high watermark is %d, want %d (%v)", i+1, p.Log().HighWatermark(), want, err)
+		}
+	}
+	if err := commit(); err != nil || p.Log().HighWatermark() != 4 || p.Log().FlushedOffset() != 4 {
+		t.Fatalf("after the flush: high watermark %d, flushed %d, %v", p.Log().HighWatermark(), p.Log().FlushedOffset(), err)
+	}
+	if _, err := appendTo(t, p, -1, kafka.NoLeaderEpoch, "b", "c"); err != nil || p.Log().HighWatermark() != 6 {
+		t.Fatalf("the high watermark is %d, want 6 (%v)", p.Log().HighWatermark(), err)
+	}
+}
+
 func TestLeadershipCommitsWhatWasFound(t *testing.T) {
 	t.Parallel()
-	p, _ := newPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1000 })
+	p, _, commit := newFlushedPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1 })
 	b := batchOf(t, "a", "b") // written by a process that was killed before its checkpoint of the flush
 	if _, err := p.Log().Append(storage.AppendRequest{Records: b, Origin: storage.OriginInternal, NowMs: nowMs}); err != nil {
 		t.Fatal(err)
@@ -209,16 +240,22 @@ func TestLeadershipCommitsWhatWasFound(t *testing.T) {
 	if err := p.Apply(leads(1)); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := p.ListOffset(kafka.LatestTimestamp, kafka.ReadUncommitted, -1); kafka.CodeOf(err) != kafka.ErrOffsetNotAvailable {
+		t.Errorf("before the flush: %v; a consumer could think that the log has lost records", err)
+	}
+	if err := commit(); err != nil {
+		t.Fatal(err)
+	}
 	if hw, flushed := p.Log().HighWatermark(), p.Log().FlushedOffset(); hw != 2 || flushed != 2 {
 		t.Errorf("high watermark %d, flushed %d; want 2", hw, flushed)
 	}
 }
 
-// TestFlushIsNoLongerAskedFor changes the topic's configs between an append and its flush: no
-// other append comes that would commit it.
-func TestFlushIsNoLongerAskedFor(t *testing.T) {
+// TestFlushConfigChanges changes the topic's configs between an append and its flush: no other
+// append comes that would commit it.
+func TestFlushConfigChanges(t *testing.T) {
 	t.Parallel()
-	p, _ := newPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1000 })
+	p, announced, commit := newFlushedPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1 })
 	if err := p.Apply(leads(0)); err != nil {
 		t.Fatal(err)
 	}
@@ -226,8 +263,20 @@ func TestFlushIsNoLongerAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Log().UpdateConfig(storage.DefaultLogConfig())
-	if got, err := p.Read(ReadRequest{MaxBytes: 1000, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1}); err != nil || len(got.Records) == 0 {
-		t.Fatalf("a reader sees %d bytes, %v", len(got.Records), err)
+	if p.Log().HighWatermark() != 1 || announced.Load() != int64(len(batchOf(t, "a"))) {
+		t.Fatalf("high watermark %d, announced %d bytes", p.Log().HighWatermark(), announced.Load())
+	}
+	immediate := storage.DefaultLogConfig()
+	immediate.FlushMs = 0
+	p.Log().UpdateConfig(immediate)
+	if err := commit(); err != nil || p.Log().FlushedOffset() != 1 {
+		t.Fatalf("what was counted before is flushed up to %d, %v", p.Log().FlushedOffset(), err)
+	}
+	if _, err := appendTo(t, p, 1, kafka.NoLeaderEpoch, "b"); err != nil || p.Log().HighWatermark() != 1 {
+		t.Fatalf("high watermark %d before the flush, %v", p.Log().HighWatermark(), err)
+	}
+	if err := commit(); err != nil || p.Log().HighWatermark() != 2 {
+		t.Fatalf("high watermark %d after the flush, %v", p.Log().HighWatermark(), err)
 	}
 }
 

@@ -43,7 +43,6 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	if _, err := p.leader(r.CurrentLeaderEpoch); err != nil {
 		return ReadResult{}, err
 	}
-	p.Advance()
 	result := ReadResult{HighWatermark: p.log.HighWatermark(), LastStableOffset: p.log.LastStableOffset(), LogStartOffset: p.log.LogStartOffset()}
 	if r.LastFetchedEpoch != kafka.NoLeaderEpoch {
 		diverging, err := p.divergence(r, result.LogStartOffset)
@@ -102,7 +101,6 @@ func (p *Partition) ListOffset(timestampMs int64, isolation kafka.IsolationLevel
 	if err != nil {
 		return nothingFound, err
 	}
-	p.Advance()
 	highWatermark, upTo := p.log.HighWatermark(), p.log.HighWatermark()
 	if isolation == kafka.ReadCommitted {
 		upTo = p.log.LastStableOffset()

@@ -11,18 +11,48 @@ import (
 	"github.com/moldau/moldau/internal/storage/producerstate"
 )
 
+// flushTimeout is how long a produce waits at least where it waits for the disk: in Kafka the time
+// of an fsync does not count against the request's.
+const flushTimeout = 30 * time.Second
+
 // AwaitCommit returns when the high watermark of tp has reached endOffset. The error is
 // REQUEST_TIMED_OUT after timeout, NOT_LEADER_OR_FOLLOWER where this broker does not lead in
-// leaderEpoch any more, or ctx's.
+// leaderEpoch any more, KAFKA_STORAGE_ERROR where it cannot use the log, or ctx's.
 func (m *Manager) AwaitCommit(ctx context.Context, tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, timeout time.Duration) error {
+	return m.await(ctx, target{tp, leaderEpoch, endOffset, (*partition.Partition).CommitState}, timeout)
+}
+
+// AwaitCounted is AwaitCommit for acks=1: it waits until the log of this broker counts its records
+// up to endOffset, which takes time only where the topic asks for fsync.
+func (m *Manager) AwaitCounted(ctx context.Context, tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, timeout time.Duration) error {
+	return m.await(ctx, target{tp, leaderEpoch, endOffset, (*partition.Partition).CountState}, timeout)
+}
+
+// target is what somebody waits for.
+type target struct {
+	kafka.TopicPartition
+	leaderEpoch int32
+	endOffset   int64
+	state       func(p *partition.Partition, leaderEpoch int32, offset int64) (done bool, err error)
+}
+
+func (t target) isOver(r *Replica) (done bool, err error) {
+	return t.state(r.Partition, t.leaderEpoch, t.endOffset)
+}
+
+func (m *Manager) await(ctx context.Context, t target, timeout time.Duration) error {
 	result := make(chan error, 1)
-	op, r := m.watchCommit(tp, leaderEpoch, endOffset, func(err error) { result <- err })
+	op, r := m.watch(t, func(err error) { result <- err })
 	if op == nil {
 		return <-result
 	}
+	if r.Log().CountedOffset() < t.endOffset {
+		timeout = max(timeout, flushTimeout)
+	}
 	switch op.Wait(ctx, timeout) {
 	case purgatory.Expired:
-		return kafka.Errorf(kafka.ErrRequestTimedOut, "%s was not replicated up to offset %d within %s; the high watermark is %d", tp, endOffset, timeout, r.Log().HighWatermark())
+		return kafka.Errorf(kafka.ErrRequestTimedOut, "%s was not replicated and flushed up to offset %d within %s; the high watermark is %d, flushed is %d",
+			t.TopicPartition, t.endOffset, timeout, r.Log().HighWatermark(), r.Log().FlushedOffset())
 	case purgatory.Canceled:
 		return ctx.Err()
 	}
@@ -31,33 +61,36 @@ func (m *Manager) AwaitCommit(ctx context.Context, tp kafka.TopicPartition, lead
 
 // WhenCommitted calls done exactly once: with nil as soon as the high watermark of tp is at
 // least endOffset, which may be before WhenCommitted returns, or with an error when this
-// broker does not lead the partition in leaderEpoch any more. done must not block.
+// broker does not lead the partition in leaderEpoch any more or cannot use its log. done must
+// not block.
 func (m *Manager) WhenCommitted(tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, done func(error)) {
-	m.watchCommit(tp, leaderEpoch, endOffset, done)
+	m.watch(target{tp, leaderEpoch, endOffset, (*partition.Partition).CommitState}, done)
 }
 
-// watchCommit returns nil if done has been called already.
-func (m *Manager) watchCommit(tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, done func(error)) (*purgatory.Operation, *Replica) {
-	r, err := m.Lookup(tp)
-	if err == nil {
-		err = r.Commit()
-	}
+// WhenCounted is WhenCommitted for acks=1.
+func (m *Manager) WhenCounted(tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, done func(error)) {
+	m.watch(target{tp, leaderEpoch, endOffset, (*partition.Partition).CountState}, done)
+}
+
+// watch returns nil if done has been called already.
+func (m *Manager) watch(t target, done func(error)) (*purgatory.Operation, *Replica) {
+	r, err := m.Lookup(t.TopicPartition)
 	if err != nil {
 		done(err)
 		return nil, nil
 	}
-	if committed, err := r.commitState(leaderEpoch, endOffset); committed || err != nil {
+	if over, err := t.isOver(r); over || err != nil {
 		done(err)
 		return nil, nil
 	}
 	isOver := func(int64) bool {
-		committed, err := r.commitState(leaderEpoch, endOffset)
-		return committed || err != nil
+		over, err := t.isOver(r)
+		return over || err != nil
 	}
 	op := purgatory.NewOperation(isOver, func() {
-		committed, err := r.commitState(leaderEpoch, endOffset)
-		if !committed && err == nil {
-			err = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "the leadership of %s changed while offset %d waited for its commit", tp, endOffset)
+		over, err := t.isOver(r)
+		if !over && err == nil {
+			err = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "the leadership of %s changed while offset %d waited for its commit", t.TopicPartition, t.endOffset)
 		}
 		done(err)
 	})
@@ -69,14 +102,6 @@ func (m *Manager) watchCommit(tp kafka.TopicPartition, leaderEpoch int32, endOff
 		op.Complete()
 	}
 	return op, r
-}
-
-// commitState is CommitState, which does not know of log dirs that fail.
-func (r *Replica) commitState(leaderEpoch int32, endOffset int64) (done bool, err error) {
-	if done, err = r.CommitState(leaderEpoch, endOffset); !done && err == nil {
-		err = r.usable()
-	}
-	return done, err
 }
 
 // Bounds returns the log start offset and the log end offset of a partition led here.

@@ -336,23 +336,6 @@ func TestAwaitCommit(t *testing.T) {
 	})
 }
 
-func TestAwaitCommitFlushes(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t)
-	config := storage.DefaultLogConfig()
-	config.FlushMs = 1000
-	h.configs["a"] = TopicConfig{Log: config, MinInSyncReplicas: 1}
-	h.create("a", 1)
-	end := h.produce("a", 0, 0, "x").LastOffset + 1
-	r, err := h.Lookup(tpOf("a", 0))
-	if err != nil || r.Log().HighWatermark() != 0 {
-		t.Fatalf("high watermark %d before the flush, %v", r.Log().HighWatermark(), err)
-	}
-	if err := h.AwaitCommit(t.Context(), tpOf("a", 0), 0, end, 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestCoordinatorsLog(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)

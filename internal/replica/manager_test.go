@@ -22,7 +22,7 @@ import (
 type harness struct {
 	*Manager
 	tb      testing.TB
-	fs      *vfs.Mem
+	fs      vfs.FS
 	configs map[string]TopicConfig
 	offset  int64
 }
@@ -40,7 +40,7 @@ func newHarness(tb testing.TB) *harness {
 	return h
 }
 
-func newHarnessOn(tb testing.TB, fs *vfs.Mem) *harness {
+func newHarnessOn(tb testing.TB, fs vfs.FS) *harness {
 	tb.Helper()
 	registry := metrics.NewRegistry()
 	s, err := storage.OpenManager(storage.Options{FS: fs, Dirs: []string{"/data"}, Defaults: storage.DefaultLogConfig(), Metrics: registry,

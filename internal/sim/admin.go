@@ -194,10 +194,10 @@ func (a *admin) alter(name string) {
 	w := a.w
 	drawn := [][2]string{
 		{"retention.bytes", "-1"}, {"retention.bytes", "6000"}, {"retention.bytes", "20000"}, {"retention.ms", "-1"}, {"retention.ms", "30000"},
-		{"flush.messages", "9223372036854775807"}, {"flush.messages", "3"}, {"flush.ms", "200"}, {"flush.ms", "9223372036854775807"},
+		{"flush.messages", "9223372036854775807"}, {"flush.messages", "3"}, {"flush.messages", "1"}, {"flush.ms", "200"}, {"flush.ms", "0"}, {"flush.ms", "9223372036854775807"},
 		{"message.timestamp.type", "LogAppendTime"}, {"message.timestamp.type", "CreateTime"},
 		{"segment.ms", "5000"}, {"segment.ms", "604800000"}, {"file.delete.delay.ms", "1000"}, {"internal.segment.bytes", "2500"}, {"internal.segment.bytes", "5000"},
-	}[w.random.IntN(16)]
+	}[w.random.IntN(18)]
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
 	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, name

@@ -38,6 +38,7 @@ type LogHistory struct {
 	ordered func(producer int) bool // the producer's records must be in order
 	start   int64
 	end     int64 // after the last record that was acknowledged or read
+	durable int64 // what the topic's flush.messages promised to survive power loss
 	at      map[int64]RecordID
 	offsets map[RecordID]int64
 	sent    map[RecordID]bool
@@ -65,6 +66,9 @@ func (h *LogHistory) Acked(base int64, ids []RecordID) error {
 	}
 	return nil
 }
+
+// Promised notes that power loss may not take what lies below offset.
+func (h *LogHistory) Promised(offset int64) { h.durable = max(h.durable, offset) }
 
 // Read notes what a consumer read from offset from on: from there, without a gap.
 func (h *LogHistory) Read(from int64, seen []Seen) error {
@@ -111,6 +115,9 @@ func (h *LogHistory) Audit(ending Ending, c LogContent) (lost int64, err error) 
 	h.start = c.Start
 	if c.End < c.Flushed {
 		return 0, fmt.Errorf("%s: the log ends at %d, but was flushed up to %d", h.name, c.End, c.Flushed)
+	}
+	if c.End < h.durable {
+		return 0, fmt.Errorf("%s: the log ends at %d, but was acknowledged as flushed up to %d", h.name, c.End, h.durable)
 	}
 	if c.End < h.end {
 		if ending != PowerLost {

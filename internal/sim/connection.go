@@ -14,9 +14,16 @@ type connection struct {
 	onBroken func() // plans what the client does next
 
 	inFlight      int
+	unanswered    []*call // those that have arrived, in that order
 	lastArrivalMs int64
 	lastAnswerMs  int64
 	cutoffMs      int64 // requests of a broken connection that arrive until then are handled
+}
+
+// call is a request that a node handles. Answers leave in the order of the requests.
+type call struct {
+	answered bool
+	leave    func()
 }
 
 func (w *World) connect(name string, late bool, onBroken func()) *connection {
@@ -61,10 +68,7 @@ func (c *connection) send(name string, handle func(p *process, answer func()), d
 			c.broken()
 			return
 		}
-		c.arrive(p, id, name, func(answer func()) { handle(p, answer) }, func() {
-			if generation != c.generation {
-				return
-			}
+		this := &call{leave: func() {
 			c.lastAnswerMs = max(c.lastAnswerMs, w.nowMs+w.between(0, 15))
 			w.after(c.lastAnswerMs-w.nowMs, func() {
 				if generation == c.generation {
@@ -72,6 +76,16 @@ func (c *connection) send(name string, handle func(p *process, answer func()), d
 					done()
 				}
 			})
+		}}
+		if !stale {
+			c.unanswered = append(c.unanswered, this)
+		}
+		c.arrive(p, id, name, func(answer func()) { handle(p, answer) }, func() {
+			this.answered = true
+			for len(c.unanswered) > 0 && c.unanswered[0].answered {
+				c.unanswered[0].leave()
+				c.unanswered = c.unanswered[1:]
+			}
 		})
 	})
 }
@@ -94,7 +108,7 @@ func (c *connection) arrive(p *process, id uint64, name string, handle func(answ
 // broken breaks the connection, if it is one.
 func (c *connection) broken() {
 	c.generation++
-	c.inFlight = 0
+	c.inFlight, c.unanswered = 0, nil
 	c.cutoffMs = c.w.nowMs - 1
 	c.onBroken()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"strconv"
 
@@ -77,6 +78,7 @@ func (p *process) start() (err error) {
 	if err != nil {
 		return err
 	}
+	p.storage.OnCommitAsked(func(int) { p.commitBy(p.nowMs()) })
 	if err = p.storage.Load(storage.LoadOptions{NowMs: p.nowMs()}); err != nil {
 		return err
 	}
@@ -110,6 +112,27 @@ func (p *process) publish(image *metadata.Image, delta *metadata.Delta) {
 	if p.hosting {
 		p.groups.publish(image, delta)
 	}
+}
+
+// commitBy plans a group commit as the flusher of the storage host makes it, for dueMs.
+func (p *process) commitBy(dueMs int64) {
+	w := p.node.w
+	w.after(max(0, dueMs-w.nowMs)+w.between(0, 20), func() {
+		if !p.alive() || p.failing {
+			return
+		}
+		nextMs, err := p.storage.CommitDir(0, p.nowMs(), nil)
+		w.stats.GroupCommits++
+		if err != nil {
+			w.note("group commit: %v", err)
+			if !p.disk.dead && !p.disk.failed {
+				w.fail("group commit: %w", err)
+			}
+		}
+		if p.touch() && nextMs != math.MaxInt64 {
+			p.commitBy(nextMs)
+		}
+	})
 }
 
 // register tells the controller of this incarnation of the broker and has it unfenced.

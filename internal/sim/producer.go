@@ -299,14 +299,21 @@ func (p *process) produce(c produceCall, done func(storage.AppendResult, error))
 				w.fail("%s: %d records were acknowledged at offsets %d to %d", c.tp, len(c.ids), result.BaseOffset, result.LastOffset)
 			}
 			w.check(history.Acked(result.BaseOffset, c.ids))
+			if unflushed, limited := r.Log().Config().MaxUnflushed(); limited && !result.Duplicate {
+				w.stats.PromisedRecords += len(c.ids)
+				history.Promised(result.LastOffset + 1 - unflushed)
+			}
 		}
 		done(result, err)
 	}
-	if err != nil || c.acks != -1 || r.Log().HighWatermark() > result.LastOffset {
+	switch {
+	case err != nil || c.acks == 0:
 		acknowledge(err)
-		return
+	case c.acks == 1:
+		p.replicas.WhenCounted(c.tp, leaderEpoch, result.LastOffset+1, acknowledge)
+	default:
+		p.replicas.WhenCommitted(c.tp, leaderEpoch, result.LastOffset+1, acknowledge)
 	}
-	p.replicas.WhenCommitted(c.tp, leaderEpoch, result.LastOffset+1, acknowledge)
 }
 
 // somePartition draws a partition that exists, now and then of a topic that comes and goes.

@@ -54,6 +54,7 @@ type Result struct {
 // Statistics count what happened, to show that a run did what it should.
 type Statistics struct {
 	Events, Starts, Kills, PowerLosses, DiskErrors, Resets, ClockJumps, Shutdowns    int
+	GroupCommits, PromisedRecords                                                    int
 	AckedRecords, ReadRecords, LostRecords, Duplicates, ProducerResets, Diverged     int
 	TopicsCreated, TopicsDeleted, Rebalances, Commits, Reopened, Snapshots, Segments int
 }

@@ -12,7 +12,7 @@ import (
 
 // Append appends batches as the leader and returns where they went. Errors carry a code of
 // the protocol (kafka.CodeOf); a *record.RecordErrors names the records that were refused.
-// With flush.messages reached it returns only after the disk has the records.
+// Where the topic asks for fsync, the records are not counted yet: see CountedOffset.
 func (l *Log) Append(a AppendRequest) (AppendResult, error) {
 	config := l.config.Load()
 	p, err := prepareAppend(a, config)
@@ -22,16 +22,15 @@ func (l *Log) Append(a AppendRequest) (AppendResult, error) {
 	l.dir.shared.foreground.Add(1)
 	l.mu.Lock()
 	r, err := l.append(a, p, config)
+	need := l.need(a.NowMs)
 	l.mu.Unlock()
 	r.LogStartOffset = l.startOffset.Load()
 	if err != nil {
 		return r, err
 	}
+	l.ask(need)
 	if config.LogAppendTime && !r.Duplicate {
 		r.LogAppendTimeMs = a.NowMs
-	}
-	if r.LastOffset+1-l.recoveryPoint.Load() >= config.FlushMessages {
-		return r, l.Flush()
 	}
 	return r, nil
 }
@@ -147,6 +146,10 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 	}
 	l.snapshots.bytesSince += int64(len(p.records))
 	l.endOffset.Store(last + 1)
+	l.appendedBytes += int64(len(p.records))
+	l.uncountedMarker = l.uncountedMarker || r.EndedTransaction
+	c := l.count()
+	r.CountedBytes, r.EndedTransaction = c.bytes, c.ended
 	r.BaseOffset, r.LastOffset = base, last
 	return r, nil
 }

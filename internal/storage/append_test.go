@@ -201,18 +201,6 @@ func TestCoordinatorsAppendManyBatches(t *testing.T) {
 	}
 }
 
-func TestFlushMessagesMakesAppendsDurable(t *testing.T) {
-	t.Parallel()
-	config := testConfig()
-	config.FlushMessages = 1
-	mem := newMem(t)
-	_, l := openLogOn(t, mem, config)
-	mustProduce(t, l, plain(2), 0)
-	if l.FlushedOffset() != 2 {
-		t.Fatalf("flushed to %d", l.FlushedOffset())
-	}
-}
-
 func TestRoll(t *testing.T) {
 	t.Parallel()
 	cases := []struct {

@@ -25,6 +25,7 @@ type shared struct {
 	shutdownParallel     func(count int, work func(i int)) // nil: one by one
 	foreground           atomic.Int64                      // appends and reads of clients so far
 	dirtiestPercent      atomic.Int64                      // of the logs to compact
+	wakeCommits          atomic.Pointer[func(dir int)]
 
 	randomMu sync.Mutex
 	random   env.Random
@@ -46,6 +47,7 @@ type logDir struct {
 	metrics *dirMetrics
 	offline atomic.Bool
 	space   space
+	commits commitQueue
 
 	recoveryPoints offsetCheckpoint
 	highWatermarks offsetCheckpoint
@@ -76,8 +78,13 @@ type offsetCheckpoint struct {
 	value func(l *Log) (int64, bool)
 }
 
-func newLogDir(path string, s *shared, cache *segment.FileCache, metrics *dirMetrics) *logDir {
+func newLogDir(index int, path string, s *shared, cache *segment.FileCache, metrics *dirMetrics) *logDir {
 	d := &logDir{path: path, shared: s, cache: cache, metrics: metrics, logs: map[kafka.TopicPartition]*Log{}}
+	d.commits.wake = func() {
+		if wake := s.wakeCommits.Load(); wake != nil {
+			(*wake)(index)
+		}
+	}
 	d.recoveryPoints.path = filepath.Join(path, checkpoint.RecoveryPointFileName)
 	d.recoveryPoints.value = func(l *Log) (int64, bool) { return l.recoveryPoint.Load(), true }
 	d.highWatermarks.path = filepath.Join(path, checkpoint.HighWatermarkFileName)

@@ -27,7 +27,7 @@ func (l *Log) markDirty(nowMs int64, sizeBytes int) {
 }
 
 func (l *Log) isFlushDue(nowMs int64) bool {
-	return l.unflushedBytes.Load() >= flushBacklogSize || nowMs-l.dirtySinceMs.Load() >= min(flushIntervalMs, l.Config().FlushMs)
+	return l.unflushedBytes.Load() >= flushBacklogSize || nowMs-l.dirtySinceMs.Load() >= flushIntervalMs
 }
 
 // Flush makes everything below the log end offset durable and advances the recovery point:
@@ -35,96 +35,116 @@ func (l *Log) isFlushDue(nowMs int64) bool {
 // lies above the recovery point. The checkpoint file of the log dir follows separately.
 func (l *Log) Flush() error {
 	l.flushMu.Lock()
-	defer l.flushMu.Unlock()
-	return l.flushWith(false)
+	c, err := l.flushWith(false)
+	l.flushMu.Unlock()
+	l.tellCounted(c)
+	return err
 }
 
 // flush is Flush after which the producers' state is on disk in any case. It needs flushMu.
-func (l *Log) flush() error { return l.flushWith(true) }
+func (l *Log) flush() error {
+	_, err := l.flushWith(true)
+	return err
+}
 
-func (l *Log) flushWith(snapshot bool) error {
+// flushPlan is what a flush found to do beside the records.
+type flushPlan struct {
+	list          *segmentList
+	point, end    int64
+	recovered     bool
+	pending       []pendingSnapshot
+	epochs        *epochList
+	epochsChanged bool
+}
+
+// planFlush takes over under mu what is to be flushed; needless says that there is nothing but
+// perhaps what recovered names.
+func (l *Log) planFlush(snapshot bool) (p flushPlan, needless bool) {
+	p = flushPlan{list: l.segments.Load(), point: l.recoveryPoint.Load(), end: l.endOffset.Load(), recovered: l.recovered}
+	l.recovered = false
+	if l.snapshots.isDue(p.end, &l.producers, snapshot) {
+		l.snapshots.takeAt(p.end, &l.producers)
+	}
+	if p.point == p.end && !l.epochsChanged && len(l.snapshots.pending) == 0 {
+		return p, true
+	}
+	p.pending, l.snapshots.pending = l.snapshots.pending, nil
+	p.epochs, p.epochsChanged = l.epochs.Load(), l.epochsChanged
+	l.epochsChanged = false
+	l.unflushedBytes.Store(0)
+	return p, false
+}
+
+func (l *Log) flushWith(snapshot bool) (counted, error) {
 	if err := l.usable(); err != nil {
-		return err
+		return counted{}, err
 	}
 	l.mu.Lock()
-	list, point, end := l.segments.Load(), l.recoveryPoint.Load(), l.endOffset.Load()
-	recovered := l.recovered
-	l.recovered = false
-	if l.snapshots.isDue(end, &l.producers, snapshot) {
-		l.snapshots.takeAt(end, &l.producers)
-	}
-	if point == end && !l.epochsChanged && len(l.snapshots.pending) == 0 {
-		l.mu.Unlock()
-		if recovered {
-			return l.syncRecovered(list.last())
-		}
-		return nil
-	}
-	pending := l.snapshots.pending
-	l.snapshots.pending = nil
-	epochs, epochsChanged := l.epochs.Load(), l.epochsChanged
-	l.epochsChanged = false
-	unsyncedFolder := l.unsyncedFolder
-	l.unsyncedFolder = false
-	l.unflushedBytes.Store(0)
+	p, needless := l.planFlush(snapshot)
 	l.mu.Unlock()
-
+	if needless {
+		if p.recovered {
+			if err := l.syncRecovered(p.list.last()); err != nil {
+				return counted{}, l.failed("flushing", err)
+			}
+		}
+		return counted{}, nil
+	}
 	started := l.dir.shared.clock.Now()
-	failed := func(doing string, err error) error {
+	c, err := l.flushData()
+	if err != nil {
+		return c, err
+	}
+	if doing, err := l.flushRest(p); err != nil {
 		if !vfs.IsFull(err) || errors.Is(err, segment.ErrFailed) {
-			return l.failed(doing, err)
+			return c, l.failed(doing, err)
 		}
 		// Nothing is lost: the next flush does what found no room.
 		l.mu.Lock()
-		l.epochsChanged = l.epochsChanged || epochsChanged
-		l.unsyncedFolder = l.unsyncedFolder || unsyncedFolder
-		l.snapshots.pending = append(pending, l.snapshots.pending...)
+		l.epochsChanged = l.epochsChanged || p.epochsChanged
+		l.recovered = l.recovered || p.recovered
+		l.snapshots.pending = append(p.pending, l.snapshots.pending...)
 		l.mu.Unlock()
 		l.markDirty(l.dir.shared.clock.Now().UnixMilli(), 0)
-		return l.storageError(doing, err)
+		return c, l.storageError(doing, err)
 	}
+	l.recoveryPoint.Store(p.end)
+	l.dir.recoveryPoints.markChanged()
+	l.dir.metrics.flushSeconds.Observe(l.dir.shared.clock.Now().Sub(started).Seconds())
+	return c, nil
+}
+
+// flushRest makes durable what the recovery point stands for beside the records. doing says what
+// failed.
+func (l *Log) flushRest(p flushPlan) (doing string, err error) {
 	// A segment that ends at the recovery point got its last index entries afterwards.
-	for _, s := range list.all[list.indexOf(max(point-1, 0)):] {
+	for _, s := range p.list.all[p.list.indexOf(max(p.point-1, 0)):] {
 		if !s.Acquire() {
 			continue // retention has removed it
 		}
-		err := s.Flush()
+		err := s.FlushIndexes()
 		s.Release()
 		if err != nil {
-			return failed("flushing", err)
+			return "flushing", err
 		}
 	}
-	if recovered {
-		if err := l.syncRecovered(list.last()); err != nil {
-			return err
+	if p.recovered {
+		if err := l.syncRecovered(p.list.last()); err != nil {
+			return "flushing", err
 		}
 	}
-	if unsyncedFolder {
-		if err := l.syncFolder(); err != nil {
-			return failed("flushing", err)
-		}
-	}
-	if epochsChanged {
+	if p.epochsChanged {
 		path := filepath.Join(l.folder.Path(), checkpoint.LeaderEpochFileName)
-		if err := checkpoint.WriteLeaderEpochs(l.dir.shared.fs, path, epochs.withoutEnd(end).all); err != nil {
-			return failed("writing the leader epochs of", err)
+		if err := checkpoint.WriteLeaderEpochs(l.dir.shared.fs, path, p.epochs.withoutEnd(p.end).all); err != nil {
+			return "writing the leader epochs of", err
 		}
 	}
-	if err := l.writePending(pending); err != nil {
-		return failed("writing the producer snapshot of", err)
-	}
-	l.recoveryPoint.Store(end)
-	l.dir.recoveryPoints.markChanged()
-	l.dir.metrics.flushSeconds.Observe(l.dir.shared.clock.Now().Sub(started).Seconds())
-	return nil
+	return "writing the producer snapshot of", l.writePending(p.pending)
 }
 
 // syncRecovered makes durable how an earlier process may have cut the log when it died in a
 // recovery: the end of the last segment and the removal of those behind it. Power loss would
 // bring back the rest, into a log that has been marked as whole.
 func (l *Log) syncRecovered(last *segment.Segment) error {
-	if err := errors.Join(last.Flush(), l.dir.shared.fs.SyncDir(l.folder.Path())); err != nil {
-		return l.failed("flushing", err)
-	}
-	return nil
+	return errors.Join(last.Flush(), l.dir.shared.fs.SyncDir(l.folder.Path()))
 }

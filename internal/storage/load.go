@@ -103,7 +103,7 @@ func (m *Manager) Load(o LoadOptions) error {
 // flushed after a crash.
 func (m *Manager) lowerRecoveryPoints(found []foundLog) (err error) {
 	for _, f := range found {
-		if l := m.Log(f.tp); l != nil && l.FlushedOffset() < f.known.recoveryPoint {
+		if l := m.Log(f.tp); l != nil && l.recoveryPoint.Load() < f.known.recoveryPoint {
 			err = cmp.Or(err, l.dir.checked(l.dir.checkpointRecoveryPoints()))
 		}
 	}

@@ -29,6 +29,8 @@ type Log struct {
 	endOffset     atomic.Int64
 	highWatermark atomic.Int64
 	recoveryPoint atomic.Int64
+	flushedOffset atomic.Int64 // everything below is durable; at or above the recovery point
+	countedOffset atomic.Int64
 	cleanedOffset atomic.Int64 // where the next compaction begins
 	unstable      atomic.Pointer[unstable]
 	closed        atomic.Pointer[kafka.Error]
@@ -36,6 +38,11 @@ type Log struct {
 	dirty          atomic.Bool // in dir.dirty
 	dirtySinceMs   atomic.Int64
 	unflushedBytes atomic.Int64
+
+	onCounted   atomic.Pointer[func(bytes int64, ended bool)]
+	commitAsked atomic.Bool  // in dir.commits.asked
+	commitDueMs atomic.Int64 // when flush.ms is over; never: not in dir.commits.later
+	commitIndex int          // in dir.commits.later, whose lock guards it
 
 	flushMu sync.Mutex // taken before mu
 	mu      sync.Mutex // guards everything below, and every change of what is above
@@ -51,6 +58,9 @@ type Log struct {
 	activeSinceMs    int64
 	rollShare        uint64
 	clean            cleanState
+	// What was appended since the log was opened, what of it is counted, and what flushed.
+	appendedBytes, countedBytes, flushedBytes int64
+	uncountedMarker                           bool // a transaction's end is not counted yet
 }
 
 const unknownTimestamp int64 = math.MinInt64
@@ -98,10 +108,18 @@ func (l *Log) DirectoryID() kafka.UUID { return l.dir.id }
 // Config returns the config in use.
 func (l *Log) Config() *LogConfig { return l.config.Load() }
 
-// UpdateConfig replaces the config; what is stored already stays as it is.
+// UpdateConfig replaces the config; what is stored already stays as it is. Appends that wait for
+// a flush are counted if the new config does not ask for it.
 func (l *Log) UpdateConfig(config *LogConfig) {
-	l.config.Store(config)
 	l.folder.SetIndexLimits(config.IndexIntervalBytes, config.IndexMaxBytes)
+	l.mu.Lock()
+	l.config.Store(config)
+	c, asksForFlush := l.count(), config.asksForFlush() && l.flushedOffset.Load() < l.endOffset.Load()
+	l.mu.Unlock()
+	if asksForFlush {
+		l.dir.commits.ask(l)
+	}
+	l.tellCounted(c)
 }
 
 // LogStartOffset is the first offset that may be read.
@@ -113,8 +131,9 @@ func (l *Log) LogEndOffset() int64 { return l.endOffset.Load() }
 // HighWatermark is the first offset that is not known to be replicated.
 func (l *Log) HighWatermark() int64 { return l.highWatermark.Load() }
 
-// FlushedOffset is the recovery point: everything below it is durable.
-func (l *Log) FlushedOffset() int64 { return l.recoveryPoint.Load() }
+// FlushedOffset is the first offset that is not known to be durable. The recovery point, up to
+// which indexes and producers' state are durable too, is there or below.
+func (l *Log) FlushedOffset() int64 { return l.flushedOffset.Load() }
 
 // AdvanceHighWatermark raises the high watermark to offset, at most to the log end offset,
 // and reports whether it rose. It never lowers it.

@@ -65,12 +65,19 @@ func OpenManager(o Options) (*Manager, error) {
 	o.Metrics.GaugeFunc("log_cleaner_dirtiest_percent", "Share of bytes not yet compacted in the log where it is largest.", func() float64 {
 		return float64(m.shared.dirtiestPercent.Load())
 	})
-	for _, dir := range o.Dirs {
+	for i, dir := range o.Dirs {
 		cache := segment.NewFileCache(segment.FileCacheOptions{FS: o.FS, MaxOpen: o.OpenFilesPerDir, Metrics: o.Metrics, LogDir: dir})
-		d := newLogDir(dir, m.shared, cache, shared)
+		d := newLogDir(i, dir, m.shared, cache, shared)
 		d.id = o.DirectoryIDs[dir]
 		m.dirs = append(m.dirs, d)
 	}
+	o.Metrics.GaugeFunc("log_group_commit_waiting_logs", "Logs that wait for the group commit of their log dir.", func() float64 {
+		waiting := 0
+		for _, d := range m.dirs {
+			waiting += d.commits.len()
+		}
+		return float64(waiting)
+	})
 	return m, nil
 }
 

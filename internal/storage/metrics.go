@@ -8,6 +8,8 @@ import (
 // dirMetrics are aggregates: ten thousand partitions are no reason for ten thousand series.
 type dirMetrics struct {
 	flushSeconds    *metrics.Histogram
+	commitSeconds   *metrics.Histogram
+	commitLogs      *metrics.Counter
 	segmentsRolled  *metrics.Counter
 	segmentsDeleted *metrics.Counter
 	logsRecovered   *metrics.Counter
@@ -36,6 +38,8 @@ func (m *dirMetrics) noteClean(s *cleaner.Stats, seconds float64) {
 func newDirMetrics(r *metrics.Registry) *dirMetrics {
 	return &dirMetrics{
 		flushSeconds:        r.Histogram("log_flush_seconds", "Time to make one log's unflushed data durable.", metrics.LatencySeconds),
+		commitSeconds:       r.Histogram("log_group_commit_seconds", "Time to make a group of logs durable that acknowledgements wait for.", metrics.LatencySeconds),
+		commitLogs:          r.Counter("log_group_commit_logs_total", "Logs made durable by group commits; log_group_commit_seconds counts the groups."),
 		segmentsRolled:      r.Counter("log_segments_rolled_total", "Segments closed because a new active segment began."),
 		segmentsDeleted:     r.Counter("log_segments_deleted_total", "Segments deleted by retention or truncation."),
 		logsRecovered:       r.Counter("logs_recovered_total", "Logs whose unflushed part was checked after an unclean shutdown."),

@@ -33,6 +33,7 @@ func newLog(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, config *LogC
 	l.config.Store(config)
 	l.epochs.Store(noEpochs)
 	l.unstable.Store(allStable)
+	l.commitDueMs.Store(never)
 	return l
 }
 
@@ -153,6 +154,8 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	if known.clean {
 		l.recoveryPoint.Store(end)
 	}
+	l.flushedOffset.Store(l.recoveryPoint.Load())
+	l.countedOffset.Store(l.recoveryPoint.Load()) // more when the topic's config is known
 	if !epochsKnown {
 		if epochs, err = l.epochsOfRecords(); err != nil {
 			return nil, err

@@ -46,7 +46,10 @@ type AppendResult struct {
 	// Duplicate is set when an idempotent producer sent a batch again that the log holds
 	// already; the offsets are those of the first time and nothing was written.
 	Duplicate bool
-	// EndedTransaction is set when a marker ended a transaction: more may be stable now.
+	// CountedBytes is the size of what is counted now and was not before: the records', unless
+	// they have to wait for a flush. EndedTransaction is set when a marker that ended a transaction
+	// is among it: more may be stable now.
+	CountedBytes     int64
 	EndedTransaction bool
 }
 

@@ -36,6 +36,8 @@ func (l *Log) TruncateTo(offset, nowMs int64) error {
 	l.highWatermark.Store(min(l.highWatermark.Load(), offset))
 	l.startOffset.Store(min(l.startOffset.Load(), offset))
 	l.recoveryPoint.Store(min(l.recoveryPoint.Load(), offset))
+	l.flushedOffset.Store(min(l.flushedOffset.Load(), offset))
+	l.countedOffset.Store(min(l.countedOffset.Load(), offset))
 	l.dir.recoveryPoints.markChanged()
 	l.dir.highWatermarks.markChanged()
 	l.dir.logStarts.markChanged()

@@ -73,6 +73,7 @@ func Start(o Options) *Host {
 			return nil
 		}},
 	)
+	h.startCommits()
 	return h
 }
 
@@ -130,12 +131,17 @@ func (h *Host) spawn(ctx context.Context, name string, passes ...pass) {
 // Parallel returns what storage.LoadOptions.Parallel wants: work is done by up to workers
 // goroutines of spawner, num.recovery.threads.per.data.dir times the log dirs.
 func Parallel(spawner *env.Spawner, workers int) func(count int, work func(i int)) {
+	return spawned(spawner, "storage-load", workers)
+}
+
+// spawned returns a function that has work done by up to workers goroutines, which end with it.
+func spawned(spawner *env.Spawner, name string, workers int) func(count int, work func(i int)) {
 	return func(count int, work func(i int)) {
 		var next atomic.Int64
 		var done sync.WaitGroup
 		for w := range min(workers, count) {
 			done.Add(1)
-			spawner.Go("storage-load-"+strconv.Itoa(w), func(context.Context) {
+			spawner.Go(name+"-"+strconv.Itoa(w), func(context.Context) {
 				defer done.Done()
 				for {
 					i := int(next.Add(1)) - 1
