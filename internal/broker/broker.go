@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -59,6 +60,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	b := newBroker(ctx, c)
 	slog.SetDefault(slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: b.logLevel})))
+	slog.Info("soft memory limit of the process (GOMEMLIMIT, else nine tenths of the container's or the machine's memory)", "bytes", server.LimitMemory())
 	if err := b.start(); err != nil {
 		return errors.Join(err, b.stop())
 	}
@@ -87,11 +89,14 @@ type broker struct {
 	ctx     context.Context
 	config  *config.Broker
 	configs *configs
-	metrics *metrics.Registry
-	fs      vfs.FS
-	clock   env.Clock
-	random  env.Random
-	spawner *env.Spawner
+	// current is the configuration with the dynamic values of the latest metadata.
+	current    atomic.Pointer[config.Broker]
+	configured atomic.Bool // the metadata is known: see expireProducers
+	metrics    *metrics.Registry
+	fs         vfs.FS
+	clock      env.Clock
+	random     env.Random
+	spawner    *env.Spawner
 	// faults gets what makes the node end; it has room for the first one, others are only logged.
 	faults   chan error
 	faulted  atomic.Bool
@@ -132,6 +137,7 @@ func newBroker(ctx context.Context, c *config.Broker) *broker {
 		ctx: ctx, config: c, configs: &configs{static: c}, metrics: metrics.NewRegistry(),
 		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(), epoch: -1,
 	}
+	b.current.Store(c)
 	// Parts end in the order of stop, not all at once when ctx does.
 	b.spawner = env.NewSpawner(context.WithoutCancel(ctx), func(_ string, err error) { b.fault(err) })
 	return b
@@ -193,7 +199,8 @@ func (b *broker) openStorage() (err error) {
 	b.storage, err = storage.OpenManager(storage.Options{
 		FS: b.fs, Dirs: b.config.LogDirs, DirectoryIDs: b.dirs.DirectoryIDs, Failed: b.dirs.Failed, Defaults: b.configs.topic(metadata.EmptyImage(), "").Log,
 		Metrics: b.metrics, Random: b.random, Clock: b.clock,
-		ProducerExpirationMs: int64(b.config.ProducerIDExpirationMs), OpenFilesPerDir: max(1, vfs.DataFiles(vfs.OpenFilesLimit())/len(b.config.LogDirs)),
+		// Until the metadata is there nobody knows the dynamic value, so no producer is forgotten.
+		ProducerExpirationMs: math.MaxInt64, OpenFilesPerDir: max(1, vfs.DataFiles(vfs.OpenFilesLimit())/len(b.config.LogDirs)),
 		ReserveBytes: b.config.ReserveBytes,
 		OnDirOffline: b.logDirFailed,
 	})
@@ -201,9 +208,11 @@ func (b *broker) openStorage() (err error) {
 		return err
 	}
 	err = b.storage.Load(storage.LoadOptions{
-		NowMs:            b.clock.Now().UnixMilli(),
-		Parallel:         storagehost.Parallel(b.spawner, int(b.config.RecoveryThreadsPerDir)*len(b.config.LogDirs)),
-		ShutdownParallel: storagehost.Parallel(b.spawner, max(shutdownWorkers, int(b.config.RecoveryThreadsPerDir))),
+		NowMs:    b.clock.Now().UnixMilli(),
+		Parallel: storagehost.Parallel(b.spawner, recoveryThreads(b.config)),
+		ShutdownParallel: func(count int, work func(i int)) {
+			storagehost.Parallel(b.spawner, max(shutdownWorkers, recoveryThreads(b.current.Load())))(count, work)
+		},
 	})
 	if err != nil {
 		return err
@@ -224,7 +233,7 @@ func (b *broker) startMetadata() (err error) {
 	b.loader = metadatahost.NewLoader(metadatahost.Options{Spawner: b.spawner, Metrics: b.metrics, OnFault: b.fault})
 	b.newReplicas()
 	b.loader.Register(b.publish)
-	b.loader.Register(b.publishLimits)
+	b.loader.Register(b.publishDynamic)
 	b.loader.Start()
 	core := controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config})
 	var node atomic.Pointer[quorumhost.Node]

@@ -53,6 +53,7 @@ func (b *broker) enlister() *handler.Enlister {
 		NowMs:        func() int64 { return b.clock.Now().UnixMilli() },
 		RetryBackoff: time.Duration(b.config.AddPartitionsRetryBackoffMs) * time.Millisecond,
 		RetryFor:     time.Duration(b.config.AddPartitionsRetryBackoffMaxMs) * time.Millisecond,
+		Verifies:     b.verifiesTransactions,
 	}
 }
 

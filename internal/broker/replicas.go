@@ -68,6 +68,7 @@ func (b *broker) startReplicas() error {
 	if err := b.replicas.Start(); err != nil {
 		return err
 	}
+	b.expireProducers()
 	b.producerIDs = handler.NewProducerIDs(b.config.NodeID, func() int64 { return b.epoch }, b.channel)
 	b.hosting.Store(true)
 	b.maintenance.StartCleaners(b.cleanerThreads(), b.cleanerLimits)

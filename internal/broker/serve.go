@@ -8,15 +8,12 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/handler"
-	"github.com/moldau/moldau/internal/kafka"
-	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/moldau/moldau/internal/wire"
@@ -61,30 +58,21 @@ func (b *broker) limits() server.Limits {
 
 // connectionLimits are the limits that may change while the node runs.
 func connectionLimits(c *config.Broker) server.Limits {
-	l := server.Limits{
-		MaxConnections: int(c.MaxConnections), MaxConnectionsPerIP: int(c.MaxConnectionsPerIP), MaxConnectionsPerIPOverrides: map[string]int{},
+	// What is 0 admits nobody, or per address only those of the overrides.
+	none := func(limit int32) int {
+		if limit == 0 {
+			return -1
+		}
+		return int(limit)
 	}
-	if l.MaxConnectionsPerIP == 0 { // Kafka's way to admit only the addresses of the overrides
-		l.MaxConnectionsPerIP = -1
+	l := server.Limits{
+		MaxConnections: none(c.MaxConnections), ConnectionsPerSecond: none(c.ConnectionCreationRate),
+		MaxConnectionsPerIP: none(c.MaxConnectionsPerIP), MaxConnectionsPerIPOverrides: map[string]int{},
 	}
 	for host, limit := range c.MaxConnectionsPerIPOverrides {
 		l.MaxConnectionsPerIPOverrides[host] = int(limit)
 	}
 	return l
-}
-
-// publishLimits has the server follow the dynamic configs of this node, on the loader's goroutine.
-func (b *broker) publishLimits(image *metadata.Image, delta *metadata.Delta) {
-	ofBrokers := func(change metadata.ConfigChange) bool { return change.Resource.Type == kafka.ConfigResourceBroker }
-	if !slices.ContainsFunc(delta.ChangedConfigs(), ofBrokers) {
-		return
-	}
-	current, err := b.configs.layers(image).Current()
-	if err != nil {
-		slog.Error("the dynamic configs of this broker contradict its static ones; its connection limits stay as they are", "error", err)
-		return
-	}
-	b.server.SetConnectionLimits(connectionLimits(current))
 }
 
 // milliseconds is a config's time; one that is too long to be told is as long as can be.

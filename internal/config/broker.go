@@ -30,6 +30,7 @@ type Broker struct {
 	ConnectionsMaxIdleMs         int64
 	MaxConnections               int32
 	MaxConnectionsPerIP          int32
+	ConnectionCreationRate       int32
 	MaxConnectionsPerIPOverrides map[string]int32
 	FetchMaxBytes                int32
 	FetchSessionSlots            int32
@@ -40,6 +41,7 @@ type Broker struct {
 	LogStartOffsetCheckpointIntervalMs int32
 	RecoveryThreadsPerDir              int32
 	ProducerIDExpirationMs             int32
+	VerifyTransactionPartitions        bool
 
 	ReserveBytes int64 // log.reserve.bytes
 

@@ -53,6 +53,7 @@ func newBroker(v values) (*Broker, Warnings, error) {
 		ConnectionsMaxIdleMs:     v.int64("connections.max.idle.ms"),
 		MaxConnections:           v.int32("max.connections"),
 		MaxConnectionsPerIP:      v.int32("max.connections.per.ip"),
+		ConnectionCreationRate:   v.int32("max.connection.creation.rate"),
 		FetchMaxBytes:            v.int32("fetch.max.bytes"),
 		FetchSessionSlots:        v.int32("max.incremental.fetch.session.cache.slots"),
 		MaxPartitionsPerRequest:  v.int32("max.request.partition.size.limit"),
@@ -97,6 +98,7 @@ func (b *Broker) fillLogs(v values) {
 	b.LogStartOffsetCheckpointIntervalMs = v.int32("log.flush.start.offset.checkpoint.interval.ms")
 	b.RecoveryThreadsPerDir = v.int32("num.recovery.threads.per.data.dir")
 	b.ProducerIDExpirationMs = v.int32("producer.id.expiration.ms")
+	b.VerifyTransactionPartitions = v.bool("transaction.partition.verification.enable")
 	b.ReserveBytes = v.int64("log.reserve.bytes")
 	b.CleanerEnabled = v.bool("log.cleaner.enable")
 	b.CleanerThreads = v.int32("log.cleaner.threads")

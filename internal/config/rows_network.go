@@ -17,7 +17,7 @@ var networkRows = []row{
 	{"kafka.metrics.polling.interval.secs", Int, "10", atLeast(1), Low, ReadOnly, Unused, "Time between polls of Apache Kafka's own metrics reporters."},
 	{"kafka.metrics.reporters", List, "", listOf(), Low, ReadOnly, Unused, "Java classes that report Apache Kafka's older metrics."},
 	{"leader.replication.throttled.rate", Long, "9223372036854775807", atLeast(0), Medium, ClusterWide, DynamicOnly, "Bytes a second that a leader serves to throttled followers."},
-	{"max.connection.creation.rate", Int, "2147483647", atLeast(0), Medium, ClusterWide, Unused, "New connections a second that are accepted."},
+	{"max.connection.creation.rate", Int, "2147483647", atLeast(0), Medium, ClusterWide, Used, "New connections a second that are accepted."},
 	{"max.connections", Int, "2147483647", atLeast(0), Medium, ClusterWide, Used, "Connections that may be open at a time."},
 	{"max.connections.per.ip", Int, "2147483647", atLeast(0), Medium, ClusterWide, Used, "Connections that may be open at a time from one address."},
 	{"max.connections.per.ip.overrides", String, "", Validator{}, Medium, ClusterWide, Used, "Other limits for certain addresses, as address:number."},

@@ -8,7 +8,7 @@ var transactionRows = []row{
 	{"producer.id.expiration.ms", Int, "86400000", atLeast(1), Low, ClusterWide, Used, "Time after its last write for which a producer id is remembered."},
 	{"transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, "10000", atLeast(1), Low, ReadOnly, Used, "Time between checks for transactions that took too long."},
 	{"transaction.max.timeout.ms", Int, "900000", atLeast(1), High, ReadOnly, Used, "Longest time-out that a transactional producer may ask for."},
-	{"transaction.partition.verification.enable", Bool, "true", Validator{}, Low, ClusterWide, Unused, "Whether a write is checked against its transaction's partitions."},
+	{"transaction.partition.verification.enable", Bool, "true", Validator{}, Low, ClusterWide, Used, "Whether a write is checked against its transaction's partitions."},
 	{"transaction.remove.expired.transaction.cleanup.interval.ms", Int, "3600000", atLeast(1), Low, ReadOnly, Used, "Time between checks for expired transactional ids."},
 	{"transaction.state.log.load.buffer.size", Int, "5242880", atLeast(1), High, ReadOnly, Unused, "Bytes that are read at once when transaction state is loaded."},
 	{"transaction.state.log.min.isr", Int, "2", atLeast(1), High, ReadOnly, Used, "In-sync replicas that the transaction state topic needs."},

@@ -25,6 +25,9 @@ type Enlister struct {
 	// a client would take longer to come back.
 	RetryBackoff time.Duration
 	RetryFor     time.Duration
+	// Verifies is transaction.partition.verification.enable: whether it is asked for clients of
+	// version 1, too. Those of version 2 need it.
+	Verifies func() bool
 }
 
 // firstWrite is the first batch that a request has for a partition.
@@ -64,6 +67,13 @@ func abilityOf(version, abortableFrom, version2From int16) clientAbility {
 // enlist answers for every write in turn. An error of the whole means that ctx has ended. A former
 // transaction whose markers are still being written is waited for, shortly.
 func (e *Enlister) enlist(ctx context.Context, transactionalID string, producer txn.Producer, writes []firstWrite, ability clientAbility) ([]enlistment, error) {
+	if ability != clientVersion2 && !e.Verifies() {
+		out := make([]enlistment, len(writes))
+		for i := range out {
+			out[i].guard = producerstate.Unverified
+		}
+		return out, nil
+	}
 	request := txn.AddRequest{TransactionalID: transactionalID, Producer: producer, Version: txn.Version2}
 	var waited time.Duration
 	for pause := time.Millisecond; ; pause = min(2*pause, e.RetryBackoff) {

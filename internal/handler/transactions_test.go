@@ -39,6 +39,7 @@ func newEnlistFixture(answer func(f *enlistFixture, r txn.AddRequest) kafka.Erro
 			return codes, err
 		},
 		NowMs: func() int64 { return 0 }, RetryBackoff: 20 * time.Millisecond, RetryFor: 100 * time.Millisecond,
+		Verifies: func() bool { return true },
 	}
 	return f
 }

@@ -12,10 +12,15 @@ import (
 const acceptRetry = 100 * time.Millisecond
 
 func (s *Server) accept(ctx context.Context, l boundListener) {
-	for s.waitForSlot(ctx) {
+	for {
 		socket, err := l.socket.Accept()
 		switch {
 		case err == nil:
+			// Only now: the limits may have changed while nobody came.
+			if !s.waitForSlot(ctx) {
+				_ = socket.Close()
+				return
+			}
 			s.admit(l, socket)
 		case s.stopping.Load() || errors.Is(err, net.ErrClosed):
 			return
@@ -40,24 +45,47 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// waitForSlot waits until there are fewer connections than max.connections; as in Kafka new
-// ones wait in the socket's backlog meanwhile.
+// waitForSlot waits until max.connections and max.connection.creation.rate admit one connection
+// more; as in Kafka those behind it wait in the socket's backlog meanwhile.
 func (s *Server) waitForSlot(ctx context.Context) bool {
 	for {
 		s.mu.Lock()
-		limit, freed := s.limits.MaxConnections, s.slotFreed
-		full := len(s.connections) >= limit
+		limits, freed := s.limits, s.slotFreed
+		full := len(s.connections) >= limits.MaxConnections
+		ahead := time.Until(s.paidUntil.Add(-burst))
 		s.mu.Unlock()
-		if !full {
+		switch {
+		case full:
+			s.log.warn("max.connections", "max.connections is reached: new connections wait until one closes", "limit", limits.MaxConnections)
+			ahead = time.Hour
+		case limits.ConnectionsPerSecond < 0:
+			ahead = time.Hour
+		case ahead <= 0:
 			return true
 		}
-		s.log.warn("max.connections", "max.connections is reached: new connections wait until one closes", "limit", limit)
+		timer := time.NewTimer(ahead)
 		select {
-		case <-freed:
+		case <-freed: // or the limits have changed
+		case <-timer.C:
 		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
 			return false
 		}
 	}
+}
+
+// burst is how far connections may run ahead of max.connection.creation.rate.
+const burst = time.Second
+
+// payForConnection takes the share of one connection from max.connection.creation.rate, under mu.
+func (s *Server) payForConnection() {
+	now := time.Now()
+	if s.paidUntil.Before(now) {
+		s.paidUntil = now
+	}
+	s.paidUntil = s.paidUntil.Add(time.Second / time.Duration(max(s.limits.ConnectionsPerSecond, 1)))
 }
 
 func (s *Server) admit(l boundListener, socket net.Conn) {
@@ -65,6 +93,7 @@ func (s *Server) admit(l boundListener, socket net.Conn) {
 	s.setBuffers(socket)
 	c := newConnection(s, l, socket)
 	s.mu.Lock()
+	s.payForConnection()
 	limit := s.limits.MaxConnectionsPerIP
 	if override, ok := s.limits.MaxConnectionsPerIPOverrides[c.context.Host]; ok {
 		limit = override
@@ -82,13 +111,14 @@ func (s *Server) admit(l boundListener, socket net.Conn) {
 	s.spawner.Go("connection "+strconv.FormatUint(c.context.ID, 10), c.serve)
 }
 
-// SetConnectionLimits changes MaxConnections, MaxConnectionsPerIP and its overrides to those of l
-// while the server runs. Connections that are open stay.
+// SetConnectionLimits changes MaxConnections, ConnectionsPerSecond, MaxConnectionsPerIP and its
+// overrides to those of l while the server runs. Connections that are open stay.
 func (s *Server) SetConnectionLimits(l Limits) {
 	l = l.withDefaults()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limits.MaxConnections, s.limits.MaxConnectionsPerIP = l.MaxConnections, l.MaxConnectionsPerIP
+	s.limits.ConnectionsPerSecond, s.paidUntil = l.ConnectionsPerSecond, time.Time{}
 	s.limits.MaxConnectionsPerIPOverrides = l.MaxConnectionsPerIPOverrides
 	close(s.slotFreed) // who waits for a slot looks again
 	s.slotFreed = make(chan struct{})

@@ -18,6 +18,23 @@ func MemoryBytes() int64 {
 	return systemMemory("/")
 }
 
+// LimitMemory gives Go's runtime a soft limit, unless GOMEMLIMIT has: without one it collects garbage
+// by the size of the heap alone, and a container ends a process that grows past what it allows. It
+// returns the limit in use.
+func LimitMemory() int64 {
+	return limitMemory("/", debug.SetMemoryLimit)
+}
+
+func limitMemory(root string, setLimit func(int64) int64) int64 {
+	if limit := setLimit(-1); limit < math.MaxInt64 {
+		return limit
+	}
+	// The rest is for what the runtime does not count: stacks of system threads, the binary's pages.
+	limit := systemMemory(root) / 10 * 9
+	setLimit(limit)
+	return limit
+}
+
 // systemMemory reads what the system tells below root.
 func systemMemory(root string) int64 {
 	least := int64(math.MaxInt64)

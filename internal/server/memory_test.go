@@ -1,10 +1,35 @@
 package server
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
 )
+
+func TestLimitMemory(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "sys/fs/cgroup"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "sys/fs/cgroup/memory.max"), []byte("1000000000\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ before, want int64 }{{math.MaxInt64, 900_000_000}, {500_000_000, 500_000_000}, {2_000_000_000, 2_000_000_000}} {
+		current := c.before
+		got := limitMemory(root, func(limit int64) int64 {
+			before := current
+			if limit >= 0 {
+				current = limit
+			}
+			return before
+		})
+		if got != c.want || current != c.want {
+			t.Errorf("with a limit of %d before: returned %d and set %d, want %d", c.before, got, current, c.want)
+		}
+	}
+}
 
 func TestSystemMemory(t *testing.T) {
 	t.Parallel()

@@ -31,8 +31,12 @@ type Limits struct {
 	MaxRequestBytes int
 	// MaxIdle is connections.max.idle.ms; negative never closes idle connections.
 	MaxIdle time.Duration
-	// MaxConnections is max.connections; accepting pauses at the limit, as in Kafka.
+	// MaxConnections is max.connections; accepting pauses at the limit, as in Kafka. Negative lets
+	// nobody in.
 	MaxConnections int
+	// ConnectionsPerSecond is max.connection.creation.rate; accepting pauses above it, as in Kafka.
+	// Negative lets nobody in.
+	ConnectionsPerSecond int
 	// MaxConnectionsPerIP is max.connections.per.ip; above it a connection is closed at once.
 	// Negative lets in only addresses that have an override, which Kafka writes as 0.
 	MaxConnectionsPerIP int
@@ -74,6 +78,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.MaxRequestBytes, 100<<20)
 	setDefault(&l.MaxIdle, 10*time.Minute)
 	setDefault(&l.MaxConnections, math.MaxInt32)
+	setDefault(&l.ConnectionsPerSecond, math.MaxInt32)
 	setDefault(&l.MaxConnectionsPerIP, math.MaxInt32)
 	setDefault(&l.PartialRequest, 30*time.Second)
 	setDefault(&l.MaxUnfinished, 128)

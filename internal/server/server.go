@@ -32,6 +32,9 @@ type Server struct {
 	perIP       map[string]int
 	// slotFreed is closed and replaced when a connection ends; guarded by mu.
 	slotFreed chan struct{}
+	// paidUntil is the time up to which the connections so far use up max.connection.creation.rate;
+	// guarded by mu.
+	paidUntil time.Time
 }
 
 type boundListener struct {

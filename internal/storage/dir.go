@@ -19,7 +19,7 @@ import (
 type shared struct {
 	fs                   vfs.FS
 	clock                env.Clock
-	producerExpirationMs int64
+	producerExpirationMs atomic.Int64
 	onDirOffline         func(dir string, err error)
 	reserveBytes         int64
 	shutdownParallel     func(count int, work func(i int)) // nil: one by one

@@ -82,6 +82,7 @@ func (m *Manager) Load(o LoadOptions) error {
 			f.dir.fail(err)
 			return
 		}
+		l.unconfigured.Store(o.TopicConfig == nil)
 		f.dir.put(l)
 	})
 	if p := failure.Load(); p != nil {

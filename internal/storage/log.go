@@ -35,6 +35,10 @@ type Log struct {
 	unstable      atomic.Pointer[unstable]
 	closed        atomic.Pointer[kafka.Error]
 
+	// unconfigured is set until somebody says what the topic's configs are: Load knew only defaults,
+	// by which nothing may be deleted.
+	unconfigured atomic.Bool
+
 	dirty          atomic.Bool // in dir.dirty
 	dirtySinceMs   atomic.Int64
 	unflushedBytes atomic.Int64
@@ -114,6 +118,7 @@ func (l *Log) UpdateConfig(config *LogConfig) {
 	l.folder.SetIndexLimits(config.IndexIntervalBytes, config.IndexMaxBytes)
 	l.mu.Lock()
 	l.config.Store(config)
+	l.unconfigured.Store(false)
 	c, asksForFlush := l.count(), config.asksForFlush() && l.flushedOffset.Load() < l.endOffset.Load()
 	l.mu.Unlock()
 	if asksForFlush {
@@ -198,7 +203,7 @@ func (l *Log) ProducerCount() int {
 func (l *Log) ExpireProducers(nowMs int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.producers.Expire(nowMs, l.dir.shared.producerExpirationMs)
+	l.producers.Expire(nowMs, l.dir.shared.producerExpirationMs.Load())
 }
 
 // LatestEpoch returns the newest leader epoch in the log, or -1.

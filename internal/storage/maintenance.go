@@ -58,11 +58,11 @@ func (m *Manager) CheckpointLogStartOffsets() error {
 	return m.eachDir(func(d *logDir) error { return d.logStarts.write(d) })
 }
 
-// CleanupRetention applies retention to every log and returns how many segments went. A log
-// that fails does not keep the others from theirs.
+// CleanupRetention applies retention to every log whose topic's configs are known and returns how
+// many segments went. A log that fails does not keep the others from theirs.
 func (m *Manager) CleanupRetention(nowMs int64) (segments int, err error) {
 	for _, l := range m.Logs() {
-		if l.usable() != nil {
+		if l.usable() != nil || l.unconfigured.Load() {
 			continue
 		}
 		n, failure := l.DeleteOldSegments(nowMs)

@@ -30,7 +30,7 @@ type Options struct {
 	Metrics  *metrics.Registry
 	Random   env.Random
 	Clock    env.Clock // times disk calls for metrics; what is stored takes arguments
-	// ProducerExpirationMs is producer.id.expiration.ms.
+	// ProducerExpirationMs is producer.id.expiration.ms, until SetProducerExpiration.
 	ProducerExpirationMs int64
 	// OpenFilesPerDir bounds the file descriptors kept open per log dir.
 	OpenFilesPerDir int
@@ -60,7 +60,8 @@ func OpenManager(o Options) (*Manager, error) {
 		return nil, errors.New("log.dirs is empty: at least one log dir is needed")
 	}
 	m := &Manager{options: o, brokerEpoch: -1}
-	m.shared = &shared{fs: o.FS, clock: o.Clock, producerExpirationMs: o.ProducerExpirationMs, onDirOffline: o.OnDirOffline, reserveBytes: o.ReserveBytes, random: o.Random}
+	m.shared = &shared{fs: o.FS, clock: o.Clock, onDirOffline: o.OnDirOffline, reserveBytes: o.ReserveBytes, random: o.Random}
+	m.shared.producerExpirationMs.Store(o.ProducerExpirationMs)
 	shared := newDirMetrics(o.Metrics)
 	o.Metrics.GaugeFunc("log_cleaner_dirtiest_percent", "Share of bytes not yet compacted in the log where it is largest.", func() float64 {
 		return float64(m.shared.dirtiestPercent.Load())
@@ -84,6 +85,9 @@ func OpenManager(o Options) (*Manager, error) {
 // CleanShutdownBrokerEpoch returns the broker epoch that the last shutdown wrote to every log
 // dir, or -1 if it was not a clean one. Load reads it.
 func (m *Manager) CleanShutdownBrokerEpoch() int64 { return m.brokerEpoch }
+
+// SetProducerExpiration changes producer.id.expiration.ms.
+func (m *Manager) SetProducerExpiration(ms int64) { m.shared.producerExpirationMs.Store(ms) }
 
 // ForegroundLoad counts the appends and reads so far: while it grows, clients are served.
 func (m *Manager) ForegroundLoad() int64 { return m.shared.foreground.Load() }

@@ -61,7 +61,7 @@ func (l *Log) rebuildProducers(nowMs, endOffset int64, unclean bool) error {
 	if err := replay.run(from, endOffset); err != nil {
 		return err
 	}
-	l.producers.Expire(nowMs, l.dir.shared.producerExpirationMs)
+	l.producers.Expire(nowMs, l.dir.shared.producerExpirationMs.Load())
 	l.noteOpenTransaction()
 	if len(unusable) > 0 {
 		return l.replaceSnapshots(unusable, endOffset)
@@ -107,7 +107,7 @@ func (l *Log) loadSnapshot(offset, nowMs int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = l.producers.LoadSnapshot(data, nowMs, l.dir.shared.producerExpirationMs)
+	err = l.producers.LoadSnapshot(data, nowMs, l.dir.shared.producerExpirationMs.Load())
 	if damage, ok := errors.AsType[*producerstate.SnapshotError](err); ok {
 		slog.Warn("ignored a damaged producer snapshot", "path", path, "error", damage)
 		return false, nil

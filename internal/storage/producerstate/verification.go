@@ -1,6 +1,10 @@
 package producerstate
 
-import "github.com/moldau/moldau/internal/kafka"
+import (
+	"math"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
 
 // Guard ties the first write of a transaction to the question, put to the transaction's
 // coordinator, whether the partition belongs to it (KIP-890). A marker that comes in between
@@ -10,6 +14,9 @@ type Guard uint64
 
 // NoGuard is no guard.
 const NoGuard Guard = 0
+
+// Unverified takes the place of a guard where transaction.partition.verification.enable is off.
+const Unverified Guard = math.MaxUint64
 
 // verification is a question that is under way, or answered and not used yet.
 type verification struct {
@@ -50,10 +57,11 @@ func (m *Manager) StartVerification(v Verification) (Guard, error) {
 	return m.verifying.start(v), nil
 }
 
-// CheckGuard reports whether guard is the one that the producer's first write has to come with.
+// CheckGuard reports whether guard is the one that the producer's first write has to come with, or
+// none is asked for.
 func (m *Manager) CheckGuard(producerID int64, guard Guard) bool {
 	v := m.verifying.byProducer[producerID]
-	return v != nil && guard != NoGuard && v.guard == guard
+	return guard == Unverified || v != nil && guard != NoGuard && v.guard == guard
 }
 
 func (s *verifications) start(v Verification) Guard {

@@ -1,0 +1,43 @@
+package broker
+
+import (
+	"log/slog"
+	"slices"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+)
+
+// publishDynamic has this node follow its dynamic configs, on the loader's goroutine. Those of
+// topics' defaults go their own way, through the replicas.
+func (b *broker) publishDynamic(image *metadata.Image, delta *metadata.Delta) {
+	ofBrokers := func(change metadata.ConfigChange) bool { return change.Resource.Type == kafka.ConfigResourceBroker }
+	if !slices.ContainsFunc(delta.ChangedConfigs(), ofBrokers) {
+		return
+	}
+	current, err := b.configs.layers(image).Current()
+	if err != nil {
+		slog.Error("the dynamic configs of this broker contradict its static ones; it goes on with what it had", "error", err)
+		return
+	}
+	b.current.Store(current)
+	b.server.SetConnectionLimits(connectionLimits(current))
+	if b.configured.Load() {
+		b.storage.SetProducerExpiration(int64(current.ProducerIDExpirationMs))
+	}
+}
+
+// expireProducers begins to forget idle producers, by what the metadata says of them: before it was
+// known, none could be forgotten.
+func (b *broker) expireProducers() {
+	b.configured.Store(true)
+	b.storage.SetProducerExpiration(int64(b.current.Load().ProducerIDExpirationMs))
+	b.storage.ExpireProducers(b.clock.Now().UnixMilli())
+}
+
+// verifiesTransactions is transaction.partition.verification.enable as it is now.
+func (b *broker) verifiesTransactions() bool { return b.current.Load().VerifyTransactionPartitions }
+
+// recoveryThreads is how many logs are handled at a time by num.recovery.threads.per.data.dir.
+func recoveryThreads(c *config.Broker) int { return int(c.RecoveryThreadsPerDir) * len(c.LogDirs) }
