@@ -21,6 +21,21 @@ var (
 // String returns Kafka's form: URL-safe base64 without padding, 22 characters.
 func (u UUID) String() string { return base64.RawURLEncoding.EncodeToString(u[:]) }
 
+// IsMisreadOf reports whether the texts of u and of a random id differ in exactly one character. Two
+// random ids never do: u was damaged in a file that has no checksum.
+func (u UUID) IsMisreadOf(other UUID) bool {
+	if other[6]&0xf0 != 0x40 || other[8]&0xc0 != 0x80 {
+		return false
+	}
+	a, b, different := u.String(), other.String(), 0
+	for i := range a {
+		if a[i] != b[i] {
+			different++
+		}
+	}
+	return different == 1
+}
+
 // IsZero reports whether u is the absent UUID.
 func (u UUID) IsZero() bool { return u == ZeroUUID }
 

@@ -161,10 +161,10 @@ func (m *Manager) Start() error {
 	image := m.image.Load()
 	strays, err := m.options.Storage.HandleStrays(func(tp kafka.TopicIDPartition) bool {
 		t := image.TopicByID(tp.TopicID)
-		if tp.TopicID.IsZero() {
-			// From before topic ids, or power loss took the id before the log's first flush: the
-			// metadata, which is always on disk, knows the topic by its name.
-			t = image.TopicByName(tp.Topic)
+		if named := image.TopicByName(tp.Topic); t == nil && named != nil && (tp.TopicID.IsZero() || tp.TopicID.IsMisreadOf(named.ID)) {
+			// From before topic ids, or the file with the id is damaged: the metadata, which is
+			// always on disk, knows the topic by its name.
+			t = named
 		}
 		p := (*metadata.Partition)(nil)
 		if t != nil && t.Name == tp.Topic {
@@ -272,7 +272,10 @@ func (m *Manager) stop(change metadata.PartitionChange) {
 	}
 	delete(m.replicas, tp)
 	m.mu.Unlock()
-	if r.offline != nil {
+	if r.offline != nil { // the folder of a log that could not be opened goes, too
+		if err := m.options.Storage.DeleteDamaged(tp); err != nil {
+			slog.Error("cannot delete the folder of a damaged partition: delete it by hand", "partition", tp.String(), "error", err)
+		}
 		return
 	}
 	why := kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d has no replica of %s any more", m.options.NodeID, tp)

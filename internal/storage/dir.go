@@ -58,6 +58,8 @@ type logDir struct {
 	logs     map[kafka.TopicPartition]*Log
 	dirty    []*Log
 	removals []removal
+	// damaged are the logs that cannot be opened, and why. Their folders stay as they are.
+	damaged map[kafka.TopicPartition]error
 }
 
 // removal is a deleted segment or folder whose data waits for file.delete.delay.ms.
@@ -79,7 +81,7 @@ type offsetCheckpoint struct {
 }
 
 func newLogDir(index int, path string, s *shared, cache *segment.FileCache, metrics *dirMetrics) *logDir {
-	d := &logDir{path: path, shared: s, cache: cache, metrics: metrics, logs: map[kafka.TopicPartition]*Log{}}
+	d := &logDir{path: path, shared: s, cache: cache, metrics: metrics, logs: map[kafka.TopicPartition]*Log{}, damaged: map[kafka.TopicPartition]error{}}
 	d.commits.wake = func() {
 		if wake := s.wakeCommits.Load(); wake != nil {
 			(*wake)(index)
@@ -92,7 +94,8 @@ func newLogDir(index int, path string, s *shared, cache *segment.FileCache, metr
 	d.logStarts.path = filepath.Join(path, checkpoint.LogStartOffsetFileName)
 	d.logStarts.value = func(l *Log) (int64, bool) {
 		// Where the log begins with its first segment the file's name says so already.
-		start := l.startOffset.Load()
+		// Not above what is durable: then a log never ends below its line, unless files are lost.
+		start := min(l.startOffset.Load(), l.recoveryPoint.Load())
 		return start, start > l.segments.Load().all[0].BaseOffset()
 	}
 	d.space.left.Store(math.MaxInt64)
@@ -186,6 +189,28 @@ func (d *logDir) offlineError() error {
 		return kafka.Errorf(kafka.ErrKafkaStorageError, "log dir %s is offline", d.path)
 	}
 	return nil
+}
+
+// setDamaged keeps a log that cannot be opened out of use; the others of the dir go on.
+func (d *logDir) setDamaged(tp kafka.TopicPartition, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.damaged[tp] = err
+	d.metrics.damagedLogs.Add(1)
+	slog.Error("a log cannot be opened: its partition is offline, the others are not; see the manual, trouble, on damaged partitions", "dir", d.path, "partition", tp.String(), "error", err)
+}
+
+// damageOf returns why the log of tp cannot be opened, nil for another log.
+func (m *Manager) damageOf(tp kafka.TopicPartition) (*logDir, error) {
+	for _, d := range m.dirs {
+		d.mu.Lock()
+		err := d.damaged[tp]
+		d.mu.Unlock()
+		if err != nil {
+			return d, err
+		}
+	}
+	return nil, nil
 }
 
 func (d *logDir) addDirty(l *Log) {

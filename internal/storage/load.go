@@ -2,6 +2,7 @@ package storage
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // LoadOptions tell Load how to open the logs it finds.
@@ -78,6 +80,10 @@ func (m *Manager) Load(o LoadOptions) error {
 		l, err := openLog(f.dir, f.tp, m.configOf(o, f.tp.Topic), f.known, o.NowMs)
 		if err != nil {
 			err = fmt.Errorf("open log %s: %w", filepath.Join(f.dir.path, f.tp.String()), err)
+			if _, corrupt := errors.AsType[*segment.CorruptionError](err); corrupt || checkpoint.IsMalformed(err) {
+				f.dir.setDamaged(f.tp, err)
+				return
+			}
 			failure.CompareAndSwap(nil, &err)
 			f.dir.fail(err)
 			return

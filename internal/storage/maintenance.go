@@ -54,8 +54,22 @@ func (m *Manager) CheckpointHighWatermarks() error {
 }
 
 // CheckpointLogStartOffsets writes the log start offsets of every log dir where one has changed.
+// What lies below one is made durable before.
 func (m *Manager) CheckpointLogStartOffsets() error {
-	return m.eachDir(func(d *logDir) error { return d.logStarts.write(d) })
+	return m.eachDir(func(d *logDir) error {
+		if !d.logStarts.changed.Load() {
+			return nil
+		}
+		for _, l := range d.snapshotOfLogs() {
+			if l.startOffset.Load() <= l.recoveryPoint.Load() || l.usable() != nil {
+				continue
+			}
+			if err := l.Flush(); err != nil && l.closed.Load() == nil {
+				return err
+			}
+		}
+		return d.logStarts.write(d)
+	})
 }
 
 // CleanupRetention applies retention to every log whose topic's configs are known and returns how

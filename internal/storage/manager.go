@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -149,7 +150,12 @@ func (l *Log) adopt(id kafka.UUID) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	switch known := l.TopicID(); known {
+	known := l.TopicID()
+	if known.IsMisreadOf(id) {
+		slog.Warn("the topic id in a file differs in one character from the cluster's: it was damaged, and is written again", "path", l.metadataPath(), "found", known.String(), "topic_id", id.String())
+		known = kafka.ZeroUUID
+	}
+	switch known {
 	case id:
 		return nil
 	case kafka.ZeroUUID:
@@ -184,6 +190,28 @@ func (m *Manager) Delete(tp kafka.TopicPartition, nowMs int64) error {
 	l.dir.mu.Lock()
 	defer l.dir.mu.Unlock()
 	l.dir.removals = append(l.dir.removals, removal{path: path, atMs: nowMs + l.Config().FileDeleteDelayMs})
+	return nil
+}
+
+// DeleteDamaged takes the folder of a log that could not be opened away, if there is one.
+func (m *Manager) DeleteDamaged(tp kafka.TopicPartition) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	d, err := m.damageOf(tp)
+	if err == nil {
+		return nil
+	}
+	m.shared.randomMu.Lock()
+	path := filepath.Join(d.path, retiredFolder(tp, deleteSuffix, m.shared.random))
+	m.shared.randomMu.Unlock()
+	if err := errors.Join(m.shared.fs.Rename(filepath.Join(d.path, tp.String()), path), m.shared.fs.SyncDir(d.path)); err != nil {
+		return d.checked(err)
+	}
+	d.metrics.damagedLogs.Add(-1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.damaged, tp)
+	d.removals = append(d.removals, removal{path: path})
 	return nil
 }
 

@@ -17,6 +17,8 @@ type dirMetrics struct {
 	offlineDirs     *metrics.Gauge
 	lowDirs         *metrics.Gauge
 	refusedAppends  *metrics.Counter
+	damagedBatches  *metrics.Counter
+	damagedLogs     *metrics.Gauge
 
 	cleanSeconds                           *metrics.Histogram
 	cleanedRecordsRead, cleanedRecordsKept *metrics.Counter
@@ -46,6 +48,8 @@ func newDirMetrics(r *metrics.Registry) *dirMetrics {
 		truncatedBytes:      r.Counter("log_truncated_bytes_total", "Bytes removed by recovery and truncation."),
 		lowDirs:             r.Gauge("log_dirs_low_on_space", "Log dirs that refuse appends of clients because they are nearly full."),
 		refusedAppends:      r.Counter("log_appends_refused_total", "Appends refused because a log dir is nearly full."),
+		damagedBatches:      r.Counter("log_damaged_batches_total", "Damaged batches met in logs by reads and by starts."),
+		damagedLogs:         r.Gauge("logs_damaged_offline", "Logs that cannot be opened because their files are damaged."),
 		cleanSeconds:        r.Histogram("log_cleaner_seconds", "Time to compact one log.", []float64{0.01, 0.1, 1, 10, 60, 600}),
 		cleanedRecordsRead:  r.Counter("log_cleaner_records_read_total", "Records that compaction has read."),
 		cleanedRecordsKept:  r.Counter("log_cleaner_records_kept_total", "Records that compaction has kept."),

@@ -96,11 +96,14 @@ func (l *Log) syncFolder() error {
 	return errors.Join(err, l.dir.shared.fs.SyncDir(l.folder.Path()), l.dir.shared.fs.SyncDir(l.dir.path))
 }
 
-// readTopicID returns the topic id, zero if there is none. Power loss before the first flush may
-// leave the file damaged; whose records these were is then unknown.
+// readTopicID returns the topic id, zero if there is none or its file is damaged, as power loss
+// before the first flush may leave it: whose records these are the folder's name then says.
 func readTopicID(d *logDir, path string, known knownOffsets) (kafka.UUID, error) {
 	id, err := checkpoint.ReadPartitionMetadata(d.shared.fs, path)
-	if errors.Is(err, fs.ErrNotExist) || known.recoveryPoint == 0 && checkpoint.IsMalformed(err) {
+	if checkpoint.IsMalformed(err) && known.recoveryPoint > 0 {
+		slog.Warn("ignored a damaged topic id: the cluster's metadata knows the topic by its name", "path", path, "error", err)
+	}
+	if errors.Is(err, fs.ErrNotExist) || checkpoint.IsMalformed(err) {
 		return kafka.ZeroUUID, nil
 	}
 	return id, err
@@ -136,7 +139,7 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 			return nil, err
 		}
 	}
-	end, err := l.segments.Load().last().NextOffset()
+	end, err := l.findEnd(known)
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +174,49 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	return l, nil
 }
 
+// findEnd returns the log end offset. Where the last batches are damaged the recovery point says
+// how far they went: what is appended next must not get offsets that were given out.
+func (l *Log) findEnd(known knownOffsets) (int64, error) {
+	last := l.segments.Load().last()
+	end, damage, err := last.NextOffset()
+	if err != nil {
+		return 0, err
+	}
+	doubtful := !l.active // recovery found flushed batches damaged up to the end
+	if known.clean {
+		doubtful = end != known.recoveryPoint
+	}
+	if damage == nil && doubtful && known.recoveryPoint > last.BaseOffset() {
+		// The header of the last batch may say that it ends too early or too late.
+		sound, err := last.SoundEnd()
+		if err != nil {
+			return 0, err
+		}
+		if end, damage = sound.Next, sound.Damage; damage == nil && sound.Joined == known.recoveryPoint {
+			damage, end = last.Damaged(sound.Last, "its base offset does not follow the batch before it"), sound.Joined
+		}
+	}
+	if damage != nil {
+		l.noteDamage(damage)
+		end = max(end, known.recoveryPoint)
+	}
+	if damage != nil && end <= last.BaseOffset() {
+		return 0, damage
+	}
+	return end, nil
+}
+
+// noteDamage tells the operator of damage that no crash explains. It is left where it is.
+func (l *Log) noteDamage(damage *segment.CorruptionError) {
+	if damage == nil {
+		return
+	}
+	l.active = false
+	l.dir.metrics.damagedBatches.Inc()
+	slog.Error("a batch is damaged on disk and not served; consumers can go on behind it: check the disk, and run moldau audit on the data folder when the broker is stopped",
+		"partition", l.tp.String(), "path", damage.Path, "position", damage.Position, "cause", damage.Cause)
+}
+
 func (l *Log) openSegments(bases []int64, known knownOffsets, nowMs int64) error {
 	all := make([]*segment.Segment, 0, max(1, len(bases)))
 	for _, base := range bases {
@@ -203,7 +249,7 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 	first := list.indexOf(max(recoveryPoint-1, 0))
 	for i := first; i < len(list.all); i++ {
 		result, err := list.all[i].Recover(segment.RecoverOptions{
-			FromOffset: recoveryPoint,
+			FromOffset: recoveryPoint, NoHoles: true, HolesBelow: l.cleanedOffset.Load(),
 			Visit: func(b record.Batch) error {
 				recovered = recovered.with(b.PartitionLeaderEpoch(), b.BaseOffset())
 				return nil
@@ -213,11 +259,14 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 			return nil, err
 		}
 		last := i == len(list.all)-1
+		if !result.RottenEnd || !last {
+			l.noteDamage(result.Rotten)
+		}
 		// Power loss may keep a later segment and lose the end of this one. Compaction leaves such
 		// holes too, but only below the recovery point (planClean), where nothing can be lost; should
 		// that file be damaged, the cleaner offset still tells.
 		hole := !last && list.all[i+1].BaseOffset() > max(result.NextOffset, recoveryPoint, l.cleanedOffset.Load())
-		l.active = last
+		l.active = last && !result.RottenEnd
 		l.unsyncedFolder = l.unsyncedFolder || result.NextOffset > recoveryPoint
 		if result.TruncatedBytes == 0 && !hole {
 			if !last {
@@ -249,19 +298,42 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 	return recovered, nil
 }
 
-// startOver replaces segments that end below the log start offset, which happens if files
-// were taken away by hand: what DeleteRecords has hidden must not come back.
+// startOver begins the log anew at its log start offset, below which its segments end: files were
+// lost or damaged, or the checkpoint file is wrong. What DeleteRecords has hidden must not come
+// back, but nobody has decided to destroy the segments: they are set aside in a folder of their own.
 func (l *Log) startOver(startOffset, end, nowMs int64) error {
-	slog.Warn("removed all segments of a log: they end below its log start offset", "partition", l.tp.String(), "end_offset", end, "log_start_offset", startOffset)
+	fsys := l.dir.shared.fs
+	l.dir.shared.randomMu.Lock()
+	aside := filepath.Join(l.dir.path, retiredFolder(l.tp, straySuffix, l.dir.shared.random))
+	l.dir.shared.randomMu.Unlock()
+	slog.Error("set all segments of a log aside: they end below its log start offset; files were lost, or the checkpoint file is wrong", "partition", l.tp.String(),
+		"end_offset", end, "log_start_offset", startOffset, "checkpoint", l.dir.logStarts.path, "aside", aside)
 	for _, s := range l.segments.Load().all {
-		if err := s.Remove(); err != nil {
-			return err
-		}
+		s.ReleaseFiles()
 	}
 	s, err := segment.Create(l.folder, startOffset)
 	if err != nil {
 		return err
 	}
+	if err := fsys.MkdirAll(aside); err != nil {
+		return err
+	}
+	names, err := fileNames(fsys, l.folder.Path())
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if base, _, ok := segment.ParseFileName(name); !ok || base >= startOffset {
+			continue
+		}
+		if err := fsys.Rename(filepath.Join(l.folder.Path(), name), filepath.Join(aside, name)); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(fsys.SyncDir(aside), fsys.SyncDir(l.folder.Path()), fsys.SyncDir(l.dir.path)); err != nil {
+		return err
+	}
+	l.snapshots.onDisk = slices.DeleteFunc(l.snapshots.onDisk, func(offset int64) bool { return offset < startOffset })
 	l.segments.Store(&segmentList{[]*segment.Segment{s}})
 	l.startActive(nowMs)
 	l.epochsChanged = true
@@ -288,7 +360,7 @@ func (l *Log) readEpochs() (epochs *epochList, known bool, err error) {
 func (l *Log) epochsOfRecords() (*epochList, error) {
 	epochs := noEpochs
 	for _, s := range l.segments.Load().all {
-		err := s.ScanHeaders(0, func(at segment.BatchPosition, _ record.Batch) error {
+		err := scanPastDamage(s, 0, func(at segment.BatchPosition, _ record.Batch) error {
 			epochs = epochs.with(at.LeaderEpoch, at.BaseOffset)
 			return nil
 		})

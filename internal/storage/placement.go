@@ -40,6 +40,9 @@ func (m *Manager) Place(tp kafka.TopicIDPartition, p Placement, config *LogConfi
 		l.UpdateConfig(config) // Load knew only the defaults
 		return l, nil
 	}
+	if _, err := m.damageOf(tp.TopicPartition); err != nil {
+		return nil, &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: fmt.Sprintf("the files of %s are damaged", tp.TopicPartition), Cause: err}
+	}
 	for {
 		d, err := m.dirFor(tp.TopicPartition, p)
 		if err != nil {

@@ -130,20 +130,23 @@ func (p *producerReplay) run(from, endOffset int64) error {
 	list := p.log.segments.Load()
 	for _, s := range list.all[list.indexOf(from):] {
 		at, found, err := s.Lookup(from)
+		if _, damaged := errors.AsType[*segment.CorruptionError](err); damaged {
+			at, found, err = segment.BatchPosition{}, true, nil
+		}
 		if err != nil {
 			return err
 		}
 		if !found {
 			continue
 		}
-		err = s.ScanHeaders(at.Position, func(at segment.BatchPosition, header record.Batch) error {
+		err = scanPastDamage(s, at.Position, func(at segment.BatchPosition, b record.Batch) error {
 			if at.BaseOffset >= endOffset {
 				return errReplayed
 			}
-			if at.LastOffset < from || !header.HasProducerID() {
+			if at.LastOffset < from || !b.HasProducerID() {
 				return nil
 			}
-			return p.apply(s, at, header)
+			return p.apply(s, b)
 		})
 		if errors.Is(err, errReplayed) {
 			return nil
@@ -155,14 +158,10 @@ func (p *producerReplay) run(from, endOffset int64) error {
 	return nil
 }
 
-func (p *producerReplay) apply(s *segment.Segment, at segment.BatchPosition, header record.Batch) error {
-	if !header.IsControl() {
-		p.producers.Apply(writeOf(header))
+func (p *producerReplay) apply(s *segment.Segment, b record.Batch) error {
+	if !b.IsControl() {
+		p.producers.Apply(writeOf(b))
 		return nil
-	}
-	b, err := s.ReadMarker(at)
-	if err != nil || b == nil {
-		return err
 	}
 	ended, ok := applyMarker(p.producers, b)
 	if !ok {

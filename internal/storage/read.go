@@ -66,6 +66,7 @@ func (l *Log) isOvertaken(list *segmentList, err error) bool {
 
 func (l *Log) readError(err error) error {
 	if damage, ok := errors.AsType[*segment.CorruptionError](err); ok {
+		l.dir.metrics.damagedBatches.Inc()
 		return &kafka.Error{Code: kafka.ErrCorruptMessage, Message: fmt.Sprintf("the data of %s is damaged and not served", l.tp), Cause: damage}
 	}
 	return l.mayFail("reading", err)
@@ -82,24 +83,24 @@ func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, er
 		if !s.Acquire() {
 			return nil, errOvertaken
 		}
-		records, found, err := l.readSegment(s, r, upTo)
+		records, found, err := l.readSegment(list, s, r, upTo)
 		s.Release()
 		if err != nil || found {
 			return records, err
 		}
 	}
-	return nil, nil
+	return nil, l.missing(list, r.Offset)
 }
 
 // readSegment reads from one segment only, as Kafka does: the next fetch goes on with the
 // next segment. found is false when all of its batches are before the offset.
-func (l *Log) readSegment(s *segment.Segment, r ReadRequest, upTo int64) (records []byte, found bool, err error) {
+func (l *Log) readSegment(list *segmentList, s *segment.Segment, r ReadRequest, upTo int64) (records []byte, found bool, err error) {
 	at, found, err := s.Lookup(r.Offset)
 	if err != nil || !found {
 		return nil, false, err
 	}
-	if at.LastOffset >= upTo {
-		return nil, true, nil
+	if s != list.last() && at.LastOffset >= list.endOf(list.indexOf(s.BaseOffset()), upTo) || at.LastOffset >= upTo {
+		return nil, true, l.reachesTooFar(list, s, at)
 	}
 	want := max(r.MaxBytes, 0)
 	if want < at.SizeBytes {
@@ -126,7 +127,7 @@ func (l *Log) readSegment(s *segment.Segment, r ReadRequest, upTo int64) (record
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, false, err
 	}
-	size, err := wholeBatches(buf[:n], at.BaseOffset, upTo)
+	size, err := wholeBatches(buf[:n], at.BaseOffset, upTo, l.epochs.Load())
 	if err != nil && size == 0 {
 		return nil, false, &segment.CorruptionError{Path: s.Path(), Position: at.Position, Cause: err}
 	}
@@ -136,8 +137,10 @@ func (l *Log) readSegment(s *segment.Segment, r ReadRequest, upTo int64) (record
 
 // wholeBatches returns how many bytes of data are good batches of ascending offsets, the
 // first one at firstOffset, all below upTo, and what is wrong with the batch after them. A
-// batch cut off at the end is left out.
-func wholeBatches(data []byte, firstOffset, upTo int64) (sizeBytes int, err error) {
+// batch cut off at the end is left out. So is one behind a hole whose successor is not at hand to
+// confirm its base offset, which, like the leader epoch, is outside of the CRC; the latter is
+// corrected.
+func wholeBatches(data []byte, firstOffset, upTo int64, epochs *epochList) (sizeBytes int, err error) {
 	atLeast, rest := firstOffset, data
 	for len(rest) > 0 {
 		b, next, err := record.Next(rest)
@@ -158,6 +161,12 @@ func wholeBatches(data []byte, firstOffset, upTo int64) (sizeBytes int, err erro
 		}
 		if err := b.CheckCRC(); err != nil {
 			return sizeBytes, err
+		}
+		if b.BaseOffset() > atLeast && (len(next) < record.BatchOverhead || record.Batch(next).BaseOffset() <= b.LastOffset()) {
+			break
+		}
+		if epoch := epochs.at(b.BaseOffset()); epoch >= 0 && epoch != b.PartitionLeaderEpoch() && b.PartitionLeaderEpoch() != kafka.NoLeaderEpoch {
+			b.SetPartitionLeaderEpoch(epoch)
 		}
 		atLeast, rest = b.NextOffset(), next
 		sizeBytes += len(b)

@@ -6,13 +6,18 @@ import (
 	"log/slog"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // activeFor makes the last segment ready to take the batches, rolling if they do not belong
 // into it any more.
 func (l *Log) activeFor(nowMs int64, p preparedAppend, lastOffset int64, config *LogConfig) error {
-	if err := l.activate(); err != nil {
+	err := l.activate()
+	if _, damaged := errors.AsType[*segment.CorruptionError](err); damaged {
+		return l.roll(nowMs) // appends go on behind the damage
+	}
+	if err != nil {
 		return err
 	}
 	roll, err := l.shouldRoll(nowMs, p, lastOffset, config)
@@ -26,8 +31,13 @@ func (l *Log) activate() error {
 	if l.active {
 		return nil
 	}
-	if err := l.segments.Load().last().Activate(); err != nil {
+	last := l.segments.Load().last()
+	if err := last.Activate(); err != nil {
 		return l.mayFail("opening for appends", err)
+	}
+	if next, _, err := last.NextOffset(); err == nil && next != l.endOffset.Load() {
+		cause := &record.CorruptError{Field: "end offset", Expected: l.endOffset.Load(), Got: next}
+		return &segment.CorruptionError{Path: last.Path(), Position: last.SizeBytes(), Cause: cause}
 	}
 	l.active = true
 	return nil
@@ -47,6 +57,9 @@ func (l *Log) shouldRoll(nowMs int64, p preparedAppend, lastOffset int64, config
 	}
 	if l.firstTimestampMs == unknownTimestamp {
 		first, err := active.FirstTimestamp()
+		if _, damaged := errors.AsType[*segment.CorruptionError](err); damaged {
+			first, err = kafka.NoTimestamp, nil // time runs from when the segment was opened
+		}
 		if err != nil {
 			return false, l.mayFail("reading the first timestamp of", err)
 		}

@@ -23,6 +23,10 @@ func parseEntries(path string, data []byte, entry func(fields []string) error) e
 	if len(data) == 0 {
 		return nil
 	}
+	data, err := unseal(path, data)
+	if err != nil {
+		return err
+	}
 	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 	for i := range lines {
 		lines[i] = strings.TrimSuffix(lines[i], "\r")
@@ -64,7 +68,10 @@ func formatEntries(count int, entry func(data []byte, i int) []byte) []byte {
 	for i := range count {
 		data = append(entry(data, i), '\n')
 	}
-	return data
+	if count == 0 {
+		return data // nothing there that could be wrong and still be read
+	}
+	return seal(data)
 }
 
 // ReadOffsets reads one of the three offset checkpoints; a missing file is an empty map.

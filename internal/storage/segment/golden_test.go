@@ -68,7 +68,7 @@ func TestWeReadWhatKafkaWrites(t *testing.T) {
 				t.Errorf("%s/%d: the index keeps its padding: %d bytes", folder, base, size)
 			}
 			checkIndexFiles(t, mem, base, goldenInterval)
-			next, err := s.NextOffset()
+			next, _, err := s.NextOffset()
 			check(t, err)
 			check(t, s.Append(makeBatch(t, next, []int64{1 << 45}, 10).bytes))
 		}

@@ -6,8 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
 )
 
 // maxIndexGapBytes is how much log after the last offset entry is taken for granted. More is
@@ -104,26 +106,57 @@ func (s *Segment) checkIndexEnd(last offsetEntry, size int64) error {
 	}
 }
 
-// rebuildLocked makes both indexes anew from the batch headers. Called under mu. What follows
-// a damaged batch stays without entries: scans end there with an error.
+// tailFromHeaders walks all batch headers for the index entries.
+func (s *Segment) tailFromHeaders() (*tail, error) {
+	c, err := s.scan(0, s.SizeBytes())
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	for built := newTail(s.baseOffset); ; {
+		at, _, err := c.next()
+		if err == io.EOF {
+			return built, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !s.FitsOffset(at.LastOffset) {
+			return nil, c.corrupt(&record.CorruptError{Field: "last offset", Expected: s.baseOffset + math.MaxInt32, Got: at.LastOffset})
+		}
+		built.note(at, s.baseOffset, s.dir.indexInterval.Load())
+	}
+}
+
+// tailPastDamage is tailFromHeaders of a log with damaged batches, which get no entries.
+func (s *Segment) tailPastDamage() (*tail, error) {
+	c, err := s.scanSound(0)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	for built := newTail(s.baseOffset); ; {
+		at, _, err := c.next()
+		if err == io.EOF {
+			return built, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		built.note(at, s.baseOffset, s.dir.indexInterval.Load())
+	}
+}
+
+// rebuildLocked makes both indexes anew from the log. Called under mu.
 func (s *Segment) rebuildLocked(reason error) error {
 	slog.Warn("rebuilding the indexes of a segment from its log", "log", s.path(LogSuffix), "reason", reason)
 	s.dir.cache.rebuilds.Inc()
-	c, err := s.scan(0, s.SizeBytes())
+	built, err := s.tailFromHeaders()
+	if isCorruption(err) {
+		built, err = s.tailPastDamage()
+	}
 	if err != nil {
 		return err
-	}
-	defer c.close()
-	built := newTail(s.baseOffset)
-	for {
-		at, _, err := c.next()
-		if err == io.EOF || isCorruption(err) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		built.note(at, s.baseOffset, s.dir.indexInterval.Load())
 	}
 	if s.tail == nil {
 		built.noteTime(s.baseOffset)
@@ -240,9 +273,9 @@ func (s *Segment) lastEntries(offsetEntries, timeEntries int) (offsetEntry, larg
 	return last, largest, nil
 }
 
-// checkEntry returns an error with errWrongIndex unless a batch begins where e says, with a base
-// offset not above e's. The scanner is at that position and stays there. An old Kafka wrote
-// one entry for a run of batches, so e's offset may be of a later batch.
+// checkEntry returns an error with errWrongIndex unless the batch of e's offset begins where e says.
+// The scanner is at that position and stays there. The index of a follower of Apache Kafka, which
+// has one entry for a run of batches, is so made anew.
 func (c *headerScanner) checkEntry(baseOffset int64, e offsetEntry) error {
 	if e.position == 0 {
 		return nil // where nothing is wrong, or it is not the index
@@ -250,7 +283,7 @@ func (c *headerScanner) checkEntry(baseOffset int64, e offsetEntry) error {
 	header, err := c.header()
 	if err == nil {
 		var at BatchPosition
-		if at, err = checkHeader(header, c.position, c.limit, c.least); err == nil && at.BaseOffset <= baseOffset+int64(e.relative) {
+		if at, err = checkHeader(header, c.position, c.limit, c.least); err == nil && at.LastOffset == baseOffset+int64(e.relative) {
 			return nil
 		}
 		err = fmt.Errorf("%w: no batch of offset %d at position %d of %s", errWrongIndex, baseOffset+int64(e.relative), e.position, c.handle.path)

@@ -78,6 +78,12 @@ func (s *Segment) scanFrom(pick func(indexView) (offset int64, err error)) (*hea
 			return nil, err
 		}
 		offset, err := pick(v)
+		if errors.Is(err, errWrongIndex) && attempt == 0 {
+			if err := s.rebuild(err); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -117,44 +123,104 @@ func (s *Segment) Lookup(offset int64) (at BatchPosition, found bool, err error)
 		return at, false, err
 	}
 	defer c.close()
+	var previous BatchPosition
 	for {
 		at, _, err = c.next()
 		switch {
 		case err == io.EOF:
-			return BatchPosition{}, false, nil
+			suspicious, err := c.endsTooEarly(previous)
+			if suspicious {
+				return s.LookupSound(offset)
+			}
+			return BatchPosition{}, false, err
+		case isCorruption(err):
+			return s.LookupSound(offset)
 		case err != nil:
 			return BatchPosition{}, false, err
 		case at.LastOffset >= offset:
-			return at, true, nil
+			suspicious, err := c.checkNeighbours(offset, at, previous)
+			if suspicious {
+				return s.LookupSound(offset)
+			}
+			return at, err == nil, err
 		}
+		previous = at
 	}
 }
 
-// NextOffset is the offset after the last record, the base offset if there is none. On a
-// segment that is not active it reads the end of the log.
-func (s *Segment) NextOffset() (int64, error) {
+// NextOffset is the offset after the last record, the base offset if there is none. On a segment
+// that is not active it reads the end of the log. Where that is damaged it is the offset after
+// the last sound batch, and damage says what is wrong behind or before that one.
+func (s *Segment) NextOffset() (next int64, damage *CorruptionError, err error) {
 	s.mu.Lock()
 	if t := s.tail; t != nil {
 		defer s.mu.Unlock()
-		return t.nextOffset, nil
+		return t.nextOffset, nil, nil
 	}
 	s.mu.Unlock()
-	next := s.baseOffset
+	next = s.baseOffset
 	c, err := s.scanFrom(func(indexView) (int64, error) { return s.baseOffset + math.MaxInt32, nil })
+	if isCorruption(err) {
+		end, err := s.SoundEnd()
+		return end.Next, end.Damage, err
+	}
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer c.close()
 	for {
 		at, _, err := c.next()
-		if err == io.EOF {
-			return next, nil
-		}
-		if err != nil {
-			return 0, err
+		switch {
+		case err == io.EOF:
+			return next, nil, nil
+		case isCorruption(err):
+			end, err := s.SoundEnd()
+			return end.Next, end.Damage, err
+		case err != nil:
+			return 0, nil, err
 		}
 		next = at.LastOffset + 1
 	}
+}
+
+// SoundEnd is what is known of the end of a log whose CRCs were checked from the last index entries on.
+type SoundEnd struct {
+	Next   int64         // after the last sound batch
+	Last   BatchPosition // that batch
+	Joined int64         // where the log would end if Last began right after the batch before it
+	Damage *CorruptionError
+}
+
+// SoundEnd is NextOffset that checks every CRC.
+func (s *Segment) SoundEnd() (SoundEnd, error) {
+	end := SoundEnd{Next: s.baseOffset, Joined: s.baseOffset}
+	start, err := s.soundStart(s.baseOffset + math.MaxInt32)
+	if err != nil {
+		return end, err
+	}
+	c, err := s.scanSound(start)
+	if err != nil {
+		return end, err
+	}
+	defer c.close()
+	for {
+		at, damage, err := c.next()
+		if damage != nil {
+			end.Damage = damage
+		}
+		if err == io.EOF {
+			return end, nil
+		}
+		if err != nil {
+			return end, err
+		}
+		end.Joined, end.Next, end.Last = end.Next+at.LastOffset-at.BaseOffset+1, at.LastOffset+1, at
+	}
+}
+
+// Damaged is the error for a batch that is not what it claims to be.
+func (s *Segment) Damaged(at BatchPosition, why string) *CorruptionError {
+	return &CorruptionError{Path: s.Path(), Position: at.Position, Cause: errors.New(why)}
 }
 
 // LargestTimestamp returns the largest timestamp and the last offset of the first batch that
@@ -165,11 +231,45 @@ func (s *Segment) LargestTimestamp() (timestampMs, offset int64, err error) {
 	if err := s.loadLocked(); err != nil {
 		return 0, 0, err
 	}
-	largest := s.largest
 	if s.tail != nil {
-		largest = s.tail.largest
+		return s.tail.largest.timestampMs, s.tail.largest.offset, nil
 	}
-	return largest.timestampMs, largest.offset, nil
+	if !s.largestChecked {
+		// Retention goes by it: a wrong one could delete records before their time.
+		if err := s.checkLargestLocked(); err != nil {
+			return 0, 0, err
+		}
+		s.largestChecked = true
+	}
+	return s.largest.timestampMs, s.largest.offset, nil
+}
+
+// checkLargestLocked compares the last time entry with its batch and rebuilds the indexes if it
+// is wrong. Called under mu.
+func (s *Segment) checkLargestLocked() error {
+	if s.largest.timestampMs < 0 {
+		return nil
+	}
+	s.mu.Unlock()
+	err := s.checkTimeEntry(s.largest)
+	s.mu.Lock()
+	if errors.Is(err, errWrongIndex) {
+		return s.rebuildLocked(err)
+	}
+	return err
+}
+
+// checkTimeEntry returns an error with errWrongIndex unless the batch with the entry's offset has
+// its timestamp. What a damaged batch had nobody knows.
+func (s *Segment) checkTimeEntry(e largestTimestamp) error {
+	at, found, err := s.Lookup(e.offset)
+	if isCorruption(err) {
+		return nil
+	}
+	if err == nil && (!found || at.BaseOffset > e.offset || at.MaxTimestampMs != e.timestampMs) {
+		err = fmt.Errorf("%w: no batch of offset %d with timestamp %d, as %s says", errWrongIndex, e.offset, e.timestampMs, s.path(TimeIndexSuffix))
+	}
+	return err
 }
 
 // TimestampOffset is a record found by timestamp.
@@ -204,13 +304,24 @@ func (s *Segment) FindByTimestamp(timestampMs, startOffset int64) (r TimestampOf
 		if err != nil {
 			return r, false, err
 		}
-		if r, found, err = findInBatch(b, timestampMs, startOffset); found || err != nil {
-			if err != nil {
-				err = fmt.Errorf("%s: batch at position %d: %w", c.handle.path, at.Position, err)
-			}
-			return r, found, err
+		r, found, err = findInBatch(b, timestampMs, startOffset)
+		if err != nil {
+			return r, found, fmt.Errorf("%s: batch at position %d: %w", c.handle.path, at.Position, err)
+		}
+		if found {
+			return r, true, s.confirm(r.Offset, at)
 		}
 	}
+}
+
+// confirm returns a *CorruptionError unless a lookup of offset finds the batch at that position: no
+// checksum covers its base offset.
+func (s *Segment) confirm(offset int64, at BatchPosition) error {
+	found, ok, err := s.Lookup(offset)
+	if err == nil && (!ok || found.Position != at.Position) {
+		err = s.Damaged(at, fmt.Sprintf("the batch does not belong at offset %d", at.BaseOffset))
+	}
+	return err
 }
 
 // timeStart returns an offset at or below which the record to find cannot end.
@@ -221,7 +332,12 @@ func (s *Segment) timeStart(v indexView, timestampMs, startOffset int64) (int64,
 	if err != nil || !found {
 		return startOffset, err
 	}
-	return max(startOffset, s.baseOffset+int64(parseTimeEntry(entry[:]).relative)), nil
+	e := parseTimeEntry(entry[:])
+	at := largestTimestamp{e.timestamp, s.baseOffset + int64(e.relative)}
+	if at.offset <= startOffset {
+		return startOffset, nil
+	}
+	return at.offset, s.checkTimeEntry(at)
 }
 
 func findInBatch(b record.Batch, timestampMs, startOffset int64) (r TimestampOffset, found bool, err error) {

@@ -1,7 +1,7 @@
 package segment
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +20,10 @@ type RecoverOptions struct {
 	// Visit is called for every good batch that ends at or above FromOffset; it may be nil. The
 	// batch is valid during the call only. Its error ends the recovery, nothing changed.
 	Visit func(b record.Batch) error
+	// NoHoles makes a hole in the offsets at or above both FromOffset and HolesBelow damage:
+	// compaction leaves none there.
+	NoHoles    bool
+	HolesBelow int64
 	// RefuseDamageBeforeData makes Recover fail with a *CorruptionError and change nothing
 	// when a good batch follows the first bad byte: a torn last write does not explain that.
 	RefuseDamageBeforeData bool
@@ -33,8 +37,14 @@ type RecoverResult struct {
 	// Damage describes the first bad byte, nil if there was none. An incomplete last batch
 	// wraps record.ErrIncomplete.
 	Damage *CorruptionError
+	// Rotten describes the first damage below FromOffset, where everything was flushed: no crash
+	// explains it, and nothing is cut because of it. NextOffset is then that after the last good
+	// batch, and if the damage reaches the end the segment is not active.
+	Rotten *CorruptionError
 	// IndexesRebuilt is set when entries below FromOffset were missing or wrong.
 	IndexesRebuilt bool
+	// RottenEnd says that Rotten reaches the end.
+	RottenEnd bool
 }
 
 // trusted is what recovery keeps of the indexes.
@@ -157,8 +167,30 @@ func (s *Segment) recoverFrom(kept trusted, o RecoverOptions) (r RecoverResult, 
 	t = newTail(s.baseOffset)
 	t.largest, t.lastTimeMs = kept.largest, kept.largest.timestampMs
 	t.nextOffset = s.baseOffset
-	err = s.walkRecovered(c, t, o)
-	r = RecoverResult{ValidBytes: c.position, NextOffset: t.nextOffset, IndexesRebuilt: kept.damaged}
+	for {
+		var unchecked BatchPosition
+		unchecked, err = s.walkRecovered(c, t, o)
+		if isCorruption(err) && unchecked.SizeBytes > 0 && !o.RefuseDamageBeforeData {
+			// The batch before, of which only the header was looked at, may say that it ends too late.
+			if wrong := checkStoredCRC(c.handle, unchecked); wrong != nil {
+				err, t.nextOffset = wrong, unchecked.BaseOffset
+			}
+		}
+		if !isCorruption(err) || t.nextOffset >= o.FromOffset || kept.last.position > 0 || o.RefuseDamageBeforeData {
+			break
+		}
+		damage, _ := errors.AsType[*CorruptionError](err)
+		r.Rotten = cmp.Or(r.Rotten, damage)
+		at, found, err := s.soundAfter(c.handle, damage.Position, c.limit, t.nextOffset)
+		if err != nil {
+			return r, nil, err
+		}
+		if !found {
+			return RecoverResult{ValidBytes: size, NextOffset: t.nextOffset, Rotten: r.Rotten, IndexesRebuilt: kept.damaged, RottenEnd: true}, t, nil
+		}
+		c.position, c.least = at.Position, t.nextOffset
+	}
+	r = RecoverResult{ValidBytes: c.position, NextOffset: t.nextOffset, IndexesRebuilt: kept.damaged, Rotten: r.Rotten}
 	damage, isDamage := errors.AsType[*CorruptionError](err)
 	switch {
 	case err == nil:
@@ -182,33 +214,41 @@ func (s *Segment) recoverFrom(kept trusted, o RecoverOptions) (r RecoverResult, 
 	return r, t, nil
 }
 
-// walkRecovered notes every good batch in t. A *CorruptionError ends it at the first bad one.
-func (s *Segment) walkRecovered(c *headerScanner, t *tail, o RecoverOptions) error {
+// walkRecovered notes every good batch in t. A *CorruptionError ends it at the first bad one; then
+// unchecked is the batch before, if its CRC was not checked.
+func (s *Segment) walkRecovered(c *headerScanner, t *tail, o RecoverOptions) (unchecked BatchPosition, err error) {
 	reader := batchReader{handle: c.handle, limit: c.limit}
 	defer reader.release()
 	interval := s.dir.indexInterval.Load()
 	for {
 		at, _, err := c.next()
 		if err == io.EOF {
-			return nil
+			return unchecked, nil
 		}
 		if err != nil {
-			return err
+			return unchecked, err
 		}
 		if !s.FitsOffset(at.LastOffset) {
 			cause := &record.CorruptError{Field: "last offset", Expected: s.baseOffset + math.MaxInt32, Got: at.LastOffset}
-			return &CorruptionError{Path: c.handle.path, Position: at.Position, Cause: cause}
+			return unchecked, &CorruptionError{Path: c.handle.path, Position: at.Position, Cause: cause}
+		}
+		if o.NoHoles && at.BaseOffset > max(t.nextOffset, o.FromOffset, o.HolesBelow) {
+			cause := &record.CorruptError{Field: "base offset", Expected: t.nextOffset, Got: at.BaseOffset}
+			return unchecked, &CorruptionError{Path: c.handle.path, Position: at.Position, Cause: cause}
 		}
 		if at.LastOffset >= o.FromOffset {
 			b, err := reader.read(at)
 			if err != nil {
-				return err
+				return unchecked, err
 			}
 			if o.Visit != nil {
 				if err := o.Visit(b); err != nil {
-					return err
+					return unchecked, err
 				}
 			}
+			unchecked = BatchPosition{}
+		} else {
+			unchecked = at
 		}
 		t.note(at, s.baseOffset, interval)
 	}
@@ -235,6 +275,9 @@ func (s *Segment) adopt(r RecoverResult, t *tail, kept trusted, fromOffset int64
 		return err
 	}
 	s.loaded, s.tail, s.firstTimestamp = true, t, unknownTimestamp
+	if r.RottenEnd {
+		s.tail, s.largest, s.largestChecked = nil, t.largest, true
+	}
 	if isBelow {
 		// New entries below the recovery point, after damage or with another index.interval.bytes: the
 		// next recovery trusts them, so power loss must not keep those of one index alone.
@@ -245,36 +288,6 @@ func (s *Segment) adopt(r RecoverResult, t *tail, kept trusted, fromOffset int64
 
 // dataFollows reports whether a good batch with offsets from least on begins after position.
 func (s *Segment) dataFollows(h *Handle, position, least int64) (bool, error) {
-	const window = 256 << 10
-	limit := s.SizeBytes()
-	data := make([]byte, window)
-	for from := position + 1; from+record.BatchOverhead <= limit; {
-		chunk := data[:min(window, limit-from)]
-		if err := readFull(h.File(), chunk, from); err != nil {
-			return false, fmt.Errorf("%s: %w", h.path, err)
-		}
-		starts := len(chunk) - record.BatchOverhead + 1
-		for i := 0; i < starts; i++ {
-			// The next byte that can be a magic byte.
-			skip := bytes.IndexByte(chunk[i+magicAt:starts+magicAt], record.Magic)
-			if skip < 0 {
-				break
-			}
-			i += skip
-			at, err := checkHeader(record.Batch(chunk[i:i+record.BatchOverhead]), from+int64(i), limit, least)
-			if err != nil || !s.FitsOffset(at.LastOffset) {
-				continue
-			}
-			if err := checkStoredCRC(h, at); err == nil {
-				return true, nil
-			} else if !isCorruption(err) {
-				return false, err
-			}
-		}
-		from += int64(starts)
-	}
-	return false, nil
+	_, found, err := s.soundAfter(h, position, s.SizeBytes(), least)
+	return found, err
 }
-
-// magicAt is where a batch's magic byte is.
-const magicAt = 16

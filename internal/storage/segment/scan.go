@@ -182,6 +182,9 @@ func (s *Segment) ReadMarker(at BatchPosition) (record.Batch, error) {
 	if n, err := s.ReadAt(b, at.Position); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
 		return nil, err
 	}
+	if err := b.CheckCRC(); err != nil { // an abort must not pass for a commit
+		return nil, &CorruptionError{Path: s.Path(), Position: at.Position, Cause: err}
+	}
 	return b, nil
 }
 

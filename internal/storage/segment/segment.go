@@ -39,6 +39,8 @@ type Segment struct {
 	offsetEntries int32            // in the .index file
 	timeEntries   int32            // in the .timeindex file
 	largest       largestTimestamp // of a segment that is not active
+	// largestChecked says that largest was compared with the log, not only taken from an index.
+	largestChecked bool
 	// firstTimestamp is the largest timestamp of the first batch; unknownTimestamp until read.
 	firstTimestamp int64
 	// tail is what appending needs; nil unless the segment is active. The appender sets it and
@@ -148,7 +150,7 @@ func Open(d *Dir, baseOffset int64) (*Segment, error) {
 		return nil, err
 	}
 	if info.Size() > MaxSizeBytes {
-		return nil, fmt.Errorf("%s has %d bytes; a segment has at most %d", path, info.Size(), MaxSizeBytes)
+		return nil, &CorruptionError{Path: path, Position: MaxSizeBytes, Cause: fmt.Errorf("the file has %d bytes; a segment has at most %d", info.Size(), MaxSizeBytes)}
 	}
 	s.sizeBytes.Store(info.Size())
 	return s, nil

@@ -302,7 +302,7 @@ func TestConcurrentReadersAndFlushes(t *testing.T) {
 					}
 					continue
 				}
-				next, err := s.NextOffset()
+				next, _, err := s.NextOffset()
 				if err != nil {
 					t.Error(err)
 					return

@@ -165,7 +165,7 @@ func checkEnds(t testing.TB, s *Segment, batches []written) {
 	if s.SizeBytes() != size {
 		t.Fatalf("%d bytes, want %d", s.SizeBytes(), size)
 	}
-	if got, err := s.NextOffset(); got != next || err != nil {
+	if got, _, err := s.NextOffset(); got != next || err != nil {
 		t.Fatalf("next offset %d, %v, want %d", got, err, next)
 	}
 	if ts, offset, err := s.LargestTimestamp(); err != nil || (largestTimestamp{ts, offset}) != largest {

@@ -1,0 +1,257 @@
+package segment
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/moldau/moldau/internal/record"
+)
+
+// The offsets in a header are believed while they fit those around them; a length, an offset or a
+// CRC that does not fit sends a lookup to the walk in this file, which believes nothing but a
+// CRC. So a damaged batch neither hides those behind it nor is it passed over in silence.
+
+// soundScanner walks the batches that are whole and right, past those that are not.
+type soundScanner struct {
+	segment  *Segment
+	handle   *Handle
+	limit    int64
+	position int64
+	least    int64 // the least base offset that the next batch may have
+	previous int64 // position of the last sound batch; -1 before the first
+}
+
+// scanSound returns a walk from position, the start of a batch, on. Close it.
+func (s *Segment) scanSound(position int64) (*soundScanner, error) {
+	h, err := s.acquire(LogSuffix, false)
+	if err != nil {
+		return nil, err
+	}
+	return &soundScanner{segment: s, handle: h, limit: s.SizeBytes(), position: position, least: s.baseOffset, previous: -1}, nil
+}
+
+func (c *soundScanner) close() { c.handle.Release() }
+
+// next returns the next sound batch, and what is wrong before it. io.EOF comes with what is wrong
+// at the end.
+func (c *soundScanner) next() (at BatchPosition, damage *CorruptionError, err error) {
+	if c.position >= c.limit {
+		return at, nil, io.EOF
+	}
+	at, cause := c.check(c.position)
+	if damage, err = corruptionAt(c.handle, c.position, cause); err != nil {
+		return at, nil, err
+	}
+	if damage != nil {
+		var found bool
+		if at, found, err = c.segment.soundAfter(c.handle, c.position, c.limit, c.least); err != nil {
+			return at, nil, err
+		}
+		if !found {
+			c.position = c.limit
+			return at, damage, io.EOF
+		}
+	}
+	c.previous, c.position, c.least = at.Position, at.End(), at.LastOffset+1
+	return at, damage, nil
+}
+
+// check returns the batch at position, or why none is there. A base offset is outside of the CRC:
+// one that was moved up overlaps the next batch.
+func (c *soundScanner) check(position int64) (BatchPosition, error) {
+	at, err := soundAt(c.handle, position, c.limit, c.least)
+	if err != nil || at.BaseOffset == c.least {
+		return at, err
+	}
+	if !c.segment.FitsOffset(at.LastOffset) {
+		return at, &record.CorruptError{Field: "base offset", Expected: c.least, Got: at.BaseOffset}
+	}
+	next, err := baseOffsetAt(c.handle, at.End(), c.limit)
+	if err != nil || next < 0 || next > at.LastOffset {
+		return at, err
+	}
+	if _, err := soundAt(c.handle, at.End(), c.limit, c.least); isCorruption(err) || errors.Is(err, record.ErrIncomplete) {
+		return at, nil // the next one is the bad one
+	}
+	return at, &record.CorruptError{Field: "base offset", Expected: c.least, Got: at.BaseOffset}
+}
+
+// corruptionAt tells damage from a failure to read.
+func corruptionAt(h *Handle, position int64, cause error) (*CorruptionError, error) {
+	if cause == nil {
+		return nil, nil
+	}
+	if damage, ok := errors.AsType[*CorruptionError](cause); ok {
+		return damage, nil
+	}
+	_, corrupt := errors.AsType[*record.CorruptError](cause)
+	if corrupt || errors.Is(cause, record.ErrIncomplete) {
+		return &CorruptionError{Path: h.path, Position: position, Cause: cause}, nil
+	}
+	return nil, cause
+}
+
+// soundAt returns the batch at position if its CRC is right and it can be there.
+func soundAt(h *Handle, position, limit, least int64) (BatchPosition, error) {
+	if limit-position < record.BatchOverhead {
+		return BatchPosition{}, record.ErrIncomplete
+	}
+	var header [record.BatchOverhead]byte
+	if err := readFull(h.File(), header[:], position); err != nil {
+		return BatchPosition{}, fmt.Errorf("%s: %w", h.path, err)
+	}
+	at, err := checkHeader(header[:], position, limit, least)
+	if err != nil {
+		return at, err
+	}
+	return at, checkStoredCRC(h, at)
+}
+
+// baseOffsetAt returns the base offset that the header at position says, -1 at the end.
+func baseOffsetAt(h *Handle, position, limit int64) (int64, error) {
+	if limit-position < record.BatchOverhead {
+		return -1, nil
+	}
+	var header [record.BatchOverhead]byte
+	if err := readFull(h.File(), header[:], position); err != nil {
+		return 0, fmt.Errorf("%s: %w", h.path, err)
+	}
+	return record.Batch(header[:]).BaseOffset(), nil
+}
+
+// soundAfter finds the first sound batch with offsets from least on that begins after position.
+func (s *Segment) soundAfter(h *Handle, position, limit, least int64) (at BatchPosition, found bool, err error) {
+	const window = 256 << 10
+	data := make([]byte, min(window, limit-position))
+	for from := position + 1; from+record.BatchOverhead <= limit; {
+		chunk := data[:min(int64(len(data)), limit-from)]
+		if err := readFull(h.File(), chunk, from); err != nil {
+			return at, false, fmt.Errorf("%s: %w", h.path, err)
+		}
+		starts := len(chunk) - record.BatchOverhead + 1
+		for i := 0; i < starts; i++ {
+			// The next byte that can be a magic byte.
+			skip := bytes.IndexByte(chunk[i+magicAt:starts+magicAt], record.Magic)
+			if skip < 0 {
+				break
+			}
+			i += skip
+			at, err := checkHeader(record.Batch(chunk[i:i+record.BatchOverhead]), from+int64(i), limit, least)
+			if err != nil || !s.FitsOffset(at.LastOffset) {
+				continue
+			}
+			if err := checkStoredCRC(h, at); err == nil {
+				return at, true, nil
+			} else if !isCorruption(err) {
+				return at, false, err
+			}
+		}
+		from += int64(starts)
+	}
+	return at, false, nil
+}
+
+// magicAt is where a batch's magic byte is.
+const magicAt = 16
+
+// SoundAfter finds the first batch with right CRC and offsets from least on behind position.
+func (s *Segment) SoundAfter(position, least int64) (at BatchPosition, found bool, err error) {
+	err = s.with(LogSuffix, false, func(h *Handle) error {
+		at, found, err = s.soundAfter(h, position, s.SizeBytes(), least)
+		return err
+	})
+	return at, found, err
+}
+
+// LookupSound is Lookup that checks every CRC on its way. Where the batch with offset is damaged
+// the error is a *CorruptionError.
+func (s *Segment) LookupSound(offset int64) (at BatchPosition, found bool, err error) {
+	start, err := s.soundStart(offset)
+	if err != nil {
+		return at, false, err
+	}
+	c, err := s.scanSound(start)
+	if err != nil {
+		return at, false, err
+	}
+	defer c.close()
+	for {
+		at, damage, err := c.next()
+		switch {
+		case err == io.EOF && damage != nil:
+			return BatchPosition{}, false, damage
+		case err == io.EOF:
+			return BatchPosition{}, false, nil
+		case err != nil:
+			return BatchPosition{}, false, err
+		case at.LastOffset < offset:
+		case damage != nil && at.BaseOffset > offset:
+			return BatchPosition{}, false, damage
+		default:
+			return at, true, nil
+		}
+	}
+}
+
+// soundStart returns the position of the index entry before the one that a lookup of offset begins
+// at: that one's batch may be the damaged one.
+func (s *Segment) soundStart(offset int64) (int64, error) {
+	v, err := s.view()
+	if err != nil {
+		return 0, err
+	}
+	entry, err := s.offsetStart(v, offset)
+	if err == nil && entry.position > 0 {
+		entry, err = s.offsetStart(v, s.baseOffset+int64(entry.relative)-1)
+	}
+	if err != nil || entry.position == 0 {
+		return 0, err
+	}
+	var sound bool
+	err = s.with(LogSuffix, false, func(h *Handle) error {
+		at, cause := soundAt(h, int64(entry.position), s.SizeBytes(), s.baseOffset)
+		damage, err := corruptionAt(h, int64(entry.position), cause)
+		sound = damage == nil && at.LastOffset == s.baseOffset+int64(entry.relative)
+		return err
+	})
+	if err != nil || !sound {
+		return 0, err
+	}
+	return int64(entry.position), nil
+}
+
+// endsTooEarly reports whether a batch behind which nothing was found up to an offset is damaged:
+// its header may say that it ends before the offset.
+func (c *headerScanner) endsTooEarly(at BatchPosition) (bool, error) {
+	if at.SizeBytes == 0 {
+		return false, nil
+	}
+	err := checkStoredCRC(c.handle, at)
+	if isCorruption(err) {
+		return true, nil
+	}
+	return false, err
+}
+
+// checkNeighbours is called with the batch that a lookup has found by headers alone, and the one
+// before it in the walk, if known. suspicious says that one of them is not what it claims to be.
+func (c *headerScanner) checkNeighbours(offset int64, at, previous BatchPosition) (suspicious bool, err error) {
+	if at.BaseOffset > offset { // a hole, as compaction leaves them, or not
+		if early, err := c.endsTooEarly(previous); early || err != nil {
+			return early, err
+		}
+	}
+	if c.position >= c.limit {
+		return false, nil
+	}
+	header, err := c.header()
+	if err != nil {
+		if isCorruption(err) {
+			return false, nil // a torn end
+		}
+		return false, err
+	}
+	return header.BaseOffset() <= at.LastOffset, nil
+}
