@@ -54,7 +54,7 @@ func (h *AddPartitionsToTxn) Handle(ctx context.Context, r *Request) Reply {
 }
 
 func (h *AddPartitionsToTxn) batched(ctx context.Context, r *Request, req *kmsg.AddPartitionsToTxnRequest, resp *kmsg.AddPartitionsToTxnResponse) Reply {
-	if !r.Conn.Privileged {
+	if !security.Allowed(h.Authorizer, r.Conn, security.OperationClusterAction, security.Cluster) {
 		resp.ErrorCode = int16(kafka.ErrClusterAuthorizationFailed)
 		return Respond(resp)
 	}

@@ -31,6 +31,9 @@ func (h *WriteTxnMarkers) Handle(ctx context.Context, r *Request) Reply {
 				partitions = append(partitions, kafka.TopicPartition{Topic: topic.Topic, Partition: p})
 			}
 		}
+		if len(partitions) == 0 {
+			continue // what has nothing to write is not answered, as in Kafka
+		}
 		codes := make([]kafka.ErrorCode, len(partitions))
 		if allowed {
 			codes = h.Markers.Write(ctx, partitions, shard.Marker{
@@ -44,6 +47,9 @@ func (h *WriteTxnMarkers) Handle(ctx context.Context, r *Request) Reply {
 		}
 		answer := kmsg.WriteTxnMarkersResponseMarker{ProducerID: m.ProducerID}
 		for _, topic := range m.Topics {
+			if len(topic.Partitions) == 0 {
+				continue
+			}
 			rt := kmsg.WriteTxnMarkersResponseMarkerTopic{Topic: topic.Topic}
 			for _, p := range topic.Partitions {
 				rt.Partitions = append(rt.Partitions, kmsg.WriteTxnMarkersResponseMarkerTopicPartition{Partition: p, ErrorCode: int16(codes[0])})

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -53,6 +54,8 @@ func (h *TxnOffsetCommit) Handle(ctx context.Context, r *Request) Reply {
 			}
 		}
 	}
+	// A topic without partitions is not answered, as in Kafka.
+	resp.Topics = slices.DeleteFunc(resp.Topics, func(t kmsg.TxnOffsetCommitResponseTopic) bool { return len(t.Partitions) == 0 })
 	if r.Version() < txnOffsetCommitLoadingFrom {
 		for i := range resp.Topics {
 			for j := range resp.Topics[i].Partitions {
@@ -70,7 +73,10 @@ func (h *TxnOffsetCommit) commit(ctx context.Context, r *Request, req *kmsg.TxnO
 	if !ok {
 		return group.TransactionalCommitError(req, kafka.ErrNotCoordinator), nil
 	}
-	if req.Group == "" || req.TransactionalID == "" {
+	switch {
+	case req.Group == "":
+		return group.TransactionalCommitError(req, kafka.ErrInvalidGroupID), nil
+	case req.TransactionalID == "":
 		return group.TransactionalCommitError(req, kafka.ErrInvalidRequest), nil
 	}
 	ability := abilityOf(r.Version(), txnOffsetCommitAbortableFrom, txnOffsetCommitVersion2From)

@@ -4,19 +4,20 @@ package main
 var known = map[string]string{
 	"create with defaults": elr, "configs of a topic": elr, "tool: describe": elr, "tool: alter": elr,
 
-	"configs refused":                  "an unknown operation is INVALID_REQUEST here, UNKNOWN_SERVER_ERROR there",
-	"dynamic broker configs":           "an unknown config of one broker is refused here, stored there",
-	"produce an unknown codec":         "UNSUPPORTED_COMPRESSION_TYPE here, UNKNOWN_SERVER_ERROR there",
-	"produce the append time bit":      "a producer may not set it: INVALID_TIMESTAMP here, cleared silently there",
-	"produce a byte too many":          "exactly one whole batch is taken here, what follows it is ignored there",
-	"produce no data":                  logStart,
-	"produce magic 1":                  logStart,
-	"produce a second batch":           logStart,
-	"produce its end cut off":          logStart,
-	"produce a length beyond the data": logStart,
-	"fetch limits and epochs":          "only whole batches are sent here, there also the beginning of one that does not fit",
-	"describe quorum v2":               "a voter has no listener of its own here",
-	"list offsets, odd requests":       "a partition asked for twice is answered twice here, once there",
+	"configs refused":                      "an unknown operation is INVALID_REQUEST here, UNKNOWN_SERVER_ERROR there",
+	"dynamic broker configs":               "an unknown config of one broker is refused here, stored there",
+	"produce an unknown codec":             "UNSUPPORTED_COMPRESSION_TYPE here, UNKNOWN_SERVER_ERROR there",
+	"produce the append time bit":          "a producer may not set it: INVALID_TIMESTAMP here, cleared silently there",
+	"produce a byte too many":              "exactly one whole batch is taken here, what follows it is ignored there",
+	"produce no data":                      logStart,
+	"produce magic 1":                      logStart,
+	"produce a second batch":               logStart,
+	"produce its end cut off":              logStart,
+	"produce a length beyond the data":     logStart,
+	"fetch limits and epochs":              "only whole batches are sent here, there also the beginning of one that does not fit",
+	"describe quorum v2":                   "a voter has no listener of its own here",
+	"txn end v5, commit of an aborted one": "TRANSACTION_ABORTABLE here, upon which the producer aborts and goes on (KAFKA-20785); INVALID_TXN_STATE there, which ends it",
+	"list offsets, odd requests":           "a partition asked for twice is answered twice here, once there",
 }
 
 const (
