@@ -45,6 +45,15 @@ func newDataPlane(tb testing.TB) *dataPlane {
 	if err := fs.MkdirAll("/data"); err != nil {
 		tb.Fatal(err)
 	}
+	d := newDataPlaneOn(tb, fs)
+	d.apply(&metadata.RegisterBrokerRecord{BrokerID: 1, Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: "one.example", Port: 9092}}},
+		&metadata.RegisterBrokerRecord{BrokerID: 2, Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: "two.example", Port: 9093}}})
+	return d
+}
+
+// newDataPlaneOn starts on a disk as it is, knowing no topics.
+func newDataPlaneOn(tb testing.TB, fs vfs.FS) *dataPlane {
+	tb.Helper()
 	d := &dataPlane{tb: tb, config: storage.DefaultLogConfig(), denied: map[security.Resource]bool{}}
 	registry := metrics.NewRegistry()
 	s, err := storage.OpenManager(storage.Options{FS: fs, Dirs: []string{"/data"}, Defaults: d.config, Metrics: registry,
@@ -68,8 +77,6 @@ func newDataPlane(tb testing.TB) *dataPlane {
 	d.fetch = &Fetch{Replicas: d.replicas, Sessions: fetchsession.New(100, env.NewSeededRandom(2), registry), Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}, Metrics: m, MaxBytes: 55 << 20}
 	d.list = &ListOffsets{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}}
 	d.epochs = &OffsetForLeaderEpoch{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d}
-	d.apply(&metadata.RegisterBrokerRecord{BrokerID: 1, Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: "one.example", Port: 9092}}},
-		&metadata.RegisterBrokerRecord{BrokerID: 2, Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: "two.example", Port: 9093}}})
 	return d
 }
 

@@ -1,0 +1,69 @@
+package handler
+
+import (
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/txn"
+)
+
+// marker writes a marker into one partition.
+func (f *txnPlane) marker(version int16, p txn.Producer, coordinatorEpoch int32, transactionVersion int8, commit bool, topic string, partition int32) kafka.ErrorCode {
+	f.t.Helper()
+	req := kmsg.NewPtrWriteTxnMarkersRequest()
+	req.Markers = []kmsg.WriteTxnMarkersRequestMarker{{ProducerID: p.ID, ProducerEpoch: p.Epoch, CoordinatorEpoch: coordinatorEpoch, TransactionVersion: transactionVersion, Committed: commit,
+		Topics: []kmsg.WriteTxnMarkersRequestMarkerTopic{{Topic: topic, Partitions: []int32{partition}}}}}
+	resp := ask[*kmsg.WriteTxnMarkersResponse](f, version, req)
+	if len(resp.Markers) != 1 || resp.Markers[0].ProducerID != p.ID || resp.Markers[0].Topics[0].Topic != topic || resp.Markers[0].Topics[0].Partitions[0].Partition != partition {
+		f.t.Fatalf("%+v", resp)
+	}
+	return kafka.ErrorCode(resp.Markers[0].Topics[0].Partitions[0].ErrorCode)
+}
+
+func TestWriteTxnMarkers(t *testing.T) {
+	for version := int16(1); version <= 2; version++ {
+		t.Run(string(rune('0'+version)), func(t *testing.T) {
+			f := newTxnPlane(t)
+			f.init("x")
+			p := f.init("x") // epoch 1
+			older, next := txn.Producer{ID: p.ID, Epoch: 0}, txn.Producer{ID: p.ID, Epoch: 2}
+			f.mustWrite("x", p, "t", 0, 0)
+			wantCode(t, "unknown topic", int16(f.marker(version, p, 0, 0, false, "nope", 0)), kafka.ErrUnknownTopicOrPartition)
+			wantCode(t, "unknown partition", int16(f.marker(version, p, 0, 0, false, "t", 9)), kafka.ErrUnknownTopicOrPartition)
+			wantCode(t, "older epoch", int16(f.marker(version, older, 0, 0, false, "t", 0)), kafka.ErrInvalidProducerEpoch)
+			if version >= 2 { // version 1 cannot say in which transaction version it speaks (KIP-1228)
+				wantCode(t, "the transaction's own epoch in version 2", int16(f.marker(version, p, 0, 2, false, "t", 0)), kafka.ErrInvalidProducerEpoch)
+			}
+			if got := f.stable("t", 0); got != 0 {
+				t.Fatalf("last stable offset %d", got)
+			}
+			wantCode(t, "abort", int16(f.marker(version, next, 5, 2, false, "t", 0)), kafka.ErrNone)
+			if got := f.stable("t", 0); got != 2 {
+				t.Fatalf("last stable offset %d", got)
+			}
+			wantCode(t, "repeated (KAFKA-19999)", int16(f.marker(version, next, 5, 2, false, "t", 0)), kafka.ErrNone)
+			wantCode(t, "older coordinator", int16(f.marker(version, next, 4, 2, false, "t", 0)), kafka.ErrTransactionCoordinatorFenced)
+			wantCode(t, "unknown producer", int16(f.marker(version, txn.Producer{ID: 4711}, 0, 0, true, "t", 1)), kafka.ErrNone)
+			if _, code := settled(f, func() (struct{}, kafka.ErrorCode) {
+				code := f.marker(version, p, 0, 0, true, kafka.ConsumerOffsetsTopic, 0)
+				if code == kafka.ErrNotLeaderOrFollower { // while it loads
+					code = kafka.ErrNotCoordinator
+				}
+				return struct{}{}, code
+			}); code != kafka.ErrNone {
+				t.Errorf("a group's partition: %v", code)
+			}
+			wantCode(t, "no such group's partition", int16(f.marker(version, p, 0, 0, true, kafka.ConsumerOffsetsTopic, 9)), kafka.ErrUnknownTopicOrPartition)
+			empty := kmsg.NewPtrWriteTxnMarkersRequest()
+			empty.Markers = []kmsg.WriteTxnMarkersRequestMarker{{ProducerID: 1}, {ProducerID: 2, Topics: []kmsg.WriteTxnMarkersRequestMarkerTopic{{Topic: "t"}}}}
+			if resp := ask[*kmsg.WriteTxnMarkersResponse](f, version, empty); len(resp.Markers) != 0 {
+				t.Errorf("nothing to write: %+v", resp)
+			}
+			f.denied[security.Cluster] = true
+			wantCode(t, "not allowed", int16(f.marker(version, p, 0, 0, false, "t", 0)), kafka.ErrClusterAuthorizationFailed)
+		})
+	}
+}
