@@ -25,6 +25,7 @@ type txnPlane struct {
 	*dataPlane
 	t            *testing.T
 	fs           *vfs.Mem
+	unverified   bool // transaction.partition.verification.enable=false
 	applied      []metadata.Record
 	ids          *idController
 	spawner      *env.Spawner
@@ -74,6 +75,7 @@ func (f *txnPlane) start() {
 	enlister := &Enlister{
 		StartVerification: f.replicas.StartVerification, AddPartitions: f.transactions.AddPartitions, VerifyPartitions: f.transactions.VerifyPartitions,
 		NowMs: func() int64 { return clock.Now().UnixMilli() }, RetryBackoff: time.Millisecond, RetryFor: time.Second,
+		Verifies: func() bool { return !f.unverified },
 	}
 	f.produce.Enlister = enlister
 	f.handlers = map[int16]Handler{
