@@ -71,7 +71,9 @@ func (b *broker) startReplicas() error {
 	b.expireProducers()
 	b.producerIDs = handler.NewProducerIDs(b.config.NodeID, func() int64 { return b.epoch }, b.channel)
 	b.hosting.Store(true)
-	b.maintenance.StartCleaners(b.cleanerThreads(), b.cleanerLimits)
+	if b.config.CleanerEnabled {
+		b.maintenance.StartCleaners(b.cleanerLimits)
+	}
 	b.onStop("replicas", func() error { b.replicas.Stop(); return nil })
 	b.groups.Start()
 	b.transactions.Start()

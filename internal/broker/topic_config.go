@@ -23,6 +23,8 @@ type configs struct {
 	// such topics share one.
 	defaultsOf *metadata.Image
 	defaults   replica.TopicConfig
+	currentOf  *metadata.Image
+	latest     *config.Broker
 }
 
 // layers are the sources of this node's configs as image has them.
@@ -84,23 +86,26 @@ func topicConfig(t config.TopicConfig) replica.TopicConfig {
 	return replica.TopicConfig{Log: l, MinInSyncReplicas: int(t.MinInsyncReplicas)}
 }
 
-// cleanerThreads is how many logs are compacted at a time; 0 where the operator wants none.
-func (b *broker) cleanerThreads() int {
-	if !b.config.CleanerEnabled {
-		return 0
-	}
-	return int(b.config.CleanerThreads)
-}
-
 // cleanerLimits are those of the latest metadata; dynamic values that make no valid configuration
 // together leave the static ones.
 func (b *broker) cleanerLimits() storagehost.CleanerLimits {
-	c := b.config
-	if current, err := b.configs.layers(b.replicas.Image()).Current(); err == nil {
-		c = current
-	}
+	c := b.configs.current(b.replicas.Image())
 	return storagehost.CleanerLimits{
-		MapBytes: c.CleanerDedupeBufferBytes, MapLoadFactor: c.CleanerLoadFactor, BufferBytes: int(c.CleanerIOBufferBytes),
+		Threads: int(c.CleanerThreads), MapBytes: c.CleanerDedupeBufferBytes, MapLoadFactor: c.CleanerLoadFactor, BufferBytes: int(c.CleanerIOBufferBytes),
 		MaxBytesPerSecond: c.CleanerIOBytesPerSecond, Backoff: time.Duration(c.CleanerBackoffMs) * time.Millisecond,
 	}
+}
+
+// current returns the broker's configs as image has them. Compaction asks again and again, so that
+// the last answer is kept.
+func (c *configs) current(image *metadata.Image) *config.Broker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.currentOf != image || c.latest == nil {
+		c.currentOf, c.latest = image, c.static
+		if current, err := c.layers(image).Current(); err == nil {
+			c.latest = current
+		}
+	}
+	return c.latest
 }

@@ -24,7 +24,7 @@ var errCleanOvertaken = errors.New("the log was changed during its compaction")
 type cleanState struct {
 	running     bool
 	retryAtMs   int64
-	uncleanable bool // its data is damaged
+	uncleanable bool // its data is damaged; until a truncation or retention removes some
 	truncations int  // counts TruncateTo
 }
 
@@ -36,7 +36,7 @@ type cleanPlan struct {
 	firstDirty, upTo int64
 	cleanBytes       int64
 	dirtyBytes       int64
-	overdue          bool // max.compaction.lag.ms
+	overdueMs        int64 // past max.compaction.lag.ms, 0 if it is not
 	truncations      int
 	producers        map[int64]cleaner.LastRecord
 }
@@ -64,7 +64,7 @@ func (l *Log) planClean(nowMs int64) (*cleanPlan, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.clean.running || l.clean.uncleanable || nowMs < l.clean.retryAtMs {
+	if l.clean.running || nowMs < l.clean.retryAtMs {
 		return nil, nil
 	}
 	list, start, end := l.segments.Load(), l.startOffset.Load(), l.endOffset.Load()
@@ -113,10 +113,16 @@ func (p *cleanPlan) noteFirstTimestamp(s *segment.Segment, config *LogConfig, no
 		return nil
 	}
 	first, err := s.FirstTimestamp()
-	if err == nil && first > 0 && first < nowMs-config.MaxCompactionLagMs {
-		p.overdue = true
+	if err == nil && first > 0 {
+		p.overdueMs = max(p.overdueMs, nowMs-config.MaxCompactionLagMs-first)
 	}
 	return err
+}
+
+func (l *Log) isUncleanable() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.clean.uncleanable
 }
 
 // CleanOptions are the limits of a compaction.
@@ -144,42 +150,49 @@ func (m *Manager) CleanDirtiest(o CleanOptions) (found bool, err error) {
 	if errors.Is(err, errCleanOvertaken) || l.usable() != nil {
 		return true, nil
 	}
-	_, damaged := errors.AsType[*segment.CorruptionError](err)
-	damaged = damaged || errors.Is(err, segment.ErrTxnIndex)
-	l.mu.Lock()
-	l.clean.retryAtMs = o.NowMs + cleanRetryMs
-	if damaged {
-		l.clean.uncleanable = true
-	}
-	l.mu.Unlock()
-	if damaged {
-		l.dir.metrics.uncleanableLogs.Add(1)
-	}
+	l.cleanFailed(o.NowMs, err)
 	return true, fmt.Errorf("compact %s: %w", l.tp, err)
+}
+
+// cleanFailed leaves the log alone for a while, or until its damaged data is gone.
+func (l *Log) cleanFailed(nowMs int64, err error) {
+	_, damaged := errors.AsType[*segment.CorruptionError](err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clean.retryAtMs = nowMs + cleanRetryMs
+	l.clean.uncleanable = l.clean.uncleanable || damaged || errors.Is(err, segment.ErrTxnIndex)
 }
 
 // dirtiest claims the log to compact next.
 func (m *Manager) dirtiest(nowMs int64) *cleanPlan {
 	var best *cleanPlan
-	dirtiestRatio := 0.0
+	dirtiestRatio, overdueMs, uncleanable := 0.0, int64(0), int64(0)
 	for _, l := range m.Logs() {
 		if !l.Config().Compact {
 			continue
 		}
+		if l.isUncleanable() {
+			uncleanable++
+			continue
+		}
 		p, err := l.planClean(nowMs)
 		if err != nil {
-			slog.Error("cannot tell what to compact of a log", "partition", l.tp.String(), "error", err)
+			slog.Error("cannot tell what to compact of a log; it is looked at again later, unless its data is damaged", "partition", l.tp.String(), "error", err)
+			l.cleanFailed(nowMs, err)
 			continue
 		}
 		if p == nil {
 			continue
 		}
-		dirtiestRatio = max(dirtiestRatio, p.ratio())
-		if (p.overdue || p.ratio() > l.Config().MinCleanableRatio) && (best == nil || p.ratio() > best.ratio()) {
+		dirtiestRatio, overdueMs = max(dirtiestRatio, p.ratio()), max(overdueMs, p.overdueMs)
+		if (p.overdueMs > 0 || p.ratio() > l.Config().MinCleanableRatio) && (best == nil || p.ratio() > best.ratio()) {
 			best = p
 		}
 	}
-	m.shared.dirtiestPercent.Store(int64(100 * dirtiestRatio))
+	g := &m.shared.cleaning
+	g.maxDirtyPercent.Store(int64(100 * dirtiestRatio))
+	g.maxDelaySeconds.Store(overdueMs / 1000)
+	g.uncleanable.Store(uncleanable)
 	if best == nil {
 		return nil
 	}

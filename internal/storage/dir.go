@@ -24,7 +24,7 @@ type shared struct {
 	reserveBytes         int64
 	shutdownParallel     func(count int, work func(i int)) // nil: one by one
 	foreground           atomic.Int64                      // appends and reads of clients so far
-	dirtiestPercent      atomic.Int64                      // of the logs to compact
+	cleaning             cleanGauges
 	wakeCommits          atomic.Pointer[func(dir int)]
 
 	randomMu sync.Mutex

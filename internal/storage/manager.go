@@ -64,9 +64,7 @@ func OpenManager(o Options) (*Manager, error) {
 	m.shared = &shared{fs: o.FS, clock: o.Clock, onDirOffline: o.OnDirOffline, reserveBytes: o.ReserveBytes, random: o.Random}
 	m.shared.producerExpirationMs.Store(o.ProducerExpirationMs)
 	shared := newDirMetrics(o.Metrics)
-	o.Metrics.GaugeFunc("log_cleaner_dirtiest_percent", "Share of bytes not yet compacted in the log where it is largest.", func() float64 {
-		return float64(m.shared.dirtiestPercent.Load())
-	})
+	m.shared.cleaning.register(o.Metrics)
 	for i, dir := range o.Dirs {
 		cache := segment.NewFileCache(segment.FileCacheOptions{FS: o.FS, MaxOpen: o.OpenFilesPerDir, Metrics: o.Metrics, LogDir: dir})
 		d := newLogDir(i, dir, m.shared, cache, shared)

@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"sync/atomic"
+
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/storage/cleaner"
 )
@@ -24,7 +26,22 @@ type dirMetrics struct {
 	cleanedRecordsRead, cleanedRecordsKept *metrics.Counter
 	cleanedBytesRead, cleanedBytesWritten  *metrics.Counter
 	cleanedWithoutKey                      *metrics.Counter
-	cleanerMapBytes, uncleanableLogs       *metrics.Gauge
+	cleanerMapBytes                        *metrics.Gauge
+	recopyPercent, mapUsedPercent          *metrics.Gauge
+}
+
+// cleanGauges are what the last look at the logs to compact has shown.
+type cleanGauges struct {
+	maxDirtyPercent, maxDelaySeconds, uncleanable atomic.Int64
+}
+
+func (g *cleanGauges) register(r *metrics.Registry) {
+	gauge := func(name, help string, v *atomic.Int64) {
+		r.GaugeFunc(name, help, func() float64 { return float64(v.Load()) })
+	}
+	gauge("log_cleaner_max_dirty_percent", "Share of bytes not yet compacted in the log where it is largest.", &g.maxDirtyPercent)
+	gauge("log_cleaner_max_compaction_delay_seconds", "How long the log that waits longest is past its max.compaction.lag.ms.", &g.maxDelaySeconds)
+	gauge("log_cleaner_uncleanable_partitions", "Partitions that are not compacted because their data is damaged.", &g.uncleanable)
 }
 
 func (m *dirMetrics) noteClean(s *cleaner.Stats, seconds float64) {
@@ -35,6 +52,8 @@ func (m *dirMetrics) noteClean(s *cleaner.Stats, seconds float64) {
 	m.cleanedBytesRead.Add(s.BytesRead)
 	m.cleanedBytesWritten.Add(s.BytesWritten)
 	m.cleanerMapBytes.Set(s.MapBytes)
+	m.mapUsedPercent.Set(s.MapUsedPercent)
+	m.recopyPercent.Set(100 * s.BytesWritten / max(s.BytesRead, 1))
 }
 
 func newDirMetrics(r *metrics.Registry) *dirMetrics {
@@ -57,7 +76,8 @@ func newDirMetrics(r *metrics.Registry) *dirMetrics {
 		cleanedBytesRead:    r.Counter("log_cleaner_bytes_read_total", "Bytes of segments that compaction has replaced."),
 		cleanedBytesWritten: r.Counter("log_cleaner_bytes_written_total", "Bytes that compaction has written."),
 		cleanerMapBytes:     r.Gauge("log_cleaner_map_bytes", "Memory of the key map of the last compaction."),
-		uncleanableLogs:     r.Gauge("log_cleaner_uncleanable_logs", "Logs that are not compacted because their data is damaged."),
+		recopyPercent:       r.Gauge("log_cleaner_recopy_percent", "Share of the bytes that the last compaction read and wrote again."),
+		mapUsedPercent:      r.Gauge("log_cleaner_max_buffer_utilization_percent", "How full the key map of the last compaction became."),
 		offlineDirs:         r.Gauge("log_dirs_offline", "Log dirs that failed and are not used."),
 	}
 }

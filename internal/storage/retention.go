@@ -147,6 +147,7 @@ func (l *Log) takeFirst(nowMs int64, count int) ([]*segment.Segment, error) {
 	// The log start offset rises before the files go: a reader gets "out of range", not an error.
 	l.raiseStartOffset(list.all[count].BaseOffset())
 	l.segments.Store(&segmentList{append([]*segment.Segment(nil), list.all[count:]...)})
+	l.clean.uncleanable = false // what is damaged may be gone
 	return list.all[:count], nil
 }
 

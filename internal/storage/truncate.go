@@ -42,6 +42,7 @@ func (l *Log) TruncateTo(offset, nowMs int64) error {
 	l.dir.highWatermarks.markChanged()
 	l.dir.logStarts.markChanged()
 	l.clean.truncations++
+	l.clean.uncleanable = false // another copy of the data may come
 	// The recovery point on disk must not lie above what the log ends with, or what is appended
 	// next would pass for flushed after a crash.
 	if err := l.dir.checkpointRecoveryPoints(); err != nil {

@@ -44,7 +44,7 @@ type Round struct {
 type Stats struct {
 	MapRecords, RecordsRead, RecordsKept, RecordsWithoutKey int64
 	BytesRead, BytesWritten                                 int64
-	MapBytes                                                int64
+	MapBytes, MapUsedPercent                                int64
 }
 
 // BuildMap reads the dirty part and remembers the newest offset of each of its keys. It returns
@@ -82,7 +82,7 @@ func (r *Round) BuildMap() (cleanedTo int64, err error) {
 	if err := r.followBehind(); err != nil {
 		return 0, err
 	}
-	r.Stats.MapBytes = r.keys.SizeBytes()
+	r.Stats.MapBytes, r.Stats.MapUsedPercent = r.keys.SizeBytes(), int64(100*r.keys.used/len(r.keys.slots))
 	r.transactions = nil
 	return r.keys.highest + 1, nil
 }

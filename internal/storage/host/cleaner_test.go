@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,8 +55,8 @@ func TestCleanersCompactAtTheirPace(t *testing.T) {
 		spawner := env.NewSpawner(context.Background(), nil)
 		h := Start(Options{Manager: m, Clock: env.SystemClock{}, Spawner: spawner, RetentionInterval: time.Hour, LogStartInterval: time.Hour})
 		rate := float64(size) / 10 // the round reads everything twice: more than ten seconds
-		h.StartCleaners(1, func() CleanerLimits {
-			return CleanerLimits{MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: rate, Backoff: time.Second}
+		h.StartCleaners(func() CleanerLimits {
+			return CleanerLimits{Threads: 1, MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: rate, Backoff: time.Second}
 		})
 		sleep(context.Background(), 10*time.Second)
 		synctest.Wait()
@@ -87,8 +88,8 @@ func TestStopEndsACompaction(t *testing.T) {
 		l := compactable(t, m)
 		spawner := env.NewSpawner(context.Background(), nil)
 		h := Start(Options{Manager: m, Clock: env.SystemClock{}, Spawner: spawner, RetentionInterval: time.Hour, LogStartInterval: time.Hour})
-		h.StartCleaners(1, func() CleanerLimits {
-			return CleanerLimits{MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: 1000, Backoff: time.Second}
+		h.StartCleaners(func() CleanerLimits {
+			return CleanerLimits{Threads: 1, MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: 1000, Backoff: time.Second}
 		})
 		sleep(context.Background(), 150*time.Second)
 		h.Stop()
@@ -104,6 +105,56 @@ func TestStopEndsACompaction(t *testing.T) {
 				t.Fatalf("%s was left behind", e.Name())
 			}
 		}
+		spawner.Stop()
+		if err := m.Shutdown(1); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestLimitsChangeWhileCompactionRuns changes log.cleaner.threads and log.cleaner.io.max.bytes.per.second
+// in the middle of a round that would last for hours.
+func TestLimitsChangeWhileCompactionRuns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		if err := mem.MkdirAll("/data"); err != nil {
+			t.Fatal(err)
+		}
+		m := newManager(t, mem, nil)
+		l := compactable(t, m)
+		spawner := env.NewSpawner(context.Background(), nil)
+		h := Start(Options{Manager: m, Clock: env.SystemClock{}, Spawner: spawner, RetentionInterval: time.Hour, LogStartInterval: time.Hour})
+		var limits atomic.Pointer[CleanerLimits]
+		limits.Store(&CleanerLimits{Threads: 1, MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: 10, Backoff: time.Hour})
+		c := &cleaners{host: h, limits: func() CleanerLimits { return *limits.Load() }}
+		c.adjust(*limits.Load())
+		running := func() (n int) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for _, r := range c.running {
+				if r {
+					n++
+				}
+			}
+			return n
+		}
+		change := func(threads int, rate float64) {
+			next := *limits.Load()
+			next.Threads, next.MaxBytesPerSecond = threads, rate
+			limits.Store(&next)
+			sleep(context.Background(), 10*time.Second)
+			synctest.Wait()
+		}
+		change(3, 10)
+		if running() != 3 || l.CleanedOffset() != 0 {
+			t.Fatalf("%d goroutines, cleaned to %d", running(), l.CleanedOffset())
+		}
+		change(1, 1e12)
+		if running() != 1 || l.CleanedOffset() == 0 {
+			t.Fatalf("%d goroutines, cleaned to %d", running(), l.CleanedOffset())
+		}
+		h.Stop()
 		spawner.Stop()
 		if err := m.Shutdown(1); err != nil {
 			t.Fatal(err)
