@@ -27,6 +27,8 @@ type shared struct {
 	cleaning             cleanGauges
 	wakeCommits          atomic.Pointer[func(dir int)]
 
+	togetherFrom int // how many logs are flushed as a group
+
 	randomMu sync.Mutex
 	random   env.Random
 }
@@ -46,6 +48,7 @@ type logDir struct {
 	cache   *segment.FileCache
 	metrics *dirMetrics
 	offline atomic.Bool
+	volume  vfs.Volume // nil where the system cannot sync one
 	space   space
 	commits commitQueue
 
@@ -53,6 +56,8 @@ type logDir struct {
 	highWatermarks offsetCheckpoint
 	logStarts      offsetCheckpoint
 	cleanedOffsets offsetCheckpoint
+
+	together sync.Mutex // one group of flushes at a time; before log.flushMu
 
 	mu       sync.Mutex // taken last
 	logs     map[kafka.TopicPartition]*Log

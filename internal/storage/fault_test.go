@@ -13,11 +13,11 @@ import (
 // on and after a kill -9, until a truncation asked for its removal.
 func TestFailAtN(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
+	for _, c := range []struct{ torn, together bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
 		for n := int64(1); ; n++ {
-			fail := &vfs.FailAt{N: n, Torn: torn}
+			fail := &vfs.FailAt{N: n, Torn: c.torn}
 			mem := newMem(t)
-			w := &faultyRun{t: t, n: n, torn: torn, mem: mem}
+			w := &faultyRun{t: t, n: n, torn: c.torn, together: c.together, mem: mem}
 			w.run(vfs.NewFault(mem, fail.Decide))
 			if !fail.Failed() {
 				if n < 20 {
@@ -30,11 +30,13 @@ func TestFailAtN(t *testing.T) {
 }
 
 type faultyRun struct {
-	t     *testing.T
-	n     int64
-	torn  bool
-	mem   *vfs.Mem
-	acked []record.Batch
+	t    *testing.T
+	n    int64
+	torn bool
+	// together flushes as thousands of logs are flushed.
+	together bool
+	mem      *vfs.Mem
+	acked    []record.Batch
 	// cut is where an unacknowledged truncation may or may not have cut.
 	cut int64
 }
@@ -45,6 +47,9 @@ func (w *faultyRun) run(fsys vfs.FS) {
 	w.cut = 1 << 40
 	m, l, err := tryOpen(fsys, config)
 	if err == nil {
+		if w.together {
+			m.shared.togetherFrom = 1
+		}
 		for i := range int32(8) {
 			w.produce(l, idempotent(1, 0, i, 1), i/3)
 			if i == 4 {

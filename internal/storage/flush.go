@@ -96,22 +96,27 @@ func (l *Log) flushWith(snapshot bool) (counted, error) {
 		return c, err
 	}
 	if doing, err := l.flushRest(p); err != nil {
-		if !vfs.IsFull(err) || errors.Is(err, segment.ErrFailed) {
-			return c, l.failed(doing, err)
-		}
-		// Nothing is lost: the next flush does what found no room.
-		l.mu.Lock()
-		l.epochsChanged = l.epochsChanged || p.epochsChanged
-		l.recovered = l.recovered || p.recovered
-		l.snapshots.pending = append(p.pending, l.snapshots.pending...)
-		l.mu.Unlock()
-		l.markDirty(l.dir.shared.clock.Now().UnixMilli(), 0)
-		return c, l.storageError(doing, err)
+		return c, l.flushFailed(p, doing, err)
 	}
 	l.recoveryPoint.Store(p.end)
 	l.dir.recoveryPoints.markChanged()
 	l.dir.metrics.flushSeconds.Observe(l.dir.shared.clock.Now().Sub(started).Seconds())
 	return c, nil
+}
+
+// flushFailed is what a flush comes to that could not write everything; it needs flushMu.
+func (l *Log) flushFailed(p flushPlan, doing string, err error) error {
+	if !vfs.IsFull(err) || errors.Is(err, segment.ErrFailed) {
+		return l.failed(doing, err)
+	}
+	// Nothing is lost: the next flush does what found no room.
+	l.mu.Lock()
+	l.epochsChanged = l.epochsChanged || p.epochsChanged
+	l.recovered = l.recovered || p.recovered
+	l.snapshots.pending = append(p.pending, l.snapshots.pending...)
+	l.mu.Unlock()
+	l.markDirty(l.dir.shared.clock.Now().UnixMilli(), 0)
+	return l.storageError(doing, err)
 }
 
 // flushRest makes durable what the recovery point stands for beside the records. doing says what

@@ -35,17 +35,32 @@ func (m *Manager) FlushDir(i int, nowMs int64) error {
 	clear(d.dirty[len(waiting):])
 	d.dirty = waiting
 	d.mu.Unlock()
-	var failures error
 	for _, l := range due {
 		l.dirty.Store(false) // before the flush looks: what is appended from now on is dirty again
+	}
+	failures := d.flushAll(due)
+	if d.offline.Load() {
+		return failures
+	}
+	return errors.Join(failures, d.checked(d.checkpointRecoveryPoints()))
+}
+
+// flushAll flushes logs. Where the disk is full, the rest of them still are, and those that failed
+// are dirty again.
+func (d *logDir) flushAll(logs []*Log) error {
+	if d.flushesTogether(len(logs)) {
+		return d.flushTogether(logs, false)
+	}
+	var failures error
+	for _, l := range logs {
 		if err := l.Flush(); err != nil && l.closed.Load() == nil {
 			if d.offline.Load() {
 				return err
 			}
-			failures = errors.Join(failures, err) // the disk is full; the log is dirty again
+			failures = errors.Join(failures, err)
 		}
 	}
-	return errors.Join(failures, d.checked(d.checkpointRecoveryPoints()))
+	return failures
 }
 
 // CheckpointHighWatermarks writes the high watermarks of every log dir where one has changed.
@@ -164,17 +179,37 @@ func (m *Manager) Shutdown(brokerEpoch int64) error {
 		if !d.offline.Load() {
 			all = errors.Join(all, d.checked(d.shutdown(brokerEpoch)))
 		}
+		if d.volume != nil {
+			all = errors.Join(all, d.volume.Close())
+		}
 		d.cache.Close()
 	}
 	return all
 }
 
 func (d *logDir) shutdown(brokerEpoch int64) error {
+	if err := d.shutdownLogs(d.snapshotOfLogs()); err != nil {
+		return err
+	}
+	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts, &d.cleanedOffsets} {
+		if err := c.write(d); err != nil {
+			return err
+		}
+	}
+	if err := checkpoint.WriteCleanShutdown(d.shared.fs, filepath.Join(d.path, checkpoint.CleanShutdownFileName), brokerEpoch); err != nil {
+		return fmt.Errorf("mark %s as cleanly shut down: %w", d.path, err)
+	}
+	return nil
+}
+
+func (d *logDir) shutdownLogs(logs []*Log) error {
+	if d.flushesTogether(len(logs)) {
+		return d.flushTogether(logs, true)
+	}
 	run := d.shared.shutdownParallel
 	if run == nil {
 		run = oneByOne
 	}
-	logs := d.snapshotOfLogs()
 	var failure atomic.Pointer[error]
 	var durable atomic.Int64
 	run(len(logs), func(i int) {
@@ -193,22 +228,29 @@ func (d *logDir) shutdown(brokerEpoch int64) error {
 	if n := durable.Load(); n != int64(len(logs)) { // a goroutine of run panicked
 		return fmt.Errorf("only %d of %d logs of %s were made durable", n, len(logs), d.path)
 	}
-	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts, &d.cleanedOffsets} {
-		if err := c.write(d); err != nil {
-			return err
-		}
-	}
-	if err := checkpoint.WriteCleanShutdown(d.shared.fs, filepath.Join(d.path, checkpoint.CleanShutdownFileName), brokerEpoch); err != nil {
-		return fmt.Errorf("mark %s as cleanly shut down: %w", d.path, err)
-	}
 	return nil
 }
 
-// shutdown flushes the log and ends its use. The active segment is closed like one that is
-// rolled, so that its largest timestamp is in the time index and need not be looked for.
+// shutdown flushes the log and ends its use.
 func (l *Log) shutdown() error {
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
+	if err := l.seal(); err != nil {
+		return err
+	}
+	if err := l.flush(); err != nil {
+		return err
+	}
+	if err := l.segments.Load().last().Flush(); err != nil {
+		return l.failed("closing", err)
+	}
+	l.closed.Store(closedByShutdown)
+	return nil
+}
+
+// seal closes the active segment like one that is rolled, so that its largest timestamp is in the
+// time index and need not be looked for. It needs flushMu.
+func (l *Log) seal() error {
 	l.mu.Lock()
 	last, active := l.segments.Load().last(), l.active
 	l.active = false
@@ -220,14 +262,5 @@ func (l *Log) shutdown() error {
 	if err != nil {
 		return l.failed("closing", err)
 	}
-	if err := l.flush(); err != nil {
-		return err
-	}
-	if active {
-		if err := last.Flush(); err != nil {
-			return l.failed("closing", err)
-		}
-	}
-	l.closed.Store(closedByShutdown)
 	return nil
 }

@@ -61,7 +61,7 @@ func OpenManager(o Options) (*Manager, error) {
 		return nil, errors.New("log.dirs is empty: at least one log dir is needed")
 	}
 	m := &Manager{options: o, brokerEpoch: -1}
-	m.shared = &shared{fs: o.FS, clock: o.Clock, onDirOffline: o.OnDirOffline, reserveBytes: o.ReserveBytes, random: o.Random}
+	m.shared = &shared{fs: o.FS, clock: o.Clock, onDirOffline: o.OnDirOffline, reserveBytes: o.ReserveBytes, random: o.Random, togetherFrom: togetherFrom}
 	m.shared.producerExpirationMs.Store(o.ProducerExpirationMs)
 	shared := newDirMetrics(o.Metrics)
 	m.shared.cleaning.register(o.Metrics)
@@ -69,6 +69,9 @@ func OpenManager(o Options) (*Manager, error) {
 		cache := segment.NewFileCache(segment.FileCacheOptions{FS: o.FS, MaxOpen: o.OpenFilesPerDir, Metrics: o.Metrics, LogDir: dir})
 		d := newLogDir(i, dir, m.shared, cache, shared)
 		d.id = o.DirectoryIDs[dir]
+		if v, err := o.FS.OpenVolume(dir); err == nil { // else file by file; Load finds out what is wrong with the dir
+			d.volume = v
+		}
 		m.dirs = append(m.dirs, d)
 	}
 	o.Metrics.GaugeFunc("log_group_commit_waiting_logs", "Logs that wait for the group commit of their log dir.", func() float64 {

@@ -405,7 +405,11 @@ func (r *modelRun) newEpoch() {
 func (r *modelRun) reopen(fsys *vfs.Mem) {
 	r.mem = fsys
 	var err error
-	if r.m, r.l, err = tryOpen(fsys, r.config); err != nil {
+	r.m, r.l, err = tryOpen(fsys, r.config)
+	if r.seed%2 == 1 && r.m != nil {
+		r.m.shared.togetherFrom = 1 // flushes as thousands of logs are flushed
+	}
+	if err != nil {
 		r.fail("open: %v", err)
 	}
 }

@@ -71,22 +71,29 @@ func (s *snapshotSet) takeAt(offset int64, producers *producerstate.Manager) {
 	s.pending = append(s.pending, pendingSnapshot{offset, producers.EncodeSnapshot()})
 }
 
-// writePending writes what takeAt took and removes what it makes superfluous. It needs
+// writePending makes durable what takeAt took and removes what it makes superfluous. It needs
 // flushMu; the set itself is changed under mu.
 func (l *Log) writePending(pending []pendingSnapshot) error {
 	for _, p := range pending {
 		if err := vfs.WriteFileAtomic(l.dir.shared.fs, snapshotPath(l.folder.Path(), p.offset), p.data); err != nil {
 			return err
 		}
-		l.mu.Lock()
-		if i, found := slices.BinarySearch(l.snapshots.onDisk, p.offset); !found {
-			l.snapshots.onDisk = slices.Insert(l.snapshots.onDisk, i, p.offset)
-		}
-		l.mu.Unlock()
 	}
+	return l.settleSnapshots(pending)
+}
+
+// settleSnapshots takes over snapshots that are durable and removes what they make superfluous.
+func (l *Log) settleSnapshots(pending []pendingSnapshot) error {
 	if len(pending) == 0 {
 		return nil
 	}
+	l.mu.Lock()
+	for _, p := range pending {
+		if i, found := slices.BinarySearch(l.snapshots.onDisk, p.offset); !found {
+			l.snapshots.onDisk = slices.Insert(l.snapshots.onDisk, i, p.offset)
+		}
+	}
+	l.mu.Unlock()
 	newest, list := pending[len(pending)-1].offset, l.segments.Load()
 	return l.removeSnapshots(func(offset int64) bool {
 		return offset < newest && list.all[list.indexOf(offset)].BaseOffset() != offset

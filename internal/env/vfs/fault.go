@@ -28,11 +28,14 @@ const (
 	OpTruncate
 	OpSize
 	OpSync
+	OpOpenVolume
+	OpSyncVolume
 )
 
 var opNames = [...]string{
 	"open", "create", "remove", "remove all", "rename", "mkdir", "read dir", "stat", "sync dir",
 	"lock", "usage", "read", "write", "truncate", "size", "sync",
+	"open volume", "sync volume",
 }
 
 // String names the call.
@@ -41,7 +44,7 @@ func (op Op) String() string { return opNames[op] }
 // Changes reports whether the call changes what is on disk.
 func (op Op) Changes() bool {
 	switch op {
-	case OpCreate, OpRemove, OpRemoveAll, OpRename, OpMkdir, OpSyncDir, OpWrite, OpTruncate, OpSync:
+	case OpCreate, OpRemove, OpRemoveAll, OpRename, OpMkdir, OpSyncDir, OpWrite, OpTruncate, OpSync, OpSyncVolume:
 		return true
 	}
 	return false
@@ -169,6 +172,31 @@ func (f *Fault) SyncDir(name string) error {
 		return err
 	}
 	return f.inner.SyncDir(name)
+}
+
+// OpenVolume opens the volume that holds a folder.
+func (f *Fault) OpenVolume(name string) (Volume, error) {
+	if err := f.shouldFail(OpOpenVolume, name); err != nil {
+		return nil, err
+	}
+	v, err := f.inner.OpenVolume(name)
+	if err != nil {
+		return nil, err
+	}
+	return &faultVolume{v, f, name}, nil
+}
+
+type faultVolume struct {
+	Volume
+	fault *Fault
+	name  string
+}
+
+func (v *faultVolume) Sync() error {
+	if err := v.fault.shouldFail(OpSyncVolume, v.name); err != nil {
+		return err
+	}
+	return v.Volume.Sync()
 }
 
 // Lock takes an exclusive lock.

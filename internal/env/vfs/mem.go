@@ -281,6 +281,34 @@ func (m *Mem) SyncDir(name string) error {
 	return nil
 }
 
+// OpenVolume opens the whole file system, whatever the name.
+func (m *Mem) OpenVolume(string) (Volume, error) { return memVolume{m}, nil }
+
+type memVolume struct{ mem *Mem }
+
+// Sync makes everything durable.
+func (v memVolume) Sync() error {
+	v.mem.mu.Lock()
+	defer v.mem.mu.Unlock()
+	v.mem.root.sync()
+	return nil
+}
+
+// Close does nothing.
+func (memVolume) Close() error { return nil }
+
+// sync makes a tree durable.
+func (n *memNode) sync() {
+	if !n.isFolder() {
+		n.syncedSize, n.dirty = int64(len(n.data)), map[int64][]byte{}
+		return
+	}
+	n.synced, n.journal = maps.Clone(n.entries), nil
+	for _, child := range n.entries {
+		child.sync()
+	}
+}
+
 // Lock takes an exclusive lock.
 func (m *Mem) Lock(name string) (io.Closer, error) {
 	m.mu.Lock()

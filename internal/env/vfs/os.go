@@ -47,6 +47,9 @@ func (OS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 // SyncDir makes a folder's entries durable.
 func (OS) SyncDir(name string) error { return syncDir(name) }
 
+// OpenVolume opens the volume that holds a folder.
+func (OS) OpenVolume(name string) (Volume, error) { return openVolume(name) }
+
 // Lock takes an exclusive lock.
 func (OS) Lock(name string) (io.Closer, error) {
 	f, err := openFile(name, os.O_RDWR|os.O_CREATE)

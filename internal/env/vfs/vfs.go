@@ -29,6 +29,9 @@ type FS interface {
 	Stat(name string) (fs.FileInfo, error)
 	// SyncDir makes creations, renames and removals in a folder durable.
 	SyncDir(name string) error
+	// OpenVolume opens the volume that holds the folder name. The error is errors.ErrUnsupported
+	// where it cannot be synced as a whole, or would not tell which writes have failed.
+	OpenVolume(name string) (Volume, error)
 	// Lock takes an exclusive lock on a file, creating it, and fails with ErrLocked when
 	// another process or handle holds it. Closing the result releases the lock.
 	Lock(name string) (io.Closer, error)
@@ -48,6 +51,15 @@ type File interface {
 	Size() (int64, error)
 	// Sync makes the content and size durable.
 	Sync() error
+}
+
+// Volume is the file system below a folder.
+type Volume interface {
+	// Sync makes everything durable that was written and every entry that was changed before the
+	// call, in all its folders. It fails if any write since OpenVolume, or since the Sync that
+	// reported it, did not reach the disk.
+	Sync() error
+	io.Closer
 }
 
 // WriteFileAtomic replaces name with data so that after a crash either the old or the new

@@ -213,6 +213,56 @@ func TestMemDiskFull(t *testing.T) {
 	}
 }
 
+func TestVolumeSyncSurvivesPowerLoss(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		mem := NewMem()
+		v, err := NewFault(mem, func(Op, string) error { return nil }).OpenVolume("/")
+		check(t, err)
+		check(t, mem.MkdirAll("/a/b"))
+		f, err := mem.Create("/a/b/old")
+		check(t, err)
+		_, err = f.WriteAt([]byte("content"), 0)
+		check(t, err)
+		check(t, mem.Rename("/a/b/old", "/a/b/new"))
+		check(t, v.Sync())
+		_, err = f.WriteAt([]byte("more"), 7)
+		check(t, err)
+		crashed := mem.CrashClone(env.NewSeededRandom(seed))
+		data, err := ReadFile(crashed, "/a/b/new", 100)
+		check(t, err)
+		if !bytes.HasPrefix(data, []byte("content")) {
+			t.Errorf("seed %d: %q", seed, data)
+		}
+		check(t, v.Close())
+	}
+	failing := NewFault(NewMem(), func(op Op, _ string) error {
+		if op == OpSyncVolume {
+			return ErrInjected
+		}
+		return nil
+	})
+	v, err := failing.OpenVolume("/")
+	check(t, err)
+	if err := v.Sync(); !errors.Is(err, ErrInjected) {
+		t.Errorf("the fault is lost: %v", err)
+	}
+}
+
+func TestOSVolume(t *testing.T) {
+	t.Parallel()
+	v, err := OS{}.OpenVolume(t.TempDir())
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("this system cannot sync a volume")
+	}
+	check(t, err)
+	check(t, v.Sync())
+	check(t, v.Close())
+	if err := v.Sync(); err == nil {
+		t.Error("a closed volume was synced")
+	}
+}
+
 func TestDataFilesLeaveDescriptorsForSockets(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

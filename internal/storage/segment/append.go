@@ -241,6 +241,23 @@ func (s *Segment) FlushIndexes() error {
 	return s.syncIndexes()
 }
 
+// WriteForVolumeSync is Flush without its syncs: the caller syncs the whole volume next, and uses
+// the segment no more if that fails. No other flush may run meanwhile.
+func (s *Segment) WriteForVolumeSync() error {
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
+	if s.failed.Load() {
+		return fmt.Errorf("%s: %w", s.Path(), ErrFailed)
+	}
+	if err := s.writeEntries(); err != nil {
+		return err
+	}
+	for _, unsynced := range []*atomic.Bool{&s.unsyncedLog, &s.unsyncedIndexes, &s.unsyncedTxnIndex, &s.unsyncedEntries} {
+		unsynced.Store(false)
+	}
+	return nil
+}
+
 func (s *Segment) syncLog() error {
 	if err := s.sync(&s.unsyncedLog, LogSuffix); err != nil {
 		return err
