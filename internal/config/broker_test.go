@@ -66,7 +66,7 @@ func TestNewBrokerRefuses(t *testing.T) {
 		{"broker.id=-1", "at least 0"},
 		{"node.id=1 broker.id=2", "must be the same"},
 		{"process.roles=broker", "not supported yet"},
-		{"process.roles=broker,broker", "without repetition"},
+		{"process.roles=broker,broker", "one role only"},
 		{"process.roles=zookeeper", "process.roles"},
 		{"listeners=", "not empty"},
 		{"listeners=localhost:9092", "NAME://host:port"},
@@ -95,7 +95,9 @@ func TestNewBrokerRefuses(t *testing.T) {
 		{"controller.quorum.bootstrap.servers=a:1,b:1", "more than one controller"},
 		{"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "authorization is not supported yet"},
 		{"log.retention.ms=0", "at least 1, or -1"},
-		{"log.retention.hours=-2", "at least 1, or -1"},
+		{"log.retention.hours=0", "at least 1, or -1"},
+		{"log.cleaner.dedupe.buffer.size=1048576", "more than 1 MiB"},
+		{"cordoned.log.dirs=/not/there", "one of log.dirs"},
 		{"log.roll.ms=0", "log.roll.ms"},
 		{"log.roll.jitter.ms=-1", "log.roll.jitter.ms"},
 		{"log.cleaner.min.compaction.lag.ms=2 log.cleaner.max.compaction.lag.ms=1", "min.compaction.lag.ms"},
@@ -104,7 +106,7 @@ func TestNewBrokerRefuses(t *testing.T) {
 		{"default.replication.factor=0", "default.replication.factor"},
 		{"max.connections.per.ip=0", "overrides"},
 		{"max.connections.per.ip.overrides=1.2.3.4", "address:number"},
-		{"max.connections.per.ip.overrides=1.2.3.4:-1", "address:number"},
+		{"max.connections.per.ip.overrides=1.2.3.4:x", "address:number"},
 		{"listener.name.x.max.connections=-1", "max.connections"},
 	}
 	for _, test := range tests {

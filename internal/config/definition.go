@@ -138,19 +138,33 @@ func parseType(t Type, raw string) (v Value, allowed string) {
 		}
 		v.Text = strconv.FormatInt(v.Int, 10)
 	case Double:
-		if v.Double, err = strconv.ParseFloat(raw, 64); err != nil || math.IsNaN(v.Double) || math.IsInf(v.Double, 0) {
+		if v.Double, err = parseDouble(raw); err != nil || math.IsNaN(v.Double) || math.IsInf(v.Double, 0) {
 			return v, "a number is required"
 		}
 		v.Text = formatDouble(v.Double)
 	case List:
 		if raw != "" {
 			for item := range strings.SplitSeq(raw, ",") {
-				v.List = append(v.List, strings.TrimSpace(item))
+				// What is repeated counts once, as in Kafka 4 (KIP-1161).
+				if item = strings.TrimSpace(item); !slices.Contains(v.List, item) {
+					v.List = append(v.List, item)
+				}
 			}
 		}
 		v.Text = strings.Join(v.List, ",")
 	}
 	return v, ""
+}
+
+// parseDouble reads what Java does: d or f may end a decimal number, and nothing separates digits.
+func parseDouble(raw string) (float64, error) {
+	if strings.ContainsRune(raw, '_') {
+		return 0, strconv.ErrSyntax
+	}
+	if digits := strings.TrimRight(raw, "dDfF"); len(raw)-len(digits) == 1 && !strings.ContainsAny(raw, "xX") {
+		raw = digits
+	}
+	return strconv.ParseFloat(raw, 64)
 }
 
 // formatDouble writes f as Java does, which is what clients of DescribeConfigs see.
@@ -201,19 +215,17 @@ func nonEmpty() Validator {
 	return Validator{"a text that is not empty", func(v Value) bool { return v.Text != "" }}
 }
 
-// listOf allows a list of different items out of names (any, where there are none).
+// listOf allows a list of items out of names (any, where there are none).
 func listOf(names ...string) Validator {
-	allowed := "a list without empty or repeated items"
+	allowed := "a list without empty items"
 	if len(names) > 0 {
-		allowed = "a list without repetition of " + strings.Join(names, ", ")
+		allowed = "a list of " + strings.Join(names, ", ")
 	}
 	return Validator{allowed, func(v Value) bool {
-		seen := map[string]bool{}
 		for _, item := range v.List {
-			if item == "" || seen[item] || len(names) > 0 && !slices.Contains(names, item) {
+			if item == "" || len(names) > 0 && !slices.Contains(names, item) {
 				return false
 			}
-			seen[item] = true
 		}
 		return true
 	}}
@@ -231,6 +243,9 @@ func throttledReplicas() Validator {
 			return true
 		}
 		for _, item := range v.List {
+			if item == "" { // Kafka takes it
+				continue
+			}
 			partition, broker, ok := strings.Cut(item, ":")
 			_, err1 := strconv.ParseUint(partition, 10, 31)
 			_, err2 := strconv.ParseUint(broker, 10, 31)

@@ -71,7 +71,7 @@ var topicSynonyms = map[string][]topicSynonym{
 	"min.insync.replicas":             {{"min.insync.replicas", 0}},
 	"preallocate":                     {{"log.preallocate", 0}},
 	"retention.bytes":                 {{"log.retention.bytes", 0}},
-	"retention.ms":                    {{"log.retention.ms", 0}, {"log.retention.minutes", minuteMs}, {"log.retention.hours", hourMs}},
+	"retention.ms":                    {{"log.retention.ms", 1}, {"log.retention.minutes", minuteMs}, {"log.retention.hours", hourMs}},
 	"segment.bytes":                   {{"log.segment.bytes", 0}},
 	"segment.index.bytes":             {{"log.index.size.max.bytes", 0}},
 	"segment.jitter.ms":               {{"log.roll.jitter.ms", 0}, {"log.roll.jitter.hours", hourMs}},

@@ -233,7 +233,7 @@ func (b *Broker) fillConnectionLimits(v values) error {
 		}
 		address, limit := strings.TrimSpace(item[:colon]), strings.TrimPrefix(item[colon:], ":")
 		n, err := strconv.ParseInt(strings.TrimSpace(limit), 10, 32)
-		if err != nil || address == "" || n < 0 {
+		if err != nil || address == "" {
 			return &ValueError{Name: "max.connections.per.ip.overrides", Value: item, Allowed: "address:number is required"}
 		}
 		b.MaxConnectionsPerIPOverrides[address] = int32(n)
@@ -267,7 +267,7 @@ func (b *Broker) checkValues(v values) error {
 		return &ValueError{Name: name, Value: v.get(name).Text, Allowed: allowed}
 	}
 	for _, name := range []string{"log.retention.ms", "log.retention.minutes", "log.retention.hours"} {
-		if n := v.int64(name); v[name] != "" && n < 1 && n != -1 {
+		if v[name] != "" && v.int64(name) == 0 {
 			return bad(name, "at least 1, or -1 for no limit, is required")
 		}
 	}
@@ -280,6 +280,16 @@ func (b *Broker) checkValues(v values) error {
 	}
 	if v.int64("log.cleaner.min.compaction.lag.ms") > v.int64("log.cleaner.max.compaction.lag.ms") {
 		return bad("log.cleaner.min.compaction.lag.ms", "at most log.cleaner.max.compaction.lag.ms is required")
+	}
+	if threads := int64(b.CleanerThreads); threads > 0 && b.CleanerDedupeBufferBytes/threads <= leastDedupeBytes {
+		return bad("log.cleaner.dedupe.buffer.size", "more than 1 MiB for each of log.cleaner.threads is required")
+	}
+	if dirs := v.get("cordoned.log.dirs").List; !slices.Equal(dirs, []string{"*"}) {
+		for _, dir := range dirs {
+			if !slices.Contains(b.LogDirs, dir) {
+				return bad("cordoned.log.dirs", "each must be one of log.dirs, or * alone for all of them")
+			}
+		}
 	}
 	if n := b.QueuedMaxRequestBytes; n > 0 && n < int64(b.SocketRequestMaxBytes) {
 		return bad("queued.max.request.bytes", "at least socket.request.max.bytes is required")
@@ -295,6 +305,9 @@ func (b *Broker) checkValues(v values) error {
 	}
 	return nil
 }
+
+// leastDedupeBytes is what a thread of the cleaner must have for its keys, and more.
+const leastDedupeBytes = 1 << 20
 
 // warnings names the given properties without use, and the controller's listeners: the one
 // controller of a single node is called in process, so nothing listens there.

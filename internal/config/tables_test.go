@@ -182,7 +182,7 @@ func TestParse(t *testing.T) {
 		{"min.cleanable.dirty.ratio", "NaN", "", "a number"},
 		{"cleanup.policy", "compact, delete", "compact,delete", ""},
 		{"cleanup.policy", "", "", ""},
-		{"cleanup.policy", "compact,compact", "", "without repetition"},
+		{"cleanup.policy", "compact,compact", "compact", ""}, // as Kafka since KIP-1161
 		{"cleanup.policy", "erase", "", "compact, delete"},
 		{"compression.type", "lz5", "", "one of uncompressed"},
 		{"compression.gzip.level", "0", "", "-1 or"},

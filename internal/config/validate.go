@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -161,7 +162,29 @@ func (l Layers) ValidateBrokerConfigs(proposed map[string]string, perBroker bool
 	if _, err := after.Current(); err != nil {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "%v", err)
 	}
+	if err := checkSteps(l.merged(), after.merged()); err != nil {
+		return kafka.Errorf(kafka.ErrInvalidRequest, "%v", err)
+	}
 	return nil
+}
+
+// pools are the configs whose dynamic changes may not be larger than to half or double.
+var pools = []string{"background.threads", "log.cleaner.threads", "num.io.threads", "num.network.threads", "num.recovery.threads.per.data.dir", "num.replica.fetchers"}
+
+// checkSteps refuses changes that Kafka allows in properties only.
+func checkSteps(before, after values) error {
+	for _, name := range pools {
+		old, changed := before.int64(name), after.int64(name)
+		if old != changed && (changed < 1 || changed < old/2 || changed > 2*old) {
+			return &ValueError{Name: name, Value: after.get(name).Text, Allowed: fmt.Sprintf("while brokers run, a number from half of the present %d to its double is required", old)}
+		}
+	}
+	for _, name := range []string{"max.connections", "max.connection.creation.rate"} {
+		if after.int64(name) == 0 && before.int64(name) != 0 {
+			return &ValueError{Name: name, Value: "0", Allowed: "at least 1 is required"}
+		}
+	}
+	return after.checkLocalRetention()
 }
 
 func validateDynamic(name, value string, perBroker bool) error {
@@ -183,6 +206,23 @@ func validateDynamic(name, value string, perBroker bool) error {
 	}
 	_, err := d.Parse(value)
 	return err
+}
+
+// checkLocalRetention refuses to keep more of a tiered log on local disks than there is of the log.
+func (v values) checkLocalRetention() error {
+	ms, _ := topicFallback(topicDefs["retention.ms"], v)
+	for _, pair := range []struct{ local, whole, limit string }{
+		{"log.local.retention.ms", "log.retention.ms", *ms}, {"log.local.retention.bytes", "log.retention.bytes", v.get("log.retention.bytes").Text},
+	} {
+		limit, err := strconv.ParseInt(pair.limit, 10, 64)
+		if err != nil {
+			return err
+		}
+		if local := v.int64(pair.local); limit >= 0 && local != -2 && (local == -1 || local > limit) {
+			return &ValueError{Name: pair.local, Value: v.get(pair.local).Text, Allowed: fmt.Sprintf("at most %s (%d) is required", pair.whole, limit)}
+		}
+	}
+	return nil
 }
 
 type dynamicError struct{ text string }

@@ -4,6 +4,14 @@ package main
 var known = map[string]string{
 	"create with defaults": elr, "configs of a topic": elr, "tool: describe": elr, "tool: alter": elr,
 
+	"values of min.insync.replicas":               "refused for one broker there, since eligible leader replicas are on (KIP-966); here they come with replication",
+	"values of flush.ms":                          "a negative log.flush.interval.ms is refused here, as it is for topics in both",
+	"values of min.cleanable.dirty.ratio":         "NaN is refused here",
+	"values of log.cleaner.io.buffer.load.factor": "NaN and Infinity are refused here",
+	"values of metric.reporters":                  "Java's classes cannot be looked up here",
+	"values of message.format.version":            unknownName,
+	"values of no.such.config":                    unknownName,
+
 	"configs refused":                      "an unknown operation is INVALID_REQUEST here, UNKNOWN_SERVER_ERROR there",
 	"dynamic broker configs":               "an unknown config of one broker is refused here, stored there",
 	"produce an unknown codec":             "UNSUPPORTED_COMPRESSION_TYPE here, UNKNOWN_SERVER_ERROR there",
@@ -21,6 +29,7 @@ var known = map[string]string{
 }
 
 const (
-	elr      = "min.insync.replicas is stored for the whole cluster there, since eligible leader replicas are on (KIP-966); here they come with replication"
-	logStart = "a refusal of the request's form carries the log start offset here, -1 there"
+	unknownName = "an unknown broker config is refused here, stored there"
+	elr         = "min.insync.replicas is stored for the whole cluster there, since eligible leader replicas are on (KIP-966); here they come with replication"
+	logStart    = "a refusal of the request's form carries the log start offset here, -1 there"
 )
