@@ -82,6 +82,7 @@ func (b *broker) addAdminHandlers(s *handler.Set) {
 	s.Add(wire.KeyAPIVersions, &handler.APIVersions{Set: s, Features: controller.Features(), Metadata: image})
 	s.Add(wire.KeyCreateTopics, &handler.CreateTopics{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyDeleteTopics, &handler.DeleteTopics{Image: image, Authorizer: authorizer, Controller: b.channel})
+	s.Add(wire.KeyAlterReplicaLogDirs, &handler.AlterReplicaLogDirs{Replicas: b.replicas, Authorizer: authorizer})
 	s.Add(wire.KeyDescribeLogDirs, &handler.DescribeLogDirs{Storage: b.storage, Authorizer: authorizer})
 	s.Add(wire.KeyCreatePartitions, &handler.CreatePartitions{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyDescribeConfigs, &handler.DescribeConfigs{NodeID: b.config.NodeID, Image: image, Authorizer: authorizer, Static: b.config, LogLevel: b.logLevel})

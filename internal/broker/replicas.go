@@ -9,6 +9,7 @@ import (
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/server"
+	storagehost "github.com/moldau/moldau/internal/storage/host"
 	"github.com/moldau/moldau/internal/txn"
 )
 
@@ -74,6 +75,7 @@ func (b *broker) startReplicas() error {
 	if b.config.CleanerEnabled {
 		b.maintenance.StartCleaners(b.cleanerLimits)
 	}
+	b.maintenance.StartMover(storagehost.MoverOptions{Finish: b.replicas.FinishMove, MaxBytesPerSecond: b.moveBytesPerSecond})
 	b.onStop("replicas", func() error { b.replicas.Stop(); return nil })
 	b.groups.Start()
 	b.transactions.Start()

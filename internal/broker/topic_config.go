@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -108,4 +109,15 @@ func (c *configs) current(image *metadata.Image) *config.Broker {
 		}
 	}
 	return c.latest
+}
+
+// moveBytesPerSecond is replica.alter.log.dirs.io.max.bytes.per.second, which is dynamic only.
+func (b *broker) moveBytesPerSecond() float64 {
+	layers := b.configs.layers(b.replicas.Image())
+	for _, values := range []map[string]string{layers.DynamicBroker, layers.DynamicDefault} {
+		if limit, err := strconv.ParseInt(values["replica.alter.log.dirs.io.max.bytes.per.second"], 10, 64); err == nil {
+			return float64(limit)
+		}
+	}
+	return math.MaxInt64
 }

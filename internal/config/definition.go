@@ -65,7 +65,7 @@ const (
 	Unused      Usage = iota // accepted, validated, shown, without effect
 	Used                     // has effect
 	Internal                 // one of Kafka's undocumented ones: accepted, not shown
-	DynamicOnly              // exists only as a dynamic config, without effect
+	DynamicOnly              // exists only as a dynamic config
 )
 
 // Sensitive reports whether values must never be printed nor described.

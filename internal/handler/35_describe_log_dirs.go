@@ -34,7 +34,7 @@ func (h *DescribeLogDirs) Handle(_ context.Context, r *Request) Reply {
 			}
 			topic := &dir.Topics[len(dir.Topics)-1]
 			topic.Partitions = append(topic.Partitions, kmsg.DescribeLogDirsResponseDirTopicPartition{
-				Partition: l.TopicPartition.Partition, Size: l.SizeBytes, OffsetLag: l.OffsetLag,
+				Partition: l.TopicPartition.Partition, Size: l.SizeBytes, OffsetLag: l.OffsetLag, IsFuture: l.IsFuture,
 			})
 		}
 		response.Dirs = append(response.Dirs, dir)

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,8 @@ type Partition struct {
 	tp      kafka.TopicPartition
 	topicID kafka.UUID
 	localID int32
-	log     *storage.Log
+	// log changes when the replica moves to another log dir, under mu.
+	log atomic.Pointer[storage.Log]
 	// advanced is called without locks when the high watermark covers more: with the bytes
 	// of one append, or Everything where they are not known.
 	advanced func(bytes int64)
@@ -53,7 +55,8 @@ func New(topicID kafka.UUID, localID int32, log *storage.Log, advanced func(byte
 	if advanced == nil {
 		advanced = func(int64) {}
 	}
-	p := &Partition{tp: log.TopicPartition(), topicID: topicID, localID: localID, log: log, advanced: advanced}
+	p := &Partition{tp: log.TopicPartition(), topicID: topicID, localID: localID, advanced: advanced}
+	p.log.Store(log)
 	p.role.Store(&role{Assignment: Assignment{Leader: kafka.NoLeader, LeaderEpoch: kafka.NoLeaderEpoch}})
 	log.OnCounted(p.counted)
 	return p
@@ -66,7 +69,36 @@ func (p *Partition) TopicPartition() kafka.TopicPartition { return p.tp }
 func (p *Partition) TopicID() kafka.UUID { return p.topicID }
 
 // Log is the replica's data.
-func (p *Partition) Log() *storage.Log { return p.log }
+func (p *Partition) Log() *storage.Log { return p.log.Load() }
+
+// SwapLog puts another log in the place of the replica's, which finish returns once it has
+// everything, on disk; until then nothing is appended.
+func (p *Partition) SwapLog(finish func() (*storage.Log, error)) error {
+	p.mu.Lock()
+	log, err := finish()
+	if err == nil {
+		p.log.Store(log)
+		log.OnCounted(p.counted)
+	}
+	p.mu.Unlock()
+	if err == nil {
+		p.counted(Everything, false)
+	}
+	return err
+}
+
+// WithLog runs use on the log, and again on the next one if it was moved away under it. Only calls
+// that hold mu are safe from that.
+func (p *Partition) WithLog(use func(l *storage.Log) error) error {
+	for {
+		err := use(p.Log())
+		if !errors.Is(err, storage.ErrMoved) {
+			return err
+		}
+		p.mu.RLock() // which SwapLog holds until the next log is there
+		p.mu.RUnlock()
+	}
+}
 
 // Assignment returns what the metadata said last.
 func (p *Partition) Assignment() Assignment { return p.role.Load().Assignment }
@@ -86,8 +118,8 @@ func (p *Partition) Apply(a Assignment) error {
 	}
 	next := &role{Assignment: a, isLeader: a.Leader == p.localID, epochStart: old.epochStart}
 	if next.isLeader && (!old.isLeader || old.LeaderEpoch != a.LeaderEpoch) {
-		next.epochStart = p.log.LogEndOffset()
-		err := p.log.AssignEpochStart(a.LeaderEpoch, next.epochStart)
+		next.epochStart = p.Log().LogEndOffset()
+		err := p.Log().AssignEpochStart(a.LeaderEpoch, next.epochStart)
 		if err != nil {
 			next.isLeader = false
 			p.role.Store(next)
@@ -96,7 +128,7 @@ func (p *Partition) Apply(a Assignment) error {
 	}
 	p.role.Store(next)
 	if next.isLeader {
-		p.log.AdvanceHighWatermark(p.committedOffset(next))
+		p.Log().AdvanceHighWatermark(p.committedOffset(next))
 	}
 	return nil
 }
@@ -141,9 +173,9 @@ func (r *role) effectiveMinISR() int { return min(r.MinInSyncReplicas, len(r.Rep
 // only replica it is what the leader itself counts.
 func (p *Partition) committedOffset(r *role) int64 {
 	if len(r.ISR) > 1 || !slices.Contains(r.ISR, p.localID) {
-		return p.log.HighWatermark()
+		return p.Log().HighWatermark()
 	}
-	return p.log.CountedOffset()
+	return p.Log().CountedOffset()
 }
 
 // AppendRequest asks a leader to append.
@@ -166,18 +198,18 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 	}
 	if a.RequiredAcks == -1 && len(r.ISR) < r.effectiveMinISR() {
 		p.mu.RUnlock()
-		return storage.AppendResult{LogStartOffset: p.log.LogStartOffset()}, kafka.Errorf(kafka.ErrNotEnoughReplicas,
+		return storage.AppendResult{LogStartOffset: p.Log().LogStartOffset()}, kafka.Errorf(kafka.ErrNotEnoughReplicas,
 			"%s has %d in-sync replicas, min.insync.replicas asks for %d", p.tp, len(r.ISR), r.effectiveMinISR())
 	}
 	a.AppendRequest.LeaderEpoch = r.LeaderEpoch
-	result, err := p.log.Append(a.AppendRequest)
+	result, err := p.Log().Append(a.AppendRequest)
 	if err == nil && !result.Duplicate {
-		p.log.AdvanceHighWatermark(p.committedOffset(r))
+		p.Log().AdvanceHighWatermark(p.committedOffset(r))
 	}
 	p.mu.RUnlock()
 	// Told by the append itself and not by whoever moved the high watermark past it, so that
 	// the bytes of appends that overlap are all counted.
-	if err == nil && !result.Duplicate && p.log.HighWatermark() > result.LastOffset {
+	if err == nil && !result.Duplicate && p.Log().HighWatermark() > result.LastOffset {
 		bytes := result.CountedBytes
 		if result.EndedTransaction {
 			bytes = Everything // what the transaction held back can be read now
@@ -200,7 +232,7 @@ func (p *Partition) counted(bytes int64, ended bool) {
 // advance moves the high watermark as far as the in-sync replicas count.
 func (p *Partition) advance() {
 	if r := p.role.Load(); r.isLeader {
-		p.log.AdvanceHighWatermark(p.committedOffset(r))
+		p.Log().AdvanceHighWatermark(p.committedOffset(r))
 	}
 }
 
@@ -208,16 +240,16 @@ func (p *Partition) advance() {
 // error if that will not happen because this broker does not lead in leaderEpoch any more or
 // cannot use the log.
 func (p *Partition) CommitState(leaderEpoch int32, offset int64) (done bool, err error) {
-	if p.log.HighWatermark() < offset {
+	if p.Log().HighWatermark() < offset {
 		p.advance() // a flush may have counted more and be about to tell
 	}
-	return p.reached(p.log.HighWatermark(), leaderEpoch, offset)
+	return p.reached(p.Log().HighWatermark(), leaderEpoch, offset)
 }
 
 // CountState is CommitState for what this replica counts by itself, whatever the others have:
 // with acks=1, nothing but a flush is waited for.
 func (p *Partition) CountState(leaderEpoch int32, offset int64) (done bool, err error) {
-	return p.reached(p.log.CountedOffset(), leaderEpoch, offset)
+	return p.reached(p.Log().CountedOffset(), leaderEpoch, offset)
 }
 
 func (p *Partition) reached(position int64, leaderEpoch int32, offset int64) (bool, error) {
@@ -229,7 +261,7 @@ func (p *Partition) reached(position int64, leaderEpoch int32, offset int64) (bo
 		err = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "leader epoch %d of %s is over", leaderEpoch, p.tp)
 	}
 	if err == nil {
-		err = p.log.Usable()
+		err = p.Log().Usable()
 	}
 	return false, err
 }
@@ -245,14 +277,14 @@ func (p *Partition) DeleteRecords(offset int64) (lowWatermark int64, err error) 
 	if _, err := p.leader(kafka.NoLeaderEpoch); err != nil {
 		return kafka.NoOffset, err
 	}
-	if c := p.log.Config(); c.Compact && !c.Delete {
+	if c := p.Log().Config(); c.Compact && !c.Delete {
 		return kafka.NoOffset, kafka.Errorf(kafka.ErrPolicyViolation, "records of %s cannot be deleted: its cleanup.policy is compact without delete", p.tp)
 	}
 	if offset == highWatermarkOffset {
-		offset = p.log.HighWatermark()
+		offset = p.Log().HighWatermark()
 	}
-	if err := p.log.AdvanceLogStartOffset(offset); err != nil {
+	if err := p.Log().AdvanceLogStartOffset(offset); err != nil {
 		return kafka.NoOffset, err
 	}
-	return p.log.LogStartOffset(), nil
+	return p.Log().LogStartOffset(), nil
 }

@@ -43,7 +43,7 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	if _, err := p.leader(r.CurrentLeaderEpoch); err != nil {
 		return ReadResult{}, err
 	}
-	result := ReadResult{HighWatermark: p.log.HighWatermark(), LastStableOffset: p.log.LastStableOffset(), LogStartOffset: p.log.LogStartOffset()}
+	result := ReadResult{HighWatermark: p.Log().HighWatermark(), LastStableOffset: p.Log().LastStableOffset(), LogStartOffset: p.Log().LogStartOffset()}
 	if r.LastFetchedEpoch != kafka.NoLeaderEpoch {
 		diverging, err := p.divergence(r, result.LogStartOffset)
 		if err != nil {
@@ -58,7 +58,11 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	if r.Isolation == kafka.ReadCommitted {
 		upTo = result.LastStableOffset
 	}
-	read, err := p.log.Read(storage.ReadRequest{Offset: r.Offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, Buffer: r.Buffer, Aborted: r.Isolation == kafka.ReadCommitted})
+	var read storage.ReadResult
+	err := p.WithLog(func(l *storage.Log) (err error) {
+		read, err = l.Read(storage.ReadRequest{Offset: r.Offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, Buffer: r.Buffer, Aborted: r.Isolation == kafka.ReadCommitted})
+		return err
+	})
 	if err != nil {
 		return ReadResult{}, err
 	}
@@ -68,7 +72,7 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 
 // divergence compares the client's last epoch and position with the leader's history.
 func (p *Partition) divergence(r ReadRequest, logStartOffset int64) (*EpochEnd, error) {
-	epoch, endOffset := p.log.EndOffsetForEpoch(r.LastFetchedEpoch)
+	epoch, endOffset := p.Log().EndOffsetForEpoch(r.LastFetchedEpoch)
 	if epoch == kafka.NoLeaderEpoch || endOffset == kafka.NoOffset {
 		return nil, kafka.Errorf(kafka.ErrOffsetOutOfRange, "the end of leader epoch %d of %s is not known", r.LastFetchedEpoch, p.tp)
 	}
@@ -87,7 +91,7 @@ func (p *Partition) EndOffsetForEpoch(currentLeaderEpoch, epoch int32) (EpochEnd
 	if _, err := p.leader(currentLeaderEpoch); err != nil {
 		return EpochEnd{kafka.NoLeaderEpoch, kafka.NoOffset}, err
 	}
-	found, endOffset := p.log.EndOffsetForEpoch(epoch)
+	found, endOffset := p.Log().EndOffsetForEpoch(epoch)
 	return EpochEnd{found, endOffset}, nil
 }
 
@@ -101,9 +105,9 @@ func (p *Partition) ListOffset(timestampMs int64, isolation kafka.IsolationLevel
 	if err != nil {
 		return nothingFound, err
 	}
-	highWatermark, upTo := p.log.HighWatermark(), p.log.HighWatermark()
+	highWatermark, upTo := p.Log().HighWatermark(), p.Log().HighWatermark()
 	if isolation == kafka.ReadCommitted {
-		upTo = p.log.LastStableOffset()
+		upTo = p.Log().LastStableOffset()
 	}
 	var lagging error
 	if r.epochStart > highWatermark {
@@ -118,16 +122,21 @@ func (p *Partition) ListOffset(timestampMs int64, isolation kafka.IsolationLevel
 		}
 		return storage.TimestampOffset{Offset: upTo, TimestampMs: kafka.NoTimestamp, LeaderEpoch: r.LeaderEpoch}, nil
 	case kafka.EarliestTimestamp, kafka.EarliestLocalTimestamp:
-		start := p.log.LogStartOffset()
-		return storage.TimestampOffset{Offset: start, TimestampMs: kafka.NoTimestamp, LeaderEpoch: p.log.EpochForOffset(start)}, nil
+		start := p.Log().LogStartOffset()
+		return storage.TimestampOffset{Offset: start, TimestampMs: kafka.NoTimestamp, LeaderEpoch: p.Log().EpochForOffset(start)}, nil
 	case kafka.LatestTieredTimestamp, kafka.EarliestPendingUploadTimestamp:
 		return nothingFound, nil
 	}
-	lookup := func() (storage.TimestampOffset, bool, error) { return p.log.OffsetForTimestamp(timestampMs, upTo) }
-	if timestampMs == kafka.MaxTimestamp {
-		lookup = func() (storage.TimestampOffset, bool, error) { return p.log.MaxTimestampOffset(upTo) }
-	}
-	found, ok, err := lookup()
+	var found storage.TimestampOffset
+	var ok bool
+	err = p.WithLog(func(l *storage.Log) (err error) {
+		if timestampMs == kafka.MaxTimestamp {
+			found, ok, err = l.MaxTimestampOffset(upTo)
+		} else {
+			found, ok, err = l.OffsetForTimestamp(timestampMs, upTo)
+		}
+		return err
+	})
 	switch {
 	case err != nil:
 		return nothingFound, err

@@ -121,7 +121,11 @@ func (m *Manager) Read(tp kafka.TopicPartition, leaderEpoch int32, offset int64,
 	if err != nil {
 		return nil, err
 	}
-	read, err := r.Log().Read(storage.ReadRequest{Offset: offset, MaxBytes: maxBytes, MinOneBatch: true, UpTo: r.Log().LogEndOffset()})
+	var read storage.ReadResult
+	err = r.WithLog(func(l *storage.Log) (err error) {
+		read, err = l.Read(storage.ReadRequest{Offset: offset, MaxBytes: maxBytes, MinOneBatch: true, UpTo: l.LogEndOffset()})
+		return err
+	})
 	return read.Records, err
 }
 
@@ -187,7 +191,12 @@ func (m *Manager) StartVerification(tp kafka.TopicPartition, v producerstate.Ver
 	if err := r.CheckLeader(kafka.NoLeaderEpoch); err != nil {
 		return producerstate.NoGuard, err
 	}
-	return r.Log().StartVerification(v)
+	guard := producerstate.NoGuard
+	err = r.WithLog(func(l *storage.Log) (err error) {
+		guard, err = l.StartVerification(v)
+		return err
+	})
+	return guard, err
 }
 
 // led returns the replica of a partition that this broker leads in leaderEpoch.

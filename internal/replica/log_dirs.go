@@ -1,6 +1,9 @@
 package replica
 
-import "github.com/moldau/moldau/internal/kafka"
+import (
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage"
+)
 
 // noteMisplaced has the controller told in which log dir a replica lies.
 func (m *Manager) noteMisplaced(tp kafka.TopicIDPartition, directory kafka.UUID) {
@@ -48,4 +51,44 @@ func (m *Manager) WakeOffline() {
 		r.fetchWaiters.CompleteAll()
 		r.commitWaiters.CompleteAll()
 	}
+}
+
+// MoveReplica has the replica of tp moved to the log dir at the absolute path dir, or created there
+// if it comes to exist; then the error is REPLICA_NOT_AVAILABLE, as in Kafka.
+func (m *Manager) MoveReplica(tp kafka.TopicPartition, dir string) error {
+	if !storage.FutureNameFits(tp) {
+		return kafka.Errorf(kafka.ErrInvalidTopicException, "the topic name of %s is too long for a move to another log dir", tp)
+	}
+	if err := m.options.Storage.CheckDir(dir); err != nil {
+		return err
+	}
+	_, unknown := m.Lookup(tp)
+	if kafka.CodeOf(unknown) == kafka.ErrKafkaStorageError {
+		return unknown
+	}
+	err := m.options.Storage.Move(tp, dir)
+	if kafka.CodeOf(unknown) == kafka.ErrUnknownTopicOrPartition {
+		return unknown
+	}
+	return err
+}
+
+// FinishMove puts the replica's log in its new log dir in the place of the old one.
+func (m *Manager) FinishMove(v *storage.Move) error {
+	tp := kafka.TopicIDPartition{TopicID: v.TopicID(), TopicPartition: v.TopicPartition()}
+	r, err := m.Lookup(tp.TopicPartition)
+	if err != nil {
+		return err
+	}
+	if r.TopicID() != tp.TopicID {
+		return kafka.Errorf(kafka.ErrInconsistentTopicID, "%s is another topic now", tp.TopicPartition)
+	}
+	if err := r.SwapLog(func() (*storage.Log, error) { return v.Finish(m.options.Clock.Now().UnixMilli()) }); err != nil {
+		return err
+	}
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	r.Log().UpdateConfig(m.options.TopicConfig(m.image.Load(), tp.Topic).Log) // it may have changed in between
+	m.noteMisplaced(tp, r.Log().DirectoryID())
+	return nil
 }

@@ -1,8 +1,11 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
 )
@@ -21,6 +24,7 @@ type LogDescription struct {
 	TopicPartition kafka.TopicPartition
 	SizeBytes      int64
 	OffsetLag      int64
+	IsFuture       bool // it is on its way here from another log dir
 }
 
 // DescribeDirs describes every log dir, with the logs for which wanted is true, in the order of
@@ -34,8 +38,26 @@ func (m *Manager) DescribeDirs(wanted func(kafka.TopicPartition) bool) []DirDesc
 	}
 	for _, l := range m.Logs() {
 		if at := &all[index[l.dir]]; at.Err == nil && wanted(l.tp) {
-			at.Logs = append(at.Logs, LogDescription{l.tp, l.SizeBytes(), max(l.HighWatermark()-l.LogEndOffset(), 0)})
+			at.Logs = append(at.Logs, LogDescription{l.tp, l.SizeBytes(), max(l.HighWatermark()-l.LogEndOffset(), 0), false})
 		}
+	}
+	m.moves.mu.Lock()
+	moving := slices.SortedFunc(maps.Values(m.moves.all), func(a, b *Move) int { return compareLogs(a.log, b.log) })
+	m.moves.mu.Unlock()
+	for _, v := range moving {
+		at := &all[index[v.target]]
+		if at.Err != nil || !wanted(v.log.tp) {
+			continue
+		}
+		future, lag := v.futureOf()
+		d := LogDescription{TopicPartition: v.log.tp, OffsetLag: lag, IsFuture: true}
+		if future != nil {
+			d.SizeBytes = future.SizeBytes()
+		}
+		at.Logs = append(at.Logs, d)
+		slices.SortStableFunc(at.Logs, func(a, b LogDescription) int {
+			return cmp.Or(cmp.Compare(a.TopicPartition.Topic, b.TopicPartition.Topic), cmp.Compare(a.TopicPartition.Partition, b.TopicPartition.Partition))
+		})
 	}
 	return all
 }

@@ -61,6 +61,7 @@ type logDir struct {
 
 	mu       sync.Mutex // taken last
 	logs     map[kafka.TopicPartition]*Log
+	arriving *Log // by a move; in the checkpoint files already
 	dirty    []*Log
 	removals []removal
 	// damaged are the logs that cannot be opened, and why. Their folders stay as they are.
@@ -131,6 +132,11 @@ func (c *offsetCheckpoint) write(d *logDir) error {
 	for tp, l := range d.logs {
 		if offset, ok := c.value(l); ok {
 			offsets[tp] = offset
+		}
+	}
+	if d.arriving != nil {
+		if offset, ok := c.value(d.arriving); ok {
+			offsets[d.arriving.tp] = offset
 		}
 	}
 	d.mu.Unlock()

@@ -36,6 +36,16 @@ func parseFolder(name string) (kafka.TopicPartition, bool) {
 	return tp, tp.Topic != kafka.ClusterMetadataTopic && kafka.ValidateTopicName(tp.Topic) == nil
 }
 
+// parseFutureFolder splits <topic>-<partition>.<32 hex digits>-future.
+func parseFutureFolder(name string) (kafka.TopicPartition, bool) {
+	stem, ok := strings.CutSuffix(name, futureSuffix)
+	dot := strings.LastIndexByte(stem, '.')
+	if !ok || dot < 0 || len(stem)-dot-1 != 2*len(kafka.UUID{}) {
+		return kafka.TopicPartition{}, false
+	}
+	return parseFolder(stem[:dot])
+}
+
 // ParseFolder splits the name of a live log's folder into topic and partition; ok is false for
 // every other name.
 func ParseFolder(name string) (tp kafka.TopicPartition, ok bool) { return parseFolder(name) }

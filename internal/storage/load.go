@@ -44,6 +44,7 @@ type foundLog struct {
 // cannot be read goes offline; without any other one that is an error.
 func (m *Manager) Load(o LoadOptions) error {
 	var found []foundLog
+	var futures []foundFuture
 	var firstError error
 	epochs := map[int64]bool{}
 	for _, d := range m.dirs {
@@ -52,15 +53,18 @@ func (m *Manager) Load(o LoadOptions) error {
 			d.fail(err)
 			continue
 		}
-		inDir, brokerEpoch, err := d.scan()
+		inDir, inDirFutures, brokerEpoch, err := d.scan()
 		epochs[brokerEpoch] = true
 		if err != nil {
 			firstError = cmp.Or(firstError, err)
 			d.fail(err)
 			continue
 		}
-		found = append(found, inDir...)
+		found, futures = append(found, inDir...), append(futures, inDirFutures...)
 	}
+	found = m.settleDoubles(found)
+	promoted, again := m.settleFutures(futures, found)
+	found = append(found, promoted...)
 	if len(epochs) == 1 {
 		for epoch := range epochs {
 			m.brokerEpoch = epoch
@@ -96,6 +100,10 @@ func (m *Manager) Load(o LoadOptions) error {
 	}
 	firstError = cmp.Or(firstError, m.lowerRecoveryPoints(found))
 	m.sorted.Store(nil)
+	if err := m.checkDoubles(); err != nil {
+		return err
+	}
+	m.resume(again)
 	if err := m.CheckSpace(); err != nil {
 		return err
 	}
@@ -128,7 +136,7 @@ func (m *Manager) configOf(o LoadOptions, topic string) *LogConfig {
 
 // scan reads a log dir's own files and lists its logs. The clean-shutdown file is removed
 // first: if the process ends during loading, the next start must not take it for its own.
-func (d *logDir) scan() (found []foundLog, brokerEpoch int64, err error) {
+func (d *logDir) scan() (found []foundLog, futures []foundFuture, brokerEpoch int64, err error) {
 	fsys := d.shared.fs
 	cleanPath := filepath.Join(d.path, checkpoint.CleanShutdownFileName)
 	brokerEpoch, clean := checkpoint.ReadCleanShutdown(fsys, cleanPath)
@@ -136,27 +144,27 @@ func (d *logDir) scan() (found []foundLog, brokerEpoch int64, err error) {
 		brokerEpoch = -1
 	}
 	if err := checkpoint.RemoveCleanShutdown(fsys, cleanPath); err != nil {
-		return nil, -1, err
+		return nil, nil, -1, err
 	}
 	recoveryPoints, err := d.recoveryPoints.read(d)
 	if err != nil {
-		return nil, brokerEpoch, err
+		return nil, nil, brokerEpoch, err
 	}
 	highWatermarks, err := d.highWatermarks.read(d)
 	if err != nil {
-		return nil, brokerEpoch, err
+		return nil, nil, brokerEpoch, err
 	}
 	logStarts, err := d.logStarts.read(d)
 	if err != nil {
-		return nil, brokerEpoch, err
+		return nil, nil, brokerEpoch, err
 	}
 	cleanedOffsets, err := d.cleanedOffsets.read(d)
 	if err != nil {
-		return nil, brokerEpoch, err
+		return nil, nil, brokerEpoch, err
 	}
 	entries, err := fsys.ReadDir(d.path)
 	if err != nil {
-		return nil, brokerEpoch, err
+		return nil, nil, brokerEpoch, err
 	}
 	for _, e := range entries {
 		if !e.IsDir() {
@@ -164,10 +172,12 @@ func (d *logDir) scan() (found []foundLog, brokerEpoch int64, err error) {
 		}
 		if tp, ok := parseFolder(e.Name()); ok {
 			found = append(found, foundLog{d, tp, knownOffsets{recoveryPoints[tp], highWatermarks[tp], logStarts[tp], cleanedOffsets[tp], clean}})
+		} else if f, ok := d.parseFuture(e.Name()); ok {
+			futures = append(futures, f)
 		} else if strings.HasSuffix(e.Name(), deleteSuffix) {
 			d.removals = append(d.removals, removal{path: filepath.Join(d.path, e.Name())})
 		}
 	}
 	slog.Info("loading logs", "dir", d.path, "logs", len(found), "clean_shutdown", clean)
-	return found, brokerEpoch, nil
+	return found, futures, brokerEpoch, nil
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -231,8 +232,14 @@ func (l *Log) AssignEpochStart(leaderEpoch int32, startOffset int64) error {
 	return nil
 }
 
-// Usable returns why the log cannot be used, or nil.
-func (l *Log) Usable() error { return l.usable() }
+// Usable returns why the log cannot be used, or nil: also where it was moved, as then another has
+// taken its place.
+func (l *Log) Usable() error {
+	if err := l.usable(); err != nil && !errors.Is(err, ErrMoved) {
+		return err
+	}
+	return nil
+}
 
 // usable returns why the log cannot be used, or nil.
 func (l *Log) usable() error {

@@ -53,6 +53,7 @@ type Manager struct {
 
 	changing sync.Mutex // one creation or deletion at a time; before log.mu
 	sorted   atomic.Pointer[[]*Log]
+	moves    moves
 }
 
 // OpenManager returns a Manager without logs. Load must follow.
@@ -63,6 +64,12 @@ func OpenManager(o Options) (*Manager, error) {
 	m := &Manager{options: o, brokerEpoch: -1}
 	m.shared = &shared{fs: o.FS, clock: o.Clock, onDirOffline: o.OnDirOffline, reserveBytes: o.ReserveBytes, random: o.Random, togetherFrom: togetherFrom}
 	m.shared.producerExpirationMs.Store(o.ProducerExpirationMs)
+	m.moves.all, m.moves.preferred = map[kafka.TopicPartition]*Move{}, map[kafka.TopicPartition]*logDir{}
+	o.Metrics.GaugeFunc("log_dir_moves", "Replicas that are moved to another log dir, or wait for it.", func() float64 {
+		m.moves.mu.Lock()
+		defer m.moves.mu.Unlock()
+		return float64(len(m.moves.all))
+	})
 	shared := newDirMetrics(o.Metrics)
 	m.shared.cleaning.register(o.Metrics)
 	for i, dir := range o.Dirs {
@@ -138,10 +145,10 @@ func (m *Manager) sortLogs() []*Log {
 	return logs
 }
 
-func sortLogs(logs []*Log) {
-	slices.SortFunc(logs, func(a, b *Log) int {
-		return cmp.Or(cmp.Compare(a.tp.Topic, b.tp.Topic), cmp.Compare(a.tp.Partition, b.tp.Partition))
-	})
+func sortLogs(logs []*Log) { slices.SortFunc(logs, compareLogs) }
+
+func compareLogs(a, b *Log) int {
+	return cmp.Or(cmp.Compare(a.tp.Topic, b.tp.Topic), cmp.Compare(a.tp.Partition, b.tp.Partition))
 }
 
 // adopt gives a log without topic id the one under which it is used from now on.
@@ -188,9 +195,7 @@ func (m *Manager) Delete(tp kafka.TopicPartition, nowMs int64) error {
 	if err != nil {
 		return err
 	}
-	l.dir.mu.Lock()
-	defer l.dir.mu.Unlock()
-	l.dir.removals = append(l.dir.removals, removal{path: path, atMs: nowMs + l.Config().FileDeleteDelayMs})
+	l.dir.removePathLater(path, nowMs+l.Config().FileDeleteDelayMs)
 	return nil
 }
 
@@ -218,6 +223,12 @@ func (m *Manager) DeleteDamaged(tp kafka.TopicPartition) error {
 
 // retire closes a log and gives its folder a name that no live log has.
 func (m *Manager) retire(l *Log, suffix string) (newPath string, err error) {
+	m.moves.mu.Lock()
+	move := m.moves.all[l.tp]
+	m.moves.mu.Unlock()
+	if move != nil && move.log == l {
+		m.endMove(move, true) // first, or a start might take the future log for the log
+	}
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
 	l.mu.Lock()

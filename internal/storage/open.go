@@ -25,9 +25,13 @@ type knownOffsets struct {
 }
 
 func newLog(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, config *LogConfig) *Log {
+	return newLogAt(d, tp, topicID, tp.String(), config)
+}
+
+func newLogAt(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, folder string, config *LogConfig) *Log {
 	l := &Log{tp: tp, dir: d, firstTimestampMs: unknownTimestamp, rollShare: d.shared.randomUint64()}
 	l.topicID.Store(&topicID)
-	l.folder = segment.NewDir(filepath.Join(d.path, tp.String()), segment.DirOptions{
+	l.folder = segment.NewDir(filepath.Join(d.path, folder), segment.DirOptions{
 		FS: d.shared.fs, Cache: d.cache, IndexIntervalBytes: config.IndexIntervalBytes, MaxIndexBytes: config.IndexMaxBytes,
 	})
 	l.config.Store(config)

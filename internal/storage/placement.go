@@ -70,6 +70,9 @@ func (d *logDir) create(tp kafka.TopicIDPartition, config *LogConfig, nowMs int6
 
 // dirFor chooses the log dir of a log that no log dir in use has.
 func (m *Manager) dirFor(tp kafka.TopicPartition, p Placement) (best *logDir, err error) {
+	if preferred := m.takePreferred(tp); preferred != nil && p.New && !p.isAssigned() {
+		return preferred, nil
+	}
 	offline := ""
 	for _, d := range m.dirs {
 		switch {

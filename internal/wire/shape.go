@@ -43,6 +43,7 @@ var requestShapes = map[int16]string{
 	KeyDeleteACLs:                   "(1 s? 1 s? s? 1 1)",
 	KeyDescribeConfigs:              "(1 s [s]?) 1 1@3-",
 	KeyAlterConfigs:                 "(1 s (s s?)) 1",
+	KeyAlterReplicaLogDirs:          "(s (s [4]))",
 	KeyDescribeLogDirs:              "(s [4])?",
 	KeyCreatePartitions:             "(s 4 ([4])?) 4 1",
 	KeyDeleteGroups:                 "[s]",

@@ -37,6 +37,7 @@ const (
 	KeyDeleteACLs                   int16 = 31
 	KeyDescribeConfigs              int16 = 32
 	KeyAlterConfigs                 int16 = 33
+	KeyAlterReplicaLogDirs          int16 = 34
 	KeyDescribeLogDirs              int16 = 35
 	KeyCreatePartitions             int16 = 37
 	KeyDeleteGroups                 int16 = 42
@@ -119,6 +120,7 @@ var apis = []API{
 	{KeyDeleteACLs, "DeleteAcls", 1, 3, 1, 2, both},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, both},
 	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, both},
+	{KeyAlterReplicaLogDirs, "AlterReplicaLogDirs", 1, 2, 1, 2, BrokerListener},
 	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, BrokerListener},
 	{KeyCreatePartitions, "CreatePartitions", 0, 3, 0, 2, both},
 	{KeyDeleteGroups, "DeleteGroups", 0, 2, 0, 2, BrokerListener},
