@@ -65,6 +65,7 @@ type modelRun struct {
 	nowMs  int64
 	epoch  int32
 	start  int64 // the largest log start offset so far
+	flush  flushPromises
 	trace  []string
 }
 
@@ -90,13 +91,15 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	r.config.SegmentBytes = int64(300 + r.random.IntN(4000))
 	r.config.IndexIntervalBytes = 1 + r.random.IntN(500)
 	r.config.IndexMaxBytes = 24 + r.random.IntN(300)
+	r.drawFlush()
 	r.m, r.l = openLogOn(t, r.mem, r.config)
 	operations := []struct {
 		weight int
 		run    func()
 	}{
 		{30, r.appendPlain}, {25, r.appendIdempotent}, {8, r.repeat}, {4, r.gap}, {10, r.read}, {4, r.timestamps}, {3, r.truncate},
-		{4, r.flush}, {3, r.advanceStart}, {2, r.retention}, {3, r.newEpoch}, {3, r.restartClean}, {3, r.restartKilled}, {3, r.restartCrashed},
+		{4, r.flushAll}, {3, r.advanceStart}, {2, r.retention}, {3, r.newEpoch}, {3, r.restartClean}, {3, r.restartKilled}, {3, r.restartCrashed},
+		{8, r.commit}, {2, r.changeFlush},
 	}
 	total := 0
 	for _, o := range operations {
@@ -126,6 +129,7 @@ func (r *modelRun) check() {
 	if start > lso || lso > hw || hw > end || r.l.FlushedOffset() > end {
 		r.fail("offsets out of order: start %d, stable %d, high watermark %d, end %d, flushed %d", start, lso, hw, end, r.l.FlushedOffset())
 	}
+	r.checkFlush()
 }
 
 // checkContent compares everything that can be read, the producers and the leader epochs.
@@ -203,8 +207,9 @@ func (r *modelRun) append(s batchSpec) {
 		r.fail("appended at %d to %d (duplicate %v), want %d", a.BaseOffset, a.LastOffset, a.Duplicate, r.model.end())
 	}
 	r.model.add(b)
+	r.flush.appended(a.LastOffset, r.nowMs)
 	if r.random.IntN(3) > 0 {
-		r.l.AdvanceHighWatermark(r.l.LogEndOffset())
+		r.l.AdvanceHighWatermark(r.l.CountedOffset())
 	}
 }
 
@@ -345,11 +350,12 @@ func (r *modelRun) truncate() {
 		r.fail("truncate to %d: %v", target, err)
 	}
 	r.model.truncate(target)
+	r.flush.truncated(r.model.end())
 	r.epoch++
 	r.checkContent()
 }
 
-func (r *modelRun) flush() {
+func (r *modelRun) flushAll() {
 	r.note("flush")
 	r.nowMs += flushIntervalMs
 	if err := r.m.FlushDir(0, r.nowMs); err != nil {
@@ -378,7 +384,7 @@ func (r *modelRun) advanceStart() {
 }
 
 func (r *modelRun) retention() {
-	config := *r.config
+	config := *r.l.Config()
 	config.RetentionBytes = int64(r.random.IntN(8)) * r.config.SegmentBytes
 	r.l.UpdateConfig(&config)
 	n, err := r.l.DeleteOldSegments(r.nowMs)
@@ -439,10 +445,11 @@ func (r *modelRun) restartCrashed() {
 	flushed, end := r.l.FlushedOffset(), r.l.LogEndOffset()
 	r.reopen(r.mem.CrashClone(env.NewSeededRandom(r.random.Uint64())))
 	r.note("power loss: %d of %d survived, %d flushed", r.l.LogEndOffset(), end, flushed)
-	if r.l.LogEndOffset() < flushed || r.l.LogEndOffset() > end {
-		r.fail("after power loss the log ends at %d; flushed were %d of %d", r.l.LogEndOffset(), flushed, end)
+	if r.l.LogEndOffset() < flushed || r.l.LogEndOffset() > end || r.l.LogEndOffset() < r.flush.promised {
+		r.fail("after power loss the log ends at %d; flushed were %d of %d, promised %d", r.l.LogEndOffset(), flushed, end, r.flush.promised)
 	}
 	r.model.truncate(r.l.LogEndOffset())
+	r.flush.truncated(r.model.end())
 	r.checkContent()
 }
 
