@@ -12,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/wire"
 )
 
 func TestProduceInEveryVersion(t *testing.T) {
@@ -295,5 +296,40 @@ func TestProducePartitionNamedTwice(t *testing.T) {
 		if err != nil || r.Log().LogEndOffset() != want {
 			t.Errorf("partition %d ends at %d, want %d; %v", p, r.Log().LogEndOffset(), want, err)
 		}
+	}
+}
+
+// TestProduceWaitsForTheFlush: with flush.messages=1 neither acks=1 nor acks=all is answered before
+// the records are on disk; acks=0 is not answered at all.
+func TestProduceWaitsForTheFlush(t *testing.T) {
+	t.Parallel()
+	for acks, waits := range map[int16]bool{0: false, 1: true, -1: true} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDataPlane(t)
+			d.config.FlushMessages = 1
+			d.create("t", 1, 1)
+			req := withProduce(newProduceRequest(9, acks), "t", 0, records(t, -1, "a"))
+			req.TimeoutMillis = 0 // as in Kafka, the fsync's time does not count
+			r := dataRequest(req, "test")
+			reply := d.produce.Handle(t.Context(), r)
+			if (reply.Wait != nil) != waits {
+				t.Fatalf("acks %d: answered %+v", acks, reply)
+			}
+			if !waits {
+				return
+			}
+			answer := make(chan wire.ResponseBody, 1)
+			go func() { answer <- reply.Wait(t.Context()) }()
+			synctest.Wait()
+			if len(answer) > 0 {
+				t.Fatalf("acks %d: answered before the flush", acks)
+			}
+			if _, err := d.storage.CommitDir(0, 0, nil); err != nil {
+				t.Fatal(err)
+			}
+			if p := (<-answer).(*wire.ProduceBody).Response.Topics[0].Partitions[0]; p.ErrorCode != 0 || p.BaseOffset != 0 {
+				t.Errorf("acks %d: %+v", acks, p)
+			}
+		})
 	}
 }

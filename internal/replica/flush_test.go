@@ -98,3 +98,46 @@ func TestFailedFlushAnswersTheWaiting(t *testing.T) {
 		}
 	})
 }
+
+// TestFetchSeesWhatIsFlushed: a parked fetch comes back with what a group commit has counted.
+func TestFetchSeesWhatIsFlushed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		flushing := storage.DefaultLogConfig()
+		flushing.FlushMessages = 1
+		h.configs["a"] = TopicConfig{Log: flushing, MinInSyncReplicas: 1}
+		h.create("a", 1)
+		start := time.Now()
+		bytes := make(chan int, 1)
+		go func() {
+			var buffers Buffers
+			results := h.Fetch(t.Context(), request(time.Minute, 100, partitionOf("a", 0, 0)), &buffers)
+			bytes <- len(results[0].Records)
+		}()
+		synctest.Wait()
+		sizes := 0
+		for range 2 { // one record is not enough
+			h.produce("a", 0, 0, "x")
+			synctest.Wait()
+			if len(bytes) > 0 {
+				t.Fatal("the fetch came back before the flush")
+			}
+			if _, err := h.options.Storage.CommitDir(0, 0, nil); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			r, err := h.Lookup(tpOf("a", 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes = int(r.Log().SizeBytes())
+			if (len(bytes) > 0) != (sizes >= 100) {
+				t.Fatalf("%d bytes are flushed; fetches that came back: %d", sizes, len(bytes))
+			}
+		}
+		if got := <-bytes; got != sizes || time.Since(start) != 0 {
+			t.Errorf("%d of %d bytes after %s", got, sizes, time.Since(start))
+		}
+	})
+}
