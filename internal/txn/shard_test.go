@@ -361,6 +361,9 @@ func TestSenderRetriesAndCancels(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 'x'}, newTransaction("x", 1).record().Value)
 	f.Add([]byte{0, 1}, []byte{0, 2})
+	for _, r := range kafkaRecords(f) {
+		f.Add(r.Key, r.Value)
+	}
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		id, known, err := decodeKey(key)
 		if err != nil || !known {

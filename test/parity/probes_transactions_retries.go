@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -9,7 +10,7 @@ import (
 )
 
 func transactionRetryProbes() []probe {
-	return []probe{endRetriesProbe(), endAfterAbortProbe(), initRecoveryProbe(), initOverOpenProbe()}
+	return []probe{endRetriesProbe(), endAfterAbortProbe(), initRecoveryProbe(), initOverOpenProbe(), epochsProbe()}
 }
 
 // sendIn produces a record as version 2's producers do: the partition leader adds the partition.
@@ -86,4 +87,34 @@ func initOverOpenProbe() probe {
 	const id = "p-txn-over"
 	return probe{"txn init over an open transaction", []step{topic(id, 1), initTransactions(5, id, 60_000), sendIn(12, id, id, 0, 0), initFrom(5, id, 0, 3), initFrom(5, id, 0, 0),
 		initTransactions(5, id, 60_000), completed(id), describeTransactions(id), sendIn(12, id, id, 0, 0), initTransactions(5, id, 60_000), describeTransactions(id), sendIn(12, id, id, -2, 1), end(5, id, true, 0, -2)}}
+}
+
+// lastEpoch is the last one that a producer may have; the one above is for the marker that fences it.
+const lastEpoch = 32766
+
+// epochsProbe uses up the epochs of a producer id, by a request each, and then ends transactions.
+func epochsProbe() probe {
+	const id = "p-txn-epochs"
+	bump := func(b *broker, c *conn) (string, error) {
+		if err := bumpTo(b, c, id, lastEpoch); err != nil {
+			return "", err
+		}
+		return "used up\n", nil
+	}
+	return probe{"txn epochs used up", []step{topic(id, 1), initTransactions(5, id, 60_000), bump, sendIn(12, id, id, 0, 0), end(5, id, true, 0, 0), completed(id), describeTransactions(id), sendIn(12, id, id, 0, 0), end(5, id, false, 0, 0), completed(id), initTransactions(5, id, 60_000), describeTransactions(id)}}
+}
+
+func bumpTo(b *broker, c *conn, id string, epoch int16) error {
+	for {
+		pid, now := b.producer()
+		if now >= epoch {
+			return nil
+		}
+		if _, err := initTransactions(5, id, 60_000)(b, c); err != nil {
+			return err
+		}
+		if after, _ := b.producer(); after != pid {
+			return fmt.Errorf("producer id %d after %d in epoch %d", after, pid, now)
+		}
+	}
 }
