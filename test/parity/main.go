@@ -29,6 +29,8 @@ func main() {
 	moldau := flag.String("moldau", "", "address of Moldau")
 	kafkaTools := flag.String("kafka-tools", "", "the script that runs Apache Kafka's tools")
 	moldauTools := flag.String("moldau-tools", "", "the moldau binary")
+	dumped := flag.String("dumped", "", "address of a Moldau whose files are read with Apache Kafka's dump-log")
+	dumpedData := flag.String("dumped-data", "", "its log dir")
 	only := flag.String("only", "", "run only probes whose name has this in it")
 	flag.Parse()
 
@@ -77,6 +79,9 @@ func main() {
 				judge("tool: "+c.name+", Apache Kafka's at ours", expected, c.run(moldauSide, theirs))
 			}
 		}
+	}
+	if name := "dump-log of compacted and transactional logs"; *dumped != "" && *kafkaTools != "" && strings.Contains(name, *only) {
+		judge(name, "", dumpCheck(*dumped, *dumpedData, []string{*kafkaTools, "tool"}))
 	}
 	fmt.Printf("parity: %d passed, %d failed\n", passed, failed)
 	if failed > 0 {
