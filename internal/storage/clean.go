@@ -147,11 +147,18 @@ func (m *Manager) CleanDirtiest(o CleanOptions) (found bool, err error) {
 	if err = l.runClean(plan, o); err == nil {
 		return true, nil
 	}
-	if errors.Is(err, errCleanOvertaken) || l.usable() != nil {
+	if errors.Is(err, errCleanOvertaken) || l.usable() != nil || l.isTruncatedSince(plan) {
 		return true, nil
 	}
 	l.cleanFailed(o.NowMs, err)
 	return true, fmt.Errorf("compact %s: %w", l.tp, err)
+}
+
+// isTruncatedSince reports whether a truncation may be why a compaction found its data cut off.
+func (l *Log) isTruncatedSince(p *cleanPlan) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.clean.truncations != p.truncations
 }
 
 // cleanFailed leaves the log alone for a while, or until its damaged data is gone.

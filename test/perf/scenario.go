@@ -15,7 +15,7 @@ type scenario struct {
 }
 
 // scenarios are all there are, in the order in which they run.
-var scenarios = []scenario{basic, flush, restart, partitions, transactions, many}
+var scenarios = []scenario{basic, flush, restart, partitions, transactions, compaction, many}
 
 // figure is one measured quantity.
 type figure struct {
