@@ -117,6 +117,18 @@ func (b *broker) health() server.Health {
 	case b.stopping.Load():
 		h.Status = "stopping"
 	}
+	if !h.Ready {
+		return h
+	}
+	for _, dir := range b.storage.OfflineDirs() {
+		h.Problems = append(h.Problems, "log dir "+dir+" has failed and is offline")
+	}
+	for _, dir := range b.storage.LowDirs() {
+		h.Problems = append(h.Problems, "log dir "+dir+" is nearly full: clients cannot append")
+	}
+	if n := b.storage.DamagedLogs(); n > 0 {
+		h.Problems = append(h.Problems, fmt.Sprintf("%d partitions cannot be opened: their files are damaged", n))
+	}
 	return h
 }
 

@@ -24,6 +24,8 @@ type Health struct {
 	Status  string `json:"status"`
 	NodeID  int32  `json:"nodeId"`
 	Cluster string `json:"clusterId,omitempty"`
+	// Problems are what an operator should see to; the node serves all the same.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // HTTPOptions are what an HTTP server is made of.

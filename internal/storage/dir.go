@@ -211,6 +211,16 @@ func (d *logDir) setDamaged(tp kafka.TopicPartition, err error) {
 	slog.Error("a log cannot be opened: its partition is offline, the others are not; see the manual, trouble, on damaged partitions", "dir", d.path, "partition", tp.String(), "error", err)
 }
 
+// DamagedLogs is the number of logs that cannot be opened.
+func (m *Manager) DamagedLogs() (n int) {
+	for _, d := range m.dirs {
+		d.mu.Lock()
+		n += len(d.damaged)
+		d.mu.Unlock()
+	}
+	return n
+}
+
 // damageOf returns why the log of tp cannot be opened, nil for another log.
 func (m *Manager) damageOf(tp kafka.TopicPartition) (*logDir, error) {
 	for _, d := range m.dirs {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 	"github.com/moldau/moldau/internal/storage/segment"
@@ -53,6 +54,9 @@ func (m *Manager) Load(o LoadOptions) error {
 			d.fail(err)
 			continue
 		}
+		if err := d.releaseBallast(); err != nil {
+			slog.Warn("cannot make room in a log dir", "dir", d.path, "error", err)
+		}
 		inDir, inDirFutures, brokerEpoch, err := d.scan()
 		epochs[brokerEpoch] = true
 		if err != nil {
@@ -84,7 +88,7 @@ func (m *Manager) Load(o LoadOptions) error {
 		l, err := openLog(f.dir, f.tp, m.configOf(o, f.tp.Topic), f.known, o.NowMs)
 		if err != nil {
 			err = fmt.Errorf("open log %s: %w", filepath.Join(f.dir.path, f.tp.String()), err)
-			if _, corrupt := errors.AsType[*segment.CorruptionError](err); corrupt || checkpoint.IsMalformed(err) {
+			if _, corrupt := errors.AsType[*segment.CorruptionError](err); corrupt || checkpoint.IsMalformed(err) || vfs.IsFull(err) {
 				f.dir.setDamaged(f.tp, err)
 				return
 			}

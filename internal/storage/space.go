@@ -63,6 +63,19 @@ func (d *logDir) checkSpace() {
 		left = min(left, 0)
 	}
 	d.space.left.Store(left)
+	if err := d.keepBallast(free); err != nil {
+		slog.Warn("cannot write the ballast file of a log dir", "dir", d.path, "error", err)
+	}
+}
+
+// LowDirs returns the log dirs that refuse appends of clients because they are nearly full.
+func (m *Manager) LowDirs() (low []string) {
+	for _, d := range m.dirs {
+		if d.space.low.Load() {
+			low = append(low, d.path)
+		}
+	}
+	return low
 }
 
 func (d *logDir) enterLow(free int64) {
