@@ -51,10 +51,12 @@ type fullDisk struct {
 	broker *kafkatest.Broker
 }
 
+func soon(int) time.Duration { return 10 * time.Millisecond }
+
 // produceUntilRefused returns how many records went in before the broker refused one.
 func (f fullDisk) produceUntilRefused(topic string) int {
 	f.Helper()
-	client := f.broker.Client(kgo.RecordRetries(1), kgo.MaxBufferedRecords(1), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	client := f.broker.Client(kgo.RecordRetries(1), kgo.MetadataMinAge(10*time.Millisecond), kgo.RetryBackoffFn(soon), kgo.MaxBufferedRecords(1), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	defer client.Close()
 	for n := range 10_000 {
 		err := client.ProduceSync(f.Context(), &kgo.Record{Topic: topic, Value: make([]byte, 100_000)}).FirstErr()
@@ -137,7 +139,7 @@ func (f fullDisk) commit(offset int64) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	f := fullDisk{T: t, volume: smallVolume(t, "24m")}
-	f.broker = kafkatest.NewBroker(t, "offsets.topic.num.partitions=1", "transaction.state.log.num.partitions=1", "log.segment.bytes=1048576", "log.initial.task.delay.ms=100",
+	f.broker = kafkatest.NewBroker(t, "offsets.topic.num.partitions=1", "transaction.state.log.num.partitions=1", "log.segment.bytes=1048576",
 		"log.retention.check.interval.ms=500")
 	f.broker.DataDir = filepath.Join(f.volume, "data")
 	f.broker.Start()
@@ -198,7 +200,7 @@ func TestFullDisk(t *testing.T) {
 	}
 
 	// The oldest records go, then the topic; both make space, and produce resumes by itself.
-	waiting := f.broker.Client(kgo.RecordDeliveryTimeout(time.Minute), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }))
+	waiting := f.broker.Client(kgo.RecordDeliveryTimeout(time.Minute), kgo.RetryBackoffFn(soon), kgo.MetadataMinAge(10*time.Millisecond))
 	produced := make(chan error, 1)
 	go func() {
 		produced <- waiting.ProduceSync(t.Context(), &kgo.Record{Topic: "later", Value: []byte("waits for space")}).FirstErr()
