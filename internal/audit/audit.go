@@ -33,6 +33,7 @@ type auditor struct {
 
 	clean    bool // the last shutdown was: nothing may be torn
 	problems int
+	mended   int // by the next start
 	notes    int
 	logs     int
 	segments int
@@ -49,6 +50,12 @@ func (a *auditor) problem(path string, position int64, format string, args ...an
 		at = fmt.Sprintf("%s at position %d", path, position)
 	}
 	a.report("PROBLEM " + at + ": " + fmt.Sprintf(format, args...))
+}
+
+// recoverable reports what a kill or power loss leaves behind and the next start mends.
+func (a *auditor) recoverable(path, format string, args ...any) {
+	a.mended++
+	a.report("RECOVERABLE " + path + ": " + fmt.Sprintf(format, args...))
 }
 
 // note reports what is unusual and no damage.
@@ -73,7 +80,7 @@ func Run(ctx context.Context, fsys vfs.FS, dir string, report Report) error {
 	a.properties(dir)
 	_, a.clean = checkpoint.ReadCleanShutdown(fsys, filepath.Join(dir, checkpoint.CleanShutdownFileName))
 	if !a.clean {
-		a.note(dir, "the last shutdown was not clean: the next start recovers what lies past the recovery points")
+		a.recoverable(dir, "the last shutdown was not clean: the next start recovers what lies past the recovery points")
 	}
 	offsets := a.offsets(dir)
 	for _, e := range entries {
@@ -89,8 +96,8 @@ func Run(ctx context.Context, fsys vfs.FS, dir string, report Report) error {
 			a.note(path, "not a live partition; not looked at")
 		}
 	}
-	report(fmt.Sprintf("%s: %d partitions, %d segments, %d batches, %d records, %d bytes; %d problems, %d notes",
-		dir, a.logs, a.segments, a.batches, a.records, a.bytes, a.problems, a.notes))
+	report(fmt.Sprintf("%s: %d partitions, %d segments, %d batches, %d records, %d bytes; %d problems, %d recoverable, %d notes",
+		dir, a.logs, a.segments, a.batches, a.records, a.bytes, a.problems, a.mended, a.notes))
 	if a.problems > 0 {
 		return ErrProblems
 	}

@@ -65,6 +65,9 @@ func dataFolder(t *testing.T, compact, clean bool) *vfs.Mem {
 		}
 		l.AdvanceHighWatermark(math.MaxInt64)
 	}
+	if !compact {
+		appendTransactions(t, l)
+	}
 	if err := l.Flush(); err != nil {
 		t.Fatal(err)
 	}

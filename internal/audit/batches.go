@@ -17,6 +17,8 @@ type walk struct {
 	nextOffset int64 // the least that the next batch may begin with
 	epoch      int32
 	endOffset  int64 // after the last good batch
+	dense      bool  // offsets have no holes: nothing here is ever compacted
+	oneEpoch   bool  // all batches are of that epoch
 	// torn is where the last file ends in an incomplete or damaged batch; -1 for nowhere.
 	torn    int64
 	tornWhy error
@@ -92,11 +94,11 @@ func readBatch(f vfs.File, buffer *[]byte, position, size int64) (record.Batch, 
 
 func (w *walk) check(b record.Batch) error {
 	switch {
-	case b.BaseOffset() < w.nextOffset:
+	case b.BaseOffset() < w.nextOffset, w.dense && b.BaseOffset() != w.nextOffset:
 		return &record.CorruptError{Field: "base offset", Expected: w.nextOffset, Got: b.BaseOffset()}
 	case b.LastOffsetDelta() < 0:
 		return &record.CorruptError{Field: "last offset delta", Expected: 0, Got: int64(b.LastOffsetDelta())}
-	case b.PartitionLeaderEpoch() < w.epoch && b.PartitionLeaderEpoch() != kafka.NoLeaderEpoch:
+	case w.oneEpoch && b.PartitionLeaderEpoch() != w.epoch, b.PartitionLeaderEpoch() < w.epoch && b.PartitionLeaderEpoch() != kafka.NoLeaderEpoch:
 		return &record.CorruptError{Field: "leader epoch", Expected: int64(w.epoch), Got: int64(b.PartitionLeaderEpoch())}
 	}
 	return nil

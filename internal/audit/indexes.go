@@ -28,6 +28,7 @@ type indexes struct {
 	offsets, times      []byte
 	nextOffset, nextTim int // entries checked so far
 	largest             int64
+	largestOffset       int64 // of the first batch with it, its last
 	next                int64
 	bad                 bool
 }
@@ -38,7 +39,6 @@ func (a *auditor) openIndexes(folder string, base int64) *indexes {
 	x.timPath = filepath.Join(folder, segment.FileName(base, segment.TimeIndexSuffix))
 	x.offsets = trimmed(a.index(x.offsetPath, offsetEntryBytes), offsetEntryBytes)
 	x.times = trimmed(a.index(x.timPath, timeEntryBytes), timeEntryBytes)
-	a.txnIndex(filepath.Join(folder, segment.FileName(base, segment.TxnIndexSuffix)))
 	return x
 }
 
@@ -84,15 +84,18 @@ func allZero(data []byte) bool {
 // see takes a batch: an offset entry for its position must exist as it says, and a time entry
 // up to it must be the largest timestamp so far.
 func (x *indexes) see(position int64, b record.Batch) {
-	x.largest, x.next = max(x.largest, b.MaxTimestamp()), b.NextOffset()
+	if b.MaxTimestamp() > x.largest {
+		x.largest, x.largestOffset = b.MaxTimestamp(), b.LastOffset()
+	}
+	x.next = b.NextOffset()
 	for ; !x.bad && x.nextOffset < len(x.offsets)/offsetEntryBytes; x.nextOffset++ {
 		e := x.offsets[x.nextOffset*offsetEntryBytes:]
 		offset, at := x.base+int64(int32(binary.BigEndian.Uint32(e))), int64(int32(binary.BigEndian.Uint32(e[4:])))
 		if at > position {
 			break
 		}
-		if at < position || offset < b.BaseOffset() {
-			x.wrong(x.offsetPath, int64(x.nextOffset*offsetEntryBytes), "no batch of offset %d at position %d of the log", offset, at)
+		if at < position || offset != b.LastOffset() {
+			x.wrong(x.offsetPath, int64(x.nextOffset*offsetEntryBytes), "expected an entry of a batch's position and last offset, such as %d and %d, got %d and %d", position, b.LastOffset(), at, offset)
 		}
 	}
 	for ; !x.bad && x.nextTim < len(x.times)/timeEntryBytes; x.nextTim++ {
@@ -101,8 +104,8 @@ func (x *indexes) see(position int64, b record.Batch) {
 		if offset > b.LastOffset() {
 			break
 		}
-		if timestamp != x.largest {
-			x.wrong(x.timPath, int64(x.nextTim*timeEntryBytes), "the largest timestamp up to offset %d: expected %d, got %d", offset, x.largest, timestamp)
+		if timestamp != x.largest || offset != x.largestOffset {
+			x.wrong(x.timPath, int64(x.nextTim*timeEntryBytes), "the largest timestamp up to offset %d: expected %d, of the batch that ends at offset %d, got %d and %d", offset, x.largest, x.largestOffset, timestamp, offset)
 		}
 	}
 }
@@ -119,19 +122,5 @@ func (x *indexes) finish() {
 	}
 	if left := len(x.times)/timeEntryBytes - x.nextTim; left > 0 && !x.bad {
 		x.wrong(x.timPath, int64(x.nextTim*timeEntryBytes), "%d entries point behind the end of the log, offset %d", left, x.next)
-	}
-}
-
-func (a *auditor) txnIndex(path string) {
-	data := a.index(path, txnEntryBytes)
-	last := int64(-1)
-	for position := 0; position+txnEntryBytes <= len(data); position += txnEntryBytes {
-		e := data[position:]
-		version, from, to := binary.BigEndian.Uint16(e), int64(binary.BigEndian.Uint64(e[10:])), int64(binary.BigEndian.Uint64(e[18:]))
-		if version != 0 || from < 0 || to < from || to <= last {
-			a.problem(path, int64(position), "entry of version %d, offsets %d to %d after %d: expected version 0 and ascending offsets", version, from, to, last)
-			return
-		}
-		last = to
 	}
 }

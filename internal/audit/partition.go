@@ -29,6 +29,7 @@ func (a *auditor) partition(folder string, known logOffsets) {
 	}
 	logs := withSuffix(names, segment.LogSuffix)
 	w := &walk{epoch: -1, torn: -1}
+	txns := newTransactions(known.cleaned <= 0)
 	for i, name := range logs {
 		base, _, ok := segment.ParseFileName(name)
 		if !ok {
@@ -43,6 +44,7 @@ func (a *auditor) partition(folder string, known logOffsets) {
 		indexes := a.openIndexes(folder, base)
 		err := a.file(path, w, func(position int64, b record.Batch) error {
 			indexes.see(position, b)
+			txns.see(b)
 			if b.BaseOffset() < known.recovery {
 				a.epochOf(path, position, b, epochs)
 			}
@@ -51,6 +53,7 @@ func (a *auditor) partition(folder string, known logOffsets) {
 		a.closeSegment(path, w, err, known, i == len(logs)-1)
 		if err == nil {
 			indexes.finish()
+			txns.compare(a, folder, base, w.endOffset, known)
 		}
 	}
 	a.compare(folder, w.endOffset, known)
@@ -64,7 +67,7 @@ func (a *auditor) closeSegment(path string, w *walk, err error, known logOffsets
 	case !errors.Is(err, errBadBatch):
 		a.problem(path, -1, "cannot be read: %v", err)
 	case isLast && !a.clean && w.endOffset >= known.recovery:
-		a.note(path, "ends in a torn batch at position %d, past the recovery point %d: the next start cuts it off (%v)", w.torn, known.recovery, w.tornWhy)
+		a.recoverable(path, "ends in a torn batch at position %d, past the recovery point %d: the next start cuts it off (%v)", w.torn, known.recovery, w.tornWhy)
 	default:
 		a.problem(path, w.torn, "bad batch after offset %d: %v; what follows in this file was not looked at", w.endOffset-1, w.tornWhy)
 	}
@@ -73,18 +76,22 @@ func (a *auditor) closeSegment(path string, w *walk, err error, known logOffsets
 func (a *auditor) leftovers(folder string, names []string) {
 	for _, suffix := range []string{segment.CleanedSuffix, segment.SwapSuffix, segment.DeletedSuffix} {
 		if n := len(withSuffix(names, suffix)); n > 0 {
-			a.note(folder, "%d files end in %s: the next start tidies them up", n, suffix)
+			a.recoverable(folder, "%d files end in %s: the next start tidies them up", n, suffix)
 		}
 	}
 }
 
-func (a *auditor) smallFiles(folder string, names []string) {
+func (a *auditor) topicID(folder string) {
 	path := filepath.Join(folder, checkpoint.PartitionMetadataFileName)
 	if _, err := checkpoint.ReadPartitionMetadata(a.fs, path); errors.Is(err, fs.ErrNotExist) {
 		a.note(folder, "no %s: the log has no topic id", checkpoint.PartitionMetadataFileName)
 	} else if err != nil {
 		a.problem(path, -1, "%v", err)
 	}
+}
+
+func (a *auditor) smallFiles(folder string, names []string) {
+	a.topicID(folder)
 	for _, name := range withSuffix(names, segment.SnapshotSuffix) {
 		path := filepath.Join(folder, name)
 		data, err := vfs.ReadFile(a.fs, path, maxSnapshotBytes)
@@ -98,7 +105,7 @@ func (a *auditor) smallFiles(folder string, names []string) {
 	for _, suffix := range []string{segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix} {
 		for _, name := range withSuffix(names, suffix) {
 			if log := strings.TrimSuffix(name, suffix) + segment.LogSuffix; !contains(names, log) {
-				a.note(filepath.Join(folder, name), "has no log: the next start removes it")
+				a.recoverable(filepath.Join(folder, name), "has no log: the next start removes it")
 			}
 		}
 	}

@@ -13,7 +13,10 @@ import (
 )
 
 // stateFileName holds term and vote, and how far the log is known to be durable.
-const stateFileName = "raft-state"
+const stateFileName = StateFileName
+
+// StateFileName is the name of that file.
+const StateFileName = "raft-state"
 
 // The file has three slots, each alone in its disk page so that writing one cannot tear
 // another. Slots 0 and 1 hold term and vote in turn: the valid one with the higher sequence
@@ -134,3 +137,39 @@ func (s *stateFile) sync() error {
 }
 
 func (s *stateFile) close() error { return s.file.Close() }
+
+// StateDamage is a slot of a raft-state file that is not what was written.
+type StateDamage struct {
+	Position int64
+	Problem  string
+}
+
+// CheckState looks for damaged slots in the raft-state file of a metadata log's folder. A voter
+// starts with one slot for term and vote; the audit tells before the second one goes.
+// No batch of the log is of a later epoch than the term that is returned.
+func CheckState(fsys vfs.FS, path string) (damaged []StateDamage, newestTerm uint64, err error) {
+	content, err := vfs.ReadFile(fsys, path, 2*stateFileBytes)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(content) != stateFileBytes {
+		damaged = append(damaged, StateDamage{0, fmt.Sprintf("expected %d bytes, got %d", stateFileBytes, len(content))})
+	}
+	for slot := range 3 {
+		at := slot * stateSlotSpacing
+		if at+stateSlotBytes > len(content) {
+			break
+		}
+		b := content[at : at+stateSlotBytes]
+		_, term, _, ok := decodeStateSlot(b)
+		if ok && slot != durableSlot {
+			newestTerm = max(newestTerm, term)
+		}
+		if ok || slot == 0 && allZero(b) { // slot 0 is written second
+			continue
+		}
+		damaged = append(damaged, StateDamage{int64(at), fmt.Sprintf("slot %d: expected magic %08x and CRC %08x, got %08x and %08x", slot, uint32(stateMagic),
+			crc32.Checksum(b[:28], castagnoli), binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[28:]))})
+	}
+	return damaged, newestTerm, nil
+}

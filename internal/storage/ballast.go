@@ -54,24 +54,24 @@ func (d *logDir) releaseBallast() error {
 	return errors.Join(err, f.Close())
 }
 
-// keepBallast writes what is missing of the file, once there is space again.
-func (d *logDir) keepBallast(freeBytes int64) error {
+// keepBallast writes the file once there is space for it, and returns how many bytes that took.
+func (d *logDir) keepBallast(freeBytes int64) (written int64, err error) {
 	reserve := d.space.reserve.Load()
 	wanted := ballastBytes(reserve)
 	if freeBytes < reserve+reserve/resumeShare+wanted {
-		return nil
+		return 0, nil
 	}
 	path := filepath.Join(d.path, ballastFileName)
 	info, err := d.shared.fs.Stat(path)
 	if err == nil && info.Size() >= wanted {
-		return nil
+		return 0, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return 0, err
 	}
 	f, err := d.shared.fs.Create(path)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// A file system that compresses would give nothing back for zeros.
 	data, state := make([]byte, wanted), uint64(0x9e3779b97f4a7c15)
@@ -83,10 +83,10 @@ func (d *logDir) keepBallast(freeBytes int64) error {
 	}
 	_, err = f.WriteAt(data, 0)
 	if err = errors.Join(err, f.Close()); vfs.IsFull(err) {
-		return nil // what was written stays; the next look completes it
+		return 0, nil // what was written stays; the next look completes it
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return 0, fmt.Errorf("write %s: %w", path, err)
 	}
-	return nil
+	return wanted, nil
 }

@@ -58,14 +58,15 @@ func (d *logDir) checkSpace() {
 		d.metrics.lowDirs.Add(-1)
 		slog.Warn("a log dir has space again: clients may append", "dir", d.path, "free_bytes", free)
 	}
-	left := free - reserve
+	ballast, err := d.keepBallast(free)
+	if err != nil {
+		slog.Warn("cannot write the ballast file of a log dir", "dir", d.path, "error", err)
+	}
+	left := free - ballast - reserve
 	if d.space.low.Load() {
 		left = min(left, 0)
 	}
 	d.space.left.Store(left)
-	if err := d.keepBallast(free); err != nil {
-		slog.Warn("cannot write the ballast file of a log dir", "dir", d.path, "error", err)
-	}
 }
 
 // LowDirs returns the log dirs that refuse appends of clients because they are nearly full.

@@ -27,6 +27,9 @@ func parseEntries(path string, data []byte, entry func(fields []string) error) e
 	if err != nil {
 		return err
 	}
+	if bytes.ContainsAny(data, "\v\f") { // white space, but nothing that anybody writes
+		return &ParseError{Path: path, Expected: "lines of words and numbers", Got: "control characters"}
+	}
 	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 	for i := range lines {
 		lines[i] = strings.TrimSuffix(lines[i], "\r")
