@@ -16,7 +16,7 @@ type transactions struct {
 	// exact is false for a log that was compacted, or began before its first batch: what began a
 	// transaction may be gone.
 	exact   bool
-	next    int64 // offset after the last batch
+	next    int64           // offset after the last batch
 	open    map[int64]int64 // producer to the first offset of its transaction
 	aborted map[int64]abortedEntry
 }
