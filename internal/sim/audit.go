@@ -199,8 +199,8 @@ func (p *process) state() (State, error) {
 			if err := s.addLog(p.storage.Log(tp)); err != nil {
 				return nil, err
 			}
-			if h := p.groups.shards[tp.Partition]; tp.Topic == kafka.ConsumerOffsetsTopic && h != nil && h.shard != nil {
-				s.addGroups(tp, h.shard, p.nowMs())
+			if g, ok := p.groups.loadedShard(tp.Partition); ok && tp.Topic == kafka.ConsumerOffsetsTopic {
+				s.addGroups(tp, g, p.nowMs())
 			}
 		}
 	}
@@ -269,14 +269,14 @@ func (p *process) stateOnDisk() (State, error) {
 			return nil, err
 		}
 		if tp := log.TopicPartition(); tp.Topic == kafka.ConsumerOffsetsTopic {
-			if h := p.groups.shards[tp.Partition]; h == nil || h.shard == nil {
+			if _, ok := p.groups.loadedShard(tp.Partition); !ok {
 				continue
 			}
 			data, err := contentOf(log)
 			if err != nil {
 				return nil, err
 			}
-			g := group.NewShard(p.groups.config, p.random, group.NewMetrics(metrics.NewRegistry()))
+			g := group.NewShard(groupConfig(), p.random, group.NewMetrics(metrics.NewRegistry()))
 			if _, err := replayBatches(g, data, log.LogStartOffset()); err != nil {
 				return nil, err
 			}
