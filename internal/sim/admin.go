@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -17,6 +18,9 @@ const (
 )
 
 var permanentTopics = []string{"orders", "clicks"}
+
+// lastingTopics are created first and never changed or deleted.
+var lastingTopics = []string{kafka.ConsumerOffsetsTopic, kafka.TransactionStateTopic, inputTopic, outputTopic, tableTopic}
 
 // admin is the client that creates, deletes and changes topics, one request at a time. What
 // it was told must be true of every image from then on.
@@ -42,7 +46,7 @@ func (w *World) addAdmin() {
 	a := &admin{w: w, facts: map[string]*topicFact{}}
 	a.conn = w.connect("admin", false, func() { w.after(w.between(20, 300), a.step) })
 	w.admin = a
-	a.names = append([]string{kafka.ConsumerOffsetsTopic}, permanentTopics...)
+	a.names = slices.Concat(lastingTopics, permanentTopics)
 	for i := range temporaryTopics {
 		a.names = append(a.names, fmt.Sprintf("temporary-%d", i))
 	}
@@ -65,7 +69,7 @@ func (a *admin) step() {
 		a.learn(p.metadata.image, a.unknown) // as an admin who looks whether it worked
 		a.unknown = ""
 	}
-	for _, name := range a.names[:1+len(permanentTopics)] {
+	for _, name := range a.names[:len(lastingTopics)+len(permanentTopics)] {
 		if a.facts[name] == nil || !a.facts[name].exists {
 			a.create(name)
 			return
@@ -75,7 +79,7 @@ func (a *admin) step() {
 	if w.healing {
 		return
 	}
-	name := a.names[1+w.random.IntN(len(a.names)-1)]
+	name := a.names[len(lastingTopics)+w.random.IntN(len(a.names)-len(lastingTopics))]
 	fact := a.facts[name]
 	permanent := name == permanentTopics[0] || name == permanentTopics[1]
 	switch {
@@ -159,11 +163,31 @@ func (a *admin) create(name string) {
 	switch name {
 	case kafka.ConsumerOffsetsTopic:
 		topic.NumPartitions = offsetsPartitions
+	case kafka.TransactionStateTopic:
+		topic.NumPartitions = transactionStatePartitions
+	case inputTopic:
+		topic.NumPartitions = copiers
+	case tableTopic:
+		topic.NumPartitions = 1
+		set("cleanup.policy", "compact")
+		set("min.cleanable.dirty.ratio", []string{"0.01", "0.5"}[w.random.IntN(2)])
+		set("delete.retention.ms", strconv.FormatInt(w.between(0, 20000), 10))
+		set("min.compaction.lag.ms", strconv.FormatInt(w.between(0, 2000), 10))
+	case outputTopic:
+		topic.NumPartitions = copiers * outputsPerCopier
 	case permanentTopics[0], permanentTopics[1]:
 		topic.NumPartitions = ordersPartitions
 		if w.oneIn(3) {
 			set("flush.messages", strconv.FormatInt(w.between(1, 6), 10))
 		}
+	}
+	if name == kafka.ConsumerOffsetsTopic || name == kafka.TransactionStateTopic {
+		set("cleanup.policy", "compact")
+		set("min.cleanable.dirty.ratio", "0.3")
+		set("delete.retention.ms", strconv.FormatInt(w.between(0, 20000), 10))
+	}
+	if w.flushed && slices.Contains(lastingTopics, name) {
+		set("flush.messages", "1")
 	}
 	req.Topics = append(req.Topics, topic)
 	a.request(name, req, func(r kmsg.Response) int16 { return r.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode }, func(_ *process, r kmsg.Response) {

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage"
+	"github.com/moldau/moldau/internal/txn"
 )
 
 // audit compares everything that the process holds with what was promised.
@@ -67,19 +69,25 @@ func (p *process) auditLog(ending Ending, tp kafka.TopicIDPartition, log *storag
 	if hw := log.HighWatermark(); ending == Killed && hw < left.highWatermark && p.isSettled(tp.TopicPartition) {
 		return fmt.Errorf("the high watermark of %s went from %d to %d", tp, left.highWatermark, hw)
 	}
-	data, err := contentOf(log)
+	data, err := contentOf(log, isCompacted(tp.Topic))
 	if err != nil {
 		return fmt.Errorf("%s from %d to %d: %w", tp, content.Start, content.End, err)
 	}
-	if tp.Topic == kafka.ConsumerOffsetsTopic {
-		// Its content is checked through the groups.
+	if slices.Contains([]string{kafka.ConsumerOffsetsTopic, kafka.TransactionStateTopic, outputTopic}, tp.Topic) {
+		// Their content is checked through groups and copies.
 		if content.End < left.flushed {
 			return fmt.Errorf("%s ends at %d, but was flushed up to %d", tp, content.End, left.flushed)
 		}
 		return nil
 	}
+	if tp.Topic == tableTopic {
+		return p.auditTable(ending, content, left, data)
+	}
 	if content.Records, err = recordsOf(data, content.Start); err != nil {
 		return fmt.Errorf("%s: %w", tp, err)
+	}
+	if w.flushed && tp.Topic == inputTopic {
+		ending = Killed // power loss takes nothing that anybody knows of
 	}
 	lost, err := w.history(tp).Audit(ending, content)
 	if err != nil {
@@ -97,12 +105,32 @@ func (p *process) auditLog(ending Ending, tp kafka.TopicIDPartition, log *storag
 	return nil
 }
 
+func (p *process) auditTable(ending Ending, c LogContent, left leftBehind, data []byte) error {
+	if c.End < left.flushed {
+		return fmt.Errorf("the table ends at %d, but was flushed up to %d", c.End, left.flushed)
+	}
+	table := p.node.w.table
+	if ending == PowerLost {
+		table.PowerLost()
+	}
+	records, err := tableRecords(data)
+	if err != nil {
+		return fmt.Errorf("the table: %w", err)
+	}
+	return table.Audit(records)
+}
+
 func levelName(tp kafka.TopicIDPartition) string {
 	return tp.TopicPartition.String() + " (" + tp.TopicID.String() + ")"
 }
 
-// contentOf reads a whole log.
-func contentOf(log *storage.Log) (all []byte, err error) {
+// isCompacted tells logs with holes.
+func isCompacted(topic string) bool {
+	return topic == tableTopic || topic == kafka.ConsumerOffsetsTopic || topic == kafka.TransactionStateTopic
+}
+
+// contentOf reads a whole log. Compacted ones may have holes.
+func contentOf(log *storage.Log, holes bool) (all []byte, err error) {
 	for offset, end := log.LogStartOffset(), log.LogEndOffset(); offset < end; {
 		r, err := log.Read(storage.ReadRequest{Offset: offset, MaxBytes: 1 << 20, MinOneBatch: true, UpTo: end})
 		if err != nil {
@@ -116,7 +144,7 @@ func contentOf(log *storage.Log) (all []byte, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if b.BaseOffset() > offset {
+			if b.BaseOffset() > offset && !holes {
 				return nil, fmt.Errorf("a hole from offset %d to %d", offset, b.BaseOffset())
 			}
 			offset, rest = b.NextOffset(), next
@@ -202,20 +230,43 @@ func (p *process) state() (State, error) {
 			if g, ok := p.groups.loadedShard(tp.Partition); ok && tp.Topic == kafka.ConsumerOffsetsTopic {
 				s.addGroups(tp, g, p.nowMs())
 			}
+			if t, ok := p.transactions.loadedShard(tp.Partition); ok && tp.Topic == kafka.TransactionStateTopic {
+				s.addTransactions(tp, t, p.nowMs())
+			}
 		}
 	}
 	return s, nil
 }
 
 func (s State) addLog(log *storage.Log) error {
-	data, err := contentOf(log)
+	data, err := contentOf(log, isCompacted(log.TopicPartition().Topic))
 	if err != nil {
 		return fmt.Errorf("%s: %w", log.TopicPartition(), err)
 	}
 	h := fnv.New64a()
 	_, _ = h.Write(data) // never fails
+	for _, e := range log.Producers() {
+		last := kafka.NoSequence // of the batches before the last one snapshots say nothing, as in Kafka
+		if batches := e.Batches(); len(batches) > 0 {
+			last = batches[len(batches)-1].LastSequence
+		}
+		s[fmt.Sprintf("producer %d in %s", e.ProducerID, log.TopicPartition())] = fmt.Sprintf("epoch %d, last sequence %d, open from %d, coordinator epoch %d", e.Epoch, last, e.TxnFirstOffset, e.CoordinatorEpoch)
+	}
 	s["log "+log.TopicPartition().String()] = fmt.Sprintf("%d to %d, content %x, topic id %s", log.LogStartOffset(), log.LogEndOffset(), h.Sum64(), log.TopicID())
 	return nil
+}
+
+// addTransactions adds what a shard knows of the transactional ids.
+func (s State) addTransactions(tp kafka.TopicPartition, t *txn.Shard, nowMs int64) {
+	for i := range copiers {
+		id := (&copier{number: i}).id()
+		if kafka.CoordinatorPartition(id, transactionStatePartitions) != tp.Partition {
+			continue
+		}
+		for _, r := range t.Describe(1, id, nowMs).Responses {
+			s["transaction "+id] = fmt.Sprintf("%+v", r.Value)
+		}
+	}
 }
 
 // addGroups adds the committed offsets that a shard knows. Asking does not change them.
@@ -268,11 +319,23 @@ func (p *process) stateOnDisk() (State, error) {
 		if err := s.addLog(log); err != nil {
 			return nil, err
 		}
-		if tp := log.TopicPartition(); tp.Topic == kafka.ConsumerOffsetsTopic {
+		tp := log.TopicPartition()
+		if _, ok := p.transactions.loadedShard(tp.Partition); ok && tp.Topic == kafka.TransactionStateTopic {
+			data, err := contentOf(log, true)
+			if err != nil {
+				return nil, err
+			}
+			t := txn.NewShard(txnConfig(), txn.NewMetrics(metrics.NewRegistry()))
+			if _, err := replayBatches(t, data, log.LogStartOffset()); err != nil {
+				return nil, err
+			}
+			s.addTransactions(tp, t, w.nowMs)
+		}
+		if tp.Topic == kafka.ConsumerOffsetsTopic {
 			if _, ok := p.groups.loadedShard(tp.Partition); !ok {
 				continue
 			}
-			data, err := contentOf(log)
+			data, err := contentOf(log, true)
 			if err != nil {
 				return nil, err
 			}

@@ -42,6 +42,15 @@ func (w *World) connections() []*connection {
 	for _, m := range w.members {
 		all = append(all, m.conn)
 	}
+	for _, c := range w.copiers {
+		all = append(all, c.conn)
+	}
+	for _, r := range w.copyReaders {
+		all = append(all, r.conn)
+	}
+	if w.tableWriter != nil {
+		all = append(all, w.tableWriter.conn)
+	}
 	if w.admin != nil {
 		all = append(all, w.admin.conn)
 	}

@@ -1,9 +1,13 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/txn"
 )
 
 // groups are the consumer groups of the workload.
@@ -29,6 +33,25 @@ func (w *World) addClients() {
 		for i := range 3 {
 			w.addMember(name, i == 0)
 		}
+	}
+	for i := range copiers {
+		w.addProducer(true, -1)
+		w.producers[len(w.producers)-1].pin(kafka.TopicPartition{Topic: inputTopic, Partition: int32(i)})
+		// One transactional id has clients of transaction version 2 and the other of version 1, or
+		// they are mixed, as during a rolling upgrade of clients.
+		first, second := txn.Version2, txn.Version0
+		if mixed := w.oneIn(3); !mixed {
+			second = first
+			if i == 1 {
+				first, second = txn.Version0, txn.Version0
+			}
+		}
+		w.addCopier(i, first)
+		w.addCopier(i, second)
+	}
+	w.addTableWriter()
+	for i := range int32(copiers * outputsPerCopier) {
+		w.addCopyReader(i)
 	}
 }
 
@@ -160,6 +183,7 @@ func (w *World) planChecks() {
 		}
 		return err
 	})
+	maintain("compaction", 300, 2500, (*process).compact)
 	maintain("expire producers", 5000, 20000, func(p *process) error {
 		p.storage.ExpireProducers(p.nowMs())
 		return nil
@@ -224,7 +248,48 @@ func (w *World) unfinished() string {
 			return why
 		}
 	}
+	return w.uncopied()
+}
+
+// uncopied tells what of the input is not in the output.
+func (w *World) uncopied() string {
+	if w.copiesVoid {
+		return ""
+	}
+	p := w.nodes[0].process
+	for _, r := range w.copyReaders {
+		replica, err := p.replicas.Lookup(r.tp)
+		if err != nil || r.position < replica.Log().HighWatermark() {
+			return r.conn.name + " has not reached the end of " + r.tp.String()
+		}
+		if log := replica.Log(); log.LastStableOffset() < log.LogEndOffset() {
+			return fmt.Sprintf("a transaction hangs in %s: it is stable up to %d, and ends at %d", r.tp, log.LastStableOffset(), log.LogEndOffset())
+		}
+	}
+	for _, c := range w.copiers {
+		replica, err := p.replicas.Lookup(c.input())
+		if err != nil || p.committedOffset(c.group(), c.input()) < replica.Log().LogEndOffset() {
+			return c.conn.name + " has not copied all of " + c.input().String()
+		}
+	}
 	return ""
+}
+
+// committedOffset is what a group's shard says, -1 if it does not.
+func (p *process) committedOffset(groupID string, tp kafka.TopicPartition) int64 {
+	g, ok := p.groups.loadedShard(kafka.CoordinatorPartition(groupID, offsetsPartitions))
+	if !ok {
+		return -1
+	}
+	req := kmsg.NewOffsetFetchRequestGroup()
+	req.Group = groupID
+	req.Topics = []kmsg.OffsetFetchRequestGroupTopic{{Topic: tp.Topic, Partitions: []int32{tp.Partition}}}
+	for _, r := range g.FetchOffsets(1, &req, true, p.nowMs()).Responses {
+		if answer := r.Value.(*kmsg.OffsetFetchResponseGroup).Topics[0].Partitions[0]; answer.ErrorCode == 0 {
+			return answer.Offset
+		}
+	}
+	return -1
 }
 
 // unsettled tells why a group is not stable.
@@ -257,6 +322,13 @@ func (w *World) finish() {
 		return
 	}
 	n := w.nodes[0]
+	for _, c := range w.copiers {
+		for i := range outputsPerCopier {
+			if !w.copiesVoid {
+				w.check(c.history(i).Finished(n.process.committedOffset(c.group(), c.input())))
+			}
+		}
+	}
 	n.process.audit(StillRunning)
 	n.process.reopen()
 	before := w.stats.Starts

@@ -78,7 +78,7 @@ func (n *Node) crash(ending Ending) {
 	if p == nil {
 		if ending == PowerLost {
 			// What the killed process had written and not flushed was still in the page cache.
-			n.powerLosses++
+			n.powerLost()
 			n.ending, n.mem = PowerLost, n.mem.CrashClone(w.random)
 		}
 		return
@@ -88,13 +88,19 @@ func (n *Node) crash(ending Ending) {
 	// told nothing about what it flushed.
 	n.ending = max(n.ending, ending)
 	if ending == PowerLost {
-		n.powerLosses++
+		n.powerLost()
 		n.mem = p.disk.mem.CrashClone(w.random)
 	} else {
 		n.mem = p.disk.mem.KillClone()
 	}
 	w.note("the process of node %d ends (%d)", n.id, ending)
 	w.after(w.between(10, 800), n.start)
+}
+
+// powerLost notes that what was not flushed may be gone.
+func (n *Node) powerLost() {
+	n.powerLosses++
+	n.w.copiesVoid = n.w.copiesVoid || !n.w.flushed
 }
 
 // leave takes the process away from everybody.

@@ -38,15 +38,16 @@ type process struct {
 	static  *config.Broker
 	failing bool
 
-	lock     io.Closer
-	identity quorum.Identity
-	storage  *storage.Manager
-	replicas *replica.Manager
-	metadata *metadataPlane
-	groups   *groupPlane
-	hosting  bool // the replicas are started: deltas go to the coordinators too
-	serving  bool // the start is over
-	epoch    int64
+	lock         io.Closer
+	identity     quorum.Identity
+	storage      *storage.Manager
+	replicas     *replica.Manager
+	metadata     *metadataPlane
+	groups       *groupPlane
+	transactions *txnPlane
+	hosting      bool // the replicas are started: deltas go to the coordinators too
+	serving      bool // the start is over
+	epoch        int64
 
 	nextProducerID, endProducerID int64
 }
@@ -84,6 +85,7 @@ func (p *process) start() (err error) {
 	}
 	p.replicas = replica.New(replica.Options{NodeID: p.node.id, Storage: p.storage, Metrics: registry, Clock: clock, TopicConfig: p.topicConfig, MaxWaiting: maxWaiting})
 	p.groups = newGroupPlane(p, registry)
+	p.transactions = newTxnPlane(p, registry)
 	if p.metadata, err = openMetadata(p); err != nil {
 		return err
 	}
@@ -111,6 +113,7 @@ func (p *process) publish(image *metadata.Image, delta *metadata.Delta) {
 	p.replicas.Apply(image, delta)
 	if p.hosting {
 		p.groups.publish(image, delta)
+		p.transactions.publish(image, delta)
 	}
 }
 
@@ -198,6 +201,8 @@ func (p *process) topicConfig(image *metadata.Image, topic string) replica.Topic
 	l.IndexIntervalBytes, l.IndexMaxBytes = int(t.IndexIntervalBytes), int(t.SegmentIndexBytes)
 	l.RetentionMs, l.RetentionBytes, l.FileDeleteDelayMs = t.RetentionMs, t.RetentionBytes, t.FileDeleteDelayMs
 	l.FlushMessages, l.FlushMs = t.FlushMessages, t.FlushMs
+	l.MinCleanableRatio, l.DeleteRetentionMs = t.MinCleanableRatio, t.DeleteRetentionMs
+	l.MinCompactionLagMs, l.MaxCompactionLagMs = t.MinCompactionLagMs, t.MaxCompactionLagMs
 	l.LogAppendTime, l.Compact, l.Delete = t.LogAppendTime, t.Compact, t.Delete
 	return replica.TopicConfig{Log: l, MinInSyncReplicas: int(t.MinInsyncReplicas)}
 }

@@ -29,6 +29,7 @@ type producer struct {
 	codec      record.Codec
 
 	tp         kafka.TopicPartition
+	pinned     bool  // it never goes to another partition
 	producerID int64 // -1 while it has none
 	asking     bool  // for an id
 	epoch      int16
@@ -64,6 +65,9 @@ func (w *World) addProducer(idempotent bool, acks int16) {
 	w.producers = append(w.producers, p)
 	p.plan(w.between(0, 200))
 }
+
+// pin has it write to tp alone.
+func (p *producer) pin(tp kafka.TopicPartition) { p.tp, p.pinned = tp, true }
 
 func (p *producer) plan(delayMs int64) {
 	if p.waiting {
@@ -102,7 +106,7 @@ func (p *producer) step() {
 		return
 	}
 	if !w.healing && len(p.unsent) == 0 {
-		if len(p.sent) == 0 && w.oneIn(20) {
+		if len(p.sent) == 0 && !p.pinned && w.oneIn(20) {
 			p.tp = w.somePartition()
 		}
 		p.create()
@@ -321,7 +325,7 @@ func (w *World) somePartition() kafka.TopicPartition {
 	if n := w.nodes[0]; n.process != nil && n.process.serving && w.oneIn(4) {
 		var all []*metadata.Topic
 		for topic := range n.process.metadata.image.Topics() {
-			if !kafka.IsInternalTopic(topic.Name) {
+			if !slices.Contains(lastingTopics, topic.Name) {
 				all = append(all, topic)
 			}
 		}

@@ -80,11 +80,19 @@ func TestSimulationFindsLostRecords(t *testing.T) {
 	}
 }
 
+// TestSimulationFindsAbortedRecords has consumers of committed data that take aborted records, too.
+func TestSimulationFindsAbortedRecords(t *testing.T) {
+	t.Parallel()
+	if _, err := Run(Options{Seed: 1, Faults: faultPhase, careless: true, Budget: &Budget{Kills: 3}}); err == nil {
+		t.Error("nobody notices that aborted records are read")
+	}
+}
+
 // TestWithoutFaults shows that nothing is lost, refused or renumbered where nothing fails.
 func TestWithoutFaults(t *testing.T) {
 	t.Parallel()
 	r := simulate(t, Options{Seed: 7, Faults: faultPhase / 2, Budget: &Budget{}})
-	if r.AckedRecords < 500 || r.ReadRecords < 500 || r.Commits < 20 || r.TopicsDeleted == 0 || r.Reopened == 0 || r.Snapshots == 0 {
+	if r.AckedRecords < 500 || r.ReadRecords < 500 || r.Commits < 20 || r.TopicsDeleted == 0 || r.Reopened == 0 || r.Snapshots == 0 || r.Transactions < 50 || r.Copies < 100 || r.TableWrites < 100 || r.Compactions < 5 {
 		t.Errorf("little happened: %+v", r.Statistics)
 	}
 	if r.LostRecords+r.Duplicates+r.Diverged != 0 {

@@ -42,6 +42,8 @@ type Options struct {
 	// lying breaks the world on purpose, for tests of the checkers: power is lost, and the
 	// checkers are told that it was a kill.
 	lying bool
+	// careless has the readers of copies ignore which transactions were aborted.
+	careless bool
 }
 
 // Result says how a run went.
@@ -57,6 +59,7 @@ type Statistics struct {
 	GroupCommits, PromisedRecords                                                    int
 	AckedRecords, ReadRecords, LostRecords, Duplicates, ProducerResets, Diverged     int
 	TopicsCreated, TopicsDeleted, Rebalances, Commits, Reopened, Snapshots, Segments int
+	Transactions, Copies, TableWrites, Compactions                                   int
 }
 
 const (
@@ -84,7 +87,19 @@ type World struct {
 	producers []*producer
 	readers   []*reader
 	members   []*member
-	admin     *admin
+	copiers   []*copier
+	// copyReaders read what the copiers write; there is one per partition, as there are copies.
+	copyReaders  []*copyReader
+	copies       []*CopyHistory
+	transactions int64 // how many were begun
+	// flushed says that everything of the transactional workload is flushed before it is
+	// acknowledged: power loss takes nothing of it. Where it is not, power loss makes the copies
+	// void: markers and decisions may be gone, as with Apache Kafka.
+	flushed     bool
+	copiesVoid  bool
+	table       *TableHistory
+	tableWriter *tableWriter
+	admin       *admin
 
 	logs     map[kafka.TopicIDPartition]*LogHistory
 	levels   *Levels
@@ -146,7 +161,7 @@ func newWorld(o Options) *World {
 		options: o, budget: DefaultBudget, random: rand.New(rand.NewPCG(o.Seed, 0x6d6f6c646175)),
 		clock: env.NewManualClock(time.UnixMilli(startMs)), nowMs: startMs,
 		logs: map[kafka.TopicIDPartition]*LogHistory{}, levels: NewLevels(), answers: NewAnswers(),
-		metadata: NewMetadataHistory(), owners: NewOwnershipHistory(), commits: NewCommitHistory(),
+		metadata: NewMetadataHistory(), owners: NewOwnershipHistory(), commits: NewCommitHistory(), table: NewTableHistory(),
 		hash: fnv.New64a(),
 	}
 	if o.Budget != nil {
@@ -157,6 +172,10 @@ func newWorld(o Options) *World {
 
 // begin makes the node, the clients and the plan of faults.
 func (w *World) begin() {
+	w.flushed = !w.oneIn(3)
+	for i := range copiers * outputsPerCopier {
+		w.copies = append(w.copies, NewCopyHistory(fmt.Sprintf("%s-%d", outputTopic, i)))
+	}
 	n := newNode(w, 1)
 	w.nodes = append(w.nodes, n)
 	w.addAdmin()
