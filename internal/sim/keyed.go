@@ -24,20 +24,20 @@ const (
 type TableHistory struct {
 	acked map[uint64]uint64 // newest acknowledged value by key
 	sent  map[uint64]uint64 // newest value that may be in the log
-	// tombstones are the values that delete their key.
-	tombstones map[uint64]bool
+	// tombstones are the values that delete their key, newest last.
+	tombstones map[uint64][]uint64
 }
 
 // NewTableHistory returns the history of an empty table.
 func NewTableHistory() *TableHistory {
-	return &TableHistory{acked: map[uint64]uint64{}, sent: map[uint64]uint64{}, tombstones: map[uint64]bool{}}
+	return &TableHistory{acked: map[uint64]uint64{}, sent: map[uint64]uint64{}, tombstones: map[uint64][]uint64{}}
 }
 
 // Sent notes a write that reaches the broker. Values ascend.
 func (h *TableHistory) Sent(key, value uint64, tombstone bool) {
 	h.sent[key] = value
 	if tombstone {
-		h.tombstones[value] = true
+		h.tombstones[key] = append(h.tombstones[key], value)
 	}
 }
 
@@ -74,8 +74,6 @@ func (h *TableHistory) Audit(records []TableRecord) error {
 		acked, found := h.acked[key], last[key]
 		switch {
 		case found >= acked:
-		case found != 0 && h.tombstones[acked]:
-			return fmt.Errorf("key %d has value %d again, although it was deleted by %d", key, found, acked)
 		case found != 0:
 			return fmt.Errorf("key %d has value %d, but %d was acknowledged", key, found, acked)
 		case !h.deletedSince(key, acked):
@@ -85,9 +83,10 @@ func (h *TableHistory) Audit(records []TableRecord) error {
 	return nil
 }
 
-// deletedSince reports whether acked or something that may have come after it is a tombstone.
+// deletedSince reports whether acked, or something that may have come after it, is a tombstone.
 func (h *TableHistory) deletedSince(key, acked uint64) bool {
-	return h.tombstones[acked] || h.sent[key] > acked && h.tombstones[h.sent[key]]
+	n := len(h.tombstones[key])
+	return n > 0 && h.tombstones[key][n-1] >= acked
 }
 
 // tableWriter writes the table, one record at a time, and forgets what fails.
