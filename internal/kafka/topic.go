@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode/utf16"
@@ -22,6 +23,11 @@ type TopicPartition struct {
 
 // String returns "topic-partition", which is also the name of the partition's folder.
 func (tp TopicPartition) String() string { return fmt.Sprintf("%s-%d", tp.Topic, tp.Partition) }
+
+// Compare orders by topic, then by partition.
+func (tp TopicPartition) Compare(other TopicPartition) int {
+	return cmp.Or(cmp.Compare(tp.Topic, other.Topic), cmp.Compare(tp.Partition, other.Partition))
+}
 
 // TopicIDPartition names one partition of one incarnation of a topic.
 type TopicIDPartition struct {

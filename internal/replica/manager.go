@@ -2,6 +2,7 @@ package replica
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -328,12 +329,11 @@ func (m *Manager) applyConfigs(delta *metadata.Delta, config func(topic string) 
 // Stop lets everything that waits return. The metadata must not be applied any more.
 func (m *Manager) Stop() {
 	m.mu.RLock()
-	all := make([]*Replica, 0, len(m.replicas))
-	for _, r := range m.replicas {
-		all = append(all, r)
-	}
+	byPartition := maps.Clone(m.replicas)
 	m.mu.RUnlock()
-	for _, r := range all {
+	// In one order, so that who waits hears of it in the same order in every run of the simulation.
+	for _, tp := range slices.SortedFunc(maps.Keys(byPartition), kafka.TopicPartition.Compare) {
+		r := byPartition[tp]
 		if r.offline == nil {
 			r.Close(kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d is stopping", m.options.NodeID))
 			r.fetchWaiters.CompleteAll()

@@ -37,8 +37,16 @@ type hostedShard[S shard.Shard] struct {
 	waiting   map[shard.Token]shardDone
 	nextToken shard.Token
 	endOffset int64 // after the last record in the shard's state
+	pending   []pendingRelease
+	awaiting  bool // the first of them waits for its commit
 	planned   bool
 	alarmMs   int64 // when a turn for the next deadline is planned; 0: none
+}
+
+// pendingRelease is what leaves once the log is committed up to endOffset.
+type pendingRelease struct {
+	endOffset int64
+	effects   shard.Effects
 }
 
 type (
@@ -263,27 +271,43 @@ func (h *hostedShard[S]) apply(effects shard.Effects) {
 	h.release(effects)
 }
 
-// release lets answers and notices leave once everything in the shard's state is committed.
+// release lets answers and notices leave, in their order, once everything in the shard's state is
+// committed.
 func (h *hostedShard[S]) release(effects shard.Effects) {
 	if len(effects.Responses)+len(effects.Notices) == 0 {
 		return
 	}
-	p, called := h.plane.p, 0
-	p.replicas.WhenCommitted(h.tp, h.leaderEpoch, h.endOffset, func(err error) {
+	h.pending = append(h.pending, pendingRelease{h.endOffset, effects})
+	h.awaitFirst()
+}
+
+func (h *hostedShard[S]) awaitFirst() {
+	if h.awaiting || len(h.pending) == 0 {
+		return
+	}
+	h.awaiting = true
+	p, first, called := h.plane.p, h.pending[0], 0
+	p.replicas.WhenCommitted(h.tp, h.leaderEpoch, first.endOffset, func(err error) {
 		if called++; called > 1 {
-			p.node.w.fail("WhenCommitted of %s up to %d calls %d times", h.tp, h.endOffset, called)
+			p.node.w.fail("WhenCommitted of %s up to %d calls %d times", h.tp, first.endOffset, called)
 			return
 		}
+		h.awaiting = false
 		if err != nil {
 			h.drop(err)
 			return
 		}
-		for _, r := range effects.Responses {
+		if len(h.pending) == 0 { // the shard was dropped meanwhile
+			return
+		}
+		h.pending = h.pending[1:]
+		for _, r := range first.effects.Responses {
 			h.deliver(r)
 		}
-		for _, n := range effects.Notices {
+		for _, n := range first.effects.Notices {
 			h.plane.onNotice(h.tp.Partition, h.leaderEpoch, n)
 		}
+		h.awaitFirst()
 	})
 }
 
@@ -368,7 +392,7 @@ func (h *hostedShard[S]) deliver(r shard.Response) {
 
 // drop gives up the state that the log does not confirm.
 func (h *hostedShard[S]) drop(err error) {
-	if p := h.plane.p; p.alive() && !p.disk.failed {
+	if p := h.plane.p; p.alive() && p.serving && !p.disk.failed {
 		p.node.w.fail("an append of the coordinator to %s failed: %w", h.tp, err)
 	}
 	h.failAll()
@@ -380,6 +404,7 @@ func (h *hostedShard[S]) failAll() {
 		h.shard.Deactivate()
 		h.loaded = false
 	}
+	h.pending = nil
 	for token := shard.Token(1); token <= h.nextToken; token++ {
 		if done := h.waiting[token]; done != nil {
 			delete(h.waiting, token)

@@ -202,3 +202,44 @@ func TestRemovalsOfAKilledRecovery(t *testing.T) {
 		}
 	}
 }
+
+// TestRemovedSegmentComesBack loses the removal of a segment, as power loss may after a recovery
+// that was killed before it had synced the folder, while the segment before it has grown since.
+// Offsets that both hold must not be read twice.
+func TestRemovedSegmentComesBack(t *testing.T) {
+	t.Parallel()
+	config := testConfig()
+	_, l := openLogOn(t, newMem(t), config)
+	for l.SegmentCount() < 2 {
+		mustProduce(t, l, plain(3), 0)
+	}
+	mem, folder := l.dir.shared.fs.(*vfs.Mem).KillClone(), l.folder.Path()
+	base := l.segments.Load().last().BaseOffset()
+	ghost, err := vfs.ReadFile(mem, filepath.Join(folder, segment.FileName(base, segment.LogSuffix)), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The log without its last segment, which then goes on in the one before.
+	if err := mem.Remove(filepath.Join(folder, segment.FileName(base, segment.LogSuffix))); err != nil {
+		t.Fatal(err)
+	}
+	larger := *config
+	larger.SegmentBytes *= 4
+	_, l = openLogOn(t, mem, &larger)
+	mustProduce(t, l, plain(1), 0)
+	mem = mem.KillClone()
+	if err := vfs.WriteFileAtomic(mem, filepath.Join(folder, segment.FileName(base, segment.LogSuffix)), ghost); err != nil {
+		t.Fatal(err)
+	}
+	_, l = openLogOn(t, mem, config)
+	next := int64(0)
+	for _, b := range readAll(t, l) {
+		if b.BaseOffset() != next {
+			t.Errorf("offset %d follows where %d should be", b.BaseOffset(), next)
+		}
+		next = b.NextOffset()
+	}
+	if end := l.LogEndOffset(); end != base+1 {
+		t.Errorf("the log ends at %d, want %d", end, base+1)
+	}
+}

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -148,7 +147,7 @@ func (m *Manager) sortLogs() []*Log {
 func sortLogs(logs []*Log) { slices.SortFunc(logs, compareLogs) }
 
 func compareLogs(a, b *Log) int {
-	return cmp.Or(cmp.Compare(a.tp.Topic, b.tp.Topic), cmp.Compare(a.tp.Partition, b.tp.Partition))
+	return a.tp.Compare(b.tp)
 }
 
 // adopt gives a log without topic id the one under which it is used from now on.

@@ -262,6 +262,9 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 		if err != nil {
 			return nil, err
 		}
+		if list, err = l.withoutGhosts(list, i, result.NextOffset); err != nil {
+			return nil, err
+		}
 		last := i == len(list.all)-1
 		if !result.RottenEnd || !last {
 			l.noteDamage(result.Rotten)
@@ -300,6 +303,32 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 	l.dir.metrics.logsRecovered.Inc()
 	l.epochsChanged = !slices.Equal(recovered.all, epochs.all)
 	return recovered, nil
+}
+
+// withoutGhosts removes the segments behind the i-th that begin below its end: power loss has brought
+// them back after they were removed (the i-th had been cut), and what was appended to the i-th since
+// is what counts.
+func (l *Log) withoutGhosts(list *segmentList, i int, nextOffset int64) (*segmentList, error) {
+	ghosts := 0
+	for _, s := range list.all[i+1:] {
+		if s.BaseOffset() >= nextOffset {
+			break
+		}
+		ghosts++
+		slog.Warn("removed a segment that begins before the end of the one before it", "partition", l.tp.String(), "dir", l.dir.path, "base_offset", s.BaseOffset(), "end_offset", nextOffset)
+		if err := s.Remove(); err != nil {
+			return nil, err
+		}
+	}
+	if ghosts == 0 {
+		return list, nil
+	}
+	if err := l.dir.shared.fs.SyncDir(l.folder.Path()); err != nil {
+		return nil, err
+	}
+	list = &segmentList{slices.Delete(slices.Clone(list.all), i+1, i+1+ghosts)}
+	l.segments.Store(list)
+	return list, nil
 }
 
 // startOver begins the log anew at its log start offset, below which its segments end: files were
