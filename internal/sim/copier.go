@@ -289,7 +289,7 @@ func (c *copier) addPartitions() {
 func (c *copier) produce() {
 	i := c.written
 	c.send("produce", func(p *process, answer func(error)) {
-		p.transactions.produceTransactional(c.id(), c.producer, c.output(i), c.encode(i), c.sequence[i], c.version, answer)
+		p.transactions.produceTransactional(transactionalWrite{c.id(), c.producer, c.version, c.output(i), c.sequence[i], c.encode(i)}, answer)
 	}, func(code kafka.ErrorCode) {
 		c.goOn(code, func() {
 			c.sequence[i] += int32(len(c.records))

@@ -1,5 +1,5 @@
 // Package sim is the seeded, deterministic simulation of a node: the real cores (storage,
-// quorum and controller, replicas, group shards) over a disk in memory, clients, and faults,
+// quorum and controller, replicas, group and transaction shards, the queue of markers, the cleaner) over a disk in memory, clients, and faults,
 // all in one event loop that owns virtual time. There is no goroutine, clock or network; the
 // same seed gives the same trace.
 //
@@ -9,6 +9,11 @@
 // whose loss is a fault like any other. A seed draws the configuration, the workload and the
 // faults, within a stated Budget. After the faults the world heals, and everything that waits
 // must get through.
+//
+// Half of the workload is consume-transform-produce in transactions of both versions, by clients
+// that take each other's place without knowing. In worlds where its topics are flushed at every
+// message, the copy must be exact through power loss, too; in others power loss makes it void, as
+// markers and decisions may be gone, and only what needs no transaction is checked from then on.
 //
 // The checkers know nothing of the simulation: they are told what was promised and seen, and
 // say what contradicts it. Only tests import this package.

@@ -180,10 +180,21 @@ func (t *txnPlane) withProducerID(id string, step func(s *txn.Shard, token shard
 	try(kafka.NoProducerID)
 }
 
-// enlist asks tp's log for a guard and, unless the transaction is open there, the coordinator.
-func (t *txnPlane) enlist(id string, producer txn.Producer, tp kafka.TopicPartition, firstSequence int32, version int16, done func(producerstate.Guard, error)) {
+// transactionalWrite is a batch of a transaction for one partition, or a group's offsets.
+type transactionalWrite struct {
+	transactionalID string
+	producer        txn.Producer
+	version         int16 // of the client's transactions
+	tp              kafka.TopicPartition
+	firstSequence   int32
+	records         []byte // of a Produce request
+}
+
+// enlist asks the partition's log for a guard and, unless the transaction is open there, the coordinator.
+func (t *txnPlane) enlist(write transactionalWrite, done func(producerstate.Guard, error)) {
+	id, producer, version, tp := write.transactionalID, write.producer, write.version, write.tp
 	guard, err := t.p.replicas.StartVerification(tp, producerstate.Verification{
-		ProducerID: producer.ID, Epoch: producer.Epoch, FirstSequence: firstSequence, Strict: version == txn.Version2, NowMs: t.p.nowMs(),
+		ProducerID: producer.ID, Epoch: producer.Epoch, FirstSequence: write.firstSequence, Strict: version == txn.Version2, NowMs: t.p.nowMs(),
 	})
 	if err != nil || guard == producerstate.NoGuard {
 		done(guard, err)
@@ -211,8 +222,9 @@ func (t *txnPlane) enlist(id string, producer txn.Producer, tp kafka.TopicPartit
 }
 
 // produceTransactional is a Produce request with one batch of a transaction.
-func (t *txnPlane) produceTransactional(id string, producer txn.Producer, tp kafka.TopicPartition, records []byte, firstSequence int32, version int16, done func(error)) {
-	t.enlist(id, producer, tp, firstSequence, version, func(guard producerstate.Guard, err error) {
+func (t *txnPlane) produceTransactional(write transactionalWrite, done func(error)) {
+	tp := write.tp
+	t.enlist(write, func(guard producerstate.Guard, err error) {
 		if err != nil || !t.p.touch() {
 			done(err)
 			return
@@ -224,7 +236,7 @@ func (t *txnPlane) produceTransactional(id string, producer txn.Producer, tp kaf
 		}
 		leaderEpoch := r.Assignment().LeaderEpoch
 		result, err := r.Append(partition.AppendRequest{
-			AppendRequest: storage.AppendRequest{Records: records, Origin: storage.OriginClient, NowMs: t.p.nowMs(), ProduceVersion: 12, Guard: guard},
+			AppendRequest: storage.AppendRequest{Records: write.records, Origin: storage.OriginClient, NowMs: t.p.nowMs(), ProduceVersion: 12, Guard: guard},
 			RequiredAcks:  -1, CurrentLeaderEpoch: kafka.NoLeaderEpoch,
 		})
 		if err != nil {
@@ -243,7 +255,7 @@ func (t *txnPlane) commitOffset(req *kmsg.TxnOffsetCommitRequest, version int16,
 		return
 	}
 	tp := kafka.TopicPartition{Topic: kafka.ConsumerOffsetsTopic, Partition: kafka.CoordinatorPartition(req.Group, p.groups.count)}
-	t.enlist(req.TransactionalID, producer, tp, kafka.NoSequence, version, func(guard producerstate.Guard, err error) {
+	t.enlist(transactionalWrite{req.TransactionalID, producer, version, tp, kafka.NoSequence, nil}, func(guard producerstate.Guard, err error) {
 		if err != nil || !p.touch() {
 			done(err)
 			return
