@@ -175,9 +175,10 @@ func (h *harness) killWorker() { h.anyWorker().kill(false) }
 // killWorkerForLong has the others take over: the group must notice, and the transaction that the
 // instance has left behind must time out.
 func (h *harness) killWorkerForLong() {
+	h.awaitMembers(h.program.instances)
 	w := h.anyWorker()
 	w.kill(true)
-	h.awaitMembers(w, "away")
+	h.awaitMembers(h.program.instances - 1)
 	h.awaitProgress("an instance was killed and kept away", 200)
 	w.release()
 }
@@ -191,9 +192,10 @@ func (h *harness) killBoth() {
 // pauseWorker makes a zombie: the instance goes on in the middle of what it did when another has
 // its partitions.
 func (h *harness) pauseWorker() {
+	h.awaitMembers(h.program.instances)
 	w := h.anyWorker()
 	w.pause()
-	h.awaitMembers(w, "stopped")
+	h.awaitMembers(h.program.instances - 1)
 	h.awaitProgress("an instance was stopped", 200)
 	w.resume()
 }
@@ -204,21 +206,21 @@ func (h *harness) pauseBroker() {
 	send(h.t, h.broker.Pid(), syscall.SIGCONT)
 }
 
-// awaitMembers returns when the group has fewer members than there are instances.
-func (h *harness) awaitMembers(w *worker, how string) {
+// awaitMembers returns when the group has so many members, and each its partitions.
+func (h *harness) awaitMembers(want int) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	admin := kadm.NewClient(h.client())
-	members := -1
+	var group kadm.DescribedGroup
 	if err := await(ctx, func() bool {
 		groups, err := admin.DescribeGroups(ctx, h.group())
 		if err == nil {
-			members = len(groups[h.group()].Members)
+			group = groups[h.group()]
 		}
-		return members >= 0 && members < h.program.instances
+		return group.State == "Stable" && len(group.Members) == want
 	}); err != nil {
-		h.t.Fatalf("%s is %s, but the group still has %d members after %v", w.name, how, members, patience)
+		h.t.Fatalf("the group has %d members and is %s after %v; there should be %d", len(group.Members), group.State, patience, want)
 	}
 }
 
