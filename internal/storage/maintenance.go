@@ -48,10 +48,15 @@ func (m *Manager) FlushDir(i int, nowMs int64) error {
 // flushAll flushes logs. Where the disk is full, the rest of them still are, and those that failed
 // are dirty again.
 func (d *logDir) flushAll(logs []*Log) error {
-	if d.flushesTogether(len(logs)) {
-		return d.flushTogether(logs, false)
-	}
 	var failures error
+	if d.flushesTogether(len(logs)) {
+		var together []*Log
+		together, logs = apart(logs)
+		failures = d.flushTogether(together, false)
+		if d.offline.Load() {
+			return failures
+		}
+	}
 	for _, l := range logs {
 		if err := l.Flush(); err != nil && l.closed.Load() == nil {
 			if d.offline.Load() {
@@ -61,6 +66,20 @@ func (d *logDir) flushAll(logs []*Log) error {
 		}
 	}
 	return failures
+}
+
+// apart takes the logs out of a group whose acknowledgements wait for fsync: while a group is
+// flushed, a group commit of its logs has to wait until the whole volume is synced. Where they are
+// many themselves they stay.
+func apart(logs []*Log) (together, alone []*Log) {
+	for _, l := range logs {
+		if _, waits := l.Config().MaxUnflushed(); waits && len(alone) < togetherMost {
+			alone = append(alone, l)
+		} else {
+			together = append(together, l)
+		}
+	}
+	return together, alone
 }
 
 // CheckpointHighWatermarks writes the high watermarks of every log dir where one has changed.

@@ -65,6 +65,36 @@ func TestManyLogsAreSyncedTogether(t *testing.T) {
 	}
 }
 
+// TestGroupLeavesOutWhatWaits: to sync a volume may take seconds, and a topic with flush.messages
+// would wait for that every five.
+func TestGroupLeavesOutWhatWaits(t *testing.T) {
+	t.Parallel()
+	var waits *Log
+	syncing := 0
+	fsys := vfs.NewFault(newMem(t), func(op vfs.Op, _ string) error {
+		if op == vfs.OpSyncVolume {
+			syncing++
+			if !waits.flushMu.TryLock() {
+				t.Error("a group commit would wait for the volume")
+			} else {
+				waits.flushMu.Unlock()
+			}
+		}
+		return nil
+	})
+	m, logs := createMany(t, fsys, 2*togetherFrom)
+	waits = logs[3]
+	waits.UpdateConfig(flushingConfig())
+	if err := m.FlushDir(0, startMs+flushIntervalMs); err != nil || syncing == 0 {
+		t.Fatalf("the volume was synced %d times, %v", syncing, err)
+	}
+	for _, l := range logs {
+		if l.recoveryPoint.Load() != 3 {
+			t.Errorf("the recovery point of %s is %d", l.TopicPartition(), l.recoveryPoint.Load())
+		}
+	}
+}
+
 // TestPowerLossAfterAGroup cuts the power after a group's flush: all of it is there, and the
 // producers' state with it.
 func TestPowerLossAfterAGroup(t *testing.T) {
