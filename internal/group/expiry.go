@@ -14,7 +14,7 @@ func (s *Shard) expireOffsets() {
 	s.timers.schedule(&s.retention, later(s.nowMs, s.cfg.RetentionCheckIntervalMs))
 	for _, g := range s.sortedGroups() {
 		s.expireOffsetsOf(g)
-		if g.state != stateEmpty || len(g.offsets) > 0 || len(g.pendingMembers) > 0 || s.groupInOpenTransaction(g.id) {
+		if g.state != stateEmpty || len(g.offsets) > 0 || len(g.pendingMembers) > 0 || s.pending.hasGroup(g.id) {
 			continue
 		}
 		s.appendRecord(groupTombstone(g.id))
@@ -32,7 +32,7 @@ func (s *Shard) expireOffsetsOf(g *classicGroup) {
 		}
 		for _, partition := range sortedKeys(g.offsets[topic]) {
 			k := offsetKey{group: g.id, topic: topic, partition: partition}
-			if s.isExpired(g, g.offsets[topic][partition]) && !s.inOpenTransaction(k) {
+			if s.isExpired(g, g.offsets[topic][partition]) && !s.pending.has(k) {
 				s.appendRecord(offsetTombstone(k))
 				s.removeOffset(k)
 				s.metrics.expirations.Inc()
@@ -92,7 +92,7 @@ func (s *Shard) DeleteTopics(topics []DeletedTopic, nowMs int64) shard.Effects {
 // deleteFromTransactions removes, with tombstones, the offsets of open transactions that match.
 func (s *Shard) deleteFromTransactions(matches func(offsetKey, committedOffset) bool) {
 	var doomed []offsetKey
-	for _, pending := range s.transactions {
+	for _, pending := range s.pending.byProducer {
 		for k, o := range pending {
 			if matches(k, o) {
 				doomed = append(doomed, k)

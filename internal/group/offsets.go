@@ -184,33 +184,13 @@ func (s *Shard) fetchedOffset(group, topic string, partition int32, o committedO
 		Partition: partition, Offset: kafka.NoOffset, LeaderEpoch: kafka.NoLeaderEpoch, Metadata: new(string),
 	}
 	switch {
-	case requireStable && s.inOpenTransaction(offsetKey{group, topic, partition}):
+	case requireStable && s.pending.has(offsetKey{group, topic, partition}):
 		rp.ErrorCode = int16(kafka.ErrUnstableOffsetCommit)
 	case found:
 		rp.Offset, rp.LeaderEpoch = o.offset, o.leaderEpoch
 		*rp.Metadata = o.metadata
 	}
 	return rp
-}
-
-func (s *Shard) inOpenTransaction(k offsetKey) bool {
-	for _, pending := range s.transactions {
-		if _, ok := pending[k]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Shard) groupInOpenTransaction(id string) bool {
-	for _, pending := range s.transactions {
-		for k := range pending {
-			if k.group == id {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // DeleteOffsets removes committed offsets of topics that the group is not subscribed to. The
@@ -250,13 +230,11 @@ func (s *Shard) deleteTopicOffsets(g *classicGroup, topic *kmsg.OffsetDeleteRequ
 // deleteOffset removes an offset, and what an open transaction has for it, with a tombstone.
 func (s *Shard) deleteOffset(k offsetKey) {
 	_, committed := s.offsetOf(k)
-	if !committed && !s.inOpenTransaction(k) {
+	if !committed && !s.pending.has(k) {
 		return
 	}
 	s.appendRecord(offsetTombstone(k))
 	s.removeOffset(k)
-	for _, pending := range s.transactions {
-		delete(pending, k)
-	}
+	s.pending.remove(k)
 	s.metrics.deletions.Inc()
 }

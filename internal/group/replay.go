@@ -37,9 +37,7 @@ func (s *Shard) replayOffset(p shard.Position, r shard.Record) error {
 	}
 	if r.Value == nil {
 		s.removeOffset(key)
-		for _, pending := range s.transactions {
-			delete(pending, key)
-		}
+		s.pending.remove(key)
 		return nil
 	}
 	value, err := decodeOffsetCommit(r.Value)
@@ -52,20 +50,14 @@ func (s *Shard) replayOffset(p shard.Position, r shard.Record) error {
 		s.putOffset(key, value)
 		return nil
 	}
-	pending := s.transactions[p.ProducerID]
-	if pending == nil {
-		pending = map[offsetKey]committedOffset{}
-		s.transactions[p.ProducerID] = pending
-	}
-	pending[key] = value
+	s.pending.put(p.ProducerID, key, value)
 	s.groupOf(key.group)
 	return nil
 }
 
 // ReplayEndTransaction implements shard.Shard.
 func (s *Shard) ReplayEndTransaction(producerID int64, committed bool) {
-	pending := s.transactions[producerID]
-	delete(s.transactions, producerID)
+	pending := s.pending.take(producerID)
 	if !committed {
 		return
 	}

@@ -258,6 +258,12 @@ func (s *script) offsetRequest(a args, token shard.Token) shard.Effects {
 		if err := s.shard.Replay(shard.Position{Offset: a.int64("at"), ProducerID: a.int64("producer")}, r); err != nil {
 			a.t.Fatal(err)
 		}
+	case "txn-commit": // as a client does; the runtime appends and replays
+		return s.transactionalCommit(a, token)
+	case "txn-end": // the marker of the transaction's coordinator
+		e := s.shard.EndTransaction(token, shard.Marker{ProducerID: a.int64("producer"), Epoch: 1, Committed: a.string("result") == "commit"}, s.nowMs)
+		fmt.Fprintf(&s.out, "marker producer=%d committed=%t\n", e.Marker.ProducerID, e.Marker.Committed)
+		s.shard.ReplayEndTransaction(e.Marker.ProducerID, e.Marker.Committed)
 	case "replay-marker":
 		s.shard.ReplayEndTransaction(a.int64("producer"), a.string("result") == "commit")
 	default:
@@ -375,4 +381,33 @@ func parsePartition(t testing.TB, s string) (string, int32) {
 		t.Fatalf("%q is not topic-partition", s)
 	}
 	return s[:i], int32(mustInt(t, s[i+1:]))
+}
+
+func (s *script) transactionalCommit(a args, token shard.Token) shard.Effects {
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.Group, req.ProducerID, req.Generation = a.string("group"), a.int64("producer"), int32(mustInt(a.t, a.optional("generation", "-1")))
+	req.MemberID = s.memberID(a.optional("member", ""))
+	if instance := a.optional("instance", ""); instance != "" {
+		req.InstanceID = &instance
+	}
+	topic, partition := parsePartition(a.t, a.string("partition"))
+	p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	p.Partition, p.Offset, p.LeaderEpoch = partition, a.int64("offset"), -1
+	if n := mustInt(a.t, a.optional("metadata-bytes", "0")); n > 0 {
+		metadata := strings.Repeat("m", int(n))
+		p.Metadata = &metadata
+	}
+	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: topic, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{p}}}
+	e := s.shard.CommitTransactionalOffsets(token, req, []kafka.UUID{topicID(topic)}, 0, s.nowMs)
+	for _, r := range e.Records {
+		fmt.Fprintf(&s.out, "of producer %d: ", e.Producer.ID)
+		at := int64(len(s.log))
+		s.show(shard.Effects{Records: []shard.Record{r}})
+		if err := s.shard.Replay(shard.Position{Offset: at, ProducerID: e.Producer.ID}, r); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	code := kafka.ErrorCode(e.Responses[0].Value.(*kmsg.TxnOffsetCommitResponse).Topics[0].Partitions[0].ErrorCode)
+	fmt.Fprintf(&s.out, "%d: %v\n", token, code)
+	return shard.Effects{}
 }

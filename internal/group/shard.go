@@ -16,8 +16,8 @@ type Shard struct {
 	metrics *Metrics
 
 	groups map[string]*classicGroup
-	// transactions are the offsets committed in transactions that are still open, by producer.
-	transactions map[int64]map[offsetKey]committedOffset
+	// pending are the offsets committed in transactions that are still open.
+	pending pendingOffsets
 	// lastRecord orders commits by their place in the log: it is the offset of the last replayed
 	// record, and grows by one, so never faster than the log, with every commit of this coordinator.
 	lastRecord int64
@@ -36,8 +36,8 @@ var _ shard.Shard = (*Shard)(nil)
 func NewShard(cfg Config, random env.Random, m *Metrics) *Shard {
 	s := &Shard{
 		cfg: cfg, random: random, metrics: m,
-		groups:       map[string]*classicGroup{},
-		transactions: map[int64]map[offsetKey]committedOffset{},
+		groups:  map[string]*classicGroup{},
+		pending: newPendingOffsets(),
 	}
 	s.retention.run = s.expireOffsets
 	return s

@@ -46,12 +46,16 @@ func newDataPlane(tb testing.TB) *dataPlane {
 		tb.Fatal(err)
 	}
 	d := newDataPlaneOn(tb, fs)
+	if err := d.replicas.Start(); err != nil {
+		tb.Fatal(err)
+	}
 	d.apply(&metadata.RegisterBrokerRecord{BrokerID: 1, Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: "one.example", Port: 9092}}},
 		&metadata.RegisterBrokerRecord{BrokerID: 2, Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: "two.example", Port: 9093}}})
 	return d
 }
 
-// newDataPlaneOn starts on a disk as it is, knowing no topics.
+// newDataPlaneOn opens a disk as it is. Topics that are applied before the replicas start keep
+// their logs.
 func newDataPlaneOn(tb testing.TB, fs vfs.FS) *dataPlane {
 	tb.Helper()
 	d := &dataPlane{tb: tb, config: storage.DefaultLogConfig(), denied: map[security.Resource]bool{}}
@@ -69,9 +73,6 @@ func newDataPlaneOn(tb testing.TB, fs vfs.FS) *dataPlane {
 		TopicConfig: func(*metadata.Image, string) replica.TopicConfig {
 			return replica.TopicConfig{Log: d.config, MinInSyncReplicas: 1}
 		}})
-	if err := d.replicas.Start(); err != nil {
-		tb.Fatal(err)
-	}
 	m := NewDataMetrics(registry)
 	d.produce = &Produce{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}, Metrics: m}
 	d.fetch = &Fetch{Replicas: d.replicas, Sessions: fetchsession.New(100, env.NewSeededRandom(2), registry), Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}, Metrics: m, MaxBytes: 55 << 20}

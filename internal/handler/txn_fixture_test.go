@@ -25,6 +25,7 @@ type txnPlane struct {
 	*dataPlane
 	t            *testing.T
 	fs           *vfs.Mem
+	started      bool
 	unverified   bool // transaction.partition.verification.enable=false
 	applied      []metadata.Record
 	ids          *idController
@@ -56,7 +57,7 @@ func newTxnPlaneWithoutTopics(t *testing.T) *txnPlane {
 }
 
 func (f *txnPlane) start() {
-	f.dataPlane = newDataPlaneOn(f.t, f.fs)
+	f.dataPlane, f.started = newDataPlaneOn(f.t, f.fs), false
 	f.spawner = env.NewSpawner(context.Background(), nil)
 	f.t.Cleanup(f.spawner.Stop)
 	registry, clock := metrics.NewRegistry(), env.SystemClock{}
@@ -92,9 +93,7 @@ func (f *txnPlane) start() {
 		wire.KeyOffsetFetch:          &OffsetFetch{Groups: f.groups, Authorizer: f, Metadata: image},
 		wire.KeyDeleteGroups:         &DeleteGroups{Groups: f.groups, Authorizer: f},
 	}
-	for _, r := range f.applied {
-		f.publish(r)
-	}
+	f.publish(f.applied...)
 }
 
 // apply publishes metadata, which a restart finds again.
@@ -114,6 +113,12 @@ func (f *txnPlane) publish(records ...metadata.Record) {
 	f.offset += int64(len(records))
 	image := delta.Apply(f.offset, 1)
 	f.replicas.Apply(image, delta)
+	if !f.started { // as the broker does: what it knows from its metadata log comes first
+		if err := f.replicas.Start(); err != nil {
+			f.t.Fatal(err)
+		}
+		f.started = true
+	}
 	f.groups.Publish(image, delta)
 	f.transactions.Publish(image, delta)
 }
@@ -194,18 +199,24 @@ func (f *txnPlane) init(id string) txn.Producer {
 // write produces a record in a transaction: from version 12 on that adds the partition.
 func (f *txnPlane) write(version int16, id string, p txn.Producer, topic string, partition, sequence int32) kafka.ErrorCode {
 	f.t.Helper()
-	b := record.NewBuilder(record.BuilderOptions{LeaderEpoch: -1, ProducerID: p.ID, ProducerEpoch: p.Epoch, BaseSequence: sequence, Transactional: true})
-	b.Append(time.Now().UnixMilli(), nil, []byte("v"), nil)
-	batch, err := b.Build()
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	batch := transactionalBatch(f.t, p.ID, p.Epoch, sequence)
 	_, code := settled(f, func() (struct{}, kafka.ErrorCode) {
 		req := withProduce(newProduceRequest(version, -1), topic, partition, batch)
 		req.TransactionID = &id
 		return struct{}{}, kafka.ErrorCode(f.doProduce(req).Topics[0].Partitions[0].ErrorCode)
 	})
 	return code
+}
+
+func transactionalBatch(t *testing.T, producerID int64, epoch int16, sequence int32) record.Batch {
+	t.Helper()
+	b := record.NewBuilder(record.BuilderOptions{LeaderEpoch: -1, ProducerID: producerID, ProducerEpoch: epoch, BaseSequence: sequence, Transactional: true})
+	b.Append(time.Now().UnixMilli(), nil, []byte("v"), nil)
+	batch, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return batch
 }
 
 func endRequest(id string, p txn.Producer, commit bool) *kmsg.EndTxnRequest {

@@ -337,3 +337,48 @@ func TestDeletedMarkerStillEndsItsTransaction(t *testing.T) {
 		t.Fatalf("last stable offset %d, log start %d; want 6 and 4", got, l.LogStartOffset())
 	}
 }
+
+// Retention may take the beginning of a transaction that is open, or aborted later: readers are
+// never held up below the log start offset, and what is left of it is still skipped.
+func TestRetentionTakesTheBeginningOfATransaction(t *testing.T) {
+	t.Parallel()
+	config := testConfig()
+	config.SegmentBytes, config.RetentionBytes = 300, 700
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, config)
+	for sequence := range int32(10) {
+		if _, err := writeInTransaction(t, l, 7, 0, 2*sequence, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := l.DeleteOldSegments(startMs); err != nil || n == 0 {
+		t.Fatalf("%d segments deleted, %v", n, err)
+	}
+	start := l.LogStartOffset()
+	if got := l.LastStableOffset(); start == 0 || got != start {
+		t.Fatalf("last stable offset %d, log start offset %d", got, start)
+	}
+	if err := m.Shutdown(1); err != nil {
+		t.Fatal(err)
+	}
+	_, l = openLogOn(t, mem, config)
+	l.AdvanceHighWatermark(l.LogEndOffset())
+	if got := l.LastStableOffset(); got != start {
+		t.Fatalf("last stable offset %d after a restart, log start offset %d", got, start)
+	}
+	if _, err := appendMarker(t, l, 7, 1, 0, false, 2); err != nil {
+		t.Fatal(err)
+	}
+	l.AdvanceHighWatermark(l.LogEndOffset())
+	for range 2 {
+		r, err := l.Read(ReadRequest{Offset: l.LogStartOffset(), MaxBytes: 1 << 20, MinOneBatch: true, UpTo: l.LastStableOffset(), Aborted: true})
+		if err != nil || l.LastStableOffset() != l.LogEndOffset() || len(r.Aborted) != 1 || r.Aborted[0].ProducerID != 7 || r.Aborted[0].FirstOffset != 0 {
+			t.Fatalf("last stable offset %d of %d, aborted %+v, %v", l.LastStableOffset(), l.LogEndOffset(), r.Aborted, err)
+		}
+		// Aborted: its segments go one after the other, and its entry with the last of them.
+		mustProduce(t, l, plain(2), 0)
+		if _, err := l.DeleteOldSegments(startMs); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
