@@ -90,7 +90,10 @@ type broker struct {
 	config  *config.Broker
 	configs *configs
 	// current is the configuration with the dynamic values of the latest metadata.
-	current    atomic.Pointer[config.Broker]
+	current atomic.Pointer[config.Broker]
+	// max.message.bytes of __consumer_offsets and __transaction_state.
+	offsetsBatchBytes, transactionBatchBytes atomic.Int32
+
 	configured atomic.Bool // the metadata is known: see expireProducers
 	metrics    *metrics.Registry
 	fs         vfs.FS

@@ -6,6 +6,7 @@ import (
 	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/group"
 	"github.com/moldau/moldau/internal/handler"
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/server"
@@ -17,6 +18,7 @@ const msPerMinute = 60_000
 
 // newReplicas makes the parts that follow the metadata, before the loader starts.
 func (b *broker) newReplicas() {
+	b.noteBatchBytes(metadata.EmptyImage())
 	b.replicas = replica.New(replica.Options{
 		NodeID: b.config.NodeID, Storage: b.storage, Metrics: b.metrics, Clock: b.clock,
 		TopicConfig: b.configs.topic, OnMisplaced: b.signalDirs, MaxWaiting: maxWaiting, FetchMemoryBytes: server.MemoryBytes() / 4,
@@ -31,7 +33,7 @@ func (b *broker) newReplicas() {
 			OffsetMetadataMaxSizeBytes: b.config.OffsetMetadataMaxBytes,
 			OffsetsRetentionMs:         int64(b.config.OffsetsRetentionMinutes) * msPerMinute,
 			RetentionCheckIntervalMs:   b.config.OffsetsRetentionCheckMs,
-			MaxBatchSizeBytes:          b.coordinatorBatchBytes(),
+			MaxBatchSizeBytes:          b.offsetsBatchBytes.Load,
 		},
 	})
 	b.markers = &coordinator.Markers{Replicas: b.replicas, Groups: b.groups, Clock: b.clock}
@@ -43,20 +45,24 @@ func (b *broker) newReplicas() {
 			ExpirationMs:         int64(b.config.TransactionalIDExpirationMs),
 			AbortCheckIntervalMs: int64(b.config.TransactionAbortCheckIntervalMs),
 			ExpiryIntervalMs:     int64(b.config.TransactionExpiryCheckIntervalMs),
-			MaxBatchSizeBytes:    b.coordinatorBatchBytes(),
+			MaxBatchSizeBytes:    b.transactionBatchBytes.Load,
 		},
 	})
 }
 
-// coordinatorBatchBytes is max.message.bytes of the coordinators' topics.
-func (b *broker) coordinatorBatchBytes() int32 {
-	return int32(b.configs.topic(metadata.EmptyImage(), "").Log.MaxMessageBytes)
+// noteBatchBytes notes max.message.bytes of the coordinators' topics.
+func (b *broker) noteBatchBytes(image *metadata.Image) {
+	b.offsetsBatchBytes.Store(int32(b.configs.topic(image, kafka.ConsumerOffsetsTopic).Log.MaxMessageBytes))
+	b.transactionBatchBytes.Store(int32(b.configs.topic(image, kafka.TransactionStateTopic).Log.MaxMessageBytes))
 }
 
 // publish takes each new image to the parts that follow it, on the loader's goroutine. The
 // replicas come first: a coordinator loads its shards from the partitions that they lead.
 func (b *broker) publish(image *metadata.Image, delta *metadata.Delta) {
 	b.replicas.Apply(image, delta)
+	if len(delta.ChangedConfigs()) > 0 {
+		b.noteBatchBytes(image)
+	}
 	if b.hosting.Load() {
 		b.groups.Publish(image, delta)
 		b.transactions.Publish(image, delta)

@@ -196,18 +196,20 @@ func (h *host[S]) apply(effects shard.Effects) {
 		h.applyTransactional(effects)
 		return
 	}
-	size := 0
-	for _, rec := range effects.Records {
-		size += recordSizeBytes(rec)
-	}
-	limit := int(h.runtime.o.MaxBatchSizeBytes)
-	if h.batch != nil && h.batch.UncompressedBytes()+record.BatchOverhead+size > limit {
-		h.flush()
+	limit := int(h.runtime.o.MaxBatchSizeBytes())
+	if h.batch != nil {
+		size := h.batch.UncompressedBytes()
+		for i, rec := range effects.Records {
+			size += record.SizeBytes(h.batch.Count()+i, rec.Key, rec.Value)
+		}
+		if size > limit {
+			h.flush()
+		}
 	}
 	for _, rec := range effects.Records {
 		// Only a step that does not fit in one batch is split; no shard emits one whose records
 		// must stay together.
-		if h.batch != nil && h.batch.UncompressedBytes()+record.BatchOverhead+recordSizeBytes(rec) > limit {
+		if h.batch != nil && h.batch.UncompressedBytes()+record.SizeBytes(h.batch.Count(), rec.Key, rec.Value) > limit {
 			h.flush()
 		}
 		if h.batch == nil {
@@ -218,9 +220,6 @@ func (h *host[S]) apply(effects shard.Effects) {
 	h.responses = append(h.responses, effects.Responses...)
 	h.notices = append(h.notices, effects.Notices...)
 }
-
-// recordSizeBytes bounds what a record takes in a batch: key, value and seven varints.
-func recordSizeBytes(rec shard.Record) int { return len(rec.Key) + len(rec.Value) + 32 }
 
 // flush appends the records at hand, and queues the responses at hand behind them.
 func (h *host[S]) flush() {

@@ -30,8 +30,8 @@ type RuntimeOptions struct {
 	Metrics *metrics.Registry
 	// Workers is how many shards may run at the same time.
 	Workers int
-	// MaxBatchSizeBytes is max.message.bytes of the log's topic.
-	MaxBatchSizeBytes int32
+	// MaxBatchSizeBytes returns max.message.bytes of the log's topic as it is now.
+	MaxBatchSizeBytes func() int32
 	// OnNotice is called on a worker with the notices of shards; it must not block. Nil where the
 	// shards have none.
 	OnNotice func(partition, leaderEpoch int32, notice any)

@@ -37,7 +37,7 @@ func withRuntime(t *testing.T, f func(f *fixture)) {
 		fx.spawner = env.NewSpawner(t.Context(), func(name string, err error) { t.Errorf("%s: %v", name, err) })
 		fx.runtime = NewRuntime(RuntimeOptions{
 			Name: "note", Topic: testTP.Topic, Log: fx.log, Clock: fx.clock, Spawner: fx.spawner, Metrics: fx.metrics,
-			Workers: 2, MaxBatchSizeBytes: 1_000,
+			Workers: 2, MaxBatchSizeBytes: func() int32 { return 1_000 },
 		}, func() *noteShard { return &noteShard{deadline: shard.NoDeadline, dropped: &fx.dropped} })
 		fx.runtime.Start()
 		defer fx.spawner.Stop()
@@ -207,7 +207,7 @@ func TestQueuedRequestsShareABatch(t *testing.T) {
 func TestBatchesAreBounded(t *testing.T) {
 	withRuntime(t, func(f *fixture) {
 		f.elect(1)
-		long := strings.Repeat("x", 300)
+		long := strings.Repeat("x", 330)
 		f.must(note(long+"1", long+"2", long+"3", long+"4", long+"5"))
 		if got := f.log.batches(testTP); got != 3 {
 			t.Errorf("%d batches, want 3 of at most 1000 bytes", got)

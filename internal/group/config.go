@@ -11,8 +11,9 @@ type Config struct {
 	OffsetMetadataMaxSizeBytes int32 // offset.metadata.max.bytes
 	OffsetsRetentionMs         int64 // offsets.retention.minutes
 	RetentionCheckIntervalMs   int64 // offsets.retention.check.interval.ms
-	// MaxBatchSizeBytes is max.message.bytes of __consumer_offsets: no batch may be larger.
-	MaxBatchSizeBytes int32
+	// MaxBatchSizeBytes returns max.message.bytes of __consumer_offsets as it is now: no batch may be
+	// larger.
+	MaxBatchSizeBytes func() int32
 }
 
 // DefaultConfig returns Kafka's defaults.
@@ -25,7 +26,7 @@ func DefaultConfig() Config {
 		OffsetMetadataMaxSizeBytes: 4_096,
 		OffsetsRetentionMs:         7 * 24 * 3_600_000,
 		RetentionCheckIntervalMs:   600_000,
-		MaxBatchSizeBytes:          1_048_588,
+		MaxBatchSizeBytes:          func() int32 { return 1_048_588 },
 	}
 }
 

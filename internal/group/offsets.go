@@ -36,7 +36,7 @@ func (s *Shard) CommitOffsets(token shard.Token, req *kmsg.OffsetCommitRequest, 
 		keys, values, records = append(keys, key), append(values, value), append(records, offsetCommitRecord(key, value))
 		return kafka.ErrNone
 	})
-	if recordsSizeBytes(records...) > int(s.cfg.MaxBatchSizeBytes) {
+	if recordsSizeBytes(records...) > int(s.cfg.MaxBatchSizeBytes()) {
 		// A commit is all or nothing, so it must fit in one batch.
 		s.respond(token, CommitError(req, kafka.ErrUnknownServerError))
 		return s.end()

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/shard"
 )
 
@@ -54,12 +55,11 @@ type offsetKey struct {
 	partition    int32
 }
 
-// recordsSizeBytes estimates, from above, what the records take in a batch.
+// recordsSizeBytes is what the records take as a batch.
 func recordsSizeBytes(records ...shard.Record) int {
-	const batchOverhead, recordOverhead = 61, 32
-	size := batchOverhead
-	for _, r := range records {
-		size += recordOverhead + len(r.Key) + len(r.Value)
+	size := record.BatchOverhead
+	for i, r := range records {
+		size += record.SizeBytes(i, r.Key, r.Value)
 	}
 	return size
 }

@@ -78,7 +78,8 @@ func (s *script) configure(a args) {
 		s.cfg.InitialRebalanceDelayMs = int32(mustInt(a.t, v))
 	}
 	if v := a.optional("max-batch", ""); v != "" {
-		s.cfg.MaxBatchSizeBytes = int32(mustInt(a.t, v))
+		n := int32(mustInt(a.t, v))
+		s.cfg.MaxBatchSizeBytes = func() int32 { return n }
 	}
 	if v := a.optional("retention", ""); v != "" {
 		s.cfg.OffsetsRetentionMs = mustInt(a.t, v)

@@ -49,7 +49,7 @@ func (s *Shard) assign(g *classicGroup, assignments []kmsg.SyncGroupRequestGroup
 		m.assignment = append([]byte(nil), byMember[m.id]...)
 	}
 	record := groupMetadataRecord(g)
-	if recordsSizeBytes(record) > int(s.cfg.MaxBatchSizeBytes) {
+	if recordsSizeBytes(record) > int(s.cfg.MaxBatchSizeBytes()) {
 		s.failAssignment(g)
 		return
 	}

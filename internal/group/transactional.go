@@ -27,7 +27,7 @@ func (s *Shard) CommitTransactionalOffsets(token shard.Token, req *kmsg.TxnOffse
 		s.appendRecord(offsetCommitRecord(offsetKey{group: req.Group, topic: req.Topics[i].Topic, partition: p.Partition}, value))
 		return kafka.ErrNone
 	})
-	if recordsSizeBytes(s.out.Records...) > int(s.cfg.MaxBatchSizeBytes) {
+	if recordsSizeBytes(s.out.Records...) > int(s.cfg.MaxBatchSizeBytes()) {
 		s.out.Records = nil
 		s.respond(token, TransactionalCommitError(req, kafka.ErrUnknownServerError))
 		return s.end()

@@ -68,7 +68,7 @@ func (f *txnPlane) start() {
 	producerIDs := NewProducerIDs(1, func() int64 { return 77 }, f.ids)
 	f.transactions = coordinator.NewTransactions(coordinator.TransactionsOptions{
 		NodeID: 1, Log: f.replicas, Clock: clock, Spawner: f.spawner, Metrics: registry, Markers: markers, NextProducerID: producerIDs.Next,
-		Config: txn.Config{MaxTimeoutMs: 900_000, ExpirationMs: 604_800_000, AbortCheckIntervalMs: 10_000, ExpiryIntervalMs: 3_600_000, MaxBatchSizeBytes: 1 << 20},
+		Config: txn.Config{MaxTimeoutMs: 900_000, ExpirationMs: 604_800_000, AbortCheckIntervalMs: 10_000, ExpiryIntervalMs: 3_600_000, MaxBatchSizeBytes: func() int32 { return 1 << 20 }},
 	})
 	f.groups.Start()
 	f.transactions.Start()

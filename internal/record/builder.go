@@ -79,6 +79,13 @@ func (b *Builder) appendAt(offsetDelta, timestampMs int64, key, value []byte, he
 	b.count++
 }
 
+// SizeBytes is what a record without headers takes in an uncompressed batch, as its offsetDelta-th
+// one and with the timestamp of the first.
+func SizeBytes(offsetDelta int, key, value []byte) int {
+	size := 1 + varintSize(0) + varintSize(int64(offsetDelta)) + bytesSize(key) + bytesSize(value) + varintSize(0)
+	return varintSize(int64(size)) + size
+}
+
 // Count is how many records have been appended.
 func (b *Builder) Count() int { return int(b.count) }
 

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/shard"
 )
 
@@ -108,7 +109,7 @@ func (s *Shard) addPartitions(r AddRequest) Result {
 	}
 	after := *t
 	after.add(r.Partitions, r.Version, s.nowMs)
-	if rec := after.record(); len(rec.Key)+len(rec.Value)+batchOverheadBytes > int(s.cfg.MaxBatchSizeBytes) {
+	if rec := after.record(); record.BatchOverhead+record.SizeBytes(0, rec.Key, rec.Value) > int(s.cfg.MaxBatchSizeBytes()) {
 		return failed(kafka.ErrUnknownServerError) // as Kafka answers where the record does not fit
 	}
 	if t.state.isIdle() {
@@ -117,9 +118,6 @@ func (s *Shard) addPartitions(r AddRequest) Result {
 	s.change(t, func() { *t = after })
 	return Result{}
 }
-
-// batchOverheadBytes bounds what a batch of one record takes beside key and value.
-const batchOverheadBytes = 128
 
 // VerifyPartitions reports for each partition whether it is in the producer's transaction:
 // TRANSACTION_ABORTABLE if not. The response is a []kafka.ErrorCode in the order of the partitions.

@@ -54,7 +54,8 @@ func (s *script) run() {
 	case "config":
 		s.cfg.MaxTimeoutMs = int32(s.number("max-timeout", int64(s.cfg.MaxTimeoutMs)))
 		s.cfg.ExpirationMs = s.number("expiration", s.cfg.ExpirationMs)
-		s.cfg.MaxBatchSizeBytes = int32(s.number("max-batch", int64(s.cfg.MaxBatchSizeBytes)))
+		maxBatch := int32(s.number("max-batch", int64(s.cfg.MaxBatchSizeBytes())))
+		s.cfg.MaxBatchSizeBytes = func() int32 { return maxBatch }
 		s.reload()
 	case "init":
 		r := InitRequest{TransactionalID: s.id(), TimeoutMs: int32(s.number("timeout", 60_000)), FreshID: s.fresh()}

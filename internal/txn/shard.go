@@ -10,11 +10,11 @@ import (
 
 // Config is what the shards need of the broker's configs.
 type Config struct {
-	MaxTimeoutMs         int32 // transaction.max.timeout.ms
-	ExpirationMs         int64 // transactional.id.expiration.ms
-	AbortCheckIntervalMs int64 // transaction.abort.timed.out.transaction.cleanup.interval.ms
-	ExpiryIntervalMs     int64 // transaction.remove.expired.transaction.cleanup.interval.ms
-	MaxBatchSizeBytes    int32 // max.message.bytes of __transaction_state
+	MaxTimeoutMs         int32        // transaction.max.timeout.ms
+	ExpirationMs         int64        // transactional.id.expiration.ms
+	AbortCheckIntervalMs int64        // transaction.abort.timed.out.transaction.cleanup.interval.ms
+	ExpiryIntervalMs     int64        // transaction.remove.expired.transaction.cleanup.interval.ms
+	MaxBatchSizeBytes    func() int32 // returns max.message.bytes of __transaction_state as it is now
 }
 
 // Shard is the transaction coordinator's state for one partition of __transaction_state.

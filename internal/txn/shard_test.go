@@ -29,7 +29,7 @@ type harness struct {
 }
 
 func testConfig() Config {
-	return Config{MaxTimeoutMs: 900_000, ExpirationMs: 604_800_000, AbortCheckIntervalMs: 10_000, ExpiryIntervalMs: 3_600_000, MaxBatchSizeBytes: 1 << 20}
+	return Config{MaxTimeoutMs: 900_000, ExpirationMs: 604_800_000, AbortCheckIntervalMs: 10_000, ExpiryIntervalMs: 3_600_000, MaxBatchSizeBytes: func() int32 { return 1 << 20 }}
 }
 
 func newHarness(t *testing.T) *harness {
