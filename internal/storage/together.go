@@ -18,8 +18,8 @@ const (
 	// togetherFrom is how many logs make a group. Fewer are synced file by file: the volume may
 	// hold much that is not ours.
 	togetherFrom = 16
-	// togetherMost bounds how many logs wait for each other. A flush.messages that wants one of
-	// them waits too.
+	// togetherMost bounds how many logs wait for each other. A group commit that wants one of them
+	// waits too; see apart.
 	togetherMost = 500
 )
 
