@@ -57,6 +57,8 @@ type logDir struct {
 	logStarts      offsetCheckpoint
 	cleanedOffsets offsetCheckpoint
 
+	unsyncedNames atomic.Bool // folders were retired
+
 	together sync.Mutex // one group of flushes at a time; before log.flushMu
 
 	mu       sync.Mutex // taken last

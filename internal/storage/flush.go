@@ -13,17 +13,17 @@ import (
 const (
 	flushIntervalMs  = 5_000
 	flushBacklogSize = 64 << 20
+	flushesAtOnce    = 2_000
 )
 
 // markDirty lets the maintenance know that there is something to flush.
 func (l *Log) markDirty(nowMs int64, sizeBytes int) {
 	l.unflushedBytes.Add(int64(sizeBytes))
-	if l.dirty.Load() {
+	if l.dirty.Load() || !l.dirty.CompareAndSwap(false, true) {
 		return
 	}
 	l.dirtySinceMs.Store(nowMs)
-	l.dirty.Store(true)
-	l.dir.addDirty(l)
+	l.dir.addDirty(l) // once: a group of flushes holds the locks of all its logs
 }
 
 func (l *Log) isFlushDue(nowMs int64) bool {

@@ -16,7 +16,8 @@ func (m *Manager) DirCount() int { return len(m.dirs) }
 
 // FlushDir advances the recovery points of those dirty logs of log dir i for which 64 MiB
 // have piled up or 5 s have passed, then writes the checkpoint file once for all of them.
-// It looks at dirty logs only, so idle ones cost nothing.
+// It looks at dirty logs only, so idle ones cost nothing. Of very many the rest waits for the next
+// pass, so that a stop does not wait for all.
 func (m *Manager) FlushDir(i int, nowMs int64) error {
 	d := m.dirs[i]
 	if d.offline.Load() {
@@ -26,7 +27,7 @@ func (m *Manager) FlushDir(i int, nowMs int64) error {
 	var due []*Log
 	waiting := d.dirty[:0]
 	for _, l := range d.dirty {
-		if l.isFlushDue(nowMs) {
+		if len(due) < flushesAtOnce && l.isFlushDue(nowMs) {
 			due = append(due, l)
 		} else {
 			waiting = append(waiting, l)
@@ -138,6 +139,9 @@ func (m *Manager) CloseIdleFiles() {
 // What readers still hold waits for the next call.
 func (m *Manager) RemoveDeleted(nowMs int64) error {
 	return m.eachDir(func(d *logDir) error {
+		if err := d.syncNames(); err != nil {
+			return err
+		}
 		d.mu.Lock()
 		removals := d.removals
 		d.removals = nil

@@ -181,8 +181,10 @@ func (d *logDir) logCount() int {
 	return len(d.logs)
 }
 
-// Delete takes the log of tp out of use and renames its folder, so that it stays deleted
-// after a crash. RemoveDeleted removes the data after file.delete.delay.ms.
+// Delete takes the log of tp out of use and renames its folder, so that it stays deleted after
+// kill -9. RemoveDeleted makes that durable, once for a topic of thousands of partitions, and
+// removes the data after file.delete.delay.ms. Should power loss bring the folder back, its topic
+// id is one that the metadata does not know any more, which makes it a stray.
 func (m *Manager) Delete(tp kafka.TopicPartition, nowMs int64) error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
@@ -244,13 +246,19 @@ func (m *Manager) retire(l *Log, suffix string) (newPath string, err error) {
 	if err := l.folder.Rename(newPath, l.segments.Load().all); err != nil {
 		return "", l.failed("renaming the folder of", err)
 	}
-	if err := m.shared.fs.SyncDir(l.dir.path); err != nil {
-		return "", l.failed("renaming the folder of", err)
-	}
+	l.dir.unsyncedNames.Store(true)
 	for _, s := range l.segments.Load().all {
 		s.ReleaseFiles()
 	}
 	return newPath, nil
+}
+
+// syncNames makes durable that folders were retired.
+func (d *logDir) syncNames() error {
+	if !d.unsyncedNames.Swap(false) {
+		return nil
+	}
+	return d.shared.fs.SyncDir(d.path)
 }
 
 // HandleStrays takes logs that isKnown denies out of use and renames their folders to
@@ -272,5 +280,5 @@ func (m *Manager) HandleStrays(isKnown func(kafka.TopicIDPartition) bool) ([]kaf
 		}
 		strays = append(strays, tp)
 	}
-	return strays, nil
+	return strays, m.eachDir((*logDir).syncNames)
 }

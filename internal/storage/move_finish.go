@@ -33,6 +33,9 @@ func (m *Manager) endMove(v *Move, discard bool) {
 		return
 	}
 	path, err := m.retire(future, deleteSuffix)
+	if err == nil {
+		err = future.dir.checked(future.dir.syncNames())
+	}
 	if err != nil {
 		slog.Error("cannot remove the future log of a move that has ended; the next start does", "partition", v.log.tp.String(), "error", err)
 		return

@@ -187,6 +187,77 @@ func TestGroupWithoutADisk(t *testing.T) {
 	}
 }
 
+// TestDeletionsAreSyncedTogether: a topic with thousands of partitions is deleted with one sync. Power
+// loss before it brings logs back, never into the place of a topic that was created since.
+func TestDeletionsAreSyncedTogether(t *testing.T) {
+	t.Parallel()
+	var syncs atomic.Int64
+	mem := newMem(t)
+	fsys := vfs.NewFault(mem, func(op vfs.Op, _ string) error {
+		if op == vfs.OpSyncDir {
+			syncs.Add(1)
+		}
+		return nil
+	})
+	m, logs := createMany(t, fsys, 8)
+	if err := m.FlushDir(0, startMs+flushIntervalMs); err != nil {
+		t.Fatal(err)
+	}
+	syncs.Store(0)
+	for _, l := range logs {
+		if err := m.Delete(l.TopicPartition(), startMs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := syncs.Load(); n != 0 {
+		t.Errorf("%d syncs of folders for %d deletions", n, len(logs))
+	}
+	recreated := tidp("t", 0, 2)
+	if _, err := m.GetOrCreate(recreated, testConfig(), startMs); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(20) {
+		lost := open(t, mem.CrashClone(env.NewSeededRandom(seed)), testConfig())
+		if _, err := lost.HandleStrays(func(tp kafka.TopicIDPartition) bool { return tp.TopicID == recreated.TopicID }); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := lost.GetOrCreate(recreated, testConfig(), startMs); err != nil || l.LogEndOffset() != 0 {
+			t.Fatalf("seed %d: the new topic's log: %v", seed, err)
+		}
+	}
+	if err := m.RemoveDeleted(startMs); err != nil {
+		t.Fatal(err)
+	}
+	after := open(t, mem.CrashClone(env.NewSeededRandom(1)), testConfig())
+	for _, l := range logs[1:] {
+		if after.Log(l.TopicPartition()) != nil {
+			t.Errorf("%s is back", l.TopicPartition())
+		}
+	}
+}
+
+// TestPassesAreBounded keeps a stop from waiting until all of them are flushed.
+func TestPassesAreBounded(t *testing.T) {
+	t.Parallel()
+	const more = 7
+	m := open(t, newMem(t), testConfig())
+	for i := range flushesAtOnce + more {
+		l, err := m.GetOrCreate(tidp("t", int32(i), 1), testConfig(), startMs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustProduce(t, l, plain(1), 0)
+	}
+	for _, want := range []int{more, 0} {
+		if err := m.FlushDir(0, startMs+flushIntervalMs); err != nil {
+			t.Fatal(err)
+		}
+		if left := len(m.dirs[0].dirty); left != want {
+			t.Errorf("%d logs are left, want %d", left, want)
+		}
+	}
+}
+
 // TestGroupLeavesDeletedLogsAlone: a topic may be deleted while its logs wait for their flush.
 func TestGroupLeavesDeletedLogsAlone(t *testing.T) {
 	t.Parallel()
