@@ -30,7 +30,7 @@ func TestModelOfALogsLife(t *testing.T) {
 		cleaned = cleaned || r.l.CleanedOffset() > 0
 	}
 	eachSeed(30, live)
-	for _, seed := range []uint64{1029, 1032, 1352, 1957, 3231, 6063, 10606} { // they found faults
+	for _, seed := range []uint64{1029, 1032, 1352, 1957, 3231, 6063, 10606, 54264} { // they found faults
 		live(seed)
 	}
 	if !cleaned {

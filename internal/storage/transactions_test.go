@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -380,5 +381,55 @@ func TestRetentionTakesTheBeginningOfATransaction(t *testing.T) {
 		if _, err := l.DeleteOldSegments(startMs); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestCutTransactionIndexStaysCut: a recovery cuts an entry off whose marker power loss has taken, and
+// is killed; after the next power loss the entry was back, now of a committed transaction.
+func TestCutTransactionIndexStaysCut(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	_, l := openLogOn(t, mem, testConfig())
+	if _, err := writeInTransaction(t, l, 7, 0, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := appendMarker(t, l, 7, 1, 0, false, 2); err != nil {
+		t.Fatal(err)
+	}
+	f, err := mem.Open(testDir+"/events-0/"+segment.FileName(0, segment.TxnIndexSuffix), true)
+	if err == nil {
+		err = errors.Join(f.Sync(), mem.SyncDir(testDir+"/events-0")) // the system wrote it back earlier than the log
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for seed := range uint64(60) {
+		crashed := mem.CrashClone(env.NewSeededRandom(seed))
+		if _, l := openLogOn(t, crashed, testConfig()); l.LogEndOffset() != 2 {
+			continue // the marker has survived
+		}
+		tried++
+		killed := crashed.KillClone()
+		_, l := openLogOn(t, killed, testConfig())
+		if _, err := appendMarker(t, l, 7, 1, 0, true, 2); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		for again := range uint64(4) {
+			_, l := openLogOn(t, killed.CrashClone(env.NewSeededRandom(again)), testConfig())
+			r, err := l.Read(ReadRequest{MaxBytes: 1 << 20, UpTo: l.LogEndOffset(), Aborted: true})
+			if err != nil || l.LogEndOffset() != 3 || len(r.Aborted) != 0 {
+				t.Fatalf("seed %d, %d: the log ends at %d, aborted are %v, %v", seed, again, l.LogEndOffset(), r.Aborted, err)
+			}
+		}
+	}
+	if tried == 0 {
+		t.Fatal("no power loss took the marker")
 	}
 }

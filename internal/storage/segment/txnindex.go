@@ -166,10 +166,14 @@ func (s *Segment) CutAborted(offset int64) error {
 	if damage != nil && !errors.Is(damage, ErrTxnIndex) {
 		return damage
 	}
-	if entries*txnEntryBytes != sizeBytes {
+	if sizeBytes >= 0 && entries*txnEntryBytes != sizeBytes {
 		if err := s.truncateTxnIndexLocked(entries); err != nil {
 			return err
 		}
+	}
+	if sizeBytes >= 0 {
+		// An earlier recovery may have cut it and died: power loss would bring back what it cut.
+		s.unsyncedTxnIndex.Store(true)
 	}
 	s.txnLast.Store(last)
 	s.txnEntries.Store(entries)
@@ -181,23 +185,24 @@ func (s *Segment) CheckAborted() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	entries, _, sizeBytes, err := s.goodAbortedLocked(math.MaxInt64)
-	if err == nil && entries*txnEntryBytes != sizeBytes {
+	if err == nil && sizeBytes >= 0 && entries*txnEntryBytes != sizeBytes {
 		err = fmt.Errorf("%s: %w: it has %d bytes, no multiple of %d", s.path(TxnIndexSuffix), ErrTxnIndex, sizeBytes, txnEntryBytes)
 	}
 	return err
 }
 
-// goodAbortedLocked counts the entries below offset and up to the first damaged one.
+// goodAbortedLocked counts the entries below offset and up to the first damaged one; sizeBytes is -1
+// if there is no file.
 func (s *Segment) goodAbortedLocked(offset int64) (entries, last, sizeBytes int64, err error) {
 	s.dir.mu.RLock()
 	info, err := s.dir.fs.Stat(s.pathLocked(TxnIndexSuffix))
 	s.dir.mu.RUnlock()
 	last = -1
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, last, 0, nil
+		return 0, last, -1, nil
 	}
 	if err != nil {
-		return 0, last, 0, err
+		return 0, last, -1, err
 	}
 	_, err = s.walkTxnIndex(0, info.Size()/txnEntryBytes, -1, func(e AbortedTransaction) bool {
 		if e.LastOffset >= offset {
