@@ -68,7 +68,8 @@ func (h *harness) read(topic string, isolation kgo.IsolationLevel) []*kgo.Record
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	client := h.client(kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	client := h.client(kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxWait(100*time.Millisecond))
 	defer client.Close()
 	var records []*kgo.Record
 	left := map[int32]int64{}
