@@ -146,7 +146,7 @@ func (h *harness) troubles() {
 		{"instance killed", h.killWorker},
 		{"instance killed and kept away", h.killWorkerForLong},
 		{"broker and instance killed", h.killBoth},
-		{"instance stopped until it is out of the group", h.pauseWorker},
+		{"instances stopped until they are out of the group", h.pauseWorkers},
 		{"broker stopped for a while", h.pauseBroker},
 	}
 	end := time.Now()
@@ -189,15 +189,19 @@ func (h *harness) killBoth() {
 	h.broker.Start()
 }
 
-// pauseWorker makes a zombie: the instance goes on in the middle of what it did when another has
-// its partitions.
-func (h *harness) pauseWorker() {
+// pauseWorkers makes zombies of all instances but one: they go on in the middle of what they did
+// when that one has their partitions.
+func (h *harness) pauseWorkers() {
 	h.awaitMembers(h.program.instances)
-	w := h.anyWorker()
-	w.pause()
-	h.awaitMembers(h.program.instances - 1)
-	h.awaitProgress("an instance was stopped", 200)
-	w.resume()
+	zombies := h.random.Perm(len(h.workers))[1:]
+	for _, i := range zombies {
+		h.workers[i].pause()
+	}
+	h.awaitMembers(1)
+	h.awaitProgress("all instances but one were stopped", 200)
+	for _, i := range zombies {
+		h.workers[i].resume()
+	}
 }
 
 func (h *harness) pauseBroker() {
