@@ -60,7 +60,7 @@ func runScenario(sc scenario, pairs int, scale float64, dir, moldau, kafka strin
 			r.pair = pair
 			v, err := measure(sc, r)
 			if err != nil {
-				return fmt.Errorf("pair %d, %s: %w", pair+1, r.name, err)
+				return fmt.Errorf("pair %d, %s: %w; the end of its output:\n%s", pair+1, r.name, err, r.outputEnd())
 			}
 			fmt.Fprintf(os.Stderr, "%s, pair %d, %s: %v\n", sc.name, pair+1, r.name, v)
 			r.measured = append(r.measured, v)

@@ -55,6 +55,15 @@ func newKafka(script, folder string, settings []string) system {
 	}
 }
 
+// outputEnd is the last of what the broker has printed.
+func (s system) outputEnd() string {
+	output, err := os.ReadFile(filepath.Join(s.folder, "output.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(output[max(0, len(output)-2000):])
+}
+
 func (s system) addr() string { return fmt.Sprintf("localhost:%d", s.port) }
 
 func freePort() int {
