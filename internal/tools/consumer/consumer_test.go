@@ -247,7 +247,7 @@ func FuzzCoordinatorFormatters(f *testing.F) {
 	f.Add(record.Key, record.Value)
 	f.Add([]byte{0, 2, 0, 1, 'g'}, []byte{0, 3, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(_ *testing.T, key, value []byte) {
-		for _, class := range []string{"Offsets", "GroupMetadata"} {
+		for _, class := range []string{"Offsets", "GroupMetadata", "TransactionLog"} {
 			formatter, err := formatters["org.apache.kafka.tools.consumer."+class+"MessageFormatter"](nil)
 			if err == nil {
 				_, _ = formatter.format(nil, &kgo.Record{Key: key, Value: value})

@@ -12,14 +12,15 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 )
 
-// Record types of __consumer_offsets.
+// Record types of __consumer_offsets and of __transaction_state.
 const (
 	legacyOffsetCommit = 0
 	offsetCommit       = 1
 	groupMetadata      = 2
+	transactionLog     = 0
 )
 
-// coordinatorFormatter prints records of __consumer_offsets as JSON objects that stand one
+// coordinatorFormatter prints records of a coordinator's topic as JSON objects that stand one
 // after the other without separator, as Kafka 4.3 does. Records of other types print nothing.
 type coordinatorFormatter struct {
 	types   []int16
@@ -32,6 +33,10 @@ func newOffsetsFormatter(map[string]string) (formatter, error) {
 
 func newGroupMetadataFormatter(map[string]string) (formatter, error) {
 	return &coordinatorFormatter{types: []int16{groupMetadata}, decoder: decodeGroupMetadata}, nil
+}
+
+func newTransactionLogFormatter(map[string]string) (formatter, error) {
+	return &coordinatorFormatter{types: []int16{transactionLog}, decoder: decodeTransactionLog}, nil
 }
 
 func (f *coordinatorFormatter) format(dst []byte, r *kgo.Record) ([]byte, error) {
@@ -126,6 +131,50 @@ func decodeGroupMetadata(_ int16, keyBytes, valueBytes []byte) (keyData, valueDa
 		members = append(members, printed)
 	}
 	return keyData, append(valueData, member{"members", members}), value.Version, nil
+}
+
+func decodeTransactionLog(_ int16, keyBytes, valueBytes []byte) (keyData, valueData object, version int16, err error) {
+	var key kmsg.TxnMetadataKey
+	if err := key.ReadFrom(keyBytes); err != nil {
+		return nil, nil, 0, fmt.Errorf("key: %w", err)
+	}
+	keyData = object{{"transactionalId", key.TransactionalID}}
+	if valueBytes == nil {
+		return keyData, nil, 0, nil
+	}
+	value := kmsg.NewTxnMetadataValue()
+	if err := value.ReadFrom(valueBytes); err != nil {
+		return nil, nil, 0, fmt.Errorf("value: %w", err)
+	}
+	valueData = object{{"producerId", value.ProducerID}}
+	if value.PreviousProducerID != -1 {
+		valueData = append(valueData, member{"previousProducerId", value.PreviousProducerID})
+	}
+	if value.NextProducerID != -1 {
+		valueData = append(valueData, member{"nextProducerId", value.NextProducerID})
+	}
+	valueData = append(valueData, member{"producerEpoch", value.ProducerEpoch})
+	if value.NextProducerEpoch != -1 {
+		valueData = append(valueData, member{"nextProducerEpoch", value.NextProducerEpoch})
+	}
+	var topics []object // null where the transaction has none
+	if value.Topics != nil {
+		topics = make([]object, 0, len(value.Topics))
+	}
+	for _, t := range value.Topics {
+		ids := t.Partitions
+		if ids == nil {
+			ids = []int32{}
+		}
+		topics = append(topics, object{{"topic", t.Topic}, {"partitionIds", ids}})
+	}
+	valueData = append(valueData, member{"transactionTimeoutMs", value.TimeoutMillis},
+		member{"transactionStatus", int8(value.State)}, member{"transactionPartitions", topics},
+		member{"transactionLastUpdateTimestampMs", value.LastUpdateTimestamp}, member{"transactionStartTimestampMs", value.StartTimestamp})
+	if value.ClientTransactionVersion != 0 {
+		valueData = append(valueData, member{"clientTransactionVersion", value.ClientTransactionVersion})
+	}
+	return keyData, valueData, value.Version, nil
 }
 
 // nonNil makes an absent byte string print as "" rather than null.

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/moldau/moldau/internal/tools/cli"
 )
 
 const defaultFormatterClass = "org.apache.kafka.tools.consumer.DefaultMessageFormatter"
@@ -21,9 +23,10 @@ type formatter interface {
 // formatters are the formatters by the class names of Kafka's.
 var formatters = map[string]func(props map[string]string) (formatter, error){
 	defaultFormatterClass: newRecordFormatter,
-	"org.apache.kafka.tools.consumer.NoOpMessageFormatter":          newNoFormatter,
-	"org.apache.kafka.tools.consumer.OffsetsMessageFormatter":       newOffsetsFormatter,
-	"org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter": newGroupMetadataFormatter,
+	"org.apache.kafka.tools.consumer.NoOpMessageFormatter":           newNoFormatter,
+	"org.apache.kafka.tools.consumer.OffsetsMessageFormatter":        newOffsetsFormatter,
+	"org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter":  newGroupMetadataFormatter,
+	"org.apache.kafka.tools.consumer.TransactionLogMessageFormatter": newTransactionLogFormatter,
 }
 
 // noFormatter prints nothing, which leaves the count.
@@ -196,10 +199,10 @@ var deserializers = map[string]deserializer{
 		return strconv.FormatInt(int64(binary.BigEndian.Uint64(b)), 10)
 	}),
 	"FloatDeserializer": sized(4, "Deserializer", func(b []byte) string {
-		return javaFloat(float64(math.Float32frombits(binary.BigEndian.Uint32(b))), 32)
+		return cli.JavaFloat(float64(math.Float32frombits(binary.BigEndian.Uint32(b))), 32)
 	}),
 	"DoubleDeserializer": sized(8, "Deserializer", func(b []byte) string {
-		return javaFloat(math.Float64frombits(binary.BigEndian.Uint64(b)), 64)
+		return cli.JavaFloat(math.Float64frombits(binary.BigEndian.Uint64(b)), 64)
 	}),
 	"BooleanDeserializer": sized(1, "BooleanDeserializer", func(b []byte) string { return strconv.FormatBool(b[0] == 1) }),
 	"UUIDDeserializer":    func(b []byte) (string, error) { return string(b), nil },
@@ -212,32 +215,6 @@ func sized(size int, name string, read func([]byte) string) deserializer {
 		}
 		return read(b), nil
 	}
-}
-
-// javaFloat prints a number as Java does: 1.0, 1.5E10.
-func javaFloat(number float64, bits int) string {
-	switch {
-	case math.IsNaN(number):
-		return "NaN"
-	case math.IsInf(number, 1):
-		return "Infinity"
-	case math.IsInf(number, -1):
-		return "-Infinity"
-	}
-	size := math.Abs(number)
-	if size != 0 && (size < 1e-3 || size >= 1e7) {
-		mantissa, exponent, _ := strings.Cut(strconv.FormatFloat(number, 'E', -1, bits), "E")
-		if !strings.Contains(mantissa, ".") {
-			mantissa += ".0"
-		}
-		power, _ := strconv.Atoi(exponent)
-		return mantissa + "E" + strconv.Itoa(power)
-	}
-	text := strconv.FormatFloat(number, 'f', -1, bits)
-	if !strings.Contains(text, ".") {
-		text += ".0"
-	}
-	return text
 }
 
 // printableBytes prints bytes outside printable ASCII as \xNN.
