@@ -129,7 +129,14 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 	active := l.segments.Load().last()
 	wasEmpty := active.SizeBytes() == 0
 	l.markDirty(a.NowMs, len(p.records))
+	reserved, err := l.reserveAborted(active, p.records)
+	if err != nil {
+		return r, l.mayFail("reserving space in the transaction index of", err)
+	}
 	if err := active.Append(p.records); err != nil {
+		if reserved {
+			err = errors.Join(err, active.UnreserveAborted())
+		}
 		if errors.Is(err, segment.ErrFailed) {
 			return r, l.failed("appending to", err)
 		}

@@ -67,7 +67,7 @@ func (l *Log) isOvertaken(list *segmentList, err error) bool {
 func (l *Log) readError(err error) error {
 	if damage, ok := errors.AsType[*segment.CorruptionError](err); ok {
 		l.dir.metrics.damagedBatches.Inc()
-		return &kafka.Error{Code: kafka.ErrCorruptMessage, Message: fmt.Sprintf("the data of %s is damaged and not served", l.tp), Cause: damage}
+		return &kafka.Error{Code: kafka.ErrCorruptMessage, Message: fmt.Sprintf("the data of %s is damaged and not served: check the disk, and run moldau audit when the broker is stopped; readers can go on behind the damage", l.tp), Cause: damage}
 	}
 	return l.mayFail("reading", err)
 }

@@ -85,6 +85,25 @@ func (e endedTransaction) indexEntry() segment.AbortedTransaction {
 	return segment.AbortedTransaction{ProducerID: e.producerID, FirstOffset: e.firstOffset, LastOffset: e.markerOffset, LastStableOffset: e.lastStableOffset}
 }
 
+// reserveAborted takes space in the transaction index if a marker that aborts is to be appended. A
+// damaged index is built again first.
+func (l *Log) reserveAborted(active *segment.Segment, records []byte) (reserved bool, err error) {
+	b, _, err := record.Next(records)
+	if err != nil || !b.IsControl() {
+		return false, nil // place has walked the same bytes
+	}
+	if _, kind, ok := markerOf(b); !ok || kind != record.ControlAbort {
+		return false, nil
+	}
+	err = active.ReserveAborted()
+	if errors.Is(err, segment.ErrTxnIndex) {
+		if err = l.rebuildTxnIndexes([]*segment.Segment{active}, l.endOffset.Load(), err); err == nil {
+			err = active.ReserveAborted()
+		}
+	}
+	return err == nil, err
+}
+
 // applyProducers records batches that are in the log's last segment.
 func (l *Log) applyProducers(records []byte, active *segment.Segment) (ended bool, err error) {
 	for rest := records; len(rest) > 0; {

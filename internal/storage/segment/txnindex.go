@@ -157,6 +157,38 @@ func (s *Segment) AppendAborted(e AbortedTransaction) error {
 	return nil
 }
 
+// ReserveAborted takes the space of the next entry, before the marker is written that it is about:
+// on a full disk that is the last moment to refuse it. Zeros at the end of the file, if it ends
+// there, are a damaged entry, and the index is built again. It belongs to the one appender.
+func (s *Segment) ReserveAborted() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.loadTxnIndexLocked(); err != nil {
+		return err
+	}
+	entries := s.txnEntries.Load()
+	if entries == 0 {
+		if err := s.createFile(TxnIndexSuffix); err != nil {
+			return err
+		}
+	}
+	err := s.with(TxnIndexSuffix, true, func(h *Handle) error {
+		_, err := h.File().WriteAt(make([]byte, txnEntryBytes), entries*txnEntryBytes)
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, s.truncateTxnIndexLocked(entries))
+	}
+	return nil
+}
+
+// UnreserveAborted gives back what ReserveAborted took.
+func (s *Segment) UnreserveAborted() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.truncateTxnIndexLocked(s.txnEntries.Load())
+}
+
 // CutAborted removes the entries that end at offset or above, and reports the first damaged
 // entry below it with ErrTxnIndex. It belongs to the one appender.
 func (s *Segment) CutAborted(offset int64) error {
