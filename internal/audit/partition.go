@@ -129,6 +129,9 @@ func (a *auditor) epochOf(path string, position int64, b record.Batch, epochs []
 
 // compare holds the checkpoints against where the log ends.
 func (a *auditor) compare(folder string, end int64, known logOffsets) {
+	if a.clean && known.recovery >= 0 && end > known.recovery {
+		a.problem(folder, -1, "the log ends at %d: expected %d, as %s says after a clean stop; the base offset of its last batch may be damaged", end, known.recovery, checkpoint.RecoveryPointFileName)
+	}
 	for _, c := range []struct {
 		file   string
 		offset int64

@@ -331,16 +331,17 @@ func (l *Log) withoutGhosts(list *segmentList, i int, nextOffset int64) (*segmen
 	return list, nil
 }
 
+// asideSuffix ends the names of files that are no longer part of a log and that nobody has decided
+// to delete.
+const asideSuffix = ".aside"
+
 // startOver begins the log anew at its log start offset, below which its segments end: files were
 // lost or damaged, or the checkpoint file is wrong. What DeleteRecords has hidden must not come
-// back, but nobody has decided to destroy the segments: they are set aside in a folder of their own.
+// back, but nobody has decided to destroy the segments: their files are renamed.
 func (l *Log) startOver(startOffset, end, nowMs int64) error {
-	fsys := l.dir.shared.fs
-	l.dir.shared.randomMu.Lock()
-	aside := filepath.Join(l.dir.path, retiredFolder(l.tp, straySuffix, l.dir.shared.random))
-	l.dir.shared.randomMu.Unlock()
+	fsys, folder := l.dir.shared.fs, l.folder.Path()
 	slog.Error("set all segments of a log aside: they end below its log start offset; files were lost, or the checkpoint file is wrong", "partition", l.tp.String(),
-		"end_offset", end, "log_start_offset", startOffset, "checkpoint", l.dir.logStarts.path, "aside", aside)
+		"end_offset", end, "log_start_offset", startOffset, "checkpoint", l.dir.logStarts.path, "folder", folder, "suffix", asideSuffix)
 	for _, s := range l.segments.Load().all {
 		s.ReleaseFiles()
 	}
@@ -348,10 +349,7 @@ func (l *Log) startOver(startOffset, end, nowMs int64) error {
 	if err != nil {
 		return err
 	}
-	if err := fsys.MkdirAll(aside); err != nil {
-		return err
-	}
-	names, err := fileNames(fsys, l.folder.Path())
+	names, err := fileNames(fsys, folder)
 	if err != nil {
 		return err
 	}
@@ -359,20 +357,18 @@ func (l *Log) startOver(startOffset, end, nowMs int64) error {
 		if base, _, ok := segment.ParseFileName(name); !ok || base >= startOffset {
 			continue
 		}
-		if err := fsys.Rename(filepath.Join(l.folder.Path(), name), filepath.Join(aside, name)); err != nil {
+		if err := fsys.Rename(filepath.Join(folder, name), filepath.Join(folder, name+asideSuffix)); err != nil {
 			return err
 		}
 	}
-	if err := errors.Join(fsys.SyncDir(aside), fsys.SyncDir(l.folder.Path()), fsys.SyncDir(l.dir.path)); err != nil {
+	if err := fsys.SyncDir(folder); err != nil {
 		return err
 	}
 	l.snapshots.onDisk = slices.DeleteFunc(l.snapshots.onDisk, func(offset int64) bool { return offset < startOffset })
 	l.segments.Store(&segmentList{[]*segment.Segment{s}})
 	l.startActive(nowMs)
 	l.epochsChanged = true
-	// Durable at once: the log start offset stands in the segment's name from now on, no longer in
-	// the checkpoint file.
-	return errors.Join(s.Flush(), l.dir.shared.fs.SyncDir(l.folder.Path()))
+	return nil
 }
 
 // readEpochs reads the leader epochs; known is false if the file is damaged.
