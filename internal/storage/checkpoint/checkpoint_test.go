@@ -58,7 +58,7 @@ func unsealed(t testing.TB, fsys vfs.FS) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestOneFlippedBit flips every bit of sealed files: no wrong entry is believed.
+// TestOneFlippedBit flips every bit of sealed files: each is noticed.
 func TestOneFlippedBit(t *testing.T) {
 	t.Parallel()
 	epochs := []LeaderEpoch{{0, 0}, {3, 0}, {7, 1 << 40}}
@@ -70,10 +70,10 @@ func TestOneFlippedBit(t *testing.T) {
 		for bit := range 8 * len(data) {
 			data[bit/8] ^= 1 << (bit % 8)
 			if i == 0 {
-				if got, err := ReadOffsets(with(t, data), "f"); err == nil && !maps.Equal(got, someOffsets) {
+				if got, err := ReadOffsets(with(t, data), "f"); err == nil {
 					t.Errorf("bit %d: read %v of %q", bit, got, data)
 				}
-			} else if got, err := ReadLeaderEpochs(with(t, data), "f"); err == nil && !slices.Equal(got, epochs) {
+			} else if got, err := ReadLeaderEpochs(with(t, data), "f"); err == nil {
 				t.Errorf("bit %d: read %v of %q", bit, got, data)
 			}
 			data[bit/8] ^= 1 << (bit % 8)

@@ -28,8 +28,8 @@ func seal(data []byte) []byte {
 // unseal checks the checksum and returns the file without it.
 func unseal(path string, data []byte) ([]byte, error) {
 	text := bytes.TrimSuffix(data, []byte("\n"))
-	bare := bytes.TrimRight(text, " \t")
-	found := text[len(bare):]
+	bare := bytes.TrimRight(text, " \t\r")
+	found := bytes.TrimSuffix(text[len(bare):], []byte("\r")) // of an editor, or a tab with a flipped bit
 	if len(found) == 0 {
 		return data, nil
 	}
