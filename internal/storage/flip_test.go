@@ -365,9 +365,9 @@ func (v flipView) cutAt(end int64) flipView {
 // start fails, nothing wrong is read, only the batch that was hit cannot be, and appends go on.
 func TestOneFlippedBit(t *testing.T) {
 	t.Parallel()
-	seed, stride := rand.Uint64(), int64(23)
+	seed, stride := uint64(1), int64(23)
 	if os.Getenv("MOLDAU_APPTEST") == "full" {
-		stride = 1
+		seed, stride = rand.Uint64(), 1
 	}
 	t.Logf("seed %d", seed)
 	for _, clean := range []bool{true, false} {

@@ -72,8 +72,10 @@ func (c *soundScanner) check(position int64) (BatchPosition, error) {
 	if err != nil || next < 0 || next > at.LastOffset {
 		return at, err
 	}
-	if _, err := soundAt(c.handle, at.End(), c.limit, c.least); isCorruption(err) || errors.Is(err, record.ErrIncomplete) {
-		return at, nil // the next one is the bad one
+	_, cause := soundAt(c.handle, at.End(), c.limit, c.least)
+	damage, err := corruptionAt(c.handle, at.End(), cause)
+	if damage != nil || err != nil {
+		return at, err // the next one is the bad one
 	}
 	return at, &record.CorruptError{Field: "base offset", Expected: c.least, Got: at.BaseOffset}
 }

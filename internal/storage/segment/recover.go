@@ -168,12 +168,18 @@ func (s *Segment) recoverFrom(kept trusted, o RecoverOptions) (r RecoverResult, 
 	t.largest, t.lastTimeMs = kept.largest, kept.largest.timestampMs
 	t.nextOffset = s.baseOffset
 	for {
-		var unchecked BatchPosition
+		var unchecked uncheckedBatch
 		unchecked, err = s.walkRecovered(c, t, o)
-		if isCorruption(err) && unchecked.SizeBytes > 0 && !o.RefuseDamageBeforeData {
-			// The batch before, of which only the header was looked at, may say that it ends too late.
-			if wrong := checkStoredCRC(c.handle, unchecked); wrong != nil {
-				err, t.nextOffset = wrong, unchecked.BaseOffset
+		doubtful := isCorruption(err) || err == nil && o.NoHoles && t.nextOffset < o.FromOffset
+		if doubtful && unchecked.SizeBytes > 0 && !o.RefuseDamageBeforeData {
+			// The batch before, of which only the header was looked at, may say that it ends too late, or
+			// too early.
+			wrong := checkStoredCRC(c.handle, unchecked.BatchPosition)
+			if wrong == nil && o.NoHoles && err != nil && unchecked.BaseOffset > unchecked.follows {
+				wrong = s.Damaged(unchecked.BatchPosition, fmt.Sprintf("its base offset is %d, and the batch behind it begins below its end", unchecked.BaseOffset))
+			}
+			if wrong != nil {
+				err, t.nextOffset = wrong, unchecked.follows
 			}
 		}
 		if !isCorruption(err) || t.nextOffset >= o.FromOffset || kept.last.position > 0 || o.RefuseDamageBeforeData {
@@ -214,9 +220,15 @@ func (s *Segment) recoverFrom(kept trusted, o RecoverOptions) (r RecoverResult, 
 	return r, t, nil
 }
 
+// uncheckedBatch is one of which only the header was looked at, and where the one before it ends.
+type uncheckedBatch struct {
+	BatchPosition
+	follows int64
+}
+
 // walkRecovered notes every good batch in t. A *CorruptionError ends it at the first bad one; then
 // unchecked is the batch before, if its CRC was not checked.
-func (s *Segment) walkRecovered(c *headerScanner, t *tail, o RecoverOptions) (unchecked BatchPosition, err error) {
+func (s *Segment) walkRecovered(c *headerScanner, t *tail, o RecoverOptions) (unchecked uncheckedBatch, err error) {
 	reader := batchReader{handle: c.handle, limit: c.limit}
 	defer reader.release()
 	interval := s.dir.indexInterval.Load()
@@ -232,7 +244,8 @@ func (s *Segment) walkRecovered(c *headerScanner, t *tail, o RecoverOptions) (un
 			cause := &record.CorruptError{Field: "last offset", Expected: s.baseOffset + math.MaxInt32, Got: at.LastOffset}
 			return unchecked, &CorruptionError{Path: c.handle.path, Position: at.Position, Cause: cause}
 		}
-		if o.NoHoles && at.BaseOffset > max(t.nextOffset, o.FromOffset, o.HolesBelow) {
+		straddles := at.BaseOffset < o.FromOffset && at.LastOffset >= o.FromOffset // a flush ends with a whole batch
+		if o.NoHoles && (straddles || at.BaseOffset > max(t.nextOffset, o.FromOffset, o.HolesBelow)) {
 			cause := &record.CorruptError{Field: "base offset", Expected: t.nextOffset, Got: at.BaseOffset}
 			return unchecked, &CorruptionError{Path: c.handle.path, Position: at.Position, Cause: cause}
 		}
@@ -246,9 +259,9 @@ func (s *Segment) walkRecovered(c *headerScanner, t *tail, o RecoverOptions) (un
 					return unchecked, err
 				}
 			}
-			unchecked = BatchPosition{}
+			unchecked = uncheckedBatch{}
 		} else {
-			unchecked = at
+			unchecked = uncheckedBatch{at, t.nextOffset}
 		}
 		t.note(at, s.baseOffset, interval)
 	}
