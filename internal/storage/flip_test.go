@@ -402,6 +402,9 @@ func TestOneFlippedBit(t *testing.T) {
 				continue // no sum covers it
 			}
 			for position := random.Int64N(step); position < int64(len(data)); position += 1 + random.Int64N(2*step-1) {
+				if strings.HasPrefix(path, testDir+"/compacted") && filepath.Ext(path) == ".log" && isBaseOffset(t, data, position) {
+					continue // one that moves into a hole cannot be told from a right one
+				}
 				f := flipped{path, position, 1 << random.IntN(8), clean}
 				tried[filepath.Ext(path)]++
 				if err := f.check(mem, want); err != nil {
@@ -411,6 +414,21 @@ func TestOneFlippedBit(t *testing.T) {
 		}
 		t.Logf("clean %v: %v", clean, tried)
 	}
+}
+
+func isBaseOffset(t testing.TB, data []byte, position int64) bool {
+	t.Helper()
+	for rest := data; len(rest) > 0; {
+		_, next, err := record.Next(rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if start := int64(len(data) - len(rest)); position >= start && position < start+8 {
+			return true
+		}
+		rest = next
+	}
+	return false
 }
 
 func filesBelow(t testing.TB, fsys vfs.FS, dir string) (paths []string) {
