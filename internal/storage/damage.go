@@ -1,33 +1,11 @@
 package storage
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
-
-// scanPastDamage calls visit for every sound batch from position, the start of one, on. What a
-// damaged one said is lost: neither its producer's state nor its epoch is known.
-func scanPastDamage(s *segment.Segment, position int64, visit func(at segment.BatchPosition, b record.Batch) error) error {
-	least := s.BaseOffset()
-	for {
-		err := s.ScanBatches(position, func(at segment.BatchPosition, b record.Batch) error {
-			position, least = at.Position, at.LastOffset+1
-			return visit(at, b)
-		})
-		damage, isDamage := errors.AsType[*segment.CorruptionError](err)
-		if !isDamage {
-			return err
-		}
-		at, found, err := s.SoundAfter(max(position, damage.Position), least)
-		if err != nil || !found {
-			return err
-		}
-		position = at.Position
-	}
-}
 
 // missing says why nothing was found at offset, which is below the log end offset: damage in the
 // segment that should have it, or, where none is found, records that are not there.

@@ -389,7 +389,7 @@ func (l *Log) readEpochs() (epochs *epochList, known bool, err error) {
 func (l *Log) epochsOfRecords() (*epochList, error) {
 	epochs := noEpochs
 	for _, s := range l.segments.Load().all {
-		err := scanPastDamage(s, 0, func(at segment.BatchPosition, _ record.Batch) error {
+		err := s.ScanPastDamage(0, func(at segment.BatchPosition, _ record.Batch) error {
 			epochs = epochs.with(at.LeaderEpoch, at.BaseOffset)
 			return nil
 		})

@@ -139,7 +139,7 @@ func (p *producerReplay) run(from, endOffset int64) error {
 		if !found {
 			continue
 		}
-		err = scanPastDamage(s, at.Position, func(at segment.BatchPosition, b record.Batch) error {
+		err = s.ScanPastDamage(at.Position, func(at segment.BatchPosition, b record.Batch) error {
 			if at.BaseOffset >= endOffset {
 				return errReplayed
 			}

@@ -158,13 +158,29 @@ func (s *Segment) soundAfter(h *Handle, position, limit, least int64) (at BatchP
 // magicAt is where a batch's magic byte is.
 const magicAt = 16
 
-// SoundAfter finds the first batch with right CRC and offsets from least on behind position.
-func (s *Segment) SoundAfter(position, least int64) (at BatchPosition, found bool, err error) {
-	err = s.with(LogSuffix, false, func(h *Handle) error {
-		at, found, err = s.soundAfter(h, position, s.SizeBytes(), least)
-		return err
-	})
-	return at, found, err
+// ScanPastDamage calls visit for every sound batch from position, the start of one, on. What a
+// damaged one said is lost: neither its producer's state nor its epoch is known.
+func (s *Segment) ScanPastDamage(position int64, visit func(at BatchPosition, b record.Batch) error) error {
+	least := s.baseOffset
+	for {
+		err := s.ScanBatches(position, func(at BatchPosition, b record.Batch) error {
+			position, least = at.Position, at.LastOffset+1
+			return visit(at, b)
+		})
+		damage, isDamage := errors.AsType[*CorruptionError](err)
+		if !isDamage {
+			return err
+		}
+		var found bool
+		err = s.with(LogSuffix, false, func(h *Handle) error {
+			at, ok, err := s.soundAfter(h, max(position, damage.Position), s.SizeBytes(), least)
+			position, found = at.Position, ok
+			return err
+		})
+		if err != nil || !found {
+			return err
+		}
+	}
 }
 
 // LookupSound is Lookup that checks every CRC on its way. Where the batch with offset is damaged
