@@ -36,7 +36,8 @@ func (p *process) audit(ending Ending) {
 			log := p.storage.Log(tp.TopicPartition)
 			if log == nil && p.disk.failed {
 				p.fault(fmt.Errorf("%s has no log", tp)) // it could not be created; the operator restarts the broker
-				return
+				n.owed[tp] = max(n.owed[tp], ending)
+				continue
 			}
 			if log == nil || log.TopicID() != topic.ID {
 				w.fail("%s has no log", tp)
@@ -50,10 +51,11 @@ func (p *process) audit(ending Ending) {
 			if ending != StillRunning {
 				left = n.last[tp]
 			}
-			if err := p.auditLog(ending, tp, log, left); err != nil {
+			if err := p.auditLog(max(ending, n.owed[tp]), tp, log, left); err != nil {
 				w.check(err)
 				return
 			}
+			delete(n.owed, tp)
 		}
 	}
 	p.observe()
@@ -85,9 +87,6 @@ func (p *process) auditLog(ending Ending, tp kafka.TopicIDPartition, log *storag
 	}
 	if content.Records, err = recordsOf(data, content.Start); err != nil {
 		return fmt.Errorf("%s: %w", tp, err)
-	}
-	if w.flushed && tp.Topic == inputTopic {
-		ending = Killed // power loss takes nothing that anybody knows of
 	}
 	lost, err := w.history(tp).Audit(ending, content)
 	if err != nil {

@@ -16,8 +16,10 @@ type Node struct {
 	mem     *vfs.Mem // between processes
 	process *process // nil while the node is down
 	// ending is how the last process ended, and what it left.
-	ending      Ending
-	last        map[kafka.TopicIDPartition]leftBehind
+	ending Ending
+	last   map[kafka.TopicIDPartition]leftBehind
+	// owed are the endings after which a partition could not be looked at.
+	owed        map[kafka.TopicIDPartition]Ending
 	powerLosses int
 }
 
@@ -28,7 +30,7 @@ type leftBehind struct {
 }
 
 func newNode(w *World, id int32) *Node {
-	n := &Node{w: w, id: id, mem: vfs.NewMem(), ending: Killed}
+	n := &Node{w: w, id: id, mem: vfs.NewMem(), ending: Killed, owed: map[kafka.TopicIDPartition]Ending{}}
 	// The folder itself is there for good: the operator made it.
 	if err := errors.Join(n.mem.MkdirAll(dataDir), n.mem.SyncDir("/")); err != nil {
 		panic(fmt.Sprintf("BUG: an empty disk refuses a folder: %v", err))
