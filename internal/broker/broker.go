@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -125,6 +126,10 @@ type broker struct {
 	http         *server.HTTP
 	epoch        int64 // of the registration; -1 before it
 
+	diskLimits diskLimits
+	watch      *vfs.Watch
+	stopper    *env.Spawner // runs the steps of the stop; nobody waits for it
+
 	dirsChanged chan struct{} // see signalDirs; it has room for one
 
 	stopSteps []stopStep // in the order of the starts
@@ -141,8 +146,10 @@ func newBroker(ctx context.Context, c *config.Broker) *broker {
 		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(), epoch: -1,
 	}
 	b.current.Store(c)
+	b.diskLimits = usualDiskLimits
 	// Parts end in the order of stop, not all at once when ctx does.
 	b.spawner = env.NewSpawner(context.WithoutCancel(ctx), func(_ string, err error) { b.fault(err) })
+	b.stopper = env.NewSpawner(context.WithoutCancel(ctx), func(_ string, err error) { b.fault(err) })
 	return b
 }
 
@@ -181,7 +188,7 @@ func (b *broker) stop() error {
 	b.ready.Store(false)
 	var all error
 	for i := len(b.stopSteps) - 1; i >= 0; i-- {
-		if err := b.stopSteps[i].run(); err != nil {
+		if err := b.runStop(b.stopSteps[i]); err != nil {
 			all = errors.Join(all, fmt.Errorf("stopping %s: %w", b.stopSteps[i].name, err))
 		}
 	}
@@ -190,6 +197,8 @@ func (b *broker) stop() error {
 }
 
 func (b *broker) openDirs() (err error) {
+	b.watch = vfs.NewWatch(b.fs, append(slices.Clone(b.config.LogDirs), b.config.MetadataLogDir))
+	b.fs = b.watch
 	if b.dirs, err = openLogDirs(b.fs, b.config, b.random); err != nil {
 		return err
 	}
@@ -227,6 +236,7 @@ func (b *broker) openStorage() (err error) {
 		LogStartInterval:  milliseconds(int64(b.config.LogStartOffsetCheckpointIntervalMs)),
 	})
 	b.onStop("storage maintenance", func() error { b.maintenance.Stop(); return nil })
+	b.watchDisks()
 	return nil
 }
 

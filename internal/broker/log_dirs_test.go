@@ -56,7 +56,7 @@ type diskNode struct {
 	kgo   *kgo.Client
 }
 
-func (d *disks) tryStart() (*diskNode, error) {
+func (d *disks) tryStart(change ...func(b *broker)) (*diskNode, error) {
 	d.t.Helper()
 	c, _, err := config.NewBroker(map[string]string{
 		"log.dirs": strings.Join([]string{d.dir("a"), d.dir("b"), d.dir("c")}, ","), "metadata.log.dir": d.dir("m"),
@@ -73,6 +73,9 @@ func (d *disks) tryStart() (*diskNode, error) {
 		}
 		return nil
 	})
+	for _, f := range change {
+		f(b)
+	}
 	if err := b.start(); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
@@ -84,9 +87,9 @@ func (d *disks) tryStart() (*diskNode, error) {
 	return &diskNode{broker: b, t: d.t, admin: kadm.NewClient(client), kgo: client}, nil
 }
 
-func (d *disks) start() *diskNode {
+func (d *disks) start(change ...func(b *broker)) *diskNode {
 	d.t.Helper()
-	n, err := d.tryStart()
+	n, err := d.tryStart(change...)
 	if err != nil {
 		d.t.Fatal(err)
 	}

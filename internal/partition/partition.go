@@ -135,8 +135,10 @@ func (p *Partition) Apply(a Assignment) error {
 
 // Close ends the partition's use: every later call answers with why.
 func (p *Partition) Close(why *kafka.Error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if p.Log().Usable() == nil { // else an append may wait for a dead disk
+		p.mu.Lock()
+		defer p.mu.Unlock()
+	}
 	next := *p.role.Load()
 	next.isLeader, next.gone = false, why
 	p.role.Store(&next)

@@ -240,6 +240,13 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	if r.Log().DirectoryID() != directory {
 		m.noteMisplaced(id, r.Log().DirectoryID())
 	}
+	if r.usable() != nil {
+		// Whatever the metadata says: it cannot be used, and an append that waits for its disk keeps
+		// its role from changing.
+		r.fetchWaiters.CompleteAll()
+		r.commitWaiters.CompleteAll()
+		return
+	}
 	err := r.Apply(partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
 		Replicas: p.Replicas, ISR: p.ISR, MinInSyncReplicas: config.MinInSyncReplicas})
 	if err != nil {
@@ -309,7 +316,7 @@ func (m *Manager) applyConfigs(delta *metadata.Delta, config func(topic string) 
 	m.mu.RLock()
 	var changed []*Replica
 	for tp, r := range m.replicas {
-		if r.offline == nil && (everything || topics[tp.Topic]) {
+		if r.usable() == nil && (everything || topics[tp.Topic]) {
 			changed = append(changed, r)
 		}
 	}

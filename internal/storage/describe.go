@@ -67,8 +67,7 @@ func (d *logDir) describe() DirDescription {
 	if abs, err := filepath.Abs(d.path); err == nil {
 		r.Path = abs
 	}
-	if d.offline.Load() {
-		r.Err = kafka.Errorf(kafka.ErrKafkaStorageError, "log dir %s is offline", r.Path)
+	if r.Err = d.offlineError(); r.Err != nil {
 		return r
 	}
 	total, usable, err := d.shared.fs.Usage(d.path)

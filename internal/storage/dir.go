@@ -48,7 +48,8 @@ type logDir struct {
 	cache   *segment.FileCache
 	metrics *dirMetrics
 	offline atomic.Bool
-	volume  vfs.Volume // nil where the system cannot sync one
+	stalled atomic.Bool // calls on the disk do not return at the moment
+	volume  vfs.Volume  // nil where the system cannot sync one
 	space   space
 	commits commitQueue
 
@@ -196,10 +197,14 @@ func (d *logDir) fail(err error) {
 	}
 }
 
-// offlineError returns why the dir's logs cannot be used, or nil.
+// offlineError returns why nothing new is to be begun in the dir, or nil. What is under way in a
+// stalled one goes on as soon as the disk does.
 func (d *logDir) offlineError() error {
-	if d.offline.Load() {
+	switch {
+	case d.offline.Load():
 		return kafka.Errorf(kafka.ErrKafkaStorageError, "log dir %s is offline", d.path)
+	case d.stalled.Load():
+		return kafka.Errorf(kafka.ErrKafkaStorageError, "log dir %s does not answer at the moment", d.path)
 	}
 	return nil
 }

@@ -235,10 +235,13 @@ func (l *Log) AssignEpochStart(leaderEpoch int32, startOffset int64) error {
 // Usable returns why the log cannot be used, or nil: also where it was moved, as then another has
 // taken its place.
 func (l *Log) Usable() error {
-	if err := l.usable(); err != nil && !errors.Is(err, ErrMoved) {
+	if err := l.usable(); err != nil {
+		if errors.Is(err, ErrMoved) {
+			return nil
+		}
 		return err
 	}
-	return nil
+	return l.dir.offlineError()
 }
 
 // usable returns why the log cannot be used, or nil.

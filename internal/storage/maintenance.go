@@ -177,7 +177,7 @@ func (r removal) remove(d *logDir) error {
 func (m *Manager) eachDir(do func(d *logDir) error) error {
 	var all error
 	for _, d := range m.dirs {
-		if !d.offline.Load() {
+		if d.offlineError() == nil {
 			all = errors.Join(all, d.checked(do(d)))
 		}
 	}
@@ -199,7 +199,7 @@ func (d *logDir) checked(err error) error {
 func (m *Manager) Shutdown(brokerEpoch int64) error {
 	var all error
 	for _, d := range m.dirs {
-		if !d.offline.Load() {
+		if d.offlineError() == nil {
 			all = errors.Join(all, d.checked(d.shutdown(brokerEpoch)))
 		}
 		if d.volume != nil {

@@ -224,6 +224,14 @@ func (m *Manager) DeleteDamaged(tp kafka.TopicPartition) error {
 
 // retire closes a log and gives its folder a name that no live log has.
 func (m *Manager) retire(l *Log, suffix string) (newPath string, err error) {
+	gone := kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "%s is no longer on this broker", l.tp)
+	if err := l.dir.offlineError(); err != nil {
+		// Its locks may be held by calls on a disk that does not answer.
+		l.closed.Store(gone)
+		l.dir.forget(l)
+		m.sorted.Store(nil)
+		return "", err
+	}
 	m.moves.mu.Lock()
 	move := m.moves.all[l.tp]
 	m.moves.mu.Unlock()
@@ -234,12 +242,9 @@ func (m *Manager) retire(l *Log, suffix string) (newPath string, err error) {
 	defer l.flushMu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closed.Store(kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "%s is no longer on this broker", l.tp))
+	l.closed.Store(gone)
 	l.dir.forget(l)
 	m.sorted.Store(nil)
-	if err := l.dir.offlineError(); err != nil {
-		return "", err
-	}
 	m.shared.randomMu.Lock()
 	newPath = filepath.Join(l.dir.path, retiredFolder(l.tp, suffix, m.shared.random))
 	m.shared.randomMu.Unlock()

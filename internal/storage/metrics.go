@@ -17,6 +17,7 @@ type dirMetrics struct {
 	logsRecovered   *metrics.Counter
 	truncatedBytes  *metrics.Counter
 	offlineDirs     *metrics.Gauge
+	stalledDirs     *metrics.Gauge
 	lowDirs         *metrics.Gauge
 	refusedAppends  *metrics.Counter
 	damagedBatches  *metrics.Counter
@@ -78,6 +79,7 @@ func newDirMetrics(r *metrics.Registry) *dirMetrics {
 		cleanerMapBytes:     r.Gauge("log_cleaner_map_bytes", "Memory of the key map of the last compaction."),
 		recopyPercent:       r.Gauge("log_cleaner_recopy_percent", "Share of the bytes that the last compaction read and wrote again."),
 		mapUsedPercent:      r.Gauge("log_cleaner_max_buffer_utilization_percent", "How full the key map of the last compaction became."),
+		stalledDirs:         r.Gauge("log_dirs_stalled", "Log dirs whose disk does not answer at the moment."),
 		offlineDirs:         r.Gauge("log_dirs_offline", "Log dirs that failed and are not used."),
 	}
 }

@@ -13,19 +13,25 @@ import (
 // endMove forgets a move. With discard, the future log's folder is removed, unless its disk does not
 // let it: the next start does. It needs changing.
 func (m *Manager) endMove(v *Move, discard bool) {
-	v.log.mu.Lock()
+	locked := v.log.mu.TryLock()
+	if !locked && v.log.dir.offlineError() == nil { // else a call on a dead disk may hold it for ever
+		v.log.mu.Lock()
+		locked = true
+	}
 	m.moves.mu.Lock()
 	if m.moves.all[v.log.tp] == v {
 		delete(m.moves.all, v.log.tp)
 	}
 	v.ended = true
-	if v.paused {
+	if v.paused && locked {
 		v.log.clean.running, v.paused = false, false
 	}
 	future := v.future
 	m.moves.mu.Unlock()
-	v.log.mu.Unlock()
-	if !discard || v.target.offline.Load() {
+	if locked {
+		v.log.mu.Unlock()
+	}
+	if !discard || v.target.offlineError() != nil {
 		return
 	}
 	if future == nil {

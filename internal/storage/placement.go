@@ -34,6 +34,9 @@ func (m *Manager) Place(tp kafka.TopicIDPartition, p Placement, config *LogConfi
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if l := m.Log(tp.TopicPartition); l != nil {
+		if err := l.dir.offlineError(); err != nil {
+			return l, err // before its locks, which calls on a disk that does not answer may hold
+		}
 		if err := l.adopt(tp.TopicID); err != nil {
 			return l, err
 		}
@@ -76,7 +79,7 @@ func (m *Manager) dirFor(tp kafka.TopicPartition, p Placement) (best *logDir, er
 	offline := ""
 	for _, d := range m.dirs {
 		switch {
-		case d.offline.Load():
+		case d.offlineError() != nil:
 			offline = d.path
 		case p.isAssigned() && d.id == p.Directory:
 			return d, nil

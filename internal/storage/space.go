@@ -30,7 +30,7 @@ const (
 // refused; fetches, deletions and, for half of the reserve, coordinators and compaction go on.
 func (m *Manager) CheckSpace() error {
 	for _, d := range m.dirs {
-		if !d.offline.Load() {
+		if d.offlineError() == nil {
 			d.checkSpace()
 		}
 	}

@@ -50,6 +50,16 @@ func (op Op) Changes() bool {
 	return false
 }
 
+// MayTakeLong says that the call takes as long as the disk needs for whatever it has to do; the
+// others are mostly served from memory.
+func (op Op) MayTakeLong() bool {
+	switch op {
+	case OpSync, OpSyncDir, OpSyncVolume, OpRemove, OpRemoveAll, OpTruncate:
+		return true
+	}
+	return false
+}
+
 // TornWrite makes a faulty write put Bytes bytes on disk before it fails with Err.
 type TornWrite struct {
 	Bytes int

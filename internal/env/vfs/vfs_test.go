@@ -277,3 +277,68 @@ func TestDataFilesLeaveDescriptorsForSockets(t *testing.T) {
 		t.Error("the process may open nothing")
 	}
 }
+
+// TestWatchKnowsWhatIsInFlight counts time by ticks only.
+func TestWatchKnowsWhatIsInFlight(t *testing.T) { // not parallel: it counts allocations
+	mem := NewMem()
+	for _, dir := range []string{"/a", "/a/inner", "/b"} {
+		if err := mem.MkdirAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entered, leave := make(chan struct{}), make(chan struct{})
+	w := NewWatch(NewFault(mem, func(op Op, name string) error {
+		if op == OpSync || op == OpWrite {
+			entered <- struct{}{}
+			<-leave
+		}
+		return nil
+	}), []string{"/a", "/a/inner", "/b"})
+	all := func(Op) bool { return true }
+	age := func(dir string, counted func(Op) bool) int64 {
+		_, age := w.Oldest(dir, counted)
+		return age
+	}
+	f, err := w.Create("/a/inner/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if age("/a/inner", all) != -1 {
+		t.Error("a call that has returned is in flight")
+	}
+	done := make(chan error, 2)
+	go func() { done <- f.Sync() }()
+	<-entered
+	w.Tick()
+	w.Tick()
+	go func() { _, err := f.WriteAt([]byte("x"), 0); done <- err }()
+	<-entered
+	w.Tick()
+	if op, got := w.Oldest("/a/inner", all); got != 3 || op != OpSync {
+		t.Errorf("%s since %d ticks", op, got)
+	}
+	if op, got := w.Oldest("/a/inner", func(op Op) bool { return !op.MayTakeLong() }); got != 1 || op != OpWrite {
+		t.Errorf("%s since %d ticks", op, got)
+	}
+	if age("/a", all) != -1 || age("/b", all) != -1 || age("/c", all) != -1 {
+		t.Error("another folder's calls are counted")
+	}
+	leave <- struct{}{}
+	leave <- struct{}{}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if age("/a/inner", all) != -1 {
+		t.Error("calls are still in flight")
+	}
+	g, err := w.Open("/a/inner/file", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 1)
+	if allocs := testing.AllocsPerRun(100, func() { _, _ = g.ReadAt(buf, 0) }); allocs != 0 {
+		t.Errorf("a watched read allocates %v times", allocs)
+	}
+}
