@@ -128,6 +128,7 @@ type broker struct {
 
 	diskLimits diskLimits
 	watch      *vfs.Watch
+	answers    atomic.Bool  // a log dir that was held back is not any more
 	stopper    *env.Spawner // runs the steps of the stop; nobody waits for it
 
 	dirsChanged chan struct{} // see signalDirs; it has room for one

@@ -49,8 +49,12 @@ func (b *broker) watchDisks() {
 func (b *broker) lookAtDisks() {
 	for _, dir := range b.config.LogDirs {
 		if err := b.hung(dir); err != nil {
+			b.storage.SetStalled(dir, false)
 			b.storage.FailDir(dir, err)
-		} else if b.storage.SetStalled(dir, b.stalls(dir)) {
+		} else if stalls := b.stalls(dir); b.storage.SetStalled(dir, stalls) {
+			if !stalls {
+				b.answers.Store(true)
+			}
 			b.signalDirs()
 		}
 	}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,13 +33,13 @@ func (d *disks) hang(dir string) (release func()) {
 }
 
 // produceAlone produces on a connection of its own: what follows on it has to wait, too.
-func (n *diskNode) produceAlone(partition int32, value string) error {
+func (n *diskNode) produceAlone(ctx context.Context, partition int32, value string) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(n.server.Addr("PLAINTEXT").String()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RecordRetries(2))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	return client.ProduceSync(n.t.Context(), &kgo.Record{Topic: "t", Partition: partition, Value: []byte(value)}).FirstErr()
+	return client.ProduceSync(ctx, &kgo.Record{Topic: "t", Partition: partition, Value: []byte(value)}).FirstErr()
 }
 
 // TestStalledLogDirComesBack has a disk not answer for a while. What lies there is refused at once,
@@ -60,7 +61,7 @@ func TestStalledLogDirComesBack(t *testing.T) {
 	release := d.hang(d.dir("b"))
 	defer release()
 	waiting := make(chan error, 1)
-	go func() { waiting <- n.produceAlone(held, "second") }()
+	go func() { waiting <- n.produceAlone(t.Context(), held, "second") }()
 	n.eventually("the log dir is held back", func() error {
 		if err := n.listCode("t", held); !errors.Is(err, kerr.KafkaStorageError) {
 			return fmt.Errorf("ListOffsets answers %w", err)
@@ -118,7 +119,11 @@ func TestHungLogDirGoesOffline(t *testing.T) {
 	hung, other := n.partitionIn("t", d.dir("b")), n.partitionIn("t", d.dir("a"))
 	release := d.hang(d.dir("b"))
 	defer release()
-	go func() { _ = n.produceAlone(hung, "second") }()
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	waiting.Go(func() { _ = n.produceAlone(ctx, hung, "second") })
+	defer waiting.Wait()
+	defer cancel()
 	n.eventually("the log dir goes offline", func() error {
 		if got := n.storage.OfflineDirs(); !slices.Equal(got, []string{d.dir("b")}) {
 			return fmt.Errorf("offline: %v", got)

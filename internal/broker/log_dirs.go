@@ -48,6 +48,9 @@ func (b *broker) followLogDirs(ctx context.Context) {
 		case <-b.dirsChanged:
 		}
 		b.replicas.WakeOffline()
+		if b.answers.Swap(false) {
+			b.replicas.Reapply()
+		}
 		var failure error
 		if offline := len(b.storage.OfflineDirectories()); offline > reported {
 			if failure = b.heartbeat(ctx, false); failure == nil {

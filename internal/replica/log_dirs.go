@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"slices"
+
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/storage"
 )
@@ -50,6 +52,27 @@ func (m *Manager) WakeOffline() {
 	for _, r := range offline {
 		r.fetchWaiters.CompleteAll()
 		r.commitWaiters.CompleteAll()
+	}
+}
+
+// Reapply hosts everything again as the metadata has it, after a log dir did not answer for a while
+// and changes of its partitions were left out.
+func (m *Manager) Reapply() {
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	image := m.image.Load()
+	for t := range image.Topics() {
+		config := m.options.TopicConfig(image, t.Name)
+		for _, p := range t.Partitions {
+			tp := kafka.TopicIDPartition{TopicID: t.ID, TopicPartition: kafka.TopicPartition{Topic: t.Name, Partition: p.ID}}
+			if !slices.Contains(p.Replicas, m.options.NodeID) {
+				continue
+			}
+			m.host(tp, p, config, false)
+			if r, err := m.Lookup(tp.TopicPartition); err == nil {
+				r.Log().UpdateConfig(config.Log)
+			}
+		}
 	}
 }
 

@@ -66,7 +66,6 @@ func (m *Manager) Load(o LoadOptions) error {
 		}
 		found, futures = append(found, inDir...), append(futures, inDirFutures...)
 	}
-	found = m.settleDoubles(found)
 	promoted, again := m.settleFutures(futures, found)
 	found = append(found, promoted...)
 	if len(epochs) == 1 {

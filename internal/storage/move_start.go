@@ -29,7 +29,7 @@ func (m *Manager) settleFutures(futures []foundFuture, found []foundLog) (promot
 		switch {
 		case f.dir.offline.Load():
 		case live[f.tp]:
-			if err := m.discard(f.dir, f.tp, f.path, deleteSuffix); err != nil {
+			if err := m.discard(f.dir, f.tp, f.path); err != nil {
 				f.dir.fail(err)
 				continue
 			}
@@ -50,41 +50,15 @@ func (m *Manager) settleFutures(futures []foundFuture, found []foundLog) (promot
 }
 
 // discard gives a folder that is no log a name that says so.
-func (m *Manager) discard(d *logDir, tp kafka.TopicPartition, path, suffix string) error {
+func (m *Manager) discard(d *logDir, tp kafka.TopicPartition, path string) error {
 	m.shared.randomMu.Lock()
-	renamed := filepath.Join(d.path, retiredFolder(tp, suffix, m.shared.random))
+	renamed := filepath.Join(d.path, retiredFolder(tp, deleteSuffix, m.shared.random))
 	m.shared.randomMu.Unlock()
 	if err := errors.Join(m.shared.fs.Rename(path, renamed), m.shared.fs.SyncDir(d.path)); err != nil {
 		return err
 	}
-	if suffix == deleteSuffix {
-		d.removePathLater(renamed, 0)
-	}
+	d.removePathLater(renamed, 0)
 	return nil
-}
-
-// settleDoubles sets aside what a move has left that failed at its very end: the target's disk has
-// renamed the future log and said that it has not, upon which the log stayed where it was. The mark
-// of a complete move tells which of the two is the copy.
-func (m *Manager) settleDoubles(found []foundLog) (left []foundLog) {
-	count := map[kafka.TopicPartition]int{}
-	for _, f := range found {
-		count[f.tp]++
-	}
-	for _, f := range found {
-		if count[f.tp] > 1 {
-			path := filepath.Join(f.dir.path, f.tp.String())
-			if _, err := m.shared.fs.Stat(filepath.Join(path, moveCompleteFile)); err == nil {
-				slog.Warn("set aside the copy that a failed move to another log dir has left", "path", path)
-				if err := m.discard(f.dir, f.tp, path, straySuffix); err != nil {
-					f.dir.fail(err)
-				}
-				continue
-			}
-		}
-		left = append(left, f)
-	}
-	return left
 }
 
 func (f foundFuture) promote() error {

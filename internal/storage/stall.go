@@ -25,9 +25,6 @@ func (m *Manager) SetStalled(path string, stalled bool) (changed bool) {
 func (m *Manager) FailDir(path string, err error) {
 	for _, d := range m.dirs {
 		if d.path == path {
-			if d.stalled.Swap(false) {
-				d.metrics.stalledDirs.Add(-1)
-			}
 			d.fail(err)
 		}
 	}
