@@ -52,7 +52,7 @@ func (b *broker) followLogDirs(ctx context.Context) {
 			b.replicas.Reapply()
 		}
 		var failure error
-		if offline := len(b.storage.OfflineDirectories()); offline > reported {
+		if offline := len(b.storage.Directories(true)); offline > reported {
 			if failure = b.heartbeat(ctx, false); failure == nil {
 				reported = offline
 			}

@@ -56,7 +56,7 @@ func (b *broker) heartbeat(ctx context.Context, wantShutdown bool) error {
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.BrokerID, req.BrokerEpoch, req.WantShutdown = b.config.NodeID, b.epoch, wantShutdown
 	req.CurrentMetadataOffset = b.loader.Current().Offset
-	for _, id := range b.storage.OfflineDirectories() {
+	for _, id := range b.storage.Directories(true) {
 		req.OfflineLogDirs = append(req.OfflineLogDirs, id)
 	}
 	resp, err := b.channel.Send(ctx, self, req)
@@ -90,7 +90,7 @@ func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
 		feature.Name, feature.MinSupportedVersion, feature.MaxSupportedVersion = f.Name, f.MinLevel, f.MaxLevel
 		req.Features = append(req.Features, feature)
 	}
-	for _, id := range b.storage.OnlineDirectories() {
+	for _, id := range b.storage.Directories(false) {
 		req.LogDirs = append(req.LogDirs, id)
 	}
 	req.SetVersion(req.MaxVersion())

@@ -79,7 +79,7 @@ func (m *Manager) Reapply() {
 // MoveReplica has the replica of tp moved to the log dir at the absolute path dir, or created there
 // if it comes to exist; then the error is REPLICA_NOT_AVAILABLE, as in Kafka.
 func (m *Manager) MoveReplica(tp kafka.TopicPartition, dir string) error {
-	if !storage.FutureNameFits(tp) {
+	if len(tp.String())+len(".0123456789abcdef0123456789abcdef-future") > 255 {
 		return kafka.Errorf(kafka.ErrInvalidTopicException, "the topic name of %s is too long for a move to another log dir", tp)
 	}
 	if err := m.options.Storage.CheckDir(dir); err != nil {
@@ -98,7 +98,7 @@ func (m *Manager) MoveReplica(tp kafka.TopicPartition, dir string) error {
 
 // FinishMove puts the replica's log in its new log dir in the place of the old one.
 func (m *Manager) FinishMove(v *storage.Move) error {
-	tp := kafka.TopicIDPartition{TopicID: v.TopicID(), TopicPartition: v.TopicPartition()}
+	tp := kafka.TopicIDPartition{TopicID: v.Log().TopicID(), TopicPartition: v.Log().TopicPartition()}
 	r, err := m.Lookup(tp.TopicPartition)
 	if err != nil {
 		return err

@@ -16,11 +16,10 @@ import (
 // (folder <topic>-<partition>.<unique>-future) gets all batches; when it has nearly all, appends
 // are held up, it gets the rest, is made durable, and takes the log's place.
 //
-// The folders cannot be exchanged in one step, so the order is: the checkpoint files of the target
-// say all about the log; the file move-complete in the future folder; the old folder becomes
-// -delete; the future folder gets its name; the file goes. A start that finds a future folder
-// beside a live log begins the move again from nothing; one that finds it alone and complete takes
-// it for the log.
+// The folders cannot be exchanged in one step, so the order is: the target's checkpoint files; the
+// file move-complete in the future folder; the old folder becomes -delete; the future folder gets
+// its name. A start that finds a future folder beside a live log begins the move again; one that
+// finds it alone and complete takes it for the log.
 
 // ErrMoved says that a log is now in another log dir, under another Log.
 var ErrMoved = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "the log was moved to another log dir")
@@ -59,11 +58,8 @@ type Move struct {
 	ended  bool
 }
 
-// TopicPartition names what is moved.
-func (v *Move) TopicPartition() kafka.TopicPartition { return v.log.tp }
-
-// TopicID is that of the moved log.
-func (v *Move) TopicID() kafka.UUID { return v.log.TopicID() }
+// Log is what is moved.
+func (v *Move) Log() *Log { return v.log }
 
 // Move has the log of tp moved to the log dir at the absolute path dir. A move elsewhere is
 // cancelled; to the log dir where the log is, that is all. For a partition that is not here the
@@ -132,11 +128,6 @@ func (m *Manager) dirAt(path string) *logDir {
 		}
 	}
 	return nil
-}
-
-// FutureNameFits reports whether the folder of a move has a name of at most 255 bytes.
-func FutureNameFits(tp kafka.TopicPartition) bool {
-	return len(tp.String())+len(".")+2*len(kafka.UUID{})+len(futureSuffix) <= 255
 }
 
 func (m *Manager) prefer(tp kafka.TopicPartition, d *logDir) error {

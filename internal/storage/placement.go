@@ -100,13 +100,9 @@ func (m *Manager) dirFor(tp kafka.TopicPartition, p Placement) (best *logDir, er
 	return best, nil
 }
 
-// OnlineDirectories returns the ids of the log dirs in use, in the order of log.dirs.
-func (m *Manager) OnlineDirectories() []kafka.UUID { return m.directories(false) }
-
-// OfflineDirectories returns the ids of the log dirs that have failed, as far as they are known.
-func (m *Manager) OfflineDirectories() []kafka.UUID { return m.directories(true) }
-
-func (m *Manager) directories(offline bool) (ids []kafka.UUID) {
+// Directories returns the ids of the log dirs that are offline, or of those that are not, in the
+// order of log.dirs, as far as they are known.
+func (m *Manager) Directories(offline bool) (ids []kafka.UUID) {
 	for _, d := range m.dirs {
 		if d.offline.Load() == offline && !d.id.IsZero() {
 			ids = append(ids, d.id)

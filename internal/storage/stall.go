@@ -10,13 +10,8 @@ func (m *Manager) SetStalled(path string, stalled bool) (changed bool) {
 			continue
 		}
 		changed = true
-		if stalled {
-			d.metrics.stalledDirs.Add(1)
-			slog.Error("a log dir does not answer: its partitions are refused until it does; look at the disk", "dir", d.path)
-		} else {
-			d.metrics.stalledDirs.Add(-1)
-			slog.Warn("a log dir answers again", "dir", d.path)
-		}
+		d.metrics.stalledDirs.Add(map[bool]int64{true: 1, false: -1}[stalled])
+		slog.Error("a log dir does not answer, or does so again: until then its partitions are refused; look at the disk", "dir", d.path, "answers", !stalled)
 	}
 	return changed
 }

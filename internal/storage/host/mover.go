@@ -46,7 +46,7 @@ func (h *Host) StartMover(o MoverOptions) {
 
 // move copies a log until little is left, then finishes the move.
 func (h *Host) move(ctx context.Context, o MoverOptions, v *storage.Move) error {
-	slog.Debug("copying a log to another log dir", "partition", v.TopicPartition().String())
+	slog.Debug("copying a log to another log dir", "partition", v.Log().TopicPartition().String())
 	for {
 		n, err := v.Copy(h.o.Clock.Now().UnixMilli())
 		if err != nil {
