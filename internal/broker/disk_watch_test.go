@@ -39,6 +39,7 @@ func (n *diskNode) produceAlone(ctx context.Context, partition int32, value stri
 		return err
 	}
 	defer client.Close()
+	defer context.AfterFunc(ctx, client.Close)() // a record that may have been written is not given up by its context
 	return client.ProduceSync(ctx, &kgo.Record{Topic: "t", Partition: partition, Value: []byte(value)}).FirstErr()
 }
 
