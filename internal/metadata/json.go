@@ -1,7 +1,6 @@
 package metadata
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -36,13 +35,7 @@ func (j *jsonWriter) number(name string, v int64) {
 	j.out = strconv.AppendInt(j.out, v, 10)
 }
 
-func (j *jsonWriter) text(s string) {
-	quoted, err := json.Marshal(s)
-	if err != nil {
-		panic("BUG: a string has no JSON form: " + err.Error())
-	}
-	j.out = append(j.out, quoted...)
-}
+func (j *jsonWriter) text(s string) { j.out = kafka.AppendJSONString(j.out, s) }
 
 func (j *jsonWriter) boolean(name string, v *bool) {
 	j.name(name)

@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/tools/configs"
 	"github.com/moldau/moldau/internal/tools/consumer"
 	"github.com/moldau/moldau/internal/tools/deleterecords"
+	"github.com/moldau/moldau/internal/tools/dumplog"
 	"github.com/moldau/moldau/internal/tools/groups"
 	"github.com/moldau/moldau/internal/tools/logdirs"
 	"github.com/moldau/moldau/internal/tools/offsets"
@@ -42,6 +43,7 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-console-producer", "Send lines of standard input to a topic", producer.Run},
 		{"kafka-consumer-groups", "List, describe, reset and delete consumer groups", groups.Run},
 		{"kafka-delete-records", "Delete the records of partitions below given offsets", deleterecords.Run},
+		{"kafka-dump-log", "Print the files of a log and check its indexes", dumplog.Run},
 		{"kafka-get-offsets", "Print offsets of partitions", offsets.Run},
 		{"kafka-log-dirs", "Show what lies in the brokers' log directories", logdirs.Run},
 		{"kafka-server-start", "Start a broker from a server.properties file", server.StartCommand(start)},

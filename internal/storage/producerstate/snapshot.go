@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"iter"
 
 	"github.com/moldau/moldau/internal/kafka"
 )
@@ -116,27 +117,42 @@ func DecodeSnapshot(data []byte) ([]Entry, error) {
 	return m.Entries(), nil
 }
 
-func decodeSnapshot(data []byte) (Manager, error) {
+// SnapshotEntries returns the entries of a snapshot file as they stand in it: in the file's order,
+// each with its last batch only, which is all that Kafka's tools know of.
+func SnapshotEntries(data []byte) (iter.Seq[Entry], error) {
 	if len(data) < snapshotHeaderSize {
-		return Manager{}, &SnapshotError{"size", 0, snapshotHeaderSize, int64(len(data))}
+		return nil, &SnapshotError{"size", 0, snapshotHeaderSize, int64(len(data))}
 	}
 	if v := binary.BigEndian.Uint16(data); v != snapshotVersion {
-		return Manager{}, &SnapshotError{"version", 0, snapshotVersion, int64(v)}
+		return nil, &SnapshotError{"version", 0, snapshotVersion, int64(v)}
 	}
 	if got, want := crc32.Checksum(data[6:], castagnoli), binary.BigEndian.Uint32(data[2:]); got != want {
-		return Manager{}, &SnapshotError{"crc", 2, int64(want), int64(got)}
+		return nil, &SnapshotError{"crc", 2, int64(want), int64(got)}
 	}
 	count, rest := int64(binary.BigEndian.Uint32(data[6:])), data[snapshotHeaderSize:]
 	if fits := int64(len(rest) / snapshotEntrySize); count > fits {
-		return Manager{}, &SnapshotError{"entry count", 6, fits, count}
+		return nil, &SnapshotError{"entry count", 6, fits, count}
+	}
+	return func(yield func(Entry) bool) {
+		for i := range count {
+			if !yield(decodeEntry(rest[i*snapshotEntrySize:])) {
+				return
+			}
+		}
+	}, nil
+}
+
+func decodeSnapshot(data []byte) (Manager, error) {
+	entries, err := SnapshotEntries(data)
+	if err != nil {
+		return Manager{}, err
 	}
 	var m Manager
-	for range count {
-		e := decodeEntry(rest)
-		rest = rest[snapshotEntrySize:]
+	count := int(binary.BigEndian.Uint32(data[6:]))
+	for e := range entries {
 		m.put(&e)
 	}
-	m.loadTrailer(rest)
+	m.loadTrailer(data[snapshotHeaderSize+count*snapshotEntrySize:])
 	return m, nil
 }
 

@@ -166,7 +166,7 @@ func allZero(data []byte) bool {
 // searchIndex returns the last of the first entries in f for which atMost reports true; atMost
 // is true for a prefix of them. found is false if it is true for none. The end of the
 // index is tried first, because most readers are near the end of the log.
-func searchIndex(f vfs.File, entries, width int, atMost func(entry []byte) bool) (entry [timeEntryBytes]byte, found bool, err error) {
+func searchIndex(f io.ReaderAt, entries, width int, atMost func(entry []byte) bool) (entry [timeEntryBytes]byte, found bool, err error) {
 	if entries == 0 {
 		return entry, false, nil
 	}

@@ -43,8 +43,7 @@ func appendTxnEntry(data []byte, e AbortedTransaction) []byte {
 // parseTxnEntry reads an entry of a segment that begins at baseOffset; after is the last offset
 // of the entry before it.
 func parseTxnEntry(data []byte, baseOffset, after int64) (AbortedTransaction, error) {
-	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(data[2+8*i:])) }
-	e := AbortedTransaction{ProducerID: at(0), FirstOffset: at(1), LastOffset: at(2), LastStableOffset: at(3)}
+	e := txnEntryOf(data)
 	switch version := int16(binary.BigEndian.Uint16(data)); {
 	case version != txnEntryVersion:
 		return e, fmt.Errorf("%w: version is %d, expected %d", ErrTxnIndex, version, txnEntryVersion)
@@ -56,6 +55,11 @@ func parseTxnEntry(data []byte, baseOffset, after int64) (AbortedTransaction, er
 		return e, fmt.Errorf("%w: last stable offset is %d, expected at most %d", ErrTxnIndex, e.LastStableOffset, e.LastOffset+1)
 	}
 	return e, nil
+}
+
+func txnEntryOf(data []byte) AbortedTransaction {
+	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(data[2+8*i:])) }
+	return AbortedTransaction{ProducerID: at(0), FirstOffset: at(1), LastOffset: at(2), LastStableOffset: at(3)}
 }
 
 // loadTxnIndexLocked finds out what the file has, under mu.

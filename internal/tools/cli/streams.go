@@ -24,6 +24,9 @@ func (s Streams) Printf(format string, args ...any) { fmt.Fprintf(s.Out, format,
 // Errorln writes one line to standard error.
 func (s Streams) Errorln(line string) { fmt.Fprintln(s.Err, line) }
 
+// Errorf writes to standard error.
+func (s Streams) Errorf(format string, args ...any) { fmt.Fprintf(s.Err, format, args...) }
+
 // Log writes a line in the layout of Kafka's tool log, [time] LEVEL message (logger), to
 // standard error. Kafka's tools report some failures only there.
 func (s Streams) Log(level, message, logger string) {
