@@ -68,16 +68,25 @@ func (c *soundScanner) check(position int64) (BatchPosition, error) {
 	if !c.segment.FitsOffset(at.LastOffset) {
 		return at, &record.CorruptError{Field: "base offset", Expected: c.least, Got: at.BaseOffset}
 	}
-	next, err := baseOffsetAt(c.handle, at.End(), c.limit)
-	if err != nil || next < 0 || next > at.LastOffset {
+	if moved, err := movedUp(c.handle, at, c.limit, c.least); err != nil || !moved {
 		return at, err
 	}
-	_, cause := soundAt(c.handle, at.End(), c.limit, c.least)
-	damage, err := corruptionAt(c.handle, at.End(), cause)
-	if damage != nil || err != nil {
-		return at, err // the next one is the bad one
-	}
 	return at, &record.CorruptError{Field: "base offset", Expected: c.least, Got: at.BaseOffset}
+}
+
+// movedUp reports whether the sound batch at is not where it was written: it begins behind least, as
+// behind a hole, and overlaps a sound batch behind it.
+func movedUp(h *Handle, at BatchPosition, limit, least int64) (bool, error) {
+	if at.BaseOffset <= least {
+		return false, nil
+	}
+	next, err := baseOffsetAt(h, at.End(), limit)
+	if err != nil || next < 0 || next > at.LastOffset {
+		return false, err
+	}
+	_, cause := soundAt(h, at.End(), limit, least)
+	damage, err := corruptionAt(h, at.End(), cause)
+	return damage == nil && err == nil, err // else the next one is the bad one
 }
 
 // corruptionAt tells damage from a failure to read.

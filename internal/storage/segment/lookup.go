@@ -327,7 +327,7 @@ func (s *Segment) confirm(offset int64, at BatchPosition) error {
 // timeStart returns an offset at or below which the record to find cannot end.
 func (s *Segment) timeStart(v indexView, timestampMs, startOffset int64) (int64, error) {
 	entry, found, err := s.search(TimeIndexSuffix, v.timeEntries, v.times, timeEntryBytes, func(e []byte) bool {
-		return parseTimeEntry(e).timestamp <= timestampMs
+		return parseTimeEntry(e).timestamp < timestampMs // an equal one may not be of the first batch that has it
 	})
 	if err != nil || !found {
 		return startOffset, err
