@@ -67,8 +67,13 @@ type logDir struct {
 	arriving *Log // by a move; in the checkpoint files already
 	dirty    []*Log
 	removals []removal
-	// damaged are the logs that cannot be opened, and why. Their folders stay as they are.
+	// damaged are the logs that cannot be opened, and why. Their folders and their lines in the
+	// checkpoint files stay as they are: another start may open them.
 	damaged map[kafka.TopicPartition]error
+	// waiting are the partitions of future logs that a later start may take for the log.
+	waiting map[kafka.TopicPartition]bool
+	// unrecovered says that a damaged log has not been recovered after an unclean shutdown.
+	unrecovered bool
 }
 
 // removal is a deleted segment or folder whose data waits for file.delete.delay.ms.
@@ -90,7 +95,7 @@ type offsetCheckpoint struct {
 }
 
 func newLogDir(index int, path string, s *shared, cache *segment.FileCache, metrics *dirMetrics) *logDir {
-	d := &logDir{path: path, shared: s, cache: cache, metrics: metrics, logs: map[kafka.TopicPartition]*Log{}, damaged: map[kafka.TopicPartition]error{}}
+	d := &logDir{path: path, shared: s, cache: cache, metrics: metrics, logs: map[kafka.TopicPartition]*Log{}, damaged: map[kafka.TopicPartition]error{}, waiting: map[kafka.TopicPartition]bool{}}
 	d.commits.wake = func() {
 		if wake := s.wakeCommits.Load(); wake != nil {
 			(*wake)(index)
@@ -132,6 +137,11 @@ func (c *offsetCheckpoint) write(d *logDir) error {
 	}
 	offsets := map[kafka.TopicPartition]int64{}
 	d.mu.Lock()
+	for tp, offset := range c.lines {
+		if d.waiting[tp] || d.damaged[tp] != nil {
+			offsets[tp] = offset
+		}
+	}
 	for tp, l := range d.logs {
 		if offset, ok := c.value(l); ok {
 			offsets[tp] = offset
@@ -210,10 +220,11 @@ func (d *logDir) offlineError() error {
 }
 
 // setDamaged keeps a log that cannot be opened out of use; the others of the dir go on.
-func (d *logDir) setDamaged(tp kafka.TopicPartition, err error) {
+func (d *logDir) setDamaged(tp kafka.TopicPartition, clean bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.damaged[tp] = err
+	d.unrecovered = d.unrecovered || !clean
 	d.metrics.damagedLogs.Add(1)
 	slog.Error("a log cannot be opened: its partition is offline, the others are not; see the manual, trouble, on damaged partitions", "dir", d.path, "partition", tp.String(), "error", err)
 }

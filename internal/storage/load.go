@@ -88,7 +88,7 @@ func (m *Manager) Load(o LoadOptions) error {
 		if err != nil {
 			err = fmt.Errorf("open log %s: %w", filepath.Join(f.dir.path, f.tp.String()), err)
 			if _, corrupt := errors.AsType[*segment.CorruptionError](err); corrupt || checkpoint.IsMalformed(err) || vfs.IsFull(err) {
-				f.dir.setDamaged(f.tp, err)
+				f.dir.setDamaged(f.tp, f.known.clean, err)
 				return
 			}
 			failure.CompareAndSwap(nil, &err)

@@ -219,6 +219,9 @@ func (d *logDir) shutdown(brokerEpoch int64) error {
 			return err
 		}
 	}
+	if d.unrecovered {
+		return nil // the next start must not take such a log for whole
+	}
 	if err := checkpoint.WriteCleanShutdown(d.shared.fs, filepath.Join(d.path, checkpoint.CleanShutdownFileName), brokerEpoch); err != nil {
 		return fmt.Errorf("mark %s as cleanly shut down: %w", d.path, err)
 	}

@@ -88,6 +88,7 @@ func (v *Move) Finish(nowMs int64) (*Log, error) {
 	old, future := v.log, v.future
 	old.flushMu.Lock() // against flush, retention and truncation
 	defer old.flushMu.Unlock()
+	defer v.target.setArriving(nil) // not before it is one of the dir's logs: others write the files, too
 	if err := v.makeDurable(); err != nil {
 		return nil, err
 	}
@@ -156,14 +157,7 @@ func (v *Move) makeDurable() error {
 		}
 		future.mu.Unlock()
 	}
-	d.mu.Lock()
-	d.arriving = future
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		d.arriving = nil
-		d.mu.Unlock()
-	}()
+	d.setArriving(future)
 	d.markAllChanged()
 	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts, &d.cleanedOffsets} {
 		if err := d.checked(c.write(d)); err != nil {
@@ -174,6 +168,12 @@ func (v *Move) makeDurable() error {
 		return future.failed("completing the move of", err)
 	}
 	return nil
+}
+
+func (d *logDir) setArriving(l *Log) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.arriving = l
 }
 
 // takeOver makes the future log the live one in memory.

@@ -35,6 +35,7 @@ func (m *Manager) settleFutures(futures []foundFuture, found []foundLog) (promot
 			}
 			again = append(again, f)
 		case !f.complete || len(m.OfflineDirs()) > 0:
+			f.dir.waiting[f.tp] = f.complete
 			slog.Error("a future log has no log to take the place of, and may not be all of it: it is left alone until the log dir with the log is back", "path", f.path)
 		default:
 			if err := f.promote(); err != nil {

@@ -46,6 +46,9 @@ func (m *Manager) Place(tp kafka.TopicIDPartition, p Placement, config *LogConfi
 	if _, err := m.damageOf(tp.TopicPartition); err != nil {
 		return nil, &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: fmt.Sprintf("the files of %s are damaged", tp.TopicPartition), Cause: err}
 	}
+	if path := m.waitingFor(tp.TopicPartition); path != "" && !p.New {
+		return nil, kafka.Errorf(kafka.ErrKafkaStorageError, "the log of %s may be in a log dir that is offline, and a copy of it is in %s: repair that log dir and restart", tp, path)
+	}
 	for {
 		d, err := m.dirFor(tp.TopicPartition, p)
 		if err != nil {
@@ -64,7 +67,23 @@ func (m *Manager) Place(tp kafka.TopicIDPartition, p Placement, config *LogConfi
 	}
 }
 
+// waitingFor returns the log dir with a complete future log of tp that was left alone, else "".
+func (m *Manager) waitingFor(tp kafka.TopicPartition) string {
+	for _, d := range m.dirs {
+		d.mu.Lock()
+		waiting := d.waiting[tp]
+		d.mu.Unlock()
+		if waiting {
+			return d.path
+		}
+	}
+	return ""
+}
+
 func (d *logDir) create(tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
+	d.mu.Lock()
+	delete(d.waiting, tp.TopicPartition) // of another topic
+	d.mu.Unlock()
 	if err := d.checked(d.forgetLines(tp.TopicPartition)); err != nil {
 		return nil, &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: fmt.Sprintf("the disk failed while creating %s", tp.TopicPartition), Cause: err}
 	}

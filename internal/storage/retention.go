@@ -12,6 +12,8 @@ import (
 // has delete. Only whole segments below the high watermark go, oldest first; if that is all
 // of them, a new active segment is made before.
 func (l *Log) DeleteOldSegments(nowMs int64) (int, error) {
+	var c counted
+	defer func() { l.tellCounted(c) }() // without flushMu
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
 	l.mu.Lock()
@@ -19,7 +21,7 @@ func (l *Log) DeleteOldSegments(nowMs int64) (int, error) {
 	count, why, err := l.deletable(nowMs, config)
 	if err == nil && l.producersNeed(count) {
 		l.mu.Unlock()
-		err = l.flush()
+		c, err = l.flushWith(true)
 		l.mu.Lock()
 		if err == nil {
 			count, why, err = l.deletable(nowMs, config)

@@ -68,8 +68,8 @@ func (d *logDir) flushGroup(logs []*Log, ending bool) error {
 	if d.offline.Load() {
 		return failures
 	}
-	if err := d.volume.Sync(); err != nil {
-		return errors.Join(failures, d.checked(err))
+	if err := d.syncVolume(); err != nil {
+		return errors.Join(failures, err)
 	}
 	named := false
 	for _, m := range members {
@@ -79,8 +79,8 @@ func (d *logDir) flushGroup(logs []*Log, ending bool) error {
 		}
 	}
 	if named {
-		if err := d.volume.Sync(); err != nil {
-			return errors.Join(failures, d.checked(err))
+		if err := d.syncVolume(); err != nil {
+			return errors.Join(failures, err)
 		}
 	}
 	for _, m := range members {
@@ -89,6 +89,17 @@ func (d *logDir) flushGroup(logs []*Log, ending bool) error {
 		}
 	}
 	return failures
+}
+
+// syncVolume takes the dir offline whatever the error is: also where the disk is full (of a thin
+// volume the kernel learns that only now) what was not written is lost, and the next sync would
+// not say so.
+func (d *logDir) syncVolume() error {
+	err := d.volume.Sync()
+	if err != nil {
+		d.fail(err)
+	}
+	return err
 }
 
 // member is a log whose flush is under way in a group. The group holds its flushMu.

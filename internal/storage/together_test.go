@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -159,21 +160,23 @@ func TestGroupOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestGroupWithoutADisk: a failed sync of the volume takes the log dir offline, and no recovery
+// TestGroupWithoutADisk: a failed sync of the volume takes the log dir offline, also where the disk
+// is full, as what was not written is not written by the next one either; and no recovery
 // point says more than was synced.
 func TestGroupWithoutADisk(t *testing.T) {
 	t.Parallel()
-	for failing := range int64(2) {
+	for i := range int64(4) {
+		failing, cause := i%2, []error{vfs.ErrInjected, syscall.ENOSPC}[i/2]
 		mem := newMem(t)
 		var syncs atomic.Int64
 		fsys := vfs.NewFault(mem, func(op vfs.Op, _ string) error {
 			if op == vfs.OpSyncVolume && syncs.Add(1) == failing+1 {
-				return vfs.ErrInjected
+				return cause
 			}
 			return nil
 		})
 		m, logs := createMany(t, fsys, togetherFrom)
-		if err := m.FlushDir(0, startMs+flushIntervalMs); err == nil || len(m.OfflineDirs()) != 1 {
+		if err := m.FlushDir(0, startMs+flushIntervalMs); !errors.Is(err, cause) || len(m.OfflineDirs()) != 1 {
 			t.Fatalf("sync %d failed: %v, offline: %v", failing+1, err, m.OfflineDirs())
 		}
 		for _, l := range logs {

@@ -12,9 +12,17 @@ import (
 // loss could bring old batches back behind new ones that were written in their place.
 func (l *Log) TruncateTo(offset, nowMs int64) error {
 	l.flushMu.Lock()
-	defer l.flushMu.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	err := l.truncateTo(offset, nowMs)
+	c := l.count() // few enough may be left without a flush
+	l.mu.Unlock()
+	l.flushMu.Unlock()
+	l.tellCounted(c)
+	return err
+}
+
+// truncateTo is TruncateTo with flushMu and mu held.
+func (l *Log) truncateTo(offset, nowMs int64) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
