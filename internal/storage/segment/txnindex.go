@@ -47,7 +47,7 @@ func parseTxnEntry(data []byte, baseOffset, after int64) (AbortedTransaction, er
 	switch version := int16(binary.BigEndian.Uint16(data)); {
 	case version != txnEntryVersion:
 		return e, fmt.Errorf("%w: version is %d, expected %d", ErrTxnIndex, version, txnEntryVersion)
-	case e.ProducerID < 0 || e.FirstOffset < 0 || e.FirstOffset > e.LastOffset:
+	case e.ProducerID < 0 || e.FirstOffset < 0 || e.FirstOffset >= e.LastOffset: // all zeros, too, as power loss leaves them
 		return e, fmt.Errorf("%w: producer %d from offset %d to %d", ErrTxnIndex, e.ProducerID, e.FirstOffset, e.LastOffset)
 	case e.LastOffset < baseOffset || e.LastOffset <= after:
 		return e, fmt.Errorf("%w: last offset is %d, expected more than %d", ErrTxnIndex, e.LastOffset, max(after, baseOffset-1))
