@@ -121,7 +121,7 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	if err != nil {
 		return nil, err
 	}
-	files, err := tidyFolder(d.shared.fs, path)
+	files, err := segment.Tidy(d.shared.fs, path)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +130,8 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	l.cleanedOffset.Store(known.cleanedOffset)
 	l.unsyncedFolder = known.recoveryPoint == 0
 	l.recovered = !known.clean
-	l.snapshots.onDisk = files.snapshots
-	if err := l.openSegments(files.segments, known, nowMs); err != nil {
+	l.snapshots.onDisk = files.Snapshots
+	if err := l.openSegments(files.Segments, known, nowMs); err != nil {
 		return nil, err
 	}
 	epochs, epochsKnown, err := l.readEpochs()
@@ -349,7 +349,7 @@ func (l *Log) startOver(startOffset, end, nowMs int64) error {
 	if err != nil {
 		return err
 	}
-	names, err := fileNames(fsys, folder)
+	names, err := segment.FileNames(fsys, folder)
 	if err != nil {
 		return err
 	}

@@ -433,3 +433,30 @@ func TestCutTransactionIndexStaysCut(t *testing.T) {
 		t.Fatal("no power loss took the marker")
 	}
 }
+
+// TestTransactionIndexThatWasCutIsBuiltAgain cuts the file under a log in use, as an operator may:
+// readers would go round in circles between an index that lacks entries and a repair that sees none.
+func TestTransactionIndexThatWasCutIsBuiltAgain(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	_, l := openLogOn(t, mem, testConfig())
+	for i := range int16(4) {
+		if _, err := writeInTransaction(t, l, 7, i, 0, 2); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := appendMarker(t, l, 7, i+1, 0, false, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := mem.Open(testDir+"/events-0/"+segment.FileName(0, segment.TxnIndexSuffix), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(34), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := l.Read(ReadRequest{MaxBytes: 1 << 20, UpTo: l.LogEndOffset(), Aborted: true})
+	if err != nil || len(r.Aborted) != 4 {
+		t.Fatalf("%+v, %v", r.Aborted, err)
+	}
+}

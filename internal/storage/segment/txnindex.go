@@ -224,6 +224,9 @@ func (s *Segment) CheckAborted() error {
 	if err == nil && sizeBytes >= 0 && entries*txnEntryBytes != sizeBytes {
 		err = fmt.Errorf("%s: %w: it has %d bytes, no multiple of %d", s.path(TxnIndexSuffix), ErrTxnIndex, sizeBytes, txnEntryBytes)
 	}
+	if known := s.txnEntries.Load(); err == nil && entries < known {
+		err = fmt.Errorf("%s: %w: it has %d entries, expected %d", s.path(TxnIndexSuffix), ErrTxnIndex, entries, known)
+	}
 	return err
 }
 

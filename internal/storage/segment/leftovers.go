@@ -1,4 +1,4 @@
-package storage
+package segment
 
 import (
 	"errors"
@@ -12,44 +12,43 @@ import (
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/record"
-	"github.com/moldau/moldau/internal/storage/segment"
 )
 
-// folderFiles are the names in a log's folder that matter.
-type folderFiles struct {
-	segments  []int64 // base offsets, ascending
-	snapshots []int64 // offsets, ascending
+// FolderFiles are the names in a log's folder that matter.
+type FolderFiles struct {
+	Segments  []int64 // base offsets, ascending
+	Snapshots []int64 // offsets, ascending
 }
 
-// tidyFolder removes what interrupted operations left and returns the rest. Files to delete
+// Tidy removes what interrupted operations left and returns the rest. Files to delete
 // and files that were to replace others go; files that a compaction was still writing (.cleaned) go; finished ones (.swap) take the
 // place of the segments they were made from, unless a .cleaned file below says that the
 // operation was not finished; index files without a log go.
-func tidyFolder(fsys vfs.FS, folder string) (folderFiles, error) {
-	names, err := fileNames(fsys, folder)
+func Tidy(fsys vfs.FS, folder string) (FolderFiles, error) {
+	names, err := FileNames(fsys, folder)
 	if err != nil {
-		return folderFiles{}, err
+		return FolderFiles{}, err
 	}
 	if slices.ContainsFunc(names, isLeftover) {
 		if err := finishInterrupted(fsys, folder, names); err != nil {
-			return folderFiles{}, err
+			return FolderFiles{}, err
 		}
-		if names, err = fileNames(fsys, folder); err != nil {
-			return folderFiles{}, err
+		if names, err = FileNames(fsys, folder); err != nil {
+			return FolderFiles{}, err
 		}
 	}
-	var files folderFiles
+	var files FolderFiles
 	for _, name := range names {
-		switch base, suffix, ok := segment.ParseFileName(name); {
+		switch base, suffix, ok := ParseFileName(name); {
 		case !ok:
-		case suffix == segment.LogSuffix:
-			files.segments = append(files.segments, base)
-		case suffix == segment.SnapshotSuffix:
-			files.snapshots = append(files.snapshots, base)
-		case !contains(names, segment.FileName(base, segment.LogSuffix)):
+		case suffix == LogSuffix:
+			files.Segments = append(files.Segments, base)
+		case suffix == SnapshotSuffix:
+			files.Snapshots = append(files.Snapshots, base)
+		case !contains(names, FileName(base, LogSuffix)):
 			slog.Warn("removed an index file without its log", "path", filepath.Join(folder, name))
 			if err := remove(fsys, folder, name); err != nil {
-				return folderFiles{}, err
+				return FolderFiles{}, err
 			}
 		}
 	}
@@ -57,7 +56,7 @@ func tidyFolder(fsys vfs.FS, folder string) (folderFiles, error) {
 }
 
 func isLeftover(name string) bool {
-	return strings.HasSuffix(name, segment.DeletedSuffix) || strings.HasSuffix(name, segment.CleanedSuffix) || strings.HasSuffix(name, segment.SwapSuffix) ||
+	return strings.HasSuffix(name, DeletedSuffix) || strings.HasSuffix(name, CleanedSuffix) || strings.HasSuffix(name, SwapSuffix) ||
 		strings.HasSuffix(name, vfs.TemporarySuffix)
 }
 
@@ -67,8 +66,8 @@ func contains(names []string, name string) bool {
 	return found
 }
 
-// fileNames lists the files in folder, sorted.
-func fileNames(fsys vfs.FS, folder string) ([]string, error) {
+// FileNames lists the files in folder, sorted.
+func FileNames(fsys vfs.FS, folder string) ([]string, error) {
 	entries, err := fsys.ReadDir(folder)
 	if err != nil {
 		return nil, err
@@ -92,17 +91,17 @@ func remove(fsys vfs.FS, folder, name string) error {
 func finishInterrupted(fsys vfs.FS, folder string, names []string) error {
 	firstUnfinished, finished := int64(-1), false
 	for _, name := range names {
-		if base, ok := leftoverBase(name, segment.CleanedSuffix); ok && (firstUnfinished < 0 || base < firstUnfinished) {
+		if base, ok := leftoverBase(name, CleanedSuffix); ok && (firstUnfinished < 0 || base < firstUnfinished) {
 			firstUnfinished = base
 		}
 	}
 	var swaps []string
 	for _, name := range names {
-		base, isSwap := leftoverBase(name, segment.SwapSuffix)
+		base, isSwap := leftoverBase(name, SwapSuffix)
 		switch {
 		case isSwap && (firstUnfinished < 0 || base < firstUnfinished):
 			swaps = append(swaps, name)
-			finished = finished || strings.HasSuffix(name, segment.LogSuffix+segment.SwapSuffix)
+			finished = finished || strings.HasSuffix(name, LogSuffix+SwapSuffix)
 		case isLeftover(name):
 			if err := remove(fsys, folder, name); err != nil {
 				return err
@@ -119,7 +118,7 @@ func finishInterrupted(fsys vfs.FS, folder string, names []string) error {
 	}
 	for _, name := range swaps {
 		from := filepath.Join(folder, name)
-		if err := fsys.Rename(from, strings.TrimSuffix(from, segment.SwapSuffix)); err != nil {
+		if err := fsys.Rename(from, strings.TrimSuffix(from, SwapSuffix)); err != nil {
 			return err
 		}
 	}
@@ -131,7 +130,7 @@ func leftoverBase(name, suffix string) (int64, bool) {
 	if !ok {
 		return 0, false
 	}
-	base, _, ok := segment.ParseFileName(stem)
+	base, _, ok := ParseFileName(stem)
 	return base, ok
 }
 
@@ -139,7 +138,7 @@ func leftoverBase(name, suffix string) (int64, bool) {
 func removeReplaced(fsys vfs.FS, folder string, names, swaps []string) error {
 	first, end := int64(-1), int64(-1)
 	for _, name := range swaps {
-		if base, ok := leftoverBase(name, segment.SwapSuffix); ok && strings.HasSuffix(name, segment.LogSuffix+segment.SwapSuffix) {
+		if base, ok := leftoverBase(name, SwapSuffix); ok && strings.HasSuffix(name, LogSuffix+SwapSuffix) {
 			next, err := endOfLogFile(fsys, filepath.Join(folder, name), base)
 			if err != nil {
 				return err
@@ -151,8 +150,8 @@ func removeReplaced(fsys vfs.FS, folder string, names, swaps []string) error {
 		}
 	}
 	for _, name := range names {
-		base, suffix, ok := segment.ParseFileName(name)
-		if ok && base >= first && base < end && !strings.HasSuffix(suffix, segment.DeletedSuffix) {
+		base, suffix, ok := ParseFileName(name)
+		if ok && base >= first && base < end && !strings.HasSuffix(suffix, DeletedSuffix) {
 			if err := remove(fsys, folder, name); err != nil {
 				return err
 			}
