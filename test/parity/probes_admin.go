@@ -9,7 +9,7 @@ import (
 // adminProbes ask for what only matters in a cluster, or with security, of one node without.
 func adminProbes() []probe {
 	var all []probe
-	for _, more := range [][]probe{aclProbes(), scramProbes(), electionProbes(), reassignmentProbes(), quorumProbes(), featureProbes(), configResourceProbes()} {
+	for _, more := range [][]probe{aclProbes(), scramProbes(), electionProbes(), reassignmentProbes(), quorumProbes(), featureProbes(), configResourceProbes(), logDirMoveProbes()} {
 		all = append(all, more...)
 	}
 	return all
@@ -190,4 +190,34 @@ func configResourceProbes() []probe {
 		return r
 	}
 	return []probe{{"config resources", []step{askOf(0, of()), askOf(1, of(4)), askOf(1, of(8)), askOf(1, of(16)), askOf(1, of(32)), askOf(1, of(0)), askOf(1, of(1)), askOf(1, of(4, 8)), askOf(1, of(64))}}}
+}
+
+// logDirMoveProbes ask for moves of replicas; each side has one log dir.
+func logDirMoveProbes() []probe {
+	learn := func(b *broker, c *conn) (string, error) {
+		response, err := c.request(kmsg.NewPtrDescribeLogDirsRequest(), 4)
+		if err != nil {
+			return "", err
+		}
+		dirs := response.(*kmsg.DescribeLogDirsResponse).Dirs
+		b.state["dir"] = dirs[0].Dir
+		return fmt.Sprintf("%d log dirs\n", len(dirs)), nil
+	}
+	// move asks to move partitions of topic to dir, or to the present one where dir is "".
+	move := func(version int16, dir, topic string, partitions ...int32) step {
+		return ask(version, func(b *broker) kmsg.Request {
+			r, to := kmsg.NewPtrAlterReplicaLogDirsRequest(), dir
+			if to == "" {
+				to, _ = b.state["dir"].(string)
+			}
+			r.Dirs = []kmsg.AlterReplicaLogDirsRequestDir{{Dir: to, Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: topic, Partitions: partitions}}}}
+			return r
+		})
+	}
+	steps := []step{topic("p-dirs", 2), learn}
+	for v := int16(1); v <= 2; v++ {
+		steps = append(steps, move(v, "", "p-dirs", 0, 1), move(v, "/not/there", "p-dirs", 0), move(v, "not/absolute", "p-dirs", 0), move(v, "", "p-dirs", 7), move(v, "", "not-there", 0), move(v, "/not/there", "not-there", 0),
+			move(v, "", "p-dirs"), ask(v, func(*broker) kmsg.Request { return kmsg.NewPtrAlterReplicaLogDirsRequest() }))
+	}
+	return []probe{{"move log dirs", steps}}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // servedKeys are the APIs whose version ranges must be those of Apache Kafka.
-var servedKeys = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32, 33, 37, 42, 43, 44, 45, 46, 47, 50, 51, 55, 57, 60, 65, 66, 74, 75}
+var servedKeys = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 37, 42, 43, 44, 45, 46, 47, 50, 51, 55, 57, 60, 61, 65, 66, 74, 75}
 
 func topicProbes() []probe {
 	all := []probe{{"api versions", []step{versions(0), versions(3), versions(4), versions(5), versions(99)}}}
