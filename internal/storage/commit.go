@@ -173,7 +173,7 @@ func (q *commitQueue) ask(l *Log) {
 func (q *commitQueue) askLater(l *Log, dueMs int64) {
 	q.mu.Lock()
 	switch due := l.commitDueMs.Load(); {
-	case dueMs >= due: // somebody was faster
+	case dueMs >= due || l.closed.Load() != nil: // somebody was faster
 	case due == never:
 		l.commitDueMs.Store(dueMs)
 		heap.Push(&q.later, l)
@@ -181,10 +181,19 @@ func (q *commitQueue) askLater(l *Log, dueMs int64) {
 		l.commitDueMs.Store(dueMs)
 		heap.Fix(&q.later, l.commitIndex)
 	}
-	first := q.later[0] == l
+	first := len(q.later) > 0 && q.later[0] == l
 	q.mu.Unlock()
 	if first {
 		q.wake()
+	}
+}
+
+// forget takes a closed log out of those that are due later: flush.ms may be days.
+func (q *commitQueue) forget(l *Log) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l.commitDueMs.Swap(never) != never {
+		heap.Remove(&q.later, l.commitIndex)
 	}
 }
 

@@ -293,3 +293,31 @@ func (l *waitedLog) await(offset int64) {
 	for acked := l.acked.Load(); acked <= offset && !l.acked.CompareAndSwap(acked, offset+1); acked = l.acked.Load() {
 	}
 }
+
+// TestDeletedLogsDoNotWaitForTheirTime: with a flush.ms of days, all that were deleted in that time
+// stayed in memory.
+func TestDeletedLogsDoNotWaitForTheirTime(t *testing.T) {
+	t.Parallel()
+	config := testConfig()
+	config.FlushMs = 86_400_000
+	m, l := openLogOn(t, newMem(t), config)
+	other, err := m.GetOrCreate(tidp("other", 0, 2), config, startMs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []*Log{l, other} {
+		if _, err := produce(l, plain(1).build(t, 0), 0, startMs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(m.dirs[0].commits.later); n != 2 {
+		t.Fatalf("%d logs are due later", n)
+	}
+	if err := m.Delete(testTP.TopicPartition, startMs); err != nil {
+		t.Fatal(err)
+	}
+	m.dirs[0].commits.askLater(l, startMs+1) // an append that the deletion has overtaken
+	if later := m.dirs[0].commits.later; len(later) != 1 || later[0] != other {
+		t.Errorf("%d logs are due later", len(later))
+	}
+}

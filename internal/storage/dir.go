@@ -289,6 +289,7 @@ func (d *logDir) forget(l *Log) {
 		delete(d.logs, l.tp)
 	}
 	d.mu.Unlock()
+	d.commits.forget(l)
 	d.markAllChanged()
 }
 
