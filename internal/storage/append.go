@@ -151,6 +151,11 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 	if r.EndedTransaction, err = l.applyProducers(p.records, active); err != nil {
 		return r, l.failed("writing the transaction index of", err)
 	}
+	if reserved && !r.EndedTransaction { // the producer has written nothing here
+		if err := active.UnreserveAborted(); err != nil {
+			return r, l.failed("writing the transaction index of", err)
+		}
+	}
 	l.snapshots.bytesSince += int64(len(p.records))
 	l.endOffset.Store(last + 1)
 	l.appendedBytes += int64(len(p.records))

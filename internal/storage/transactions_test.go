@@ -460,3 +460,35 @@ func TestTransactionIndexThatWasCutIsBuiltAgain(t *testing.T) {
 		t.Fatalf("%+v, %v", r.Aborted, err)
 	}
 }
+
+// TestAbortOfNothingLeavesNoEntry writes the marker of a transaction that has no records here, and
+// one twice. The space that was taken for an entry must not stay in the index: the next start would
+// find it damaged and read the whole log to build it again.
+func TestAbortOfNothingLeavesNoEntry(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	if _, err := writeInTransaction(t, l, 0, 0, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := appendMarker(t, l, 0, 0, 0, true, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []int64{0, 9} {
+		if r, err := appendMarker(t, l, id, 0, 0, false, 1); err != nil || r.EndedTransaction {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	path := testDir + "/events-0/" + segment.FileName(0, segment.TxnIndexSuffix)
+	if info, err := mem.Stat(path); err == nil && info.Size() > 0 {
+		t.Errorf("the transaction index has %d bytes", info.Size())
+	}
+	if err := m.Shutdown(1); err != nil {
+		t.Fatal(err)
+	}
+	_, l = openLogOn(t, mem, testConfig())
+	r, err := l.Read(ReadRequest{MaxBytes: 1 << 20, UpTo: l.LogEndOffset(), Aborted: true})
+	if err != nil || len(r.Aborted) > 0 {
+		t.Fatalf("%+v, %v", r.Aborted, err)
+	}
+}

@@ -14,10 +14,11 @@ import (
 type linuxVolume struct{ folder *os.File }
 
 // openVolume keeps the folder open: the kernel remembers per open file which failed writes it has
-// told of, and tells of them since Linux 5.8 only.
+// told of, and tells of them since Linux 5.8 only. Whether the file system could write what it keeps
+// itself, names and sizes of files, syncfs tells since 5.17 only.
 func openVolume(name string) (Volume, error) {
 	var kernel unix.Utsname
-	if err := unix.Uname(&kernel); err != nil || !isKernelFrom(unix.ByteSliceToString(kernel.Release[:]), 5, 8) {
+	if err := unix.Uname(&kernel); err != nil || !isKernelFrom(unix.ByteSliceToString(kernel.Release[:]), 5, 17) {
 		return nil, errors.ErrUnsupported
 	}
 	var about syscall.Statfs_t
