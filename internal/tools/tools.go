@@ -12,8 +12,11 @@ import (
 	"github.com/moldau/moldau/internal/tools/consumer"
 	"github.com/moldau/moldau/internal/tools/deleterecords"
 	"github.com/moldau/moldau/internal/tools/dumplog"
+	"github.com/moldau/moldau/internal/tools/features"
 	"github.com/moldau/moldau/internal/tools/groups"
+	"github.com/moldau/moldau/internal/tools/leaderelection"
 	"github.com/moldau/moldau/internal/tools/logdirs"
+	"github.com/moldau/moldau/internal/tools/metadataquorum"
 	"github.com/moldau/moldau/internal/tools/offsets"
 	"github.com/moldau/moldau/internal/tools/producer"
 	"github.com/moldau/moldau/internal/tools/server"
@@ -44,8 +47,11 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-consumer-groups", "List, describe, reset and delete consumer groups", groups.Run},
 		{"kafka-delete-records", "Delete the records of partitions below given offsets", deleterecords.Run},
 		{"kafka-dump-log", "Print the files of a log and check its indexes", dumplog.Run},
+		{"kafka-features", "Show and change the features of a cluster", features.Run},
 		{"kafka-get-offsets", "Print offsets of partitions", offsets.Run},
+		{"kafka-leader-election", "Have leaders of partitions elected", leaderelection.Run},
 		{"kafka-log-dirs", "Show what lies in the brokers' log directories", logdirs.Run},
+		{"kafka-metadata-quorum", "Show the quorum of the cluster's metadata", metadataquorum.Run},
 		{"kafka-server-start", "Start a broker from a server.properties file", server.StartCommand(start)},
 		{"kafka-server-stop", "Stop this user's running brokers", server.Stop},
 		{"kafka-storage", "Generate a cluster id; look at log directories", storagetool.Run},

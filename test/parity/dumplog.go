@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ var dumpFolders = []struct{ name, decoder, shows string }{
 
 // dumpCheck writes to a running Moldau, waits until it has compacted, and reads its data folder with
 // dump-log. It returns what is wrong.
-func dumpCheck(addr, data string, tool []string) string {
+func dumpCheck(addr, data string, tools dumpTools) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if err := writeDumped(ctx, addr); err != nil {
@@ -38,7 +39,7 @@ func dumpCheck(addr, data string, tool []string) string {
 	}
 	var problems strings.Builder
 	for _, f := range dumpFolders {
-		if err := dumpFolder(filepath.Join(data, f.name), f.decoder, f.shows, tool); err != nil {
+		if err := dumpFolder(filepath.Join(data, f.name), f.decoder, f.shows, tools); err != nil {
 			fmt.Fprintf(&problems, "%s: %v\n", f.name, err)
 		}
 	}
@@ -112,7 +113,7 @@ func writeInTransaction(ctx context.Context, client *kgo.Client, i int) error {
 }
 
 // dumpFolder waits for the compaction of a partition and has all of its closed segments read.
-func dumpFolder(folder, decoder, shows string, tool []string) error {
+func dumpFolder(folder, decoder, shows string, tools dumpTools) error {
 	deadline := time.Now().Add(time.Minute)
 	for !isCompacted(folder) {
 		if time.Now().After(deadline) {
@@ -134,7 +135,7 @@ func dumpFolder(folder, decoder, shows string, tool []string) error {
 	if decoder != "" {
 		args = append(args, decoder)
 	}
-	out, err := dump(tool, args...)
+	out, err := dump(tools, args...)
 	switch {
 	case err != nil:
 		return err
@@ -146,18 +147,18 @@ func dumpFolder(folder, decoder, shows string, tool []string) error {
 	indexes := append(files(".index"), files(".timeindex")...)
 	indexes = closedOnly(indexes, logs)
 	for _, check := range []string{"--verify-index-only", "--index-sanity-check"} {
-		if out, err = dump(tool, check, "--files", strings.Join(indexes, ",")); err != nil {
+		if out, err = dump(tools, check, "--files", strings.Join(indexes, ",")); err != nil {
 			return err
 		}
 		if n := strings.Count(out, "passed sanity check") + strings.Count(out, " is empty."); check == "--index-sanity-check" && n != len(indexes) {
 			return fmt.Errorf("%d of %d indexes pass the sanity check", n, len(indexes))
 		}
 	}
-	return dumpRest(tool, files(".txnindex"), files(".snapshot"))
+	return dumpRest(tools, files(".txnindex"), files(".snapshot"))
 }
 
 // dumpRest reads transaction indexes and producer snapshots.
-func dumpRest(tool, txnIndexes, snapshots []string) error {
+func dumpRest(tools dumpTools, txnIndexes, snapshots []string) error {
 	entries := 0
 	for _, name := range txnIndexes {
 		info, err := os.Stat(name)
@@ -167,13 +168,13 @@ func dumpRest(tool, txnIndexes, snapshots []string) error {
 		entries += int(info.Size()) / 34
 	}
 	if entries > 0 {
-		out, err := dump(tool, "--files", strings.Join(txnIndexes, ","))
+		out, err := dump(tools, "--files", strings.Join(txnIndexes, ","))
 		if err != nil || strings.Count(out, "producerId:") != entries {
 			return fmt.Errorf("Apache Kafka shows %d aborted transactions of %d: %w", strings.Count(out, "producerId:"), entries, err)
 		}
 	}
 	if len(snapshots) > 0 {
-		out, err := dump(tool, "--files", strings.Join(snapshots, ","))
+		out, err := dump(tools, "--files", strings.Join(snapshots, ","))
 		if err != nil || !strings.Contains(out, "producerId:") {
 			return fmt.Errorf("Apache Kafka shows no producers: %w", err)
 		}
@@ -231,10 +232,20 @@ func closedOnly(indexes, logs []string) (closed []string) {
 	return closed
 }
 
-// dump runs dump-log and reports what it complains of.
-func dump(tool []string, args ...string) (string, error) {
-	out, err := exec.Command(tool[0], append(append(tool[1:len(tool):len(tool)], "dump-log"), args...)...).CombinedOutput()
-	text := string(out)
+// dumpTools are the command lines of Apache Kafka's tools and of Moldau's, before the tool's name.
+type dumpTools struct{ theirs, ours []string }
+
+// dump runs Apache Kafka's dump-log and reports what it complains of, or that ours prints something else.
+func dump(tools dumpTools, args ...string) (string, error) {
+	run := func(tool []string) (out, messages string, err error) {
+		cmd := exec.Command(tool[0], append(append(tool[1:len(tool):len(tool)], "dump-log"), args...)...)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err = cmd.Run()
+		return stdout.String(), stderr.String(), err
+	}
+	out, messages, err := run(tools.theirs)
+	text := out + messages
 	if err != nil {
 		return text, fmt.Errorf("dump-log %s: %w: %s", args[0], err, text[max(0, len(text)-1000):])
 	}
@@ -242,6 +253,19 @@ func dump(tool []string, args ...string) (string, error) {
 		if i := strings.Index(text, complaint); i >= 0 {
 			return text, fmt.Errorf("dump-log %s: %s", args[0], text[i:min(len(text), i+500)])
 		}
+	}
+	ours, messages, err := run(tools.ours)
+	if err != nil {
+		return text, fmt.Errorf("our dump-log %s: %w: %s", args[0], err, messages)
+	}
+	theirLines, ourLines := strings.Split(out, "\n"), strings.Split(ours, "\n")
+	for i := range min(len(theirLines), len(ourLines)) {
+		if theirLines[i] != ourLines[i] {
+			return text, fmt.Errorf("dump-log %s: line %d is %q, ours is %q", args[0], i+1, theirLines[i], ourLines[i])
+		}
+	}
+	if len(theirLines) != len(ourLines) {
+		return text, fmt.Errorf("dump-log %s: %d lines, ours has %d", args[0], len(theirLines), len(ourLines))
 	}
 	return text, nil
 }

@@ -81,7 +81,7 @@ func main() {
 		}
 	}
 	if name := "dump-log of compacted and transactional logs"; *dumped != "" && *kafkaTools != "" && strings.Contains(name, *only) {
-		judge(name, "", dumpCheck(*dumped, *dumpedData, []string{*kafkaTools, "tool"}))
+		judge(name, "", dumpCheck(*dumped, *dumpedData, dumpTools{[]string{*kafkaTools, "tool"}, []string{*moldauTools}}))
 	}
 	fmt.Printf("parity: %d passed, %d failed\n", passed, failed)
 	if failed > 0 {

@@ -52,7 +52,9 @@ var commands = []command{
 	{name: "no command", lines: []string{"topics --bootstrap-server BOOTSTRAP"}},
 }
 
-func allCommands() []command { return append(slices.Clone(commands), transactionCommands()...) }
+func allCommands() []command {
+	return slices.Concat(commands, transactionCommands(), clusterCommands())
+}
 
 // lay prepares a broker for the lines.
 func (c command) lay(addr string) (*broker, error) {

@@ -67,6 +67,9 @@ func (p *Parsed) Value(long string) string {
 	return values[len(values)-1]
 }
 
+// Values returns all values of an option that repeats.
+func (p *Parsed) Values(long string) []string { return p.values[long] }
+
 // Number returns the value of an option with Bits; ok is false where it is absent.
 func (p *Parsed) Number(long string) (value int64, ok bool) {
 	value, err := strconv.ParseInt(p.Value(long), 10, 64)

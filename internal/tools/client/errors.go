@@ -57,6 +57,10 @@ func Convert(err error, call string) error {
 	if known, ok := errors.AsType[*kerr.Error](err); ok {
 		return FromCode(known.Code, nil)
 	}
+	// The library has no exported error for a request that the broker does not serve.
+	if strings.HasPrefix(err.Error(), "broker is too old;") {
+		return &Error{Code: kafka.ErrUnsupportedVersion, Message: "The cluster does not serve the request. Call: " + call}
+	}
 	// A broker that cannot be reached has been reported while the client went on trying.
 	if _, isNetwork := errors.AsType[net.Error](err); isNetwork || errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Code: kafka.ErrRequestTimedOut, Message: "Timed out waiting for a node assignment. Call: " + call}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/client"
 )
@@ -154,8 +155,12 @@ func unregister(ctx context.Context, s cli.Streams, admin *client.Client, parsed
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}
+	if err = client.Convert(err, "unregisterBroker"); client.Code(err) == kafka.ErrUnsupportedVersion {
+		s.Println("The target cluster does not support the broker unregistration API.")
+		return nil // as Kafka's tool
+	}
 	if err != nil {
-		return client.Convert(err, "unregisterBroker")
+		return err
 	}
 	s.Println("Broker " + idText + " is no longer registered.")
 	return nil

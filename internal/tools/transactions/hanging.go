@@ -53,7 +53,7 @@ func (c *command) findHanging(ctx context.Context) error {
 		rows = append(rows, []string{t.tp.Topic, text(t.tp.Partition), text(t.ProducerID), text(t.ProducerEpoch), text(max(t.CoordinatorEpoch, -1)),
 			text(t.CurrentTxnStartOffset), text(t.LastTimestamp), text(age)})
 	}
-	c.table([]string{"Topic", "Partition", "ProducerId", "ProducerEpoch", "CoordinatorEpoch", "StartOffset", "LastTimestamp", "Duration(min)"}, rows)
+	c.streams.Table([]string{"Topic", "Partition", "ProducerId", "ProducerEpoch", "CoordinatorEpoch", "StartOffset", "LastTimestamp", "Duration(min)"}, rows)
 	return nil
 }
 

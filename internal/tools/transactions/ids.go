@@ -81,7 +81,7 @@ func (c *command) list(ctx context.Context) error {
 	for _, t := range all {
 		rows = append(rows, []string{t.TransactionalID, text(t.coordinator), text(t.ProducerID), stateName(t.TransactionState)})
 	}
-	c.table([]string{"TransactionalId", "Coordinator", "ProducerId", "TransactionState"}, rows)
+	c.streams.Table([]string{"TransactionalId", "Coordinator", "ProducerId", "TransactionState"}, rows)
 	return nil
 }
 
@@ -204,7 +204,7 @@ func (c *command) describe(ctx context.Context) error {
 	for _, tp := range d.partitions() {
 		partitions = append(partitions, tp.String())
 	}
-	c.table([]string{"CoordinatorId", "TransactionalId", "ProducerId", "ProducerEpoch", "TransactionState", "TransactionTimeoutMs",
+	c.streams.Table([]string{"CoordinatorId", "TransactionalId", "ProducerId", "ProducerEpoch", "TransactionState", "TransactionTimeoutMs",
 		"CurrentTransactionStartTimeMs", "TransactionDurationMs", "TopicPartitions"}, [][]string{{
 		text(d.coordinator), id, text(d.ProducerID), text(d.ProducerEpoch), stateName(d.State), text(d.TimeoutMillis),
 		orNone(d.StartTimestamp), orNone(duration), strings.Join(partitions, ","),

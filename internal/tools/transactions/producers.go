@@ -169,7 +169,7 @@ func (c *command) describeProducers(ctx context.Context) error {
 	for _, p := range found[tp] {
 		rows = append(rows, []string{text(p.ProducerID), text(p.ProducerEpoch), text(max(p.CoordinatorEpoch, -1)), text(p.LastSequence), text(p.LastTimestamp), orNone(p.CurrentTxnStartOffset)})
 	}
-	c.table([]string{"ProducerId", "ProducerEpoch", "LatestCoordinatorEpoch", "LastSequence", "LastTimestamp", "CurrentTransactionStartOffset"}, rows)
+	c.streams.Table([]string{"ProducerId", "ProducerEpoch", "LatestCoordinatorEpoch", "LastSequence", "LastTimestamp", "CurrentTransactionStartOffset"}, rows)
 	return nil
 }
 

@@ -3,9 +3,7 @@ package transactions
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/moldau/moldau/internal/tools/cli"
@@ -129,24 +127,6 @@ func (c *command) checkArguments() error {
 func (c *command) fail(what string, err error) error {
 	c.streams.Errorln(what + ": " + err.Error() + ". Enable debug logging for additional detail.")
 	return cli.Failed
-}
-
-// table prints rows below their headers.
-func (c *command) table(headers []string, rows [][]string) {
-	widths := make([]int, len(headers))
-	rows = append([][]string{headers}, rows...)
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			fmt.Fprintf(&line, "%-*s\t", widths[i], cell)
-		}
-		c.streams.Println(line.String())
-	}
 }
 
 func text[N int16 | int32 | int64](n N) string { return strconv.FormatInt(int64(n), 10) }

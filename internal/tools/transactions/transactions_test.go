@@ -87,7 +87,7 @@ func TestTable(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	c := &command{streams: cli.Streams{Out: &out}}
-	c.table([]string{"Id", "State"}, [][]string{{"größer", "Empty"}, {"x", "CompleteCommit"}})
+	c.streams.Table([]string{"Id", "State"}, [][]string{{"größer", "Empty"}, {"x", "CompleteCommit"}})
 	if want := "Id    \tState         \t\ngrößer\tEmpty         \t\nx     \tCompleteCommit\t\n"; out.String() != want {
 		t.Errorf("%q", out.String())
 	}

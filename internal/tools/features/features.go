@@ -1,0 +1,329 @@
+// Package features is kafka-features: which features a cluster supports and has switched on, and
+// changes of their levels (KIP-584). The command table in internal/tools calls Run; nothing here
+// starts a goroutine.
+package features
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/tools/cli"
+	"github.com/moldau/moldau/internal/tools/client"
+)
+
+var (
+	featureArgument = cli.Argument{Long: "--feature", Repeats: true, Help: "A feature and its level, such as metadata.version=30."}
+	releaseArgument = cli.Argument{Long: "--release-version", Help: "Set all features to the levels of this release, such as 4.3."}
+	unsafeArgument  = cli.Argument{Long: "--unsafe", IsFlag: true, Help: "Even if metadata may be lost for good."}
+	dryRunArgument  = cli.Argument{Long: "--dry-run", IsFlag: true, Help: "Ask whether it could be done, and do not do it."}
+	levelArgument   = cli.Argument{Long: "--metadata", Help: "DEPRECATED: the level of metadata.version, such as 4.3-IV0."}
+)
+
+var parser = &cli.SubParser{
+	Program:     "kafka-features",
+	Description: "Shows and changes the features of a cluster.",
+	Global: []cli.Argument{
+		{Long: "--bootstrap-server", Help: "Brokers to connect to, host:port, separated by commas."},
+		{Long: "--bootstrap-controller", Help: "Controllers to connect to instead."},
+		{Long: "--command-config", Help: "File with client properties."},
+	},
+	Commands: []cli.SubCommand{
+		{Name: "describe", Help: "Show the features.", Arguments: []cli.Argument{{Long: "--node-id", Bits: 32, Help: "The node to ask; otherwise any."}}},
+		{Name: "upgrade", Help: "Raise levels.", Arguments: []cli.Argument{levelArgument, releaseArgument, featureArgument, dryRunArgument}},
+		{Name: "downgrade", Help: "Lower levels.", Arguments: []cli.Argument{levelArgument, releaseArgument, featureArgument, unsafeArgument, dryRunArgument}},
+		{Name: "disable", Help: "Switch features off, as a downgrade to level 0.", Arguments: []cli.Argument{
+			{Long: "--feature", Repeats: true, Help: "The feature's name."}, unsafeArgument, dryRunArgument}},
+		{Name: "version-mapping", Help: "Show which levels belong to a release.", Arguments: []cli.Argument{
+			{Long: "--release-version", Help: "The release, from 3.3-IV3 on; otherwise " + latestMetadataVersion + "."}}},
+		{Name: "feature-dependencies", Help: "Show what a level of a feature needs.", Arguments: []cli.Argument{
+			{Long: "--feature", Repeats: true, Required: true, Help: "A feature and its level, such as metadata.version=30."}}},
+	},
+}
+
+// Run is kafka-features.
+func Run(ctx context.Context, s cli.Streams, args []string) error {
+	parsed, err := parser.Parse(s, args)
+	if err != nil {
+		return err
+	}
+	switch parsed.Command {
+	case "version-mapping":
+		return printMapping(s, parsed)
+	case "feature-dependencies":
+		return printDependencies(s, parsed.Values("--feature"))
+	}
+	admin, err := connect(s, parsed)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	if parsed.Command == "describe" {
+		return describe(ctx, s, admin, parsed)
+	}
+	wanted, err := changes(s, parsed)
+	if err != nil {
+		return err
+	}
+	return update(ctx, s, admin, parsed, wanted)
+}
+
+func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
+	props := client.Properties{}
+	if file := parsed.Value("--command-config"); file != "" {
+		loaded, err := cli.LoadProperties(file)
+		if err != nil {
+			return nil, err
+		}
+		props = loaded
+	}
+	switch {
+	case parsed.Has("--bootstrap-controller"):
+		return nil, errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server")
+	case !parsed.Has("--bootstrap-server"):
+		return nil, errors.New("You must specify either --bootstrap-controller or --bootstrap-server.") //nolint:staticcheck // the words of Kafka's tools
+	}
+	props["bootstrap.servers"] = parsed.Value("--bootstrap-server")
+	return client.NewAdmin(s, props)
+}
+
+func printMapping(s cli.Streams, parsed *cli.Parsed) error {
+	release := latestMetadataVersion
+	if parsed.Has("--release-version") {
+		release = parsed.Value("--release-version")
+	}
+	level, err := metadataLevelOf(release)
+	if err != nil {
+		return err
+	}
+	s.Printf("%s=%d (%s)\n", metadataVersionName, level, release)
+	for _, f := range production {
+		s.Printf("%s=%d\n", f.name, f.defaultLevel(level))
+	}
+	return nil
+}
+
+func printDependencies(s cli.Streams, wanted []string) error {
+	for _, text := range wanted {
+		name, level, err := parseLevel(text)
+		if err != nil {
+			return err
+		}
+		if name == metadataVersionName {
+			release, ok := metadataName(level)
+			if !ok {
+				return fmt.Errorf("Unknown metadata.version %d", level) //nolint:staticcheck // the words of Kafka's tools
+			}
+			s.Printf("%s=%d (%s) has no dependencies.\n", name, level, release)
+			continue
+		}
+		i := slices.IndexFunc(production, func(f feature) bool { return f.name == name })
+		if i < 0 {
+			return fmt.Errorf("Unknown feature: %s", name) //nolint:staticcheck // the words of Kafka's tools
+		}
+		switch {
+		case level < 0 || int(level) > len(production[i].defaults):
+			return fmt.Errorf("No feature:%s with feature level %d", name, level) //nolint:staticcheck // the words of Kafka's tools
+		case name == eligibleLeaderReplicas && level == 1: // the only one that needs something
+			s.Printf("%s=%d requires:\n    %s=23 (%s)\n", name, level, metadataVersionName, levelText(metadataVersionName, 23))
+		default:
+			s.Printf("%s=%d has no dependencies.\n", name, level)
+		}
+	}
+	return nil
+}
+
+func parseLevel(text string) (name string, level int16, err error) {
+	name, levelText, ok := strings.Cut(text, "=")
+	if !ok {
+		return "", 0, fmt.Errorf("Can't parse feature=level string %s: equals sign not found.", text) //nolint:staticcheck // the words of Kafka's tools
+	}
+	levelText = strings.TrimSpace(levelText)
+	number, err := strconv.ParseInt(levelText, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("Can't parse feature=level string %s: unable to parse %s as a short.", text, levelText) //nolint:staticcheck // the words of Kafka's tools
+	}
+	return strings.TrimSpace(name), int16(number), nil
+}
+
+func describe(ctx context.Context, s cli.Streams, admin *client.Client, parsed *cli.Parsed) error {
+	ctx, cancel := admin.Context(ctx)
+	defer cancel()
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "moldau-tools", cli.KafkaVersion
+	var target kmsg.Requestor = admin.Client
+	if id, ok := parsed.Number("--node-id"); ok {
+		if id < 0 {
+			return fmt.Errorf("Invalid node id %d: must be non-negative.", id) //nolint:staticcheck // the words of Kafka's tools
+		}
+		if err := admin.Connect(ctx, "describeFeatures"); err != nil {
+			return err
+		}
+		target = admin.Broker(int(id))
+	}
+	resp, err := req.RequestWith(ctx, target)
+	if err == nil {
+		err = client.FromCode(resp.ErrorCode, nil)
+	}
+	if err != nil {
+		return client.Convert(err, "describeFeatures")
+	}
+	printFeatures(s, resp)
+	return nil
+}
+
+func printFeatures(s cli.Streams, resp *kmsg.ApiVersionsResponse) {
+	levels := map[string]int16{}
+	for _, f := range resp.FinalizedFeatures {
+		levels[f.Name] = f.MaxVersionLevel
+	}
+	epoch := "-"
+	if resp.FinalizedFeaturesEpoch >= 0 {
+		epoch = strconv.FormatInt(resp.FinalizedFeaturesEpoch, 10)
+	}
+	slices.SortFunc(resp.SupportedFeatures, func(a, b kmsg.ApiVersionsResponseSupportedFeature) int { return strings.Compare(a.Name, b.Name) })
+	for _, f := range resp.SupportedFeatures {
+		s.Printf("Feature: %-40s  SupportedMinVersion: %-15s  SupportedMaxVersion: %-15s  FinalizedVersionLevel: %-15s  Epoch: %s\n",
+			f.Name, levelText(f.Name, f.MinVersion), levelText(f.Name, f.MaxVersion), levelText(f.Name, levels[f.Name]), epoch)
+	}
+}
+
+// changes are the levels that the command line asks for.
+func changes(s cli.Streams, parsed *cli.Parsed) (map[string]int16, error) {
+	wanted := map[string]int16{}
+	if parsed.Has("--release-version") {
+		if parsed.Has("--metadata") || parsed.Has("--feature") {
+			return nil, errors.New("Can not specify `release-version` with other feature flags.") //nolint:staticcheck // the words of Kafka's tools
+		}
+		level, err := metadataLevelOf(parsed.Value("--release-version"))
+		if err != nil {
+			return nil, err
+		}
+		wanted[metadataVersionName] = level
+		for _, f := range production {
+			if level := f.defaultLevel(level); level > 0 || parsed.Command != "upgrade" { // nothing is upgraded to 0
+				wanted[f.name] = level
+			}
+		}
+		return wanted, nil
+	}
+	if parsed.Has("--metadata") {
+		s.Println(" `metadata` flag is deprecated and may be removed in a future release.")
+		level, err := metadataLevelOf(parsed.Value("--metadata"))
+		if err != nil {
+			return nil, err
+		}
+		wanted[metadataVersionName] = level
+	}
+	for _, text := range parsed.Values("--feature") {
+		name, level := text, int16(0)
+		if parsed.Command != "disable" {
+			var err error
+			if name, level, err = parseLevel(text); err != nil {
+				return nil, err
+			}
+		}
+		if _, twice := wanted[name]; twice {
+			return nil, fmt.Errorf("Feature %s was specified more than once.", name) //nolint:staticcheck // the words of Kafka's tools
+		}
+		switch {
+		case level < 0:
+			return nil, errors.New("Cannot specify a negative version level.") //nolint:staticcheck // the words of Kafka's tools
+		case level == 0 && parsed.Command == "upgrade":
+			return nil, errors.New("The upgradeType flag should be set to SAFE_DOWNGRADE or UNSAFE_DOWNGRADE when the provided maxVersionLevel:0 is < 1.") //nolint:staticcheck // the words of Kafka's tools
+		}
+		wanted[name] = level
+	}
+	if len(wanted) == 0 {
+		return nil, fmt.Errorf("You must specify at least one feature to %s", parsed.Command) //nolint:staticcheck // the words of Kafka's tools
+	}
+	return wanted, nil
+}
+
+// How far a level may change.
+const (
+	upgrade         int8 = 1
+	safeDowngrade   int8 = 2
+	unsafeDowngrade int8 = 3
+)
+
+func update(ctx context.Context, s cli.Streams, admin *client.Client, parsed *cli.Parsed, wanted map[string]int16) error {
+	kind := upgrade
+	switch {
+	case parsed.Command != "upgrade" && parsed.Has("--unsafe"):
+		kind = unsafeDowngrade
+	case parsed.Command != "upgrade":
+		kind = safeDowngrade
+	}
+	names := slices.Sorted(maps.Keys(wanted))
+	req := kmsg.NewPtrUpdateFeaturesRequest()
+	req.TimeoutMillis = int32(min(admin.APITimeout.Milliseconds(), 1<<31-1))
+	req.ValidateOnly = parsed.Has("--dry-run")
+	for _, name := range names {
+		f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+		f.Feature, f.MaxVersionLevel, f.UpgradeType, f.AllowDowngrade = name, wanted[name], kind, kind != upgrade
+		req.FeatureUpdates = append(req.FeatureUpdates, f)
+	}
+	failures := ask(ctx, admin, req)
+	failed := 0
+	for _, name := range names {
+		err := failures[name]
+		if err != nil {
+			failed++
+		}
+		s.Println(outcome(parsed.Command, name, wanted[name], req.ValidateOnly, err))
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d out of %d operation(s) failed.", failed, len(names)) //nolint:staticcheck // the words of Kafka's tools
+	}
+	return nil
+}
+
+// ask sends the request and returns what went wrong with each feature.
+func ask(ctx context.Context, admin *client.Client, req *kmsg.UpdateFeaturesRequest) map[string]error {
+	ctx, cancel := admin.Context(ctx)
+	defer cancel()
+	resp, err := req.RequestWith(ctx, admin.Client)
+	if err == nil {
+		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
+	}
+	failures := map[string]error{}
+	for _, f := range req.FeatureUpdates {
+		failures[f.Feature] = client.Convert(err, "updateFeatures")
+	}
+	if err == nil {
+		for _, r := range resp.Results { // before version 2
+			failures[r.Feature] = client.FromCode(r.ErrorCode, r.ErrorMessage)
+		}
+	}
+	return failures
+}
+
+// outcome is the line about one feature.
+func outcome(command, name string, level int16, dryRun bool, err error) string {
+	change := fmt.Sprintf("%sd to %d.", command, level)
+	if command == "disable" {
+		change = "disabled."
+	}
+	if err == nil && dryRun {
+		return name + " can be " + change
+	}
+	if err == nil {
+		return name + " was " + change
+	}
+	change = fmt.Sprintf("%s %s to %d", command, name, level)
+	if command == "disable" {
+		change = "disable " + name
+	}
+	helper := "Could not "
+	if dryRun {
+		helper = "Can not "
+	}
+	return helper + change + ". " + err.Error()
+}
