@@ -18,11 +18,13 @@ import (
 	"github.com/moldau/moldau/internal/tools/logdirs"
 	"github.com/moldau/moldau/internal/tools/metadataquorum"
 	"github.com/moldau/moldau/internal/tools/offsets"
+	"github.com/moldau/moldau/internal/tools/perf"
 	"github.com/moldau/moldau/internal/tools/producer"
 	"github.com/moldau/moldau/internal/tools/server"
 	"github.com/moldau/moldau/internal/tools/storagetool"
 	"github.com/moldau/moldau/internal/tools/topics"
 	"github.com/moldau/moldau/internal/tools/transactions"
+	"github.com/moldau/moldau/internal/tools/verifiable"
 )
 
 // Command is one of Kafka's tools.
@@ -45,18 +47,23 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-console-consumer", "Print the records of a topic", consumer.Run},
 		{"kafka-console-producer", "Send lines of standard input to a topic", producer.Run},
 		{"kafka-consumer-groups", "List, describe, reset and delete consumer groups", groups.Run},
+		{"kafka-consumer-perf-test", "Measure how fast records can be consumed", perf.RunConsumer},
 		{"kafka-delete-records", "Delete the records of partitions below given offsets", deleterecords.Run},
 		{"kafka-dump-log", "Print the files of a log and check its indexes", dumplog.Run},
+		{"kafka-e2e-latency", "Measure the time from sending a record to receiving it", perf.RunLatency},
 		{"kafka-features", "Show and change the features of a cluster", features.Run},
 		{"kafka-get-offsets", "Print offsets of partitions", offsets.Run},
 		{"kafka-leader-election", "Have leaders of partitions elected", leaderelection.Run},
 		{"kafka-log-dirs", "Show what lies in the brokers' log directories", logdirs.Run},
 		{"kafka-metadata-quorum", "Show the quorum of the cluster's metadata", metadataquorum.Run},
+		{"kafka-producer-perf-test", "Measure how fast a topic takes records", perf.RunProducer},
 		{"kafka-server-start", "Start a broker from a server.properties file", server.StartCommand(start)},
 		{"kafka-server-stop", "Stop this user's running brokers", server.Stop},
 		{"kafka-storage", "Generate a cluster id; look at log directories", storagetool.Run},
 		{"kafka-topics", "Create, list, describe, alter and delete topics", topics.Run},
 		{"kafka-transactions", "Show transactional ids; find and end transactions that hang", transactions.Run},
+		{"kafka-verifiable-consumer", "Read a topic in a group and tell as JSON what came", verifiable.RunConsumer},
+		{"kafka-verifiable-producer", "Send numbers and tell as JSON which are acknowledged", verifiable.RunProducer},
 	}
 }
 

@@ -28,7 +28,7 @@ func TestByProgram(t *testing.T) {
 	if !slices.IsSortedFunc(commands, func(a, b Command) int { return strings.Compare(a.KafkaName, b.KafkaName) }) {
 		t.Error("the table is not sorted")
 	}
-	if got := commands[len(commands)-1].Name(); got != "transactions" {
+	if got := commands[len(commands)-1].Name(); got != "verifiable-producer" {
 		t.Errorf("%q", got)
 	}
 }

@@ -32,6 +32,11 @@ type Option struct {
 // String is the option as Kafka's messages quote it: [name].
 func (o *Option) String() string { return "[" + o.Name + "]" }
 
+// isNumber says that the argument is a whole number, so that -1 is one and not an option.
+func (o *Option) isNumber() bool {
+	return strings.HasPrefix(o.ArgName, "Integer") || strings.HasPrefix(o.ArgName, "Long")
+}
+
 // Parser holds a tool's options.
 type Parser struct {
 	options []*Option
@@ -108,7 +113,7 @@ func (p *Parser) Parse(args []string) (*Set, error) {
 			return nil, err
 		}
 		if !hasArgument && option.Arg != NoArg && i+1 < len(args) &&
-			(option.Arg == RequiredArg || !looksLikeOption(args[i+1])) {
+			(option.Arg == RequiredArg || !looksLikeOption(args[i+1]) || option.isNumber() && negativeNumber.MatchString(args[i+1])) {
 			i++
 			argument, hasArgument = args[i], true
 		}

@@ -11,14 +11,21 @@ import (
 
 // Argument is one option of a sub-command.
 type Argument struct {
-	Long     string // with its dashes: --cluster-id
-	Short    string // -t, or empty
-	IsFlag   bool   // takes no value
-	Repeats  bool
+	Long    string // with its dashes: --cluster-id
+	Short   string // -t, or empty
+	IsFlag  bool   // takes no value
+	Repeats bool
+	// Many lets one option take several words, up to the next option.
+	Many     bool
 	Required bool
 	// Bits makes the value a whole number of that size: 16, 32 or 64; 0 is text.
 	Bits int
-	Help string
+	// Fraction makes the value a number that may have a fraction.
+	Fraction bool
+	Choices  []string // all values that are allowed; nil: any
+	Metavar  string   // what the usage text calls the value, if not the option's name
+	Default  string   // what Value returns for an absent option, shown in the help
+	Help     string
 }
 
 func (a Argument) names() string {
@@ -29,6 +36,9 @@ func (a Argument) names() string {
 }
 
 func (a Argument) placeholder() string {
+	if a.Metavar != "" {
+		return a.Metavar
+	}
 	return strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(a.Long, "--"), "-", "_"))
 }
 
@@ -53,24 +63,26 @@ type SubParser struct {
 type Parsed struct {
 	Command string
 	values  map[string][]string
+	// defaults are what absent options mean.
+	defaults map[string]string
 }
 
 // Has reports whether an option was given, by its long name.
 func (p *Parsed) Has(long string) bool { return len(p.values[long]) > 0 }
 
-// Value returns an option's value, the last if it was repeated.
+// Values returns all values of an option.
+func (p *Parsed) Values(long string) []string { return p.values[long] }
+
+// Value returns an option's value, the last if it was repeated, or its default.
 func (p *Parsed) Value(long string) string {
 	values := p.values[long]
 	if len(values) == 0 {
-		return ""
+		return p.defaults[long]
 	}
 	return values[len(values)-1]
 }
 
-// Values returns all values of an option that repeats.
-func (p *Parsed) Values(long string) []string { return p.values[long] }
-
-// Number returns the value of an option with Bits; ok is false where it is absent.
+// Number returns the value of an option with Bits; ok is false where it is absent and has no default.
 func (p *Parsed) Number(long string) (value int64, ok bool) {
 	value, err := strconv.ParseInt(p.Value(long), 10, 64)
 	return value, err == nil
@@ -155,16 +167,35 @@ func (p *SubParser) take(s Streams, parsed *Parsed, command, known *SubCommand, 
 	case !hasValue:
 		used, value = 2, args[1]
 	}
-	if argument.Bits > 0 {
-		if _, err := strconv.ParseInt(value, 10, argument.Bits); err != nil {
-			return 0, p.fail(s, command, "argument %s: could not convert '%s' to %s (For input string: \"%s\")", argument.names(), value, javaIntegers[argument.Bits], value)
-		}
+	if err := p.checkValue(s, command, argument, value); err != nil {
+		return 0, err
 	}
 	if !argument.Repeats {
 		parsed.values[argument.Long] = nil
 	}
 	parsed.values[argument.Long] = append(parsed.values[argument.Long], value)
+	for argument.Many && used < len(args) && !looksLikeOption(args[used]) {
+		parsed.values[argument.Long] = append(parsed.values[argument.Long], args[used])
+		used++
+	}
 	return used, nil
+}
+
+func (p *SubParser) checkValue(s Streams, command *SubCommand, argument *Argument, value string) error {
+	if argument.Bits > 0 {
+		if _, err := strconv.ParseInt(value, 10, argument.Bits); err != nil {
+			return p.fail(s, command, "argument %s: could not convert '%s' to %s (For input string: \"%s\")", argument.names(), value, javaIntegers[argument.Bits], value)
+		}
+	}
+	if argument.Fraction {
+		if _, err := strconv.ParseFloat(value, 64); err != nil {
+			return p.fail(s, command, "argument %s: could not convert '%s' to Double (For input string: \"%s\")", argument.names(), value, value)
+		}
+	}
+	if argument.Choices != nil && !slices.Contains(argument.Choices, value) {
+		return p.fail(s, command, "argument %s: invalid choice: '%s' (choose from {%s})", argument.names(), value, strings.Join(argument.Choices, ","))
+	}
+	return nil
 }
 
 func (p *SubParser) checkRequired(s Streams, parsed *Parsed, command *SubCommand, arguments []Argument) error {
@@ -234,7 +265,11 @@ func (p *SubParser) usage(w io.Writer, command *SubCommand) {
 		return
 	}
 	required := slices.DeleteFunc(slices.Clone(p.Global), func(a Argument) bool { return !a.Required })
-	fmt.Fprintf(w, "usage: %s %s%s [-h] %s\n", p.Program, words(required), command.Name, strings.TrimSpace(words(command.Arguments)))
+	name := command.Name
+	if name != "" {
+		name += " "
+	}
+	fmt.Fprintf(w, "usage: %s %s%s[-h] %s\n", p.Program, words(required), name, strings.TrimSpace(words(command.Arguments)))
 }
 
 // words are options as a usage text lists them, with a space after each.
@@ -244,6 +279,9 @@ func words(arguments []Argument) string {
 		word := a.Long
 		if !a.IsFlag {
 			word += " " + a.placeholder()
+		}
+		if a.Many {
+			word += " [" + a.placeholder() + " ...]"
 		}
 		if !a.Required {
 			word = "[" + word + "]"
@@ -270,6 +308,10 @@ func (c *SubCommand) options(w io.Writer) {
 		if a.Short != "" {
 			name = a.Short + ", " + name
 		}
-		fmt.Fprintf(w, "  %-22s %s\n", name, a.Help)
+		help := a.Help
+		if a.Default != "" {
+			help += " (default: " + a.Default + ")"
+		}
+		fmt.Fprintf(w, "  %-22s %s\n", name, help)
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/cli"
 )
 
@@ -68,8 +70,8 @@ func NewAdmin(streams cli.Streams, props Properties) (*Client, error) {
 	return admin, nil
 }
 
-// NewProducer returns a client that produces.
-func NewProducer(streams cli.Streams, props Properties) (*Client, error) {
+// NewProducer returns a client that produces, with the further options.
+func NewProducer(streams cli.Streams, props Properties, opts ...kgo.Opt) (*Client, error) {
 	s := &settings{acks: kgo.AllISRAcks(), inflight: 5}
 	s.add(kgo.AllowAutoTopicCreation(), kgo.ProducerLinger(5*time.Millisecond),
 		kgo.ProducerBatchMaxBytes(1<<20), kgo.ProducerBatchCompression(kgo.NoCompression()),
@@ -84,7 +86,21 @@ func NewProducer(streams cli.Streams, props Properties) (*Client, error) {
 	if s.acks != kgo.AllISRAcks() || s.inflight > 5 || (s.idempotent != nil && !*s.idempotent) {
 		s.add(kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(max(s.inflight, 1)))
 	}
+	s.add(opts...)
 	return open(streams, props, s)
+}
+
+// Matching selects the topics whose whole names match a regular expression: Kafka matches whole
+// names, the client library parts of them.
+func Matching(include string, excludeInternal bool) ([]kgo.Opt, error) {
+	if _, err := regexp.Compile(include); err != nil {
+		return nil, err
+	}
+	opts := []kgo.Opt{kgo.ConsumeRegex(), kgo.ConsumeTopics("^(?:" + include + ")$")}
+	if excludeInternal {
+		opts = append(opts, kgo.ConsumeExcludeTopics("^(?:"+kafka.ConsumerOffsetsTopic+"|"+kafka.TransactionStateTopic+"|"+kafka.ShareGroupStateTopic+")$"))
+	}
+	return opts, nil
 }
 
 // NewConsumer returns a client that consumes what the further options say.

@@ -57,6 +57,7 @@ var producerProperties = []property{
 	{"max.block.ms", millis(func(s *settings, d time.Duration) { s.maxBlock = d })},
 	{"enable.idempotence", boolean(func(s *settings, on bool) { s.idempotent = &on })},
 	{"max.in.flight.requests.per.connection", number(func(s *settings, n int64) { s.inflight = int(n) })},
+	{"transaction.timeout.ms", millis(func(s *settings, d time.Duration) { s.add(kgo.TransactionTimeout(d)) })},
 	{"transactional.id", func(_ *settings, v string) error {
 		return fmt.Errorf("transactional.id=%s: transactions are not supported yet by this tool", v)
 	}},

@@ -124,18 +124,9 @@ func (c *committer) commit(ctx context.Context) {
 	if !wanted {
 		return
 	}
-	// The client library would send its member id as the offsets' metadata.
-	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
-		for i := range req.Topics {
-			for j := range req.Topics[i].Partitions {
-				req.Topics[i].Partitions[j].Metadata = kmsg.StringPtr("")
-			}
-		}
-		return nil
-	})
-	c.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+	c.client.CommitOffsetsSync(client.CommitContext(ctx), offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err == nil {
-			err = firstError(resp)
+			err = client.FirstCommitError(resp)
 		}
 		if err != nil {
 			c.warn("Offset commit failed: " + client.Convert(err, "commit").Error())
@@ -144,15 +135,4 @@ func (c *committer) commit(ctx context.Context) {
 			c.mu.Unlock()
 		}
 	})
-}
-
-func firstError(resp *kmsg.OffsetCommitResponse) error {
-	for _, topic := range resp.Topics {
-		for _, p := range topic.Partitions {
-			if err := client.FromCode(p.ErrorCode, nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -72,14 +71,11 @@ func (c *consumer) open() error {
 	case p.topic != "":
 		opts = append(opts, kgo.ConsumeTopics(p.topic))
 	default:
-		// Kafka matches whole names, the client library parts of them.
-		if _, err := regexp.Compile(p.include); err != nil {
+		matching, err := client.Matching(p.include, p.props["exclude.internal.topics"] != "false")
+		if err != nil {
 			return err
 		}
-		opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics("^(?:"+p.include+")$"))
-		if p.props["exclude.internal.topics"] != "false" {
-			opts = append(opts, kgo.ConsumeExcludeTopics("^(?:"+kafka.ConsumerOffsetsTopic+"|"+kafka.TransactionStateTopic+"|"+kafka.ShareGroupStateTopic+")$"))
-		}
+		opts = append(opts, matching...)
 	}
 	if p.props["group.id"] != "" {
 		opts = append(opts, kgo.BlockRebalanceOnPoll(), kgo.DisableAutoCommit())

@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/client"
 )
@@ -149,8 +146,11 @@ func (p *producer) readLines(ctx context.Context, asked <-chan struct{}, lines c
 
 func (p *producer) send(ctx context.Context, record *kgo.Record) error {
 	record.Topic = p.topic
-	if err := p.awaitTopic(ctx); err != nil {
-		return p.failed(record, err)
+	if !p.known {
+		if err := p.client.AwaitTopic(ctx, p.topic); err != nil {
+			return p.failed(record, err)
+		}
+		p.known = true
 	}
 	if p.sync {
 		_, err := p.client.ProduceSync(ctx, record).First()
@@ -179,10 +179,7 @@ func (p *producer) failed(record *kgo.Record, err error) error {
 }
 
 func (p *producer) logFailure(record *kgo.Record, err error) {
-	if size := serializedSize(record); size > p.maxRequestSize && errors.Is(err, kafka.ErrMessageTooLarge) {
-		err = &client.Error{Code: kafka.ErrMessageTooLarge, Message: fmt.Sprintf(
-			"The message is %d bytes when serialized which is larger than %d, which is the value of the max.request.size configuration.", size, p.maxRequestSize)}
-	}
+	err = client.DescribeTooLarge(err, record, p.maxRequestSize)
 	size := func(b []byte) string {
 		if b == nil {
 			return "null"
@@ -200,62 +197,4 @@ func (p *producer) flush(ctx context.Context) {
 	defer cancel()
 	// What could not be sent has been reported by its own callback.
 	_ = p.client.Flush(ctx)
-}
-
-// awaitTopic waits, up to max.block.ms, until the cluster knows the topic, which creates it
-// where the cluster does so on first use.
-func (p *producer) awaitTopic(ctx context.Context) error {
-	if p.known {
-		return nil
-	}
-	limit, cancel := context.WithTimeout(ctx, p.client.MaxBlock)
-	defer cancel()
-	for {
-		err := p.askTopic(limit)
-		switch {
-		case err == nil:
-			p.known = true
-			return nil
-		case errors.Is(err, kafka.ErrInvalidTopicException):
-			return &client.Error{Code: kafka.ErrInvalidTopicException, Message: "Invalid topics: [" + p.topic + "]"}
-		case errors.Is(err, kafka.ErrTopicAuthorizationFailed):
-			return &client.Error{Code: kafka.ErrTopicAuthorizationFailed, Message: "Not authorized to access topics: [" + p.topic + "]"}
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case limit.Err() != nil:
-			return &client.Error{Code: kafka.ErrRequestTimedOut,
-				Message: fmt.Sprintf("Topic %s not present in metadata after %d ms.", p.topic, p.client.MaxBlock.Milliseconds())}
-		}
-		select {
-		case <-limit.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-func (p *producer) askTopic(ctx context.Context) error {
-	req := kmsg.NewPtrMetadataRequest()
-	topic := kmsg.NewMetadataRequestTopic()
-	topic.Topic = kmsg.StringPtr(p.topic)
-	req.Topics = append(req.Topics, topic)
-	req.AllowAutoTopicCreation = true
-	resp, err := req.RequestWith(ctx, p.client.Client)
-	if err != nil {
-		return err
-	}
-	if len(resp.Topics) != 1 {
-		return fmt.Errorf("the broker answered for %d topics instead of one", len(resp.Topics))
-	}
-	return client.FromCode(resp.Topics[0].ErrorCode, nil)
-}
-
-// serializedSize is the most that a batch with one record takes, as Kafka's producer reckons.
-func serializedSize(r *kgo.Record) int {
-	const batchOverhead, recordOverhead = 61, 21
-	field := func(b []byte) int { return len(binary.AppendVarint(nil, int64(len(b)))) + len(b) }
-	size := batchOverhead + recordOverhead + field(r.Key) + field(r.Value) + len(binary.AppendVarint(nil, int64(len(r.Headers))))
-	for _, h := range r.Headers {
-		size += field([]byte(h.Key)) + field(h.Value)
-	}
-	return size
 }

@@ -192,14 +192,6 @@ func TestCommandLines(t *testing.T) {
 	}
 }
 
-// TestSerializedSize holds the figure that Kafka's producer gave for such a record.
-func TestSerializedSize(t *testing.T) {
-	t.Parallel()
-	if got := serializedSize(&kgo.Record{Value: make([]byte, 2_000_000)}); got != 2_000_088 {
-		t.Errorf("%d", got)
-	}
-}
-
 func FuzzReader(f *testing.F) {
 	f.Add("h:1,g:2\tk\tv", true, true)
 	f.Add("", false, false)

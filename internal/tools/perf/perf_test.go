@@ -1,0 +1,144 @@
+package perf
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/moldau/moldau/internal/tools/cli"
+)
+
+// TestStats holds the lines that Apache Kafka 4.3.1 prints.
+func TestStats(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	s := cli.Streams{Out: &out}
+	start := time.UnixMilli(1_000)
+	st := newStats(s, 1000, 500*time.Millisecond, false, start)
+	for i := range 1000 {
+		st.record(time.Duration(i)*time.Millisecond, 100, start.Add(time.Duration(i)*time.Millisecond))
+	}
+	st.printTotal(start.Add(time.Second))
+	want := "501 records sent, 1002.0 records/sec (0.10 MB/sec), 250.0 ms avg latency, 500.0 ms max latency.\n" +
+		"1000 records sent, 1000.000000 records/sec (0.10 MB/sec), 499.50 ms avg latency, 999.00 ms max latency, 500 ms 50th, 950 ms 95th, 990 ms 99th, 999 ms 99.9th.\n"
+	if out.String() != want {
+		t.Errorf("%s\nwant %s", out.String(), want)
+	}
+	out.Reset()
+	newStats(s, 1, time.Second, true, start).printTotal(start.Add(time.Second))
+	want = "0 steady state records sent, 0.000000 records/sec (0.00 MB/sec), NaN ms avg latency, 0.00 ms max latency, 0 ms 50th, 0 ms 95th, 0 ms 99th, 0 ms 99.9th.\n"
+	if out.String() != want {
+		t.Errorf("%s\nwant %s", out.String(), want)
+	}
+}
+
+func TestSteadyState(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	start := time.UnixMilli(1_000)
+	st := newStats(cli.Streams{Out: &out}, 10, time.Second, true, start)
+	st.record(time.Millisecond, 1, start.Add(time.Second))
+	st.record(time.Millisecond, 1, start.Add(2*time.Second))
+	if got := strings.Count(out.String(), "In steady state.\n1 records sent"); got != 1 || strings.Count(out.String(), "In steady") != 1 {
+		t.Error(out.String())
+	}
+}
+
+func TestPayloads(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"a\nb\n": "a|b", "\na": "a", "a\n\nb": "a||b", "\n": "", "a\n\n": "a|"} {
+		if got := string(bytes.Join(splitPayloads(text, regexp.MustCompile(`\n`)), []byte("|"))); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	p := newPayloads()
+	p.size = 21
+	value, err := p.value(nil, 0)
+	if err != nil || !regexp.MustCompile(`^[A-Z]{21}$`).Match(value) {
+		t.Errorf("%q %v", value, err)
+	}
+	p.size, p.monotonic = 0, true
+	if value, err := p.value(value, 42); err != nil || string(value) != "42" {
+		t.Errorf("%q %v", value, err)
+	}
+	p.monotonic = false
+	if _, err := p.value(nil, 0); err == nil {
+		t.Error("a record without any payload")
+	}
+}
+
+func TestDateFormat(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 21, 15, 4, 5, 67_000_000, time.UTC)
+	for pattern, want := range map[string]string{
+		"yyyy-MM-dd HH:mm:ss:SSS": "2026-11-21 15:04:05:067", "d MMM yy hh 'at' a": "21 Nov 26 03 at PM", "EEEE''Z": "Saturday'+0000",
+	} {
+		f, err := newDateFormat(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.format(at); got != want {
+			t.Errorf("%s: %q, want %q", pattern, got, want)
+		}
+	}
+	if _, err := newDateFormat("qq"); err == nil {
+		t.Error("an unknown letter was accepted")
+	}
+}
+
+// TestCommandLines holds the complaints of Apache Kafka 4.3.1's tools.
+func TestCommandLines(t *testing.T) {
+	t.Parallel()
+	producer := "--bootstrap-server b:1 --topic t --num-records 10 --throughput -1 "
+	latency := "--bootstrap-server b:1 --topic t --num-records 1 --record-size 1 "
+	for _, test := range []struct {
+		run        func(context.Context, cli.Streams, []string) error
+		args, want string
+	}{
+		{RunProducer, "--topic t", "argument --num-records is required"},
+		{RunProducer, producer, "one of the arguments --record-size --payload-file --payload-monotonic is required"},
+		{RunProducer, producer + "--record-size 1 --payload-monotonic", "argument --payload-monotonic: not allowed with argument --record-size"},
+		{RunProducer, producer + "--record-size 0", "--record-size should be greater than zero."},
+		{RunProducer, producer + "--record-size 1 --warmup-records 10", tooManyWarmup},
+		{RunProducer, producer + "--record-size 1 --print-metrics", noMetrics},
+		{RunProducer, producer + "--record-size 1 --producer-props a=b --command-property c=d", "--command-property and --producer-props cannot be specified together."},
+		{RunProducer, producer + "--record-size 1 --command-property a=b c", "java.lang.IllegalArgumentException: Invalid property: c"},
+		{RunProducer, "--throughput x", `argument --throughput: could not convert 'x' to Double (For input string: "x")`},
+		{RunConsumer, "--bootstrap-server b:1 --topic t", "Exactly one of the following arguments is required: [messages], [num-records]"},
+		{RunConsumer, "--bootstrap-server b:1 --num-records 1", "Exactly one of the following arguments is required: [topic], [include]"},
+		{RunConsumer, "", consumerSummary},
+		{RunLatency, "a b", "Invalid number of arguments. Expected 5 or 6 positional arguments, but got 2. Usage: bootstrap-server topic num-records producer-acks record-size [optional] command-config"},
+		{RunLatency, latency + "--producer-acks 0", "Invalid value for --producer-acks. Latency testing requires synchronous acknowledgement. Please use '1' or 'all'."},
+		{RunLatency, latency + "--producer-acks 1 --record-header-size -2", "Value for --record-header-size must be a non-negative integer or -1 for null header value."},
+		{RunLatency, "--topic t", `Missing required argument "[bootstrap-server]"`},
+	} {
+		var errs bytes.Buffer
+		s := cli.Streams{Out: io.Discard, Err: &errs}
+		code := cli.Exit(s, test.run(t.Context(), s, strings.Fields(test.args)))
+		if code != 1 || !strings.Contains(errs.String(), test.want) {
+			t.Errorf("%s: exit %d, %q; want %q", test.args, code, errs.String(), test.want)
+		}
+	}
+}
+
+func TestCheckReceived(t *testing.T) {
+	t.Parallel()
+	sent := &kgo.Record{Key: []byte{}, Value: []byte("v"), Headers: []kgo.RecordHeader{{Key: "h"}}}
+	if err := checkReceived(sent, []*kgo.Record{sent}); err != nil {
+		t.Error(err)
+	}
+	for name, received := range map[string][]*kgo.Record{
+		"nothing": nil, "two": {sent, sent}, "value": {{Key: []byte{}, Value: []byte("w")}}, "null key": {{Value: []byte("v")}},
+		"header": {{Key: []byte{}, Value: []byte("v"), Headers: []kgo.RecordHeader{{Key: "h", Value: []byte{}}}}},
+	} {
+		if err := checkReceived(sent, received); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}
