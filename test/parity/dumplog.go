@@ -121,6 +121,29 @@ func dumpFolder(folder, decoder, shows string, tools dumpTools) error {
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
+	for {
+		before := folderState(folder)
+		err := dumpFiles(folder, decoder, shows, tools)
+		if err == nil || folderState(folder) == before || time.Now().After(deadline) {
+			return err
+		} // another round of compaction came between
+	}
+}
+
+// folderState is what the files of a folder are at the moment.
+func folderState(folder string) string {
+	names, _ := filepath.Glob(filepath.Join(folder, "*"))
+	var state strings.Builder
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil {
+			fmt.Fprintln(&state, name, info.Size(), info.ModTime())
+		}
+	}
+	return state.String()
+}
+
+// dumpFiles has all closed segments of a partition read.
+func dumpFiles(folder, decoder, shows string, tools dumpTools) error {
 	files := func(suffix string) []string {
 		all, _ := filepath.Glob(filepath.Join(folder, "*"+suffix))
 		return all
