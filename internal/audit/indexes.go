@@ -55,13 +55,32 @@ func (a *auditor) index(path string, entryBytes int) []byte {
 		a.problem(path, -1, "cannot be read: %v", err)
 		return nil
 	}
+	if entryBytes == txnEntryBytes {
+		return a.unsealed(path, data)
+	}
 	if rest := len(data) % entryBytes; rest != 0 {
-		if entryBytes != timeEntryBytes && entryBytes != offsetEntryBytes || !allZero(data[len(data)-rest:]) {
+		if !allZero(data[len(data)-rest:]) {
 			a.problem(path, int64(len(data)-rest), "expected entries of %d bytes, got %d bytes at the end", entryBytes, rest)
 		}
 		data = data[:len(data)-rest]
 	}
 	return data
+}
+
+// unsealed checks the seal of a transaction index and returns its entries. A start builds one again
+// whose seal is wrong; after an unclean stop its end may be what was reserved and not written.
+func (a *auditor) unsealed(path string, data []byte) []byte {
+	end := len(data) - len(data)%txnEntryBytes
+	err := segment.CheckTxnSeal(data[:end], data[end:])
+	switch {
+	case err == nil:
+	case !a.clean && len(data)-end <= 8 && allZero(data[max(0, end-txnEntryBytes+8):]):
+		a.recoverable(path, "ends in an entry that was reserved and not written: the next start builds the index again")
+		end = max(0, end-txnEntryBytes)
+	default:
+		a.problem(path, int64(end), "%v", err)
+	}
+	return data[:end]
 }
 
 // trimmed leaves out the zeros that Apache Kafka fills the files of an active segment with.

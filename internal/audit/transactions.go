@@ -82,10 +82,6 @@ func (t *transactions) compare(a *auditor, folder string, base, end int64, known
 		e := data[position:]
 		at := func(i int) int64 { return int64(binary.BigEndian.Uint64(e[2+8*i:])) }
 		version, producerID, from, to, stable := binary.BigEndian.Uint16(e), at(0), at(1), at(2), at(3)
-		if !a.clean && position+txnEntryBytes == len(data) && allZero(e[:txnEntryBytes]) {
-			a.recoverable(path, "ends in an entry that was reserved at position %d and not written: the next start builds the index again", position)
-			break
-		}
 		if version != 0 || from < 0 || to < from || to <= last {
 			a.problem(path, int64(position), "entry of version %d, offsets %d to %d after %d: expected version 0 and ascending offsets", version, from, to, last)
 			return

@@ -71,6 +71,9 @@ func TestCompactionDoesWhatKafkasDoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if suffix == ".txnindex" {
+				got = got[:len(got)-len(got)%34] // without the seal
+			}
 			if kafkas, there := want[e.Name()]; !there || !bytes.Equal(got, kafkas) {
 				t.Errorf("round %s: %s differs from Kafka's (there: %v):\n%s\nwant\n%s", round, e.Name(), there, hex.Dump(got), hex.Dump(kafkas))
 			}

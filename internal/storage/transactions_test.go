@@ -271,7 +271,7 @@ func TestDamagedTransactionIndexIsBuiltAgain(t *testing.T) {
 	}
 	path := testDir + "/events-0/" + segment.FileName(0, segment.TxnIndexSuffix)
 	data, err := vfs.ReadFile(mem, path, 1<<20)
-	if err != nil || len(data) != 4*34 {
+	if err != nil || len(data) != 4*34+8 {
 		t.Fatalf("%d bytes, %v", len(data), err)
 	}
 	data[1] = 9 // the version of the first entry

@@ -30,6 +30,7 @@ type Segment struct {
 	// txnEntries is how many entries of the transaction index are complete, unknownEntries until
 	// somebody asks; txnLast the last offset of the newest, -1 without any. Most logs have none.
 	txnEntries, txnLast atomic.Int64
+	txnSum              uint32 // checksum of the entries; mu guards it
 
 	// mu guards what follows. It is held for index lookups in memory, for writes of index
 	// entries to the page cache, and while the indexes are loaded or rebuilt.
@@ -121,8 +122,7 @@ func Create(d *Dir, baseOffset int64) (*Segment, error) {
 	if err := d.fs.Remove(s.path(TxnIndexSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	s.txnLast.Store(-1)
-	s.txnEntries.Store(0)
+	s.setTxnIndexLocked(txnState{last: -1})
 	s.unsyncedEntries.Store(true)
 	s.loaded = true
 	s.tail = newTail(baseOffset)

@@ -71,27 +71,62 @@ func (s *Segment) loadTxnIndexLocked() error {
 	info, err := s.dir.fs.Stat(s.pathLocked(TxnIndexSuffix))
 	s.dir.mu.RUnlock()
 	if errors.Is(err, fs.ErrNotExist) {
-		s.txnLast.Store(-1)
-		s.txnEntries.Store(0)
+		s.setTxnIndexLocked(txnState{last: -1})
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if info.Size()%txnEntryBytes != 0 {
-		return fmt.Errorf("%s: %w: it has %d bytes, no multiple of %d", s.path(TxnIndexSuffix), ErrTxnIndex, info.Size(), txnEntryBytes)
+	w, err := s.walkWholeLocked(info.Size(), math.MaxInt64)
+	if err != nil {
+		return err
 	}
-	entries, last := info.Size()/txnEntryBytes, int64(-1)
-	if entries > 0 {
-		e, err := s.txnEntry(entries-1, -1)
-		if err != nil {
-			return err
-		}
-		last = e.LastOffset
-	}
-	s.txnLast.Store(last)
-	s.txnEntries.Store(entries)
+	s.setTxnIndexLocked(w)
 	return nil
+}
+
+// txnState is what a transaction index holds.
+type txnState struct {
+	entries int64
+	last    int64  // last offset of the newest entry, -1 without any
+	sum     uint32 // checksum of the entries
+}
+
+func (s *Segment) setTxnIndexLocked(t txnState) {
+	s.txnSum = t.sum
+	s.txnLast.Store(t.last)
+	s.txnEntries.Store(t.entries)
+}
+
+// walkWholeLocked checks an index of sizeBytes and returns what it holds below offset, or up to the
+// first damaged entry. A seal that is wrong does not tell which entry is.
+func (s *Segment) walkWholeLocked(sizeBytes, offset int64) (t txnState, err error) {
+	t.last = -1
+	count, sum, last := sizeBytes/txnEntryBytes, uint32(0), int64(-1)
+	_, err = s.walkTxnIndex(0, count, -1, func(e AbortedTransaction) bool {
+		if sum, last = txnSum(sum, e), e.LastOffset; last < offset {
+			t = txnState{t.entries + 1, last, sum}
+		}
+		return true
+	})
+	if err != nil {
+		return t, err
+	}
+	rest := make([]byte, sizeBytes%txnEntryBytes)
+	if len(rest) > 0 {
+		err = s.with(TxnIndexSuffix, false, func(h *Handle) error {
+			if err := readFull(h.File(), rest, count*txnEntryBytes); err != nil {
+				return fmt.Errorf("%s: %w", h.path, err)
+			}
+			return nil
+		})
+	}
+	if err == nil {
+		if err = checkTxnSeal(sum, rest); err != nil {
+			err = fmt.Errorf("%s: %w", s.path(TxnIndexSuffix), err)
+		}
+	}
+	return t, err
 }
 
 func (s *Segment) loadTxnIndex() error {
@@ -149,21 +184,20 @@ func (s *Segment) AppendAborted(e AbortedTransaction) error {
 		}
 	}
 	err := s.with(TxnIndexSuffix, true, func(h *Handle) error {
-		_, err := h.File().WriteAt(appendTxnEntry(nil, e), entries*txnEntryBytes)
+		_, err := h.File().WriteAt(appendTxnSeal(appendTxnEntry(nil, e), txnSum(s.txnSum, e)), entries*txnEntryBytes)
 		return err
 	})
 	if err != nil {
 		return s.fail(err)
 	}
-	s.unsyncedTxnIndex.Store(true) // after the write: a flush in between has not synced it
-	s.txnLast.Store(e.LastOffset)
-	s.txnEntries.Store(entries + 1) // readers see the entry from here on
+	s.unsyncedTxnIndex.Store(true)                                                // after the write: a flush in between has not synced it
+	s.setTxnIndexLocked(txnState{entries + 1, e.LastOffset, txnSum(s.txnSum, e)}) // readers see the entry from here on
 	return nil
 }
 
 // ReserveAborted takes the space of the next entry, before the marker is written that it is about:
 // on a full disk that is the last moment to refuse it. Zeros at the end of the file, if it ends
-// there, are a damaged entry, and the index is built again. It belongs to the one appender.
+// there, are damage, and the index is built again. It belongs to the one appender.
 func (s *Segment) ReserveAborted() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,11 +211,12 @@ func (s *Segment) ReserveAborted() error {
 		}
 	}
 	err := s.with(TxnIndexSuffix, true, func(h *Handle) error {
-		_, err := h.File().WriteAt(make([]byte, txnEntryBytes), entries*txnEntryBytes)
+		end := txnFileBytes(entries) // behind the seal
+		_, err := h.File().WriteAt(make([]byte, txnFileBytes(entries+1)-end), end)
 		return err
 	})
 	if err != nil {
-		return errors.Join(err, s.truncateTxnIndexLocked(entries))
+		return errors.Join(err, s.truncateTxnIndexLocked(txnState{entries, s.txnLast.Load(), s.txnSum}))
 	}
 	return nil
 }
@@ -190,7 +225,7 @@ func (s *Segment) ReserveAborted() error {
 func (s *Segment) UnreserveAborted() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.truncateTxnIndexLocked(s.txnEntries.Load())
+	return s.truncateTxnIndexLocked(txnState{s.txnEntries.Load(), s.txnLast.Load(), s.txnSum})
 }
 
 // CutAborted removes the entries that end at offset or above, and reports the first damaged
@@ -198,12 +233,12 @@ func (s *Segment) UnreserveAborted() error {
 func (s *Segment) CutAborted(offset int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	entries, last, sizeBytes, damage := s.goodAbortedLocked(offset)
-	if damage != nil && !errors.Is(damage, ErrTxnIndex) {
-		return damage
+	t, sizeBytes, err := s.goodAbortedLocked(offset)
+	if err != nil {
+		return err // a damaged one is not sealed again, but replaced
 	}
-	if sizeBytes >= 0 && entries*txnEntryBytes != sizeBytes {
-		if err := s.truncateTxnIndexLocked(entries); err != nil {
+	if sizeBytes >= 0 && sizeBytes != txnFileBytes(t.entries) && sizeBytes != t.entries*txnEntryBytes {
+		if err := s.truncateTxnIndexLocked(t); err != nil {
 			return err
 		}
 	}
@@ -211,51 +246,49 @@ func (s *Segment) CutAborted(offset int64) error {
 		// An earlier recovery may have cut it and died: power loss would bring back what it cut.
 		s.unsyncedTxnIndex.Store(true)
 	}
-	s.txnLast.Store(last)
-	s.txnEntries.Store(entries)
-	return damage
+	s.setTxnIndexLocked(t)
+	return nil
 }
 
 // CheckAborted reports the first damaged entry with ErrTxnIndex.
 func (s *Segment) CheckAborted() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	entries, _, sizeBytes, err := s.goodAbortedLocked(math.MaxInt64)
-	if err == nil && sizeBytes >= 0 && entries*txnEntryBytes != sizeBytes {
-		err = fmt.Errorf("%s: %w: it has %d bytes, no multiple of %d", s.path(TxnIndexSuffix), ErrTxnIndex, sizeBytes, txnEntryBytes)
-	}
-	if known := s.txnEntries.Load(); err == nil && entries < known {
-		err = fmt.Errorf("%s: %w: it has %d entries, expected %d", s.path(TxnIndexSuffix), ErrTxnIndex, entries, known)
+	t, _, err := s.goodAbortedLocked(math.MaxInt64)
+	if known := s.txnEntries.Load(); err == nil && t.entries < known {
+		err = fmt.Errorf("%s: %w: it has %d entries, expected %d", s.path(TxnIndexSuffix), ErrTxnIndex, t.entries, known)
 	}
 	return err
 }
 
-// goodAbortedLocked counts the entries below offset and up to the first damaged one; sizeBytes is -1
-// if there is no file.
-func (s *Segment) goodAbortedLocked(offset int64) (entries, last, sizeBytes int64, err error) {
+// goodAbortedLocked returns what the file holds below offset and up to the first damaged entry;
+// sizeBytes is -1 if there is no file.
+func (s *Segment) goodAbortedLocked(offset int64) (t txnState, sizeBytes int64, err error) {
 	s.dir.mu.RLock()
 	info, err := s.dir.fs.Stat(s.pathLocked(TxnIndexSuffix))
 	s.dir.mu.RUnlock()
-	last = -1
+	t.last = -1
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, last, -1, nil
+		return t, -1, nil
 	}
 	if err != nil {
-		return 0, last, -1, err
+		return t, -1, err
 	}
-	_, err = s.walkTxnIndex(0, info.Size()/txnEntryBytes, -1, func(e AbortedTransaction) bool {
-		if e.LastOffset >= offset {
-			return false
-		}
-		entries, last = entries+1, e.LastOffset
-		return true
-	})
-	return entries, last, info.Size(), err
+	t, err = s.walkWholeLocked(info.Size(), offset)
+	return t, info.Size(), err
 }
 
-func (s *Segment) truncateTxnIndexLocked(entries int64) error {
+// truncateTxnIndexLocked leaves what t says, sealed.
+func (s *Segment) truncateTxnIndexLocked(t txnState) error {
 	defer s.unsyncedTxnIndex.Store(true) // after the write, as in AppendAborted
-	err := s.with(TxnIndexSuffix, true, func(h *Handle) error { return h.File().Truncate(entries * txnEntryBytes) })
+	err := s.with(TxnIndexSuffix, true, func(h *Handle) error {
+		if t.entries > 0 {
+			if _, err := h.File().WriteAt(appendTxnSeal(nil, t.sum), t.entries*txnEntryBytes); err != nil {
+				return err
+			}
+		}
+		return h.File().Truncate(txnFileBytes(t.entries))
+	})
 	if err != nil {
 		return s.fail(err)
 	}
@@ -274,17 +307,16 @@ func (s *Segment) ReplaceAborted(entries []AbortedTransaction) error {
 		err = s.createFile(TxnIndexSuffix)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		s.txnLast.Store(-1)
-		s.txnEntries.Store(0)
+		s.setTxnIndexLocked(txnState{last: -1})
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	var data []byte
-	last := int64(-1)
+	t := txnState{entries: int64(len(entries)), last: -1}
 	for _, e := range entries {
-		data, last = appendTxnEntry(data, e), e.LastOffset
+		data, t.last, t.sum = appendTxnEntry(data, e), e.LastOffset, txnSum(t.sum, e)
 	}
 	defer s.unsyncedTxnIndex.Store(true)
 	err = s.with(TxnIndexSuffix, true, func(h *Handle) error {
@@ -294,11 +326,10 @@ func (s *Segment) ReplaceAborted(entries []AbortedTransaction) error {
 	if err != nil {
 		return s.fail(err)
 	}
-	if err := s.truncateTxnIndexLocked(int64(len(entries))); err != nil {
+	if err := s.truncateTxnIndexLocked(t); err != nil {
 		return err
 	}
-	s.txnLast.Store(last)
-	s.txnEntries.Store(int64(len(entries)))
+	s.setTxnIndexLocked(t)
 	return nil
 }
 
