@@ -71,7 +71,9 @@ func (h *Host) changeLeadership(ctx context.Context) {
 	}
 	if records := h.o.Controller.Bootstrap(h.image); len(records) > 0 {
 		if err := h.propose(ctx, records, func(int64, error) {}); err != nil {
-			h.o.Logger.Error("cannot write the first metadata records", "error", err)
+			if ctx.Err() == nil { // else the node is stopping
+				h.o.Logger.Error("cannot write the first metadata records", "error", err)
+			}
 			return
 		}
 	}
