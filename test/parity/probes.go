@@ -22,7 +22,10 @@ func ask(version int16, build func(b *broker) kmsg.Request) step {
 		if err != nil {
 			return "", err
 		}
-		return normalise(response), nil
+		if response != nil && changesMetadata[response.Key()] {
+			err = settle(b.addr)
+		}
+		return normalise(response), err
 	}
 }
 

@@ -102,6 +102,9 @@ func (c command) run(b *broker, prefix []string) string {
 			text = strings.Join(lines, "\n") + "\n"
 		}
 		fmt.Fprintf(&out, "%sexit code %d\n", text, code)
+		if err := settle(b.addr); err != nil {
+			return err.Error()
+		}
 	}
 	return out.String()
 }
