@@ -2,7 +2,10 @@ package main
 
 // known are the differences that are meant, with their reasons.
 var known = map[string]string{
-	"create with defaults": elr, "configs of a topic": elr, "tool: describe": elr, "tool: alter": elr,
+	"create with defaults": elr, "configs of a topic": elr, "tool: describe": elr, "tool: describe, Apache Kafka's at ours": elr, "tool: alter": elr, "tool: alter, Apache Kafka's at ours": elr,
+
+	"tool: transactions, aborted with an odd epoch":                         oddEpoch,
+	"tool: transactions, aborted with an odd epoch, Apache Kafka's at ours": oddEpoch,
 
 	"values of min.insync.replicas":               "refused for one broker there, since eligible leader replicas are on (KIP-966); here they come with replication",
 	"values of flush.ms":                          "a negative log.flush.interval.ms is refused here, as it is for topics in both",
@@ -29,6 +32,7 @@ var known = map[string]string{
 }
 
 const (
+	oddEpoch    = "markers with a producer epoch below 0 are refused with INVALID_PRODUCER_EPOCH here, UNKNOWN_SERVER_ERROR there"
 	unknownName = "an unknown broker config is refused here, stored there"
 	elr         = "min.insync.replicas is stored for the whole cluster there, since eligible leader replicas are on (KIP-966); here they come with replication"
 	logStart    = "a refusal of the request's form carries the log start offset here, -1 there"

@@ -32,6 +32,7 @@ func main() {
 	dumped := flag.String("dumped", "", "address of a Moldau whose files are read with Apache Kafka's dump-log")
 	dumpedData := flag.String("dumped-data", "", "its log dir")
 	only := flag.String("only", "", "run only probes whose name has this in it")
+	smoke := flag.Bool("smoke", false, "run the short set only")
 	flag.Parse()
 
 	passed, failed := 0, 0
@@ -57,28 +58,9 @@ func main() {
 		}
 	}
 	if *kafkaTools != "" {
-		theirs, ours := []string{*kafkaTools, "tool"}, []string{*moldauTools}
-		for _, c := range allCommands() {
-			if !strings.Contains(c.name, *only) {
-				continue
-			}
-			kafkaSide, err := c.lay(*kafka)
-			if err != nil {
-				judge("tool: "+c.name, "prepared", "Apache Kafka: "+err.Error())
-				continue
-			}
-			moldauSide, err := c.lay(*moldau)
-			if err != nil {
-				judge("tool: "+c.name, "prepared", "Moldau: "+err.Error())
-				continue
-			}
-			expected := c.run(kafkaSide, theirs)
-			judge("tool: "+c.name, expected, c.run(moldauSide, ours))
-			if c.crossed {
-				judge("tool: "+c.name+", ours at Apache Kafka", expected, c.run(kafkaSide, ours))
-				judge("tool: "+c.name+", Apache Kafka's at ours", expected, c.run(moldauSide, theirs))
-			}
-		}
+		jvm, moldauBinary := newWarmJVM(*kafkaTools), program(*moldauTools)
+		defer jvm.stop()
+		compareTools(jvm, moldauBinary, *kafka, *moldau, func(c command) bool { return strings.Contains("tool: "+c.name, *only) && (c.smoke || !*smoke) }, judge)
 	}
 	if name := "dump-log of compacted and transactional logs"; *dumped != "" && *kafkaTools != "" && strings.Contains(name, *only) {
 		judge(name, "", dumpCheck(*dumped, *dumpedData, dumpTools{[]string{*kafkaTools, "tool"}, []string{*moldauTools}}))

@@ -1,112 +1,178 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"os/exec"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// command is a line that a user types: the tool's name without "kafka-", and its arguments.
-// BOOTSTRAP stands for the broker's address.
+// command is what a user types, line by line: a tool's name without "kafka-" and its arguments,
+// and after " <<< " its standard input. It runs four times: each side's tools at their own
+// broker, and crossed, Apache Kafka's at Moldau and ours at Apache Kafka. In the lines
+//
+//	BOOTSTRAP  is the broker's address
+//	@          belongs to a name and differs between the tools, so that those of both can do the same at one broker
+//	DIR        is a folder with the files
+//	{name}     is what prepare learned
+//	'a b'      is one word
 type command struct {
 	name  string
 	lines []string
-	stdin string
+	files map[string]string
+	// prepare is a conversation with the broker before the lines; mark is what @ stands for.
+	prepare func(mark string) []step
+	// apart says why the tools are not crossed.
+	apart string
+	// smoke puts it into the short run.
+	smoke bool
 	// unordered says that Apache Kafka prints its lines in no particular order.
 	unordered bool
-	// prepare is a conversation with the broker before the lines. What it learns stands in the
-	// lines as {name}.
-	prepare []step
-	// crossed runs the lines also with Apache Kafka's tool against Moldau and the other way round.
-	crossed bool
 	// hidden are columns of a table whose cells differ from run to run.
 	hidden []string
+	// kept selects the lines to compare, where others' things may show; nil: all.
+	kept *regexp.Regexp
+	// shape compares the form only: numbers hidden, lines that repeat it folded.
+	shape bool
+	// wordless leaves the first line of standard error out: its sentence is each side's own.
+	wordless bool
 }
 
-// commands build on each other: each side runs them in this order against its own broker.
-var commands = []command{
-	{name: "create", lines: []string{"topics --bootstrap-server BOOTSTRAP --create --topic quickstart-events --partitions 2 --config retention.ms=86400000"}},
-	{name: "create again", lines: []string{"topics --bootstrap-server BOOTSTRAP --create --topic quickstart-events"}},
-	{name: "create if not there", lines: []string{"topics --bootstrap-server BOOTSTRAP --create --if-not-exists --topic quickstart-events"}},
-	{name: "describe", lines: []string{"topics --bootstrap-server BOOTSTRAP --describe --topic quickstart-events"}},
-	{name: "describe nothing", lines: []string{"topics --bootstrap-server BOOTSTRAP --describe --topic not-there"}},
-	{name: "alter", lines: []string{"topics --bootstrap-server BOOTSTRAP --alter --topic quickstart-events --partitions 3", "topics --bootstrap-server BOOTSTRAP --describe --topic quickstart-events"}},
-	{name: "produce", stdin: "k1:first\nk2:second\nk1:third\n", lines: []string{"console-producer --bootstrap-server BOOTSTRAP --topic quickstart-events --property parse.key=true --property key.separator=:"}},
-	{name: "consume one partition", lines: []string{"console-consumer --bootstrap-server BOOTSTRAP --topic quickstart-events --partition 0 --offset earliest --max-messages 1 --timeout-ms 10000 --property print.key=true --property print.partition=true --property print.offset=true"}},
-	{name: "offsets", lines: []string{"get-offsets --bootstrap-server BOOTSTRAP --topic quickstart-events", "get-offsets --bootstrap-server BOOTSTRAP --topic quickstart-events --time earliest"}},
-	{name: "reset, dry", unordered: true, lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --group readers --topic quickstart-events --reset-offsets --to-earliest --dry-run"}},
-	{name: "reset", unordered: true, lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --group readers --topic quickstart-events --reset-offsets --to-earliest --execute"}},
-	{name: "describe group", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --describe --group readers"}},
-	{name: "describe group's state", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --describe --group readers --state"}},
-	{name: "shift", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --group readers --topic quickstart-events:0 --reset-offsets --shift-by 1 --execute"}},
-	{name: "delete offsets", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --group readers --topic quickstart-events:1 --delete-offsets"}},
-	{name: "describe unknown group", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --describe --group not-there"}},
-	{name: "delete group", lines: []string{"consumer-groups --bootstrap-server BOOTSTRAP --delete --group readers"}},
-	{name: "alter config", lines: []string{"configs --bootstrap-server BOOTSTRAP --entity-type topics --entity-name quickstart-events --alter --add-config max.message.bytes=2000000", "configs --bootstrap-server BOOTSTRAP --entity-type topics --entity-name quickstart-events --describe"}},
-	{name: "delete config", lines: []string{"configs --bootstrap-server BOOTSTRAP --topic quickstart-events --alter --delete-config max.message.bytes", "configs --bootstrap-server BOOTSTRAP --topic quickstart-events --describe"}},
-	{name: "bad config", lines: []string{"configs --bootstrap-server BOOTSTRAP --topic quickstart-events --alter --add-config retention.ms=soon"}},
-	{name: "delete", lines: []string{"topics --bootstrap-server BOOTSTRAP --delete --topic quickstart-events", "topics --bootstrap-server BOOTSTRAP --delete --topic not-there"}},
-	{name: "no command", lines: []string{"topics --bootstrap-server BOOTSTRAP"}},
+// on makes lines of one tool with a broker.
+func on(tool string, tails ...string) []string {
+	return with(tool+" --bootstrap-server BOOTSTRAP", tails...)
+}
+
+// with puts the same words before each line.
+func with(head string, tails ...string) []string {
+	lines := make([]string, len(tails))
+	for i := range tails {
+		lines[i] = strings.TrimSpace(head + " " + tails[i])
+	}
+	return lines
 }
 
 func allCommands() []command {
-	return slices.Concat(commands, transactionCommands(), clusterCommands())
+	return slices.Concat(quickStartCommands(), transactionCommands(), clusterCommands())
+}
+
+// toolSide is a broker with the tools of one side at it.
+type toolSide struct {
+	name  string
+	tools toolbox
+	addr  string
+	mark  string
+}
+
+// compareTools runs the commands and has each outcome judged against Apache Kafka's tools at
+// Apache Kafka.
+func compareTools(theirs, ours toolbox, kafka, moldau string, chosen func(c command) bool, judge func(name, expected, got string)) {
+	base := toolSide{"Apache Kafka", theirs, kafka, "-p1"}
+	others := []toolSide{{"", ours, moldau, "-p2"}, {", ours at Apache Kafka", ours, kafka, "-p2"}, {", Apache Kafka's at ours", theirs, moldau, "-p1"}}
+	for _, c := range allCommands() {
+		if !chosen(c) {
+			continue
+		}
+		expected := c.run(base)
+		for i, side := range others {
+			if i > 0 && c.apart != "" {
+				break
+			}
+			judge("tool: "+c.name+side.name, expected, c.run(side))
+		}
+	}
 }
 
 // lay prepares a broker for the lines.
-func (c command) lay(addr string) (*broker, error) {
-	b := &broker{addr: addr, state: map[string]any{}}
-	if len(c.prepare) == 0 {
+func (c command) lay(side toolSide) (*broker, error) {
+	b := &broker{addr: side.addr, state: map[string]any{}}
+	if c.prepare == nil {
 		return b, nil
 	}
-	conn, err := dial(addr)
+	conn, err := dial(side.addr)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.tcp.Close()
-	for i, s := range c.prepare {
+	for i, s := range c.prepare(side.mark) {
 		if _, err := s(b, conn); err != nil {
 			return nil, fmt.Errorf("preparing, step %d: %w", i+1, err)
 		}
 	}
-	return b, nil
+	return b, settle(side.addr)
 }
 
-// run runs the lines with one side's tools and returns what they print on stdout and with what
-// code they exit. Usage texts and log lines, which go to stderr, are not compared.
-func (c command) run(b *broker, prefix []string) string {
-	var out strings.Builder
-	for _, line := range c.lines {
-		for name, value := range b.state {
-			line = strings.ReplaceAll(line, "{"+name+"}", fmt.Sprint(value))
-		}
-		args := append(prefix[1:len(prefix):len(prefix)], strings.Fields(strings.ReplaceAll(line, "BOOTSTRAP", b.addr))...)
-		cmd := exec.Command(prefix[0], args...)
-		cmd.Stdin = strings.NewReader(c.stdin)
-		var stdout bytes.Buffer
-		cmd.Stdout = &stdout
-		err := cmd.Run()
-		code := 0
-		if exit, ok := err.(*exec.ExitError); ok {
-			code = exit.ExitCode()
-		} else if err != nil {
+// run runs the lines and returns what they print and with what code they exit: standard output,
+// and of standard error the first line that is no log line.
+func (c command) run(side toolSide) string {
+	dir, err := os.MkdirTemp("", "parity-tools-")
+	if err != nil {
+		return err.Error()
+	}
+	defer os.RemoveAll(dir)
+	for name, content := range c.files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(content, "@", side.mark)), 0o600); err != nil {
 			return err.Error()
 		}
-		text := plainOutput(c.hide(stdout.String()))
-		if c.unordered {
-			lines := strings.Split(text, "\n")
-			slices.Sort(lines)
-			text = strings.Join(lines, "\n") + "\n"
+	}
+	b, err := c.lay(side)
+	if err != nil {
+		return err.Error()
+	}
+	var out strings.Builder
+	for _, line := range c.lines {
+		words, stdin := c.words(line, side, b, dir)
+		got, err := side.tools.run(words, stdin)
+		if err != nil {
+			return err.Error()
 		}
-		fmt.Fprintf(&out, "%sexit code %d\n", text, code)
-		if err := settle(b.addr); err != nil {
+		undo := strings.NewReplacer(side.mark, "@", dir, "DIR")
+		fmt.Fprintf(&out, "$ %s\n%s", line, c.plain(undo.Replace(got.stdout)))
+		if first := firstError(undo.Replace(got.stderr)); first != "" && !c.wordless {
+			fmt.Fprintf(&out, "error: %s\n", first)
+		}
+		fmt.Fprintf(&out, "exit code %d\n", got.code)
+		if err := settle(side.addr); err != nil {
 			return err.Error()
 		}
 	}
 	return out.String()
+}
+
+// word is one of a line's: in quotes, or without spaces.
+var word = regexp.MustCompile(`'[^']*'|\S+`)
+
+func (c command) words(line string, side toolSide, b *broker, dir string) (words []string, stdin string) {
+	line, stdin, _ = strings.Cut(line, " <<< ")
+	replace := []string{"BOOTSTRAP", side.addr, "@", side.mark, "DIR", dir, `\n`, "\n"}
+	for name, value := range b.state {
+		replace = append(replace, "{"+name+"}", fmt.Sprint(value))
+	}
+	replacer := strings.NewReplacer(replace...)
+	for _, w := range word.FindAllString(line, -1) {
+		words = append(words, replacer.Replace(strings.Trim(w, "'")))
+	}
+	return words, replacer.Replace(stdin)
+}
+
+func (c command) plain(text string) string {
+	text = plainOutput(c.hide(text))
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if c.kept != nil {
+		lines = slices.DeleteFunc(lines, func(line string) bool { return !c.kept.MatchString(line) })
+	}
+	if c.shape {
+		for i := range lines {
+			lines[i] = number.ReplaceAllString(lines[i], "N")
+		}
+		lines = slices.Compact(lines)
+	}
+	if c.unordered {
+		slices.Sort(lines)
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // hide replaces the cells of the hidden columns.
@@ -126,10 +192,13 @@ func (c command) hide(output string) string {
 }
 
 var (
-	topicID   = regexp.MustCompile(`TopicId: [A-Za-z0-9_-]{22}`)
-	localPort = regexp.MustCompile(`localhost:\d+`)
-	// Kafka's own log4j lines and stack traces may come on stdout.
-	noise = regexp.MustCompile(`(?m)^(\[?\d{4}-\d\d-\d\d|\tat |SLF4J|Picked up).*\n`)
+	number  = regexp.MustCompile(`-?\d+([.,:]\d+)*(E-?\d+)?|NaN|-?Infinity`)
+	topicID = regexp.MustCompile(`TopicId: [A-Za-z0-9_-]{22}`)
+	// What the cluster gave a producer is another number each time.
+	producerID = regexp.MustCompile(`producerId=\d+`)
+	localPort  = regexp.MustCompile(`localhost:\d+`)
+	// Both sides' log lines and stack traces.
+	noise = regexp.MustCompile(`(?m)^(\[?\d{4}-\d\d-\d\d|\tat |\s*\.\.\. \d+ more|Caused by: |SLF4J|Picked up|(java|org\.apache\.kafka)[.a-zA-Z]*Exception: ).*\n`)
 	// The sentence of a refusal is each broker's own.
 	sentence = regexp.MustCompile(`(?m)^(Error while executing .* command :|Error: ).*$`)
 	spaces   = regexp.MustCompile(`[ \t]+`)
@@ -138,6 +207,7 @@ var (
 func plainOutput(s string) string {
 	s = topicID.ReplaceAllString(s, "TopicId: <id>")
 	s = localPort.ReplaceAllString(s, "localhost:<port>")
+	s = producerID.ReplaceAllString(s, "producerId=<id>")
 	s = noise.ReplaceAllString(s, "")
 	s = sentence.ReplaceAllString(s, "$1 <sentence>")
 	var lines []string
@@ -145,4 +215,18 @@ func plainOutput(s string) string {
 		lines = append(lines, strings.TrimSpace(spaces.ReplaceAllString(line, " ")))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// firstError is what a script shows of standard error: the first line that is no log line or,
+// after an argparse usage text, the sentence at its end.
+func firstError(text string) string {
+	lines := slices.DeleteFunc(strings.Split(plainOutput(text), "\n"), func(line string) bool { return line == "" })
+	switch {
+	case len(lines) == 0:
+		return ""
+	case strings.HasPrefix(lines[0], "usage: "): // argparse breaks long lines
+		_, message, _ := strings.Cut(strings.Join(lines, " "), ": error: ")
+		return message
+	}
+	return lines[0]
 }

@@ -57,6 +57,8 @@ type SubParser struct {
 	// Global are options that stand before the action.
 	Global   []Argument
 	Commands []SubCommand
+	// Terse makes complaints one line, without a usage text: kafka-features.
+	Terse bool
 }
 
 // Parsed is a command line that a SubParser accepted.
@@ -254,8 +256,13 @@ func (p *SubParser) names() []string {
 }
 
 func (p *SubParser) fail(s Streams, command *SubCommand, format string, args ...any) error {
+	message := fmt.Sprintf(format, args...)
+	if p.Terse {
+		fmt.Fprintf(s.Err, "Command line error: %s. Type --help for help.\n", message)
+		return Failed
+	}
 	p.usage(s.Err, command)
-	fmt.Fprintf(s.Err, "%s: error: %s\n", p.Program, fmt.Sprintf(format, args...))
+	fmt.Fprintf(s.Err, "%s: error: %s\n", p.Program, message)
 	return Failed
 }
 

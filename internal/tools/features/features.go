@@ -29,6 +29,7 @@ var (
 var parser = &cli.SubParser{
 	Program:     "kafka-features",
 	Description: "Shows and changes the features of a cluster.",
+	Terse:       true,
 	Global: []cli.Argument{
 		{Long: "--bootstrap-server", Help: "Brokers to connect to, host:port, separated by commas."},
 		{Long: "--bootstrap-controller", Help: "Controllers to connect to instead."},
@@ -87,7 +88,7 @@ func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
 	case parsed.Has("--bootstrap-controller"):
 		return nil, errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server")
 	case !parsed.Has("--bootstrap-server"):
-		return nil, errors.New("You must specify either --bootstrap-controller or --bootstrap-server.") //nolint:staticcheck // the words of Kafka's tools
+		return nil, parser.Fail(s, parsed, "You must specify either --bootstrap-controller or --bootstrap-server.")
 	}
 	props["bootstrap.servers"] = parsed.Value("--bootstrap-server")
 	return client.NewAdmin(s, props)

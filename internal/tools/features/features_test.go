@@ -23,7 +23,7 @@ func TestWithoutCluster(t *testing.T) {
 			"transaction.version=2 has no dependencies.\ngroup.version=1 has no dependencies.\nmetadata.version=20 (3.8-IV0) has no dependencies.\n", ""},
 		{"feature-dependencies --feature nope=1", "", "Unknown feature: nope\n"},
 		{"feature-dependencies --feature metadata.version", "", "Can't parse feature=level string metadata.version: equals sign not found.\n"},
-		{"describe", "", "You must specify either --bootstrap-controller or --bootstrap-server.\n"},
+		{"describe", "", "Command line error: You must specify either --bootstrap-controller or --bootstrap-server.. Type --help for help.\n"},
 	} {
 		var out, messages bytes.Buffer
 		s := cli.Streams{Out: &out, Err: &messages}
