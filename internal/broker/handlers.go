@@ -92,6 +92,8 @@ func (b *broker) addAdminHandlers(s *handler.Set) {
 	s.Add(wire.KeyElectLeaders, &handler.ElectLeaders{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyAlterPartitionReassignments, &handler.AlterPartitionReassignments{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyListPartitionReassignments, &handler.ListPartitionReassignments{Image: image, Authorizer: authorizer})
+	s.Add(wire.KeyDescribeClientQuotas, &handler.DescribeClientQuotas{Image: image, Authorizer: authorizer})
+	s.Add(wire.KeyAlterClientQuotas, &handler.AlterClientQuotas{Authorizer: authorizer, Controller: b.channel, Resolve: resolveHost})
 	s.Add(wire.KeyDescribeQuorum, &handler.DescribeQuorum{Quorum: b.describeQuorum, Authorizer: authorizer})
 	s.Add(wire.KeyUpdateFeatures, &handler.UpdateFeatures{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyListConfigResources, &handler.ListConfigResources{Image: image, Authorizer: authorizer})

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/moldau/moldau/internal/kafka"
 )
 
 // Type is the type of a config's value, numbered as DescribeConfigs does.
@@ -141,7 +143,7 @@ func parseType(t Type, raw string) (v Value, allowed string) {
 		if v.Double, err = parseDouble(raw); err != nil || math.IsNaN(v.Double) || math.IsInf(v.Double, 0) {
 			return v, "a number is required"
 		}
-		v.Text = formatDouble(v.Double)
+		v.Text = kafka.JavaFloat(v.Double, 64)
 	case List:
 		if raw != "" {
 			for item := range strings.SplitSeq(raw, ",") {
@@ -165,23 +167,6 @@ func parseDouble(raw string) (float64, error) {
 		raw = digits
 	}
 	return strconv.ParseFloat(raw, 64)
-}
-
-// formatDouble writes f as Java does, which is what clients of DescribeConfigs see.
-func formatDouble(f float64) string {
-	if a := math.Abs(f); a != 0 && (a < 1e-3 || a >= 1e7) {
-		mantissa, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'E', -1, 64), "E")
-		if !strings.Contains(mantissa, ".") {
-			mantissa += ".0"
-		}
-		n, _ := strconv.Atoi(exponent) // always a number: FormatFloat wrote it
-		return mantissa + "E" + strconv.Itoa(n)
-	}
-	s := strconv.FormatFloat(f, 'f', -1, 64)
-	if !strings.Contains(s, ".") {
-		s += ".0"
-	}
-	return s
 }
 
 func atLeast(minimum int64) Validator {

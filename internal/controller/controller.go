@@ -20,6 +20,10 @@ type Origin struct {
 	ClientID  string
 	// Host is the client's address without port.
 	Host string
+	// Permit charges the client's quota with the creation or deletion of so many partitions and
+	// says whether that may be done; nil is for those without a quota. The controller's goroutine
+	// calls it, perhaps after the client has given up.
+	Permit func(partitions int) error
 }
 
 // Options is what a Controller decides by. They do not change while it runs.
@@ -42,6 +46,16 @@ type Input struct {
 	// batch comes between; broker epochs are made of it.
 	NextOffset int64
 	Random     env.Random
+	// Permit is the origin's.
+	Permit func(partitions int) error
+}
+
+// permit charges the client's quota of changes (KIP-599).
+func (in Input) permit(partitions int) error {
+	if in.Permit == nil {
+		return nil
+	}
+	return in.Permit(partitions)
 }
 
 // Result is the answer to a request. The response is sent when the records are committed.
@@ -78,6 +92,8 @@ func (c *Controller) Handle(in Input, req kmsg.Request) (Result, error) {
 		return c.electLeaders(in, r), nil
 	case *kmsg.AlterPartitionAssignmentsRequest:
 		return c.alterPartitionAssignments(in, r), nil
+	case *kmsg.AlterClientQuotasRequest:
+		return c.alterClientQuotas(in, r), nil
 	case *kmsg.UpdateFeaturesRequest:
 		return c.updateFeatures(in, r), nil
 	case *kmsg.AllocateProducerIDsRequest:

@@ -27,7 +27,7 @@ func (c *Controller) createPartitions(in Input, req *kmsg.CreatePartitionsReques
 			occurrences[topic.Topic] = -1
 			err = kafka.Errorf(kafka.ErrInvalidRequest, "Duplicate topic name.")
 		default:
-			added, err = addPartitions(in.Image, p, topic, maxPartitionsPerRequest-len(records))
+			added, err = addPartitions(in, p, topic, maxPartitionsPerRequest-len(records))
 		}
 		answer := kmsg.NewCreatePartitionsResponseTopic()
 		answer.Topic = topic.Topic
@@ -45,8 +45,8 @@ func (c *Controller) createPartitions(in Input, req *kmsg.CreatePartitionsReques
 
 // addPartitions returns the records of the partitions that topic lacks to have the count asked
 // for, at most limit.
-func addPartitions(image *metadata.Image, p *placer, req *kmsg.CreatePartitionsRequestTopic, limit int) ([]metadata.Record, error) {
-	topic := image.TopicByName(req.Topic)
+func addPartitions(in Input, p *placer, req *kmsg.CreatePartitionsRequestTopic, limit int) ([]metadata.Record, error) {
+	topic := in.Image.TopicByName(req.Topic)
 	if topic == nil {
 		return nil, kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "This server does not host this topic-partition.")
 	}
@@ -67,6 +67,9 @@ func addPartitions(image *metadata.Image, p *placer, req *kmsg.CreatePartitionsR
 		return nil, kafka.Errorf(kafka.ErrPolicyViolation,
 			"Excessively large number of partitions per request: at most %d may be added.", maxPartitionsPerRequest)
 	}
+	if err := in.permit(additional); err != nil {
+		return nil, err
+	}
 	replicationFactor := len(topic.Partitions[0].Replicas)
 	if req.Assignment == nil {
 		if err := p.check(int16(replicationFactor)); err != nil {
@@ -81,11 +84,11 @@ func addPartitions(image *metadata.Image, p *placer, req *kmsg.CreatePartitionsR
 			replicas = p.place(existing+i, int16(replicationFactor))
 		} else {
 			replicas = req.Assignment[i].Replicas
-			if err := checkManual(image, id, replicas, replicationFactor); err != nil {
+			if err := checkManual(in.Image, id, replicas, replicationFactor); err != nil {
 				return nil, err
 			}
 		}
-		records = append(records, newPartition(image, topic.ID, id, replicas))
+		records = append(records, newPartition(in.Image, topic.ID, id, replicas))
 	}
 	return records, nil
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 )
@@ -13,8 +12,7 @@ import (
 // topicCreation is the work on one CreateTopics request.
 type topicCreation struct {
 	*Controller
-	image  *metadata.Image
-	random env.Random
+	Input
 	placer *placer
 	// created maps the collision keys of topics that this request creates to their names.
 	created map[string]string
@@ -26,7 +24,7 @@ type topicCreation struct {
 func (c *Controller) createTopics(in Input, req *kmsg.CreateTopicsRequest) Result {
 	resp := kmsg.NewPtrCreateTopicsResponse()
 	resp.Version = req.Version
-	tc := &topicCreation{Controller: c, image: in.Image, random: in.Random, placer: newPlacer(in.Image, in.Random), created: map[string]string{}}
+	tc := &topicCreation{Controller: c, Input: in, placer: newPlacer(in.Image, in.Random), created: map[string]string{}}
 	occurrences := make(map[string]int, len(req.Topics))
 	for i := range req.Topics {
 		occurrences[req.Topics[i].Topic]++
@@ -101,9 +99,12 @@ func (tc *topicCreation) create(topic *kmsg.CreateTopicsRequestTopic) (kmsg.Crea
 	if err != nil {
 		return answer, err
 	}
-	id := kafka.NewUUID(tc.random)
-	for tc.image.TopicByID(id) != nil {
-		id = kafka.NewUUID(tc.random)
+	if err := tc.permit(len(assignments)); err != nil {
+		return answer, err
+	}
+	id := kafka.NewUUID(tc.Random)
+	for tc.Image.TopicByID(id) != nil {
+		id = kafka.NewUUID(tc.Random)
 	}
 	tc.created[kafka.CollisionKey(topic.Topic)] = topic.Topic
 	tc.records = append(tc.records, &metadata.TopicRecord{Name: topic.Topic, TopicID: id})
@@ -115,7 +116,7 @@ func (tc *topicCreation) create(topic *kmsg.CreateTopicsRequestTopic) (kmsg.Crea
 		}
 	}
 	for i, replicas := range assignments {
-		tc.records = append(tc.records, newPartition(tc.image, id, int32(i), replicas))
+		tc.records = append(tc.records, newPartition(tc.Image, id, int32(i), replicas))
 	}
 	answer.Topic, answer.TopicID = topic.Topic, id
 	answer.NumPartitions, answer.ReplicationFactor = int32(len(assignments)), int16(len(assignments[0]))
@@ -127,7 +128,7 @@ func (tc *topicCreation) checkName(name string) error {
 	if name == kafka.ClusterMetadataTopic {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "Creation of internal topic %s is prohibited.", name)
 	}
-	if tc.image.TopicByName(name) != nil {
+	if tc.Image.TopicByName(name) != nil {
 		return kafka.Errorf(kafka.ErrTopicAlreadyExists, "Topic '%s' already exists.", name)
 	}
 	if err := kafka.ValidateTopicName(name); err != nil {
@@ -135,7 +136,7 @@ func (tc *topicCreation) checkName(name string) error {
 	}
 	other, collides := tc.created[kafka.CollisionKey(name)]
 	if !collides {
-		other, collides = findCollision(tc.image, "", name)
+		other, collides = findCollision(tc.Image, "", name)
 	}
 	if collides {
 		return kafka.Errorf(kafka.ErrInvalidTopicException, "Topic '%s' collides with existing topic: %s", name, other)
@@ -186,7 +187,7 @@ func (tc *topicCreation) checkConfigs(topic *kmsg.CreateTopicsRequestTopic) (map
 	if len(null) > 0 {
 		return nil, kafka.Errorf(kafka.ErrInvalidConfig, "Null value not supported for topic configs: %s", strings.Join(null, ","))
 	}
-	return overrides, tc.layers(tc.image).ValidateTopicConfigs(nil, overrides)
+	return overrides, tc.layers(tc.Image).ValidateTopicConfigs(nil, overrides)
 }
 
 // describe returns the effective configs of a new topic.
@@ -194,7 +195,7 @@ func (tc *topicCreation) describe(overrides map[string]string) []kmsg.CreateTopi
 	if len(overrides) == 0 && tc.plainConfigs != nil {
 		return tc.plainConfigs
 	}
-	entries := tc.layers(tc.image).DescribeTopic(overrides)
+	entries := tc.layers(tc.Image).DescribeTopic(overrides)
 	configs := make([]kmsg.CreateTopicsResponseTopicConfig, len(entries))
 	for i, e := range entries {
 		configs[i] = kmsg.CreateTopicsResponseTopicConfig{Name: e.Name, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), IsSensitive: e.Sensitive}
@@ -222,7 +223,7 @@ func (tc *topicCreation) assign(topic *kmsg.CreateTopicsRequestTopic) ([][]int32
 	if replicationFactor == -1 {
 		// Unless the operator chose one, it is the number of brokers, at most 3.
 		if replicationFactor = tc.o.Broker.DefaultReplicationFactor; !tc.o.Broker.Explicit("default.replication.factor") {
-			replicationFactor = int16(max(1, min(3, tc.image.BrokerCount())))
+			replicationFactor = int16(max(1, min(3, tc.Image.BrokerCount())))
 		}
 	}
 	if err := tc.placer.check(replicationFactor); err != nil {
@@ -251,7 +252,7 @@ func (tc *topicCreation) assignManually(topic *kmsg.CreateTopicsRequestTopic) ([
 		if inRange && assignments[a.Partition] != nil {
 			return nil, kafka.Errorf(kafka.ErrInvalidReplicaAssignment, "Found multiple manual partition assignments for partition %d", a.Partition)
 		}
-		if err := checkManual(tc.image, a.Partition, a.Replicas, replicationFactor); err != nil {
+		if err := checkManual(tc.Image, a.Partition, a.Replicas, replicationFactor); err != nil {
 			return nil, err
 		}
 		replicationFactor = len(a.Replicas)

@@ -31,10 +31,13 @@ func (c *Controller) deleteTopics(in Input, req *kmsg.DeleteTopicsRequest) Resul
 	for _, d := range deletions {
 		answer := kmsg.NewDeleteTopicsResponseTopic()
 		answer.Topic, answer.TopicID = d.name, d.id
+		if d.err == nil {
+			answer.Topic, answer.TopicID = &d.topic.Name, d.topic.ID
+			d.err = in.permit(len(d.topic.Partitions))
+		}
 		if d.err != nil {
 			answer.ErrorCode, answer.ErrorMessage = int16(kafka.CodeOf(d.err)), errorText(d.err)
 		} else {
-			answer.Topic, answer.TopicID = &d.topic.Name, d.topic.ID
 			records = append(records, &metadata.RemoveTopicRecord{TopicID: d.topic.ID})
 		}
 		resp.Topics = append(resp.Topics, answer)

@@ -23,6 +23,7 @@ type cluster struct {
 	c      *Controller
 	image  *metadata.Image
 	random env.Random
+	permit func(partitions int) error
 }
 
 func newCluster(t *testing.T, properties map[string]string) *cluster {
@@ -54,7 +55,7 @@ func (cl *cluster) apply(records []metadata.Record) {
 
 func (cl *cluster) handle(req kmsg.Request) (kmsg.Response, []metadata.Record) {
 	cl.t.Helper()
-	result, err := cl.c.Handle(Input{Image: cl.image, NextOffset: cl.image.Offset + 1, Random: cl.random}, req)
+	result, err := cl.c.Handle(Input{Image: cl.image, NextOffset: cl.image.Offset + 1, Random: cl.random, Permit: cl.permit}, req)
 	if err != nil {
 		cl.t.Fatal(err)
 	}
@@ -97,6 +98,7 @@ func (cl *cluster) heartbeat(id int32, epoch int64, wantFence, wantShutdown bool
 //	producer-ids BROKER · describe
 //	elect [unclean]: NAME PARTITION … (no lines: all partitions) · reassign: NAME PARTITION 1,2,3 (or cancel)
 //	leaderless NAME PARTITION ISR (as after the loss of its leader)
+//	quota [validate]: @TYPE=NAME (or <default>) …, KEY=VALUE and -KEY · permits N (the client's quota of partitions)
 //	features [validate]: NAME LEVEL [TYPE] · bootstrap (as at the next start)
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -167,6 +169,10 @@ func (cl *cluster) run(d *datadriven.TestData) string {
 		cl.reassign(&out, lines)
 	case "features":
 		cl.features(&out, lines, validate)
+	case "quota":
+		cl.quota(&out, lines, validate)
+	case "permits":
+		cl.permits(int(argument()))
 	case "bootstrap":
 		cl.apply(cl.c.Bootstrap(cl.image))
 	case "describe":
@@ -361,4 +367,5 @@ func (cl *cluster) describe(out *strings.Builder) {
 			fmt.Fprintf(out, "config %d:%s %s=%s\n", r.Type, r.Name, name, values[name])
 		}
 	}
+	cl.describeQuotas(out)
 }

@@ -3,6 +3,7 @@ package metadata
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/moldau/moldau/internal/kafka"
 )
@@ -117,11 +118,14 @@ func (e *encoder) boolean(_ string, v *bool) {
 		e.out = append(e.out, 0)
 	}
 }
-func (e *encoder) int8(_ string, v *int8)       { e.out = append(e.out, byte(*v)) }
-func (e *encoder) int16(_ string, v *int16)     { e.out = binary.BigEndian.AppendUint16(e.out, uint16(*v)) }
-func (e *encoder) uint16(_ string, v *uint16)   { e.out = binary.BigEndian.AppendUint16(e.out, *v) }
-func (e *encoder) int32(_ string, v *int32)     { e.out = binary.BigEndian.AppendUint32(e.out, uint32(*v)) }
-func (e *encoder) int64(_ string, v *int64)     { e.out = binary.BigEndian.AppendUint64(e.out, uint64(*v)) }
+func (e *encoder) int8(_ string, v *int8)     { e.out = append(e.out, byte(*v)) }
+func (e *encoder) int16(_ string, v *int16)   { e.out = binary.BigEndian.AppendUint16(e.out, uint16(*v)) }
+func (e *encoder) uint16(_ string, v *uint16) { e.out = binary.BigEndian.AppendUint16(e.out, *v) }
+func (e *encoder) int32(_ string, v *int32)   { e.out = binary.BigEndian.AppendUint32(e.out, uint32(*v)) }
+func (e *encoder) int64(_ string, v *int64)   { e.out = binary.BigEndian.AppendUint64(e.out, uint64(*v)) }
+func (e *encoder) float64(_ string, v *float64) {
+	e.out = binary.BigEndian.AppendUint64(e.out, math.Float64bits(*v))
+}
 func (e *encoder) uuid(_ string, v *kafka.UUID) { e.out = append(e.out, v[:]...) }
 func (e *encoder) str(_ string, v *string) {
 	e.uvarint(uint64(len(*v)) + 1)
@@ -272,6 +276,12 @@ func (d *decoder) int32(name string, v *int32) {
 func (d *decoder) int64(name string, v *int64) {
 	if b := d.take(name, 8); b != nil {
 		*v = int64(binary.BigEndian.Uint64(b))
+	}
+}
+
+func (d *decoder) float64(name string, v *float64) {
+	if b := d.take(name, 8); b != nil {
+		*v = math.Float64frombits(binary.BigEndian.Uint64(b))
 	}
 }
 

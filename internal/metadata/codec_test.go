@@ -16,18 +16,19 @@ import (
 // filler gives every field a random value, so that the round trip covers each of them.
 type filler struct{ t *rapid.T }
 
-func (f filler) boolean(name string, v *bool)   { *v = rapid.Bool().Draw(f.t, name) }
-func (f filler) int8(name string, v *int8)      { *v = rapid.Int8().Draw(f.t, name) }
-func (f filler) int16(name string, v *int16)    { *v = rapid.Int16().Draw(f.t, name) }
-func (f filler) uint16(name string, v *uint16)  { *v = rapid.Uint16().Draw(f.t, name) }
-func (f filler) int32(name string, v *int32)    { *v = rapid.Int32().Draw(f.t, name) }
-func (f filler) int64(name string, v *int64)    { *v = rapid.Int64().Draw(f.t, name) }
-func (f filler) str(name string, v *string)     { *v = rapid.String().Draw(f.t, name) }
-func (f filler) uuid(_ string, v *kafka.UUID)   { *v = drawUUID(f.t) }
-func (f filler) beginArray(n string, _ int) int { return rapid.IntRange(0, 3).Draw(f.t, n) }
-func (f filler) beginElement() bool             { return true }
-func (f filler) endElement()                    {}
-func (f filler) endArray()                      {}
+func (f filler) boolean(name string, v *bool)    { *v = rapid.Bool().Draw(f.t, name) }
+func (f filler) int8(name string, v *int8)       { *v = rapid.Int8().Draw(f.t, name) }
+func (f filler) int16(name string, v *int16)     { *v = rapid.Int16().Draw(f.t, name) }
+func (f filler) uint16(name string, v *uint16)   { *v = rapid.Uint16().Draw(f.t, name) }
+func (f filler) int32(name string, v *int32)     { *v = rapid.Int32().Draw(f.t, name) }
+func (f filler) int64(name string, v *int64)     { *v = rapid.Int64().Draw(f.t, name) }
+func (f filler) float64(name string, v *float64) { *v = rapid.Float64().Draw(f.t, name) }
+func (f filler) str(name string, v *string)      { *v = rapid.String().Draw(f.t, name) }
+func (f filler) uuid(_ string, v *kafka.UUID)    { *v = drawUUID(f.t) }
+func (f filler) beginArray(n string, _ int) int  { return rapid.IntRange(0, 3).Draw(f.t, n) }
+func (f filler) beginElement() bool              { return true }
+func (f filler) endElement()                     {}
+func (f filler) endArray()                       {}
 
 func drawUUID(t *rapid.T) kafka.UUID {
 	return kafka.UUID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "uuid"))

@@ -23,6 +23,7 @@ type Delta struct {
 	deletedTopics  map[kafka.UUID]*Topic // of the base image
 	createdNames   map[string]kafka.UUID // topics that exist only in the delta
 	configs        map[string]*ConfigChange
+	quotas         map[string]*ClientQuota // after the delta; without limits: removed
 	nextProducerID int64
 }
 
@@ -44,6 +45,7 @@ func NewDelta(base *Image) *Delta {
 		deletedTopics:  map[kafka.UUID]*Topic{},
 		createdNames:   map[string]kafka.UUID{},
 		configs:        map[string]*ConfigChange{},
+		quotas:         map[string]*ClientQuota{},
 		nextProducerID: base.nextProducerID,
 	}
 }
@@ -53,7 +55,7 @@ func (d *Delta) Base() *Image { return d.base }
 
 // IsEmpty reports whether no record changed anything.
 func (d *Delta) IsEmpty() bool {
-	return len(d.features)+len(d.brokers)+len(d.controllers)+len(d.topics)+len(d.deletedTopics)+len(d.configs) == 0 &&
+	return len(d.features)+len(d.brokers)+len(d.controllers)+len(d.topics)+len(d.deletedTopics)+len(d.configs)+len(d.quotas) == 0 &&
 		d.nextProducerID == d.base.nextProducerID
 }
 
@@ -72,6 +74,7 @@ func (d *Delta) Apply(offset int64, epoch int32) *Image {
 	image.brokers = applyNodes(image.brokers, d.brokers)
 	image.controllers = applyNodes(image.controllers, d.controllers)
 	d.applyTopics(&image)
+	d.applyQuotas(&image)
 	if len(d.configs) > 0 {
 		image.configs = fork(image.configs)
 		for key, change := range d.configs {

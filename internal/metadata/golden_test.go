@@ -146,6 +146,7 @@ func (s *schemaRecorder) int16(name string, _ *int16)            { s.field(name,
 func (s *schemaRecorder) uint16(name string, _ *uint16)          { s.field(name, "uint16", false) }
 func (s *schemaRecorder) int32(name string, _ *int32)            { s.field(name, "int32", false) }
 func (s *schemaRecorder) int64(name string, _ *int64)            { s.field(name, "int64", false) }
+func (s *schemaRecorder) float64(name string, _ *float64)        { s.field(name, "float64", false) }
 func (s *schemaRecorder) uuid(name string, _ *kafka.UUID)        { s.field(name, "uuid", false) }
 func (s *schemaRecorder) str(name string, _ *string)             { s.field(name, "string", false) }
 func (s *schemaRecorder) nullableStr(name string, _ **string)    { s.field(name, "string", true) }

@@ -28,6 +28,7 @@ type Image struct {
 	topicsByName   *btree.Map[string, *Topic]
 	topicsByID     *btree.Map[string, *Topic]
 	configs        *btree.Map[string, *resourceConfig]
+	quotas         *btree.Map[string, *ClientQuota]
 	nextProducerID int64
 }
 
@@ -153,6 +154,7 @@ func EmptyImage() *Image {
 		topicsByName: btree.NewMap[string, *Topic](0),
 		topicsByID:   btree.NewMap[string, *Topic](0),
 		configs:      btree.NewMap[string, *resourceConfig](0),
+		quotas:       btree.NewMap[string, *ClientQuota](0),
 	}
 }
 

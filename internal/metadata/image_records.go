@@ -40,6 +40,9 @@ func (i *Image) WriteTo(emit func(Record) error) error {
 			w.put(&ConfigRecord{ResourceType: resource.Type, ResourceName: resource.Name, Name: name, Value: &value})
 		}
 	}
+	for q := range i.ClientQuotas() {
+		q.records(w.put)
+	}
 	if i.nextProducerID != 0 {
 		w.put(&ProducerIDsRecord{BrokerID: -1, BrokerEpoch: -1, NextProducerID: i.nextProducerID})
 	}

@@ -62,7 +62,7 @@ func (h *history) topic() *Topic {
 func (h *history) records() []Record {
 	n := h.random.IntN(5)
 	value := fmt.Sprint(h.random.IntN(100))
-	switch h.random.IntN(12) {
+	switch h.random.IntN(13) {
 	case 0, 1, 2:
 		h.topics++
 		records := []Record{&TopicRecord{Name: fmt.Sprint("t", h.topics), TopicID: id(h.topics)}}
@@ -108,6 +108,10 @@ func (h *history) records() []Record {
 	case 10:
 		return []Record{&FeatureLevelRecord{Name: fmt.Sprint("f", n), FeatureLevel: int16(h.random.IntN(2))}, &ClearELRRecord{},
 			&ProducerIDsRecord{NextProducerID: int64(h.topics) * 1000}, &RegisterControllerRecord{ControllerID: int32(n)}}
+	case 12:
+		user := fmt.Sprint("u", h.random.IntN(2))
+		entity := []QuotaEntityPart{{Type: QuotaUser, Name: &user}, {Type: QuotaClientID}}[h.random.IntN(2):]
+		return []Record{&ClientQuotaRecord{Entity: entity, Key: fmt.Sprint("k", n), Value: float64(n), Remove: h.random.IntN(3) == 0}}
 	case 11:
 		for b := range h.image.Brokers() {
 			return []Record{&UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}}

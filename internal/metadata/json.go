@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -47,6 +48,15 @@ func (j *jsonWriter) int16(name string, v *int16)   { j.number(name, int64(*v)) 
 func (j *jsonWriter) uint16(name string, v *uint16) { j.number(name, int64(*v)) }
 func (j *jsonWriter) int32(name string, v *int32)   { j.number(name, int64(*v)) }
 func (j *jsonWriter) int64(name string, v *int64)   { j.number(name, *v) }
+
+func (j *jsonWriter) float64(name string, v *float64) {
+	j.name(name)
+	text := kafka.JavaFloat(*v, 64)
+	if math.IsNaN(*v) || math.IsInf(*v, 0) {
+		text = strconv.Quote(text) // JSON has no such numbers
+	}
+	j.out = append(j.out, text...)
+}
 
 func (j *jsonWriter) uuid(name string, v *kafka.UUID) {
 	j.name(name)

@@ -18,6 +18,7 @@ const (
 	TypeUnfenceBroker            RecordType = 8
 	TypeRemoveTopic              RecordType = 9
 	TypeFeatureLevel             RecordType = 12
+	TypeClientQuota              RecordType = 14
 	TypeProducerIDs              RecordType = 15
 	TypeBrokerRegistrationChange RecordType = 17
 	TypeNoOp                     RecordType = 20
@@ -46,6 +47,7 @@ var recordSpecs = map[RecordType]recordSpec{
 	TypeUnfenceBroker:            {"UNFENCE_BROKER_RECORD", 0, func() Record { return &UnfenceBrokerRecord{} }},
 	TypeRemoveTopic:              {"REMOVE_TOPIC_RECORD", 0, func() Record { return &RemoveTopicRecord{} }},
 	TypeFeatureLevel:             {"FEATURE_LEVEL_RECORD", 0, func() Record { return &FeatureLevelRecord{} }},
+	TypeClientQuota:              {"CLIENT_QUOTA_RECORD", 0, func() Record { return &ClientQuotaRecord{} }},
 	TypeProducerIDs:              {"PRODUCER_IDS_RECORD", 0, func() Record { return &ProducerIDsRecord{} }},
 	TypeBrokerRegistrationChange: {"BROKER_REGISTRATION_CHANGE_RECORD", 3, func() Record { return &BrokerRegistrationChangeRecord{} }},
 	TypeNoOp:                     {"NO_OP_RECORD", 0, func() Record { return &NoOpRecord{} }},

@@ -140,6 +140,14 @@ type FeatureLevelRecord struct {
 	FeatureLevel int16
 }
 
+// ClientQuotaRecord sets or removes one limit of an entity.
+type ClientQuotaRecord struct {
+	Entity []QuotaEntityPart
+	Key    string
+	Value  float64 // of no meaning where Remove is set
+	Remove bool
+}
+
 // ProducerIDsRecord hands a block of producer ids to a broker: NextProducerID is the first
 // id of the next block.
 type ProducerIDsRecord struct {
@@ -227,6 +235,9 @@ func (*RemoveTopicRecord) Type() RecordType { return TypeRemoveTopic }
 
 // Type returns TypeFeatureLevel.
 func (*FeatureLevelRecord) Type() RecordType { return TypeFeatureLevel }
+
+// Type returns TypeClientQuota.
+func (*ClientQuotaRecord) Type() RecordType { return TypeClientQuota }
 
 // Type returns TypeProducerIDs.
 func (*ProducerIDsRecord) Type() RecordType { return TypeProducerIDs }

@@ -51,6 +51,8 @@ func (d *Delta) Replay(record Record) error {
 		err = d.replayClearELR(r)
 	case *ConfigRecord:
 		d.replayConfig(r)
+	case *ClientQuotaRecord:
+		d.replayClientQuota(r)
 	case *FeatureLevelRecord:
 		err = d.replayFeature(r)
 	case *ProducerIDsRecord:

@@ -11,6 +11,7 @@ type visitor interface {
 	uint16(name string, v *uint16)
 	int32(name string, v *int32)
 	int64(name string, v *int64)
+	float64(name string, v *float64)
 	uuid(name string, v *kafka.UUID)
 	str(name string, v *string)
 	nullableStr(name string, v **string)
@@ -172,6 +173,17 @@ func (r *RemoveTopicRecord) visit(v visitor, _ int16) {
 func (r *FeatureLevelRecord) visit(v visitor, _ int16) {
 	v.str("name", &r.Name)
 	v.int16("featureLevel", &r.FeatureLevel)
+	v.tags()
+}
+
+func (r *ClientQuotaRecord) visit(v visitor, _ int16) {
+	visitStructs(v, "entity", &r.Entity, func(v visitor, e *QuotaEntityPart) {
+		v.str("entityType", &e.Type)
+		v.nullableStr("entityName", &e.Name)
+	})
+	v.str("key", &r.Key)
+	v.float64("value", &r.Value)
+	v.boolean("remove", &r.Remove)
 	v.tags()
 }
 

@@ -68,6 +68,12 @@ func eachError(response kmsg.Response, yield func(code int16)) {
 				yieldError(r.Topics[i].Partitions[j].ErrorCode, yield)
 			}
 		}
+	case *kmsg.DescribeClientQuotasResponse:
+		yieldError(r.ErrorCode, yield)
+	case *kmsg.AlterClientQuotasResponse:
+		for i := range r.Entries {
+			yieldError(r.Entries[i].ErrorCode, yield)
+		}
 	case *kmsg.UpdateFeaturesResponse:
 		yieldError(r.ErrorCode, yield)
 	case *kmsg.ApiVersionsResponse:

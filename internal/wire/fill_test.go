@@ -40,6 +40,8 @@ func fill(v reflect.Value, s *byteSource) {
 		}
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), s)
+	case reflect.Float64:
+		v.SetFloat(float64(s.number()) / 3)
 	case reflect.Slice:
 		n := int(s.next() % 6)
 		if n == 5 {

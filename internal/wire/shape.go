@@ -52,6 +52,8 @@ var requestShapes = map[int16]string{
 	KeyAlterPartitionReassignments:  "4 1@1- (s (4 [4]?))",
 	KeyListPartitionReassignments:   "4 (s [4])?",
 	KeyOffsetDelete:                 "s (s (4))",
+	KeyDescribeClientQuotas:         "(s 1 s?) 1",
+	KeyAlterClientQuotas:            "((s s?) (s 8 1)) 1",
 	KeyDescribeUserSCRAMCredentials: "(s)?",
 	KeyAlterUserSCRAMCredentials:    "(s 1) (s 1 4 b b)",
 	KeyDescribeQuorum:               "(s (4))",

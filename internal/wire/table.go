@@ -46,6 +46,8 @@ const (
 	KeyAlterPartitionReassignments  int16 = 45
 	KeyListPartitionReassignments   int16 = 46
 	KeyOffsetDelete                 int16 = 47
+	KeyDescribeClientQuotas         int16 = 48
+	KeyAlterClientQuotas            int16 = 49
 	KeyDescribeUserSCRAMCredentials int16 = 50
 	KeyAlterUserSCRAMCredentials    int16 = 51
 	KeyDescribeQuorum               int16 = 55
@@ -129,6 +131,8 @@ var apis = []API{
 	{KeyAlterPartitionReassignments, "AlterPartitionReassignments", 0, 1, 0, 0, both},
 	{KeyListPartitionReassignments, "ListPartitionReassignments", 0, 0, 0, 0, both},
 	{KeyOffsetDelete, "OffsetDelete", 0, 0, 0, NeverFlexible, BrokerListener},
+	{KeyDescribeClientQuotas, "DescribeClientQuotas", 0, 1, 0, 1, BrokerListener},
+	{KeyAlterClientQuotas, "AlterClientQuotas", 0, 1, 0, 1, both},
 	{KeyDescribeUserSCRAMCredentials, "DescribeUserScramCredentials", 0, 0, 0, 0, both},
 	{KeyAlterUserSCRAMCredentials, "AlterUserScramCredentials", 0, 0, 0, 0, both},
 	{KeyDescribeQuorum, "DescribeQuorum", 0, 2, 0, 0, both},

@@ -102,7 +102,7 @@ func (h *Host) handle(ctx context.Context, r request) {
 		r.reply <- reply{err: notActive()}
 		return
 	}
-	result, err := h.o.Controller.Handle(controller.Input{Image: h.image, NextOffset: h.nextOffset, Random: h.o.Random}, r.req)
+	result, err := h.o.Controller.Handle(controller.Input{Image: h.image, NextOffset: h.nextOffset, Random: h.o.Random, Permit: r.origin.Permit}, r.req)
 	if err != nil {
 		r.reply <- reply{err: err}
 		return
