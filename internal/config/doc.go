@@ -1,5 +1,5 @@
-// Package config knows every topic and broker config of Apache Kafka 4.3, and Moldau's own,
-// as rows of two tables: type, default, valid values, dynamic mode, whether this version
+// Package config knows every config of topics, brokers, groups and client metrics subscriptions
+// of Apache Kafka 4.3, and Moldau's own, as rows of tables: type, default, valid values, dynamic mode, whether this version
 // makes use of it, and a short explanation.
 //
 // cmd/moldau and the broker read a properties file with ParseProperties and NewBroker; the

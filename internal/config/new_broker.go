@@ -297,6 +297,9 @@ func (b *Broker) checkValues(v values) error {
 	if b.GroupMinSessionTimeoutMs > b.GroupMaxSessionTimeoutMs {
 		return bad("group.min.session.timeout.ms", "at most group.max.session.timeout.ms is required")
 	}
+	if err := v.checkGroupDefaults(); err != nil {
+		return err
+	}
 	if b.DefaultReplicationFactor < 1 {
 		return bad("default.replication.factor", "at least 1 is required")
 	}

@@ -42,8 +42,13 @@ var (
 	topicDefs  = index(topicRows)
 	brokerDefs = index(moldauRows, clusterRows, networkRows, logRows, groupRows, shareRows, transactionRows, securityRows, oauthRows, remoteRows)
 
-	topicDefsByName  = sorted(topicDefs)
-	brokerDefsByName = sorted(brokerDefs)
+	groupDefs         = index(groupResourceRows)
+	clientMetricsDefs = index(clientMetricsRows)
+
+	topicDefsByName         = sorted(topicDefs)
+	brokerDefsByName        = sorted(brokerDefs)
+	groupDefsByName         = sorted(groupDefs)
+	clientMetricsDefsByName = sorted(clientMetricsDefs)
 )
 
 func sorted(defs map[string]*Def) []*Def {
@@ -85,6 +90,13 @@ func TopicDefs() []*Def { return topicDefsByName }
 
 // BrokerDefs returns all broker configs by name; the slice is shared and must not be modified.
 func BrokerDefs() []*Def { return brokerDefsByName }
+
+// GroupDefs returns all group configs by name; the slice is shared and must not be modified.
+func GroupDefs() []*Def { return groupDefsByName }
+
+// ClientMetricsDefs returns all configs of client metrics subscriptions by name; the slice is
+// shared and must not be modified.
+func ClientMetricsDefs() []*Def { return clientMetricsDefsByName }
 
 const listenerPrefix = "listener.name."
 

@@ -126,19 +126,27 @@ func (c *Controller) alterResource(image *metadata.Image, a alteration, replaceA
 			return nil, err
 		}
 	}
-	var err error
-	if layers := c.layers(image); resource.Type == kafka.ConfigResourceTopic {
-		err = layers.ValidateTopicConfigs(current, proposed)
-	} else {
-		err = layers.ValidateBrokerConfigs(proposed, resource.Name != "")
-	}
-	if err != nil {
+	if err := c.validate(image, resource, current, proposed); err != nil {
 		return nil, err
 	}
 	if resource.Type == kafka.ConfigResourceTopic && image.TopicByName(resource.Name) == nil {
 		return nil, kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "The topic '%s' does not exist.", resource.Name)
 	}
 	return configRecords(resource, current, proposed, changes), nil
+}
+
+// validate checks what the configs of resource would be after a change.
+func (c *Controller) validate(image *metadata.Image, resource kafka.ConfigResource, current, proposed map[string]string) error {
+	switch resource.Type {
+	case kafka.ConfigResourceTopic:
+		return c.layers(image).ValidateTopicConfigs(current, proposed)
+	case kafka.ConfigResourceGroup:
+		return c.layers(image).ValidateGroupConfigs(proposed)
+	case kafka.ConfigResourceClientMetrics:
+		return config.ValidateClientMetricsConfigs(proposed)
+	default:
+		return c.layers(image).ValidateBrokerConfigs(proposed, resource.Name != "")
+	}
 }
 
 // checkChanges checks what can be told without the present configs.
@@ -182,6 +190,16 @@ func checkResource(image *metadata.Image, resource kafka.ConfigResource) error {
 			return kafka.Errorf(kafka.ErrInvalidRequest, "Unexpected broker id %s: no such broker is registered", resource.Name)
 		}
 		return nil
+	case kafka.ConfigResourceGroup:
+		if resource.Name == "" {
+			return kafka.Errorf(kafka.ErrInvalidRequest, "Default group resources are not allowed.")
+		}
+		return nil
+	case kafka.ConfigResourceClientMetrics:
+		if resource.Name == "" {
+			return kafka.Errorf(kafka.ErrInvalidRequest, "The name of a client metrics subscription must not be empty.")
+		}
+		return nil
 	}
 	return kafka.Errorf(kafka.ErrInvalidRequest, "Unknown resource type %d", resource.Type)
 }
@@ -205,8 +223,12 @@ func applyChange(values map[string]string, resource kafka.ConfigResourceType, ch
 		return checkValueSize(*change.value)
 	}
 	appends := change.op == kmsg.IncrementalAlterConfigOpAppend
-	definition, known := config.TopicDef(change.name)
-	if resource == kafka.ConfigResourceBroker {
+	var definition *config.Def
+	known := false // of groups and client metrics subscriptions, Kafka too extends no lists
+	switch resource {
+	case kafka.ConfigResourceTopic:
+		definition, known = config.TopicDef(change.name)
+	case kafka.ConfigResourceBroker:
 		definition, known = config.BrokerDef(change.name)
 	}
 	if !known || definition.Type != config.List {

@@ -293,7 +293,8 @@ func (cl *cluster) partitions(out *strings.Builder, lines [][]string, validate b
 
 func resource(field string) (kmsg.ConfigResourceType, string) {
 	kind, name, _ := strings.Cut(field, ":")
-	types := map[string]kmsg.ConfigResourceType{"topic": kmsg.ConfigResourceTypeTopic, "broker": kmsg.ConfigResourceTypeBroker, "logger": kmsg.ConfigResourceTypeBrokerLogger}
+	types := map[string]kmsg.ConfigResourceType{"topic": kmsg.ConfigResourceTypeTopic, "broker": kmsg.ConfigResourceTypeBroker, "logger": kmsg.ConfigResourceTypeBrokerLogger,
+		"group": kmsg.ConfigResourceTypeGroupConfig, "client-metrics": kmsg.ConfigResourceTypeClientMetrics}
 	return types[kind], name
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/moldau/moldau/internal/security"
 )
 
-// DescribeConfigs answers the configs of topics, this broker, the cluster's broker defaults and
-// the broker's logger (API key 32).
+// DescribeConfigs answers the configs of topics, groups, client metrics subscriptions, this broker,
+// the cluster's broker defaults and the broker's logger (API key 32).
 type DescribeConfigs struct {
 	NodeID     int32
 	Image      func() *metadata.Image
@@ -139,7 +139,14 @@ func (h *DescribeConfigs) describe(r *Request, resource kafka.ConfigResource) ([
 		}
 		return []config.Entry{describeLogger(h.LogLevel.Level())}, nil
 	}
-	return nil, kafka.Errorf(kafka.ErrInvalidRequest, "configs of resource type %d are not supported by this broker", resource.Type)
+	if resource.Name == "" {
+		return nil, kafka.Errorf(kafka.ErrInvalidRequest, "the name of a group or of a client metrics subscription must not be empty")
+	}
+	// Any name has configs, whether there is such a group or not.
+	if resource.Type == kafka.ConfigResourceGroup {
+		return layers.DescribeGroup(image.Config(resource)), nil
+	}
+	return config.DescribeClientMetrics(image.Config(resource)), nil
 }
 
 // checkNodeName refuses the name of another broker: each describes itself only.

@@ -18,8 +18,7 @@ type ListConfigResources struct {
 	Authorizer security.Authorizer
 }
 
-// listedResourceTypes are the types that may be asked for, in the order of the answer. Groups and
-// client metrics have no configs here yet: there are none to name.
+// listedResourceTypes are the types that may be asked for, in the order of the answer.
 var listedResourceTypes = []kmsg.ConfigResourceType{
 	kmsg.ConfigResourceTypeGroupConfig, kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeBrokerLogger, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeTopic,
 }
@@ -68,6 +67,12 @@ func (h *ListConfigResources) list(resp *kmsg.ListConfigResourcesResponse, t kms
 	case kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger:
 		for b := range image.Brokers() {
 			add(strconv.Itoa(int(b.ID)))
+		}
+	case kmsg.ConfigResourceTypeGroupConfig, kmsg.ConfigResourceTypeClientMetrics: // those that have configs
+		for resource := range image.ConfigResources() {
+			if int8(resource.Type) == int8(t) {
+				add(resource.Name)
+			}
 		}
 	}
 }

@@ -68,6 +68,7 @@ func newAdminFixture(t *testing.T, properties map[string]string) *adminFixture {
 	f.set.Add(wire.KeyAlterConfigs, &AlterConfigs{NodeID: 1, Authorizer: f, Controller: f})
 	f.set.Add(wire.KeyIncrementalAlterConfigs, &IncrementalAlterConfigs{NodeID: 1, Authorizer: f, Controller: f, LogLevel: f.logLevel})
 	f.set.Add(wire.KeyDescribeCluster, &DescribeCluster{NodeID: 1, ClusterID: "cluster", Image: f.current, Authorizer: f})
+	f.set.Add(wire.KeyListConfigResources, &ListConfigResources{Image: f.current, Authorizer: f})
 	f.set.Add(wire.KeyDescribeTopicPartitions, &DescribeTopicPartitions{Image: f.current, Authorizer: f, MaxPartitions: 2000})
 	return f
 }

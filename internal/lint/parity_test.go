@@ -94,13 +94,15 @@ func TestLedgerOfAPIs(t *testing.T) {
 // ledgerConfig is what the ledger says of one config.
 type ledgerConfig struct{ usage, mode string }
 
-func TestLedgerOfTopicConfigs(t *testing.T) {
+func TestLedgerOfResourceConfigs(t *testing.T) {
 	t.Parallel()
-	said := map[string]ledgerConfig{}
-	for _, row := range ledger(t, "Topic configs") {
-		note(t, said, row[0], ledgerConfig{usage: row[2]})
+	for heading, defs := range map[string][]*config.Def{"Topic configs": config.TopicDefs(), "Group configs": config.GroupDefs(), "Client metrics configs": config.ClientMetricsDefs()} {
+		said := map[string]ledgerConfig{}
+		for _, row := range ledger(t, heading) {
+			note(t, said, row[0], ledgerConfig{usage: row[2]})
+		}
+		compareConfigs(t, said, defs, func(d *config.Def) ledgerConfig { return ledgerConfig{usage: usageWords[d.Usage]} })
 	}
-	compareConfigs(t, said, config.TopicDefs(), func(d *config.Def) ledgerConfig { return ledgerConfig{usage: usageWords[d.Usage]} })
 }
 
 func TestLedgerOfBrokerConfigs(t *testing.T) {
