@@ -1,37 +1,43 @@
 """librdkafka through confluent-kafka against one broker: clients_test.py BOOTSTRAP."""
-import os
 import sys
 import time
+import warnings
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec
+import confluent_kafka
+from confluent_kafka import (TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException,
+                             Producer, TopicPartition)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
+
+import suite
+from suite import RUN, SMOKE, fails, same, until
 
 BOOTSTRAP = sys.argv[1]
-RECORDS = 500 if os.environ.get("SMOKE") else 5000
+warnings.simplefilter("ignore", DeprecationWarning)  # older calls are tested, too
+RECORDS = 500 if SMOKE else 5000
+VERSION = confluent_kafka.__version__
+NEW = tuple(int(n) for n in VERSION.split(".")[:2]) >= (2, 6)
 admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
 
 
-def same(expected, got, what):
-    assert expected == got, f"{what}: expected {expected!r}, got {got!r}"
-
-
-def until(condition, what, seconds=40):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-
-
 def create(name, partitions=1, **config):
-    admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result()
-    return name
+    topic = f"{name}-{RUN}"
+    admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result()
+
+    def there():
+        metadata = admin.list_topics(topic).topics[topic]
+        return len(metadata.partitions) == partitions and all(p.leader >= 0 and p.error is None for p in metadata.partitions.values())
+
+    until(there, f"{topic} is there")
+    return topic
 
 
 def consumer(group, **more):
-    config = {"bootstrap.servers": BOOTSTRAP, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    config = {"bootstrap.servers": BOOTSTRAP, "group.id": f"{group}-{RUN}", "auto.offset.reset": "earliest", "enable.auto.commit": False,
+              "heartbeat.interval.ms": 300, "fetch.wait.max.ms": 100}
     return Consumer({**config, **{k.replace("_", "."): v for k, v in more.items()}})
 
 
-def produce(topic, values, **more):
+def produce(topic, values, partition=-1, **more):
     """Sends the values in order and returns what was acknowledged as (partition, offset, value)."""
     acks = []
 
@@ -41,7 +47,7 @@ def produce(topic, values, **more):
 
     p = Producer({"bootstrap.servers": BOOTSTRAP, "linger.ms": 5, **{k.replace("_", "."): v for k, v in more.items()}})
     for v in values:
-        p.produce(topic, value=v, key=f"k{v}", headers={"h": v}, on_delivery=delivered)
+        p.produce(topic, value=v, key=f"k{v}", headers={"h": v}, partition=partition, on_delivery=delivered)
         p.poll(0)
     same(0, p.flush(30), "records without an answer")
     return acks
@@ -55,7 +61,7 @@ def read(consumers, seen, done, what):
                 seen.append((m.partition(), m.offset(), m.value().decode()))
         return done()
 
-    until(step, what)
+    until(step, what, pause=0)
 
 
 def codecs():
@@ -77,7 +83,7 @@ def codecs():
 
 def first_use():
     """Most of librdkafka's own tests create their topics by producing to them."""
-    acks = produce("rdk-first-use", ["a", "b"])
+    acks = produce(f"rdk-first-use-{RUN}", ["a", "b"])
     same([0, 1], sorted(o for _, o, _ in acks), "offsets in a topic made on first use")
 
 
@@ -110,39 +116,224 @@ def rebalance(strategy):
     a.close()
 
 
+def eager_rebalance():
+    rebalance("range")
+
+
+def cooperative_rebalance():
+    rebalance("cooperative-sticky")
+
+
 def administration():
     topic = create("rdk-admin", 1, **{"retention.ms": "7200000"})
-    try:
-        create("rdk-admin")
-        raise AssertionError("created twice")
-    except KafkaException as e:
-        same(KafkaError.TOPIC_ALREADY_EXISTS, e.args[0].code(), "create twice")
+    e = fails(KafkaException, lambda: admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(), "create twice")
+    same(KafkaError.TOPIC_ALREADY_EXISTS, e.args[0].code(), "create twice")
     admin.create_partitions([NewPartitions(topic, 3)])[topic].result()
     until(lambda: len(admin.list_topics(topic).topics[topic].partitions) == 3, "three partitions")
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-    same("7200000", admin.describe_configs([resource])[resource].result()["retention.ms"].value, "config")
-    change = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[
-        ConfigEntry("segment.bytes", "2097152", incremental_operation=AlterConfigOpType.SET)])
-    admin.incremental_alter_configs([change])[change].result()
-    same("2097152", admin.describe_configs([resource])[resource].result()["segment.bytes"].value, "altered config")
-    acks = produce(topic, ["one", "two", "three"])
-    tp = TopicPartition(topic, acks[0][0])
-    newest = admin.list_offsets({tp: OffsetSpec.latest()})[tp].result().offset
-    same(sum(1 for p, _, _ in acks if p == tp.partition), newest, "latest offset")
-    c, seen = consumer("rdk-admin-group"), []
+    same("7200000", topic_configs(topic)["retention.ms"].value, "config")
+    # This older request replaces all the configs of the topic.
+    [future] = admin.alter_configs([ConfigResource(ConfigResource.Type.TOPIC, topic, set_config={"segment.bytes": "2097152"})]).values()
+    future.result()
+    until(lambda: [topic_configs(topic)[k].value for k in ("segment.bytes", "retention.ms")] == ["2097152", "604800000"], "altered configs")
+    [broker] = admin.describe_configs([ConfigResource(ConfigResource.Type.BROKER, "1")]).values()
+    assert "log.dirs" in broker.result(), "the broker's configs"
+    produce(topic, ["one", "two", "three"])
+    group, c, seen = f"rdk-admin-group-{RUN}", consumer("rdk-admin-group"), []
     c.subscribe([topic])
     read([c], seen, lambda: len(seen) == 3, "three records")
     c.commit(asynchronous=False)
-    described = admin.describe_consumer_groups(["rdk-admin-group"])["rdk-admin-group"].result()
+    described = admin.describe_consumer_groups([group])[group].result()
     same(("STABLE", 1), (described.state.name, len(described.members)), "described group")
+    same(3, sum(len(m.assignment.topic_partitions) for m in described.members), "partitions of its member")
     c.close()
-    listed = [g.group_id for g in admin.list_consumer_groups().result().valid]
-    assert "rdk-admin-group" in listed, listed
-    offsets = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions("rdk-admin-group")])["rdk-admin-group"].result()
-    same(3, sum(t.offset for t in offsets.topic_partitions if t.offset > 0), "committed offsets, summed")
-    admin.delete_consumer_groups(["rdk-admin-group"])["rdk-admin-group"].result()
+    assert group in [g.group_id for g in admin.list_consumer_groups().result().valid], "the group is listed"
+    listed = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result()
+    same(3, sum(t.offset for t in listed.topic_partitions if t.offset > 0), "committed offsets, summed")
+    changed = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 17)])
+    admin.alter_consumer_group_offsets([changed])[group].result()
+    listed = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0)])])[group].result()
+    same([17], [t.offset for t in listed.topic_partitions], "altered offset")
+    admin.delete_consumer_groups([group])[group].result()
+    until(lambda: group not in [g.group_id for g in admin.list_consumer_groups().result().valid], "the deleted group is gone")
     admin.delete_topics([topic])[topic].result()
     until(lambda: topic not in admin.list_topics().topics, "deleted topic is gone")
+
+
+def topic_configs(topic):
+    [future] = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+    return future.result()
+
+
+def newer_administration():
+    """Calls that version 2.0 does not have."""
+    from confluent_kafka import ElectionType, TopicCollection
+    from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, OffsetSpec
+    topic = create("rdk-newer-admin", 2, **{"retention.ms": "7200000"})
+    change = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[
+        ConfigEntry("segment.bytes", "2097152", incremental_operation=AlterConfigOpType.SET),
+        ConfigEntry("retention.ms", None, incremental_operation=AlterConfigOpType.DELETE),
+        ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.APPEND)])
+    admin.incremental_alter_configs([change])[change].result()
+    until(lambda: [topic_configs(topic)[k].value for k in ("segment.bytes", "retention.ms", "cleanup.policy")] == ["2097152", "604800000", "delete,compact"],
+          "altered configs")
+    produce(topic, [f"v{i}" for i in range(10)], 1)
+    tp = TopicPartition(topic, 1)
+    for spec, expected in ((OffsetSpec.earliest(), 0), (OffsetSpec.latest(), 10), (OffsetSpec.for_timestamp(0), 0)):
+        same(expected, admin.list_offsets({tp: spec})[tp].result().offset, f"offset of {spec}")
+    [deleted] = admin.delete_records([TopicPartition(topic, 1, 4)]).values()
+    same(4, deleted.result().low_watermark, "records before 4 are deleted")
+    described = admin.describe_topics(TopicCollection([topic]))[topic].result()
+    same(([0, 1], [1, 1]), ([p.id for p in described.partitions], [p.leader.id for p in described.partitions]), "described topic")
+    cluster = admin.describe_cluster().result()
+    same((1, [1]), (cluster.controller.id, [n.id for n in cluster.nodes]), "described cluster")
+    elected = admin.elect_leaders(ElectionType.PREFERRED, [tp]).result()
+    same([KafkaError.ELECTION_NOT_NEEDED], [e.code() for e in elected.values()], "no election is needed")
+    admin.delete_topics([topic])[topic].result()
+
+
+def timestamps():
+    """The time of the record, and which kind of time it is, for topics of both kinds."""
+    for kind, config in ((TIMESTAMP_CREATE_TIME, "CreateTime"), (TIMESTAMP_LOG_APPEND_TIME, "LogAppendTime")):
+        topic = create(f"rdk-{config}", 1, **{"message.timestamp.type": config})
+        p = Producer({"bootstrap.servers": BOOTSTRAP})
+        headers = [("a", b"1"), ("a", b"2"), ("empty", b""), ("null", None), ("bytes", bytes(range(256)))]
+        for i in range(10):
+            p.produce(topic, b"v%d" % i, timestamp=1234567890000 + i * 1000, headers=headers)
+        same(0, p.flush(30), "records without an answer")
+        c, got = consumer(f"rdk-{config}"), []
+        c.assign([TopicPartition(topic, 0, 0)])
+        messages(c, got, 10)
+        same([kind] * 10, [m.timestamp()[0] for m in got], "kind of time")
+        same(headers, got[0].headers(), "headers")
+        if kind == TIMESTAMP_CREATE_TIME:
+            same([1234567890000 + i * 1000 for i in range(10)], [m.timestamp()[1] for m in got], "times")
+            asked = [TopicPartition(topic, 0, time_ms) for time_ms in (1234567893500, 99999999999999)]
+            same([4, -1], [c.offsets_for_times([a], 10)[0].offset for a in asked], "offsets for times")
+        else:
+            assert all(abs(m.timestamp()[1] / 1000 - time.time()) < 300 for m in got), [m.timestamp() for m in got]
+        c.close()
+
+
+def messages(c, got, count):
+    def step():
+        m = c.poll(0.05)
+        if m is not None:
+            assert m.error() is None, m.error()
+            got.append(m)
+        return len(got) >= count
+
+    until(step, f"{count} records", pause=0)
+
+
+def seeks():
+    topic, c = create("rdk-seeks"), consumer("rdk-seeks")
+    produce(topic, [f"v{i}" for i in range(100)])
+    c.assign([TopicPartition(topic, 0, 0)])
+    for offset, first in ((None, 0), (42, 42), (99, 99), (7, 7), (5000, 0)):  # outside the log, auto.offset.reset decides
+        if offset is not None:
+            c.seek(TopicPartition(topic, 0, offset))
+        got = []
+        messages(c, got, 1)
+        same((first, f"v{first}".encode()), (got[0].offset(), got[0].value()), f"after a seek to {offset}")
+    same((0, 100), c.get_watermark_offsets(TopicPartition(topic, 0), 10), "watermarks")
+    c.close()
+
+
+def large_messages():
+    large = bytes(i * 7 % 251 for i in range(5_000_000))
+    topic, small = create("rdk-large", 1, **{"max.message.bytes": "6000000"}), create("rdk-too-large")
+    answers = []
+    p = Producer({"bootstrap.servers": BOOTSTRAP, "message.max.bytes": 8_000_000})
+    for name in (topic, small):
+        p.produce(name, large, on_delivery=lambda e, m: answers.append(e and e.code()))
+        same(0, p.flush(60), "records without an answer")
+    same([None, KafkaError.MSG_SIZE_TOO_LARGE], answers, "one fits, one is over max.message.bytes")
+    c, got = consumer("rdk-large", fetch_message_max_bytes=1000), []
+    c.assign([TopicPartition(topic, 0, 0)])
+    messages(c, got, 1)
+    assert got[0].value() == large, "the large record came through changed"
+    c.close()
+
+
+def pattern():
+    topics = [create(f"rdk-pattern-{n}") for n in ("one", "two")]
+    c, seen = consumer("rdk-pattern", topic_metadata_refresh_interval_ms=500), []
+    c.subscribe([f"^rdk-pattern-.*-{RUN}"])
+    for topic in topics:
+        produce(topic, [topic])
+    read([c], seen, lambda: len(seen) >= 2, "records of both topics")
+    c.commit(asynchronous=False)
+    produce(create("rdk-pattern-three"), ["later"])
+    read([c], seen, lambda: len(seen) >= 3, "records of a topic that came later")
+    same(sorted([*topics, "later"]), sorted(v for _, _, v in seen), "each record once")
+    c.close()
+
+
+def static_members():
+    topic, seen = create("rdk-static", 4), []
+    members, revoked = {}, []
+
+    def join(name):
+        members[name] = consumer("rdk-static", group_instance_id=name, session_timeout_ms=20000)
+        members[name].subscribe([topic], on_revoke=lambda _, partitions: revoked.append(name))
+
+    def shares():
+        return {name: sorted(t.partition for t in c.assignment()) for name, c in members.items()}
+
+    join("a")
+    join("b")
+    read(members.values(), seen, lambda: sorted(map(len, shares().values())) == [2, 2], "two static members share")
+    before = shares()
+    revoked.clear()
+    members.pop("b").close()
+    revoked.clear()
+    join("b")
+    read(members.values(), seen, lambda: shares() == before, "the static member has its partitions again")
+    produce(topic, [f"v{i}" for i in range(40)])
+    read(members.values(), seen, lambda: len(seen) >= 40, "all records")
+    same([], revoked, "no rebalance")
+    same(40, len(set(seen)), "each record once")
+    second = consumer("rdk-static", group_instance_id="a", session_timeout_ms=20000)
+    second.subscribe([topic])
+    fenced = []
+
+    def first_is_fenced():
+        second.poll(0.02)
+        m = members["a"].poll(0.02)
+        fenced.extend([m.error().code()] if m is not None and m.error() else [])
+        return fenced
+
+    until(first_is_fenced, "the first of the same name is fenced", pause=0)
+    same(True, fenced[0] in (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID), f"error {fenced[0]}")
+    for c in (members["b"], second, members["a"]):
+        c.close()
+
+
+def many_partitions():
+    count = 200 if SMOKE else 2000
+    topic = create("rdk-many", count)
+    acks = []
+    p = Producer({"bootstrap.servers": BOOTSTRAP, "linger.ms": 5})
+    for i in range(count):
+        p.produce(topic, b"v%d" % i, partition=i, on_delivery=lambda e, m: acks.append((e, m.partition(), m.offset())))
+    same(0, p.flush(60), "records without an answer")
+    same([(None, i, 0) for i in range(count)], sorted(acks, key=lambda a: a[1]), "a record in each partition")
+    c, seen = consumer("rdk-many"), []
+    c.subscribe([topic])
+    read([c], seen, lambda: len(seen) >= count, "all records")
+    same([(i, 0, f"v{i}") for i in range(count)], sorted(seen), "each record in its partition")
+    c.close()
+    admin.delete_topics([topic])[topic].result()
+
+
+def acknowledgements():
+    topic, c, seen = create("rdk-acks"), consumer("rdk-acks"), []
+    for acks in ("0", "1", "all"):
+        produce(topic, [f"acks-{acks}"], acks=acks)
+    c.assign([TopicPartition(topic, 0, 0)])
+    read([c], seen, lambda: len(seen) >= 3, "one record each")
+    same([(0, 0, "acks-0"), (0, 1, "acks-1"), (0, 2, "acks-all")], seen, "records by acks")
+    c.close()
 
 
 def transactional(p, topics, values):
@@ -168,14 +359,14 @@ def read_all(topic, expected, isolation):
             got.append(m.value().decode())
         return ended and len(got) >= len(expected)
 
-    until(step, f"{isolation} reads {topic} to its end")
+    until(step, f"{isolation} reads {topic} to its end", pause=0)
     same(expected, got, f"{isolation} of {topic}")
     c.close()
 
 
 def transactions():
     source, target = create("rdk-transactional"), create("rdk-transformed")
-    config = {"bootstrap.servers": BOOTSTRAP, "transactional.id": "rdk-tx"}
+    config = {"bootstrap.servers": BOOTSTRAP, "transactional.id": f"rdk-tx-{RUN}"}
     p = Producer(config)
     p.init_transactions(30)
     transactional(p, [source, target], ["lost-1", "lost-2"])
@@ -217,7 +408,20 @@ def fenced(first, config, topic):
     read_all(topic, ["kept-1", "kept-2", "kept-1-again", "kept-2-again", "of the second"], "read_committed")
 
 
-tests = [codecs, first_use, lambda: rebalance("range"), lambda: rebalance("cooperative-sticky"), administration, transactions]
-for test in tests:
-    test()
-print(f"librdkafka: {len(tests)} passed, 0 failed")
+run = suite.Suite("librdkafka", "confluent-kafka (librdkafka)", VERSION)
+run.part(["produce", "consume", "compression", "idempotence"], codecs)
+run.part(["produce"], first_use)
+run.part(["acks"], acknowledgements)
+run.part(["headers", "timestamps", "offsets for times"], timestamps)
+run.part(["seeks"], seeks)
+run.part(["large messages"], large_messages)
+run.part(["groups"], eager_rebalance)
+run.part(["groups", "cooperative rebalance"], cooperative_rebalance)
+run.part(["pattern"], pattern)
+run.part(["static members"], static_members)
+run.part(["many partitions"], many_partitions)
+run.part(["admin"], administration)
+if NEW:
+    run.part(["admin"], newer_administration)
+run.part(["transactions"], transactions)
+run.end()
