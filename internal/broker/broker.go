@@ -62,6 +62,7 @@ func Run(ctx context.Context, o Options) error {
 	b := newBroker(ctx, c)
 	slog.SetDefault(slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: b.logLevel})))
 	slog.Info("soft memory limit of the process (GOMEMLIMIT, else nine tenths of the container's or the machine's memory)", "bytes", server.LimitMemory())
+	server.SpareCollector()
 	if err := b.start(); err != nil {
 		return errors.Join(err, b.stop())
 	}

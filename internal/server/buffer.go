@@ -24,23 +24,26 @@ func bufferBytes(size int) int {
 	return size
 }
 
-// takeBuffer returns an empty buffer for size bytes.
-func takeBuffer(size int) []byte {
+// takeBuffer returns an empty buffer for size bytes. It travels as a pointer, which the pools take
+// without allocating.
+func takeBuffer(size int) *[]byte {
 	class := bufferClass(size)
-	if class > largestPooledBits {
-		return make([]byte, 0, size)
+	capacity := size
+	if class <= largestPooledBits {
+		if pooled, ok := bufferPools[class].Get().(*[]byte); ok {
+			return pooled
+		}
+		capacity = 1 << class
 	}
-	if pooled, ok := bufferPools[class].Get().(*[]byte); ok {
-		return (*pooled)[:0]
-	}
-	return make([]byte, 0, 1<<class)
+	buffer := make([]byte, 0, capacity)
+	return &buffer
 }
 
 // giveBuffer takes back a buffer that nobody refers to any more.
-func giveBuffer(buffer []byte) {
-	class := bits.Len(uint(cap(buffer))) - 1
-	if class < smallestBufferBits || class > largestPooledBits || cap(buffer) != 1<<class {
+func giveBuffer(buffer *[]byte) {
+	class := bits.Len(uint(cap(*buffer))) - 1
+	if class < smallestBufferBits || class > largestPooledBits || cap(*buffer) != 1<<class {
 		return
 	}
-	bufferPools[class].Put(&buffer)
+	bufferPools[class].Put(buffer)
 }

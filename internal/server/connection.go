@@ -28,10 +28,15 @@ type connection struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	reader  *bufio.Reader
-	frame   wire.Frame
-	buffers net.Buffers
-	pending net.Buffers // what write has left of buffers
-	watch   peerWatch
+	// readLimit is the read deadline that the socket has; unknown once somebody else has set one.
+	readLimit        time.Time
+	readLimitUnknown bool
+	frame            wire.Frame
+	buffers          net.Buffers
+	pending          net.Buffers // what write has left of buffers
+	writeLimit       time.Time   // the write deadline that the socket has
+	watch            peerWatch
+	clientID         *string // of the last request
 	// largestRequest is the largest request that this connection has sent completely.
 	largestRequest int
 	// throttledUntil is Unix nanoseconds.
@@ -80,7 +85,7 @@ func (c *connection) serve(context.Context) {
 			c.reportReadError(err)
 			break
 		}
-		c.server.metrics.received.Add(int64(len(request.buffer) + 4))
+		c.server.metrics.received.Add(int64(len(request.in.buffer) + 4))
 		if !c.process(request) {
 			break
 		}
@@ -114,6 +119,32 @@ func (c *connection) fail() {
 		c.cancel()
 		_ = c.socket.Close()
 	}
+}
+
+// limitReads lets reads time out at the given time, never for a zero one, or before: setting a
+// deadline costs as much as a small read, so one that is earlier stays. Who meets a timeout asks
+// isOver whether his time has come, and reads on if not.
+func (c *connection) limitReads(until time.Time) error {
+	has := c.readLimit
+	if !c.readLimitUnknown && (has.Equal(until) || !has.IsZero() && (until.IsZero() || has.Before(until))) {
+		return nil
+	}
+	c.readLimit, c.readLimitUnknown = until, false
+	return c.socket.SetReadDeadline(until)
+}
+
+// isOver is asked after a read has timed out: false when that was an earlier deadline, which is
+// replaced.
+func (c *connection) isOver(until time.Time) bool {
+	c.readLimitUnknown = true
+	if c.server.stopping.Load() || !until.IsZero() && !time.Now().Before(until) {
+		return true
+	}
+	if err := c.limitReads(until); err != nil {
+		return true
+	}
+	// Stop sets a deadline in the past after it has set stopping; one of the two is seen.
+	return c.server.stopping.Load()
 }
 
 // stopReading makes a reader that waits for a request return; one that handles goes on.

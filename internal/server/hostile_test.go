@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -165,6 +166,36 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	conn.send(frameOf(metadataRequest(1), 1))
 	conn.receive()
 	conn.wantClosed()
+}
+
+// TestBusyConnectionIsNotIdle keeps connections busy for longer than each of the limits: deadlines
+// that were set for earlier requests pass meanwhile.
+func TestBusyConnectionIsNotIdle(t *testing.T) {
+	t.Parallel()
+	const limit = 500 * time.Millisecond
+	s := startServer(t, Limits{MaxIdle: limit, PartialRequest: limit}, nil)
+	var all sync.WaitGroup
+	for _, topics := range []int{1, 2000} { // the second does not fit the buffer of the connection
+		all.Go(func() {
+			request := metadataRequest(1)
+			for range topics {
+				topic := kmsg.NewMetadataRequestTopic()
+				topic.Topic = kmsg.StringPtr("some-topic")
+				request.Topics = append(request.Topics, topic)
+			}
+			conn, frame := s.dial(), frameOf(request, 5)
+			for began := time.Now(); time.Since(began) < 3*limit; {
+				half := len(frame) / 2
+				conn.send(frame[:half])
+				conn.send(frame[half:])
+				if id, _, err := conn.tryReceive(); err != nil || id != 5 {
+					t.Errorf("%d topics, after %s: id %d, %v", topics, time.Since(began), id, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestConnectionLimits(t *testing.T) {

@@ -31,6 +31,8 @@ type apiMetrics struct {
 	send     *metrics.Histogram
 	inBytes  *metrics.Counter
 	outBytes *metrics.Counter
+	// countError counts an error code of a response.
+	countError func(code int16)
 }
 
 type errorKey struct {
@@ -79,23 +81,22 @@ func (m *serverMetrics) of(api *wire.API) *apiMetrics {
 			inBytes:  m.registry.Counter("moldau_request_bytes_total", "Bytes of requests.", "api", api.Name),
 			outBytes: m.registry.Counter("moldau_response_bytes_total", "Bytes of responses.", "api", api.Name),
 		}
+		a.countError = func(code int16) { m.countError(api, code) }
 		m.apis[i].Store(a)
 		return a
 	}
 	panic("BUG: metrics of an API without a row: " + api.Name)
 }
 
-func (m *serverMetrics) countErrors(api *wire.API, body wire.ResponseBody) {
-	body.EachError(func(code int16) {
-		key := errorKey{api.Key, code}
-		if counter, ok := m.errors.Load(key); ok {
-			counter.(*metrics.Counter).Inc()
-			return
-		}
-		counter := m.registry.Counter("moldau_request_errors_total", "Error codes in responses.", "api", api.Name, "code", strconv.Itoa(int(code)), "error", kafka.ErrorCode(code).Error())
-		m.errors.Store(key, counter)
-		counter.Inc()
-	})
+func (m *serverMetrics) countError(api *wire.API, code int16) {
+	key := errorKey{api.Key, code}
+	if counter, ok := m.errors.Load(key); ok {
+		counter.(*metrics.Counter).Inc()
+		return
+	}
+	counter := m.registry.Counter("moldau_request_errors_total", "Error codes in responses.", "api", api.Name, "code", strconv.Itoa(int(code)), "error", kafka.ErrorCode(code).Error())
+	m.errors.Store(key, counter)
+	counter.Inc()
 }
 
 // stages are the instants of one request.

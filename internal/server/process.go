@@ -13,8 +13,9 @@ import (
 )
 
 // process decodes, dispatches and answers one request; false ends the connection.
-func (c *connection) process(in *incoming) bool {
-	header, api, body, err := wire.ParseHeader(in.buffer)
+func (c *connection) process(u *unfinishedRequest) bool {
+	in := &u.in
+	header, api, body, err := wire.ParseHeader(in.buffer, c.clientID)
 	if err == nil && api.Listeners&c.kind == 0 {
 		err = &wire.UnknownAPIError{Key: header.APIKey, Version: header.APIVersion}
 	}
@@ -22,7 +23,7 @@ func (c *connection) process(in *incoming) bool {
 		in.release()
 		return c.refuse(err)
 	}
-	u := &unfinishedRequest{conn: &c.context, in: in, api: api, version: header.APIVersion, correlationID: header.CorrelationID, sizeBytes: len(in.buffer) + 4}
+	u.conn, u.api, u.version, u.correlationID, u.sizeBytes = &c.context, api, header.APIVersion, header.CorrelationID, len(in.buffer)+4
 	u.stages.received = in.received
 	if !api.Serves(header.APIVersion) {
 		if api.Key != wire.KeyAPIVersions {
@@ -39,7 +40,7 @@ func (c *connection) process(in *incoming) bool {
 		in.release()
 		return c.refuse(err)
 	}
-	if header.ClientID != nil {
+	if c.clientID = header.ClientID; header.ClientID != nil {
 		c.context.ClientID = *header.ClientID
 	} else {
 		c.context.ClientID = ""
@@ -49,7 +50,8 @@ func (c *connection) process(in *incoming) bool {
 		in.release()
 		return c.refuse(&wire.UnknownAPIError{Key: header.APIKey, Version: header.APIVersion})
 	}
-	reply, ok := c.handle(h, &handler.Request{Conn: &c.context, Header: header, Body: request, SizeBytes: u.sizeBytes, ReceivedAt: in.received})
+	u.request = handler.Request{Conn: &c.context, Header: header, Body: request, SizeBytes: u.sizeBytes, ReceivedAt: in.received}
+	reply, ok := c.handle(h, &u.request)
 	u.stages.handled = time.Now()
 	if !ok {
 		// The request's bytes may be in use somewhere after a panic: the collector gets them.
@@ -86,8 +88,7 @@ func (c *connection) decode(u *unfinishedRequest, body []byte) (kmsg.Request, er
 	default:
 		c.server.memory.release(u.in.charged - cost)
 		u.in.charged = cost
-		giveBuffer(u.in.buffer)
-		u.in.buffer = nil
+		u.in.giveBuffer()
 	}
 	return request, nil
 }

@@ -22,6 +22,7 @@ var errIdle = errors.New("the connection was idle for too long")
 // incoming is one frame. Whoever holds it gives it back with release, once.
 type incoming struct {
 	buffer   []byte
+	pooled   *[]byte // the memory of buffer
 	received time.Time
 	memory   *budget
 	charged  int64
@@ -34,17 +35,21 @@ type incoming struct {
 func (r *incoming) release() {
 	r.memory.release(r.charged)
 	r.charged = 0
-	if r.buffer != nil && !r.keep {
-		giveBuffer(r.buffer)
+	r.giveBuffer()
+}
+
+func (r *incoming) giveBuffer() {
+	if r.pooled != nil && !r.keep {
+		giveBuffer(r.pooled)
 	}
-	r.buffer = nil
+	r.buffer, r.pooled = nil, nil
 }
 
 // favouredBytes is up to which size a request may use the memory reserve.
 const favouredBytes = 4 << 10
 
 // readRequest reads the next frame, without its size.
-func (c *connection) readRequest() (*incoming, error) {
+func (c *connection) readRequest() (*unfinishedRequest, error) {
 	if c.reader.Buffered() < 4 {
 		if err := c.waitForFrame(); err != nil {
 			return nil, err
@@ -66,27 +71,30 @@ func (c *connection) readRequest() (*incoming, error) {
 
 // waitForFrame waits for a frame's size, for as long as a connection may be idle.
 func (c *connection) waitForFrame() error {
-	deadline := time.Time{}
+	until := time.Time{}
 	if c.server.limits.MaxIdle > 0 {
-		deadline = time.Now().Add(c.server.limits.MaxIdle)
+		until = time.Now().Add(c.server.limits.MaxIdle)
 	}
-	if err := c.socket.SetReadDeadline(deadline); err != nil {
+	if err := c.limitReads(until); err != nil {
 		return err
 	}
-	// Stop sets a deadline in the past after it has set stopping; one of the two is seen.
 	if c.server.stopping.Load() {
 		return errIdle
 	}
-	_, err := c.reader.Peek(4)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errIdle
-	case errors.Is(err, io.EOF) && c.reader.Buffered() > 0:
-		return &brokenClientError{"cut frame", "the client closed in the middle of a request's size"}
-	default:
-		return err
+	for {
+		_, err := c.reader.Peek(4)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if c.isOver(until) {
+				return errIdle
+			}
+		case errors.Is(err, io.EOF) && c.reader.Buffered() > 0:
+			return &brokenClientError{"cut frame", "the client closed in the middle of a request's size"}
+		default:
+			return err
+		}
 	}
 }
 
@@ -122,13 +130,14 @@ func foreignProtocol(head []byte) string {
 // readBody reads the size bytes of a frame. The buffer grows to at most twice the bytes that
 // have arrived, or to what the connection has already sent in one complete request: announcing
 // much and staying silent costs the broker nothing.
-func (c *connection) readBody(size int) (*incoming, error) {
-	r := &incoming{memory: c.server.memory}
-	began := time.Now()
-	complete := c.reader.Buffered() >= size
-	if !complete {
-		limit := c.server.limits.PartialRequest + time.Duration(size)*(time.Second/minBytesPerSecond)
-		if err := c.socket.SetReadDeadline(began.Add(limit)); err != nil {
+func (c *connection) readBody(size int) (*unfinishedRequest, error) {
+	u := &unfinishedRequest{in: incoming{memory: c.server.memory}}
+	r := &u.in
+	var began, until time.Time
+	if c.reader.Buffered() < size {
+		began = time.Now()
+		until = began.Add(c.server.limits.PartialRequest + time.Duration(size)*(time.Second/minBytesPerSecond))
+		if err := c.limitReads(until); err != nil {
 			return nil, err
 		}
 		if c.server.stopping.Load() {
@@ -145,7 +154,7 @@ func (c *connection) readBody(size int) (*incoming, error) {
 		r.memory.track(partial)
 		defer r.memory.untrack(partial)
 	}
-	if err := c.fill(r, size, partial); err != nil {
+	if err := c.fill(r, size, until, partial); err != nil {
 		r.release()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, &brokenClientError{"cut frame", fmt.Sprintf("the client closed before all %d bytes of a request had arrived", size)}
@@ -154,10 +163,11 @@ func (c *connection) readBody(size int) (*incoming, error) {
 	}
 	r.received = time.Now()
 	c.largestRequest = max(c.largestRequest, size)
-	return r, nil
+	return u, nil
 }
 
-func (c *connection) fill(r *incoming, size int, partial *partialRequest) error {
+// fill reads until the request is complete or the time is over.
+func (c *connection) fill(r *incoming, size int, until time.Time, partial *partialRequest) error {
 	for len(r.buffer) < size {
 		if len(r.buffer) == cap(r.buffer) {
 			if err := c.grow(r, size); err != nil {
@@ -169,9 +179,10 @@ func (c *connection) fill(r *incoming, size int, partial *partialRequest) error 
 		if partial != nil {
 			r.memory.progress(partial, len(r.buffer))
 		}
-		if err != nil && len(r.buffer) < size {
-			return err
+		if err == nil || len(r.buffer) == size || errors.Is(err, os.ErrDeadlineExceeded) && !c.isOver(until) {
+			continue
 		}
+		return err
 	}
 	return nil
 }
@@ -188,8 +199,9 @@ func (c *connection) grow(r *incoming, size int) error {
 		}
 		return err
 	}
-	old := r.buffer
-	r.buffer = append(takeBuffer(target), old...)
+	old := r.pooled
+	r.pooled = takeBuffer(target)
+	r.buffer = append(*r.pooled, r.buffer...)
 	r.charged += charge
 	if old != nil {
 		giveBuffer(old)

@@ -16,7 +16,8 @@ import (
 // unfinishedRequest is a request that was handled and whose response is not written yet.
 type unfinishedRequest struct {
 	conn          *security.Connection
-	in            *incoming
+	in            incoming
+	request       handler.Request
 	api           *wire.API
 	version       int16
 	correlationID int32
@@ -37,6 +38,7 @@ func (c *connection) answer(u *unfinishedRequest, reply handler.Reply) bool {
 	alone := c.unfinished == 0
 	c.mu.Unlock()
 	if alone && reply.Wait == nil {
+		u.stages.ready = u.stages.handled
 		return c.finish(u) && !reply.CloseConnection
 	}
 	if !c.enqueue(u) {
@@ -107,6 +109,9 @@ func (c *connection) finish(u *unfinishedRequest) (ok bool) {
 	if body == nil {
 		body = c.complete(u)
 	}
+	if u.stages.ready.IsZero() { // it was queued
+		u.stages.ready = time.Now()
+	}
 	if body == nil {
 		return false
 	}
@@ -120,17 +125,16 @@ func (c *connection) finish(u *unfinishedRequest) (ok bool) {
 			ok = false
 		}
 	}()
-	u.stages.ready = time.Now()
 	if throttle := c.throttle(u, c.responseBytes(body)); throttle > 0 {
 		body.SetThrottle(int32(min(throttle.Milliseconds(), 1<<31-1)))
 	}
 	c.frame.Encode(u.api, u.version, u.correlationID, body)
-	written := c.write()
+	written := c.write(u.stages.ready)
 	m := c.server.metrics.of(u.api)
 	m.observe(u.stages, time.Now())
 	m.inBytes.Add(int64(u.sizeBytes))
 	m.outBytes.Add(int64(c.frame.SizeBytes()))
-	c.server.metrics.countErrors(u.api, body)
+	body.EachError(m.countError)
 	c.server.metrics.sent.Add(int64(c.frame.SizeBytes()))
 	c.trimFrame()
 	return written
@@ -166,7 +170,7 @@ func (c *connection) responseBytes(body wire.ResponseBody) int {
 // throttle is the one throttle point: it asks the quota and holds the connection's next request
 // back for the answer.
 func (c *connection) throttle(u *unfinishedRequest, responseBytes int) time.Duration {
-	now := time.Now()
+	now := u.stages.ready
 	wait := c.server.options.Quota.Throttle(u.conn, quota.Usage{
 		APIKey: u.api.Key, RequestBytes: u.sizeBytes, ResponseBytes: responseBytes,
 		HandlerTime: u.stages.handled.Sub(u.stages.received), At: now,
@@ -180,23 +184,42 @@ func (c *connection) throttle(u *unfinishedRequest, responseBytes int) time.Dura
 // write sends the encoded frame. Records go out with writev from where they lie. A client that
 // reads nothing keeps only its own goroutine waiting, and for no longer than an idle one may stay;
 // one that reads slowly gets all of it.
-func (c *connection) write() bool {
+func (c *connection) write(began time.Time) bool {
 	c.buffers = c.frame.AppendBuffers(c.buffers[:0])
 	defer clear(c.buffers)
 	c.pending = c.buffers
-	for {
-		deadline := time.Time{}
-		if c.server.limits.MaxIdle > 0 {
-			deadline = time.Now().Add(c.server.limits.MaxIdle)
+	patience := c.server.limits.MaxIdle
+	// A deadline serves many writes: setting one costs more than the rest of a small answer. The
+	// write begins with half of the patience at least.
+	for again := false; ; again = true {
+		if patience > 0 && (again || c.writeLimit.Sub(began) < patience/2) {
+			c.writeLimit = began.Add(patience)
+			if err := c.socket.SetWriteDeadline(c.writeLimit); err != nil {
+				return false
+			}
 		}
-		if err := c.socket.SetWriteDeadline(deadline); err != nil {
-			return false
-		}
-		n, err := c.pending.WriteTo(c.socket)
-		if err == nil || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		n, err := c.writePending()
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err == nil
 		}
+		now := time.Now()
+		switch {
+		case n > 0:
+			began = now
+		case now.Sub(began) >= patience:
+			return false
+		}
 	}
+}
+
+// writePending sends what is pending and keeps what could not be sent.
+func (c *connection) writePending() (int64, error) {
+	if len(c.pending) > 1 {
+		return c.pending.WriteTo(c.socket)
+	}
+	n, err := c.socket.Write(c.pending[0])
+	c.pending[0] = c.pending[0][n:]
+	return int64(n), err
 }
 
 // keptFrameBytes is how much encoding memory a connection keeps between responses.

@@ -39,7 +39,8 @@ func (c *connection) unwatchPeer() {
 		return
 	}
 	w.over.Store(true)
-	c.stopReading() // the next read sets its own deadline
+	c.stopReading()
+	c.readLimitUnknown = true // the next read sets its own deadline
 	<-w.done
 }
 

@@ -28,8 +28,9 @@ func (e *UnknownAPIError) Error() string {
 
 // ParseHeader parses the header of a request frame (without its size) and returns the API's row
 // and the body, which aliases frame. The header's strings are copies. The version is not yet
-// checked against what is served: see API.Serves.
-func ParseHeader(frame []byte) (h RequestHeader, api *API, body []byte, err error) {
+// checked against what is served: see API.Serves. lastClientID, which may be nil, is used again where
+// the client id is the same, as it is in all requests of most connections.
+func ParseHeader(frame []byte, lastClientID *string) (h RequestHeader, api *API, body []byte, err error) {
 	if len(frame) < MinRequestBytes {
 		return h, nil, nil, fmt.Errorf("%w: %d bytes are too few for a header", ErrMalformed, len(frame))
 	}
@@ -47,8 +48,10 @@ func ParseHeader(frame []byte) (h RequestHeader, api *API, body []byte, err erro
 		text := in.src
 		in.skip64(n)
 		if in.problem == "" {
-			id := string(text[:n])
-			h.ClientID = &id
+			if h.ClientID = lastClientID; lastClientID == nil || *lastClientID != string(text[:n]) {
+				id := string(text[:n])
+				h.ClientID = &id
+			}
 		}
 	}
 	in.flexible = api.IsFlexible(h.APIVersion)

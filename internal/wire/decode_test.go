@@ -177,21 +177,30 @@ func TestDecodedBytesCoversAllocation(t *testing.T) {
 func TestParseHeader(t *testing.T) {
 	t.Parallel()
 	v1 := []byte{0, 3, 0, 8, 0, 0, 0, 9, 0, 2, 'm', 'e', 0xaa}
-	h, api, body, err := ParseHeader(v1)
+	h, api, body, err := ParseHeader(v1, nil)
 	if err != nil || api.Key != KeyMetadata || h.APIVersion != 8 || h.CorrelationID != 9 || *h.ClientID != "me" || string(body) != "\xaa" {
 		t.Errorf("v1: %+v %v %x %v", h, api, body, err)
 	}
 	v2 := []byte{0, 3, 0, 9, 0, 0, 0, 9, 0xff, 0xff, 1, 5, 2, 7, 7, 0xaa}
-	h, _, body, err = ParseHeader(v2)
+	me := h.ClientID
+	h, _, body, err = ParseHeader(v2, me)
 	if err != nil || h.ClientID != nil || string(body) != "\xaa" {
 		t.Errorf("v2: %+v %x %v", h, body, err)
 	}
+	again, _, _, err := ParseHeader(v1, me)
+	if err != nil || again.ClientID != me {
+		t.Errorf("the client id is not used again: %v", err)
+	}
+	v1[11] = 'i'
+	if other, _, _, err := ParseHeader(v1, me); err != nil || *other.ClientID != "mi" {
+		t.Errorf("another client id: %q, %v", *other.ClientID, err)
+	}
 	for cut := range v2[:15] {
-		if _, _, _, err := ParseHeader(v2[:cut]); !errors.Is(err, ErrMalformed) {
+		if _, _, _, err := ParseHeader(v2[:cut], nil); !errors.Is(err, ErrMalformed) {
 			t.Errorf("cut at %d: %v", cut, err)
 		}
 	}
-	_, _, _, err = ParseHeader([]byte{0, 99, 0, 1, 0, 0, 0, 1, 0, 0})
+	_, _, _, err = ParseHeader([]byte{0, 99, 0, 1, 0, 0, 0, 1, 0, 0}, nil)
 	if unknown, ok := errors.AsType[*UnknownAPIError](err); !ok || unknown.Key != 99 {
 		t.Errorf("unknown key: %v", err)
 	}
@@ -202,7 +211,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add([]byte{0, 3, 0, 9, 0, 0, 0, 9, 0xff, 0xff, 1, 5, 2, 7, 7, 0xaa})
 	f.Add([]byte{0, 18, 0, 99, 0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		_, _, body, err := ParseHeader(frame)
+		_, _, body, err := ParseHeader(frame, nil)
 		if err == nil && len(body) > len(frame)-MinRequestBytes-2 {
 			t.Fatalf("body of %d bytes in a frame of %d", len(body), len(frame))
 		}
