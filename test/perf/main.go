@@ -1,5 +1,5 @@
-// Command perf measures Moldau and Apache Kafka in one run, alternating which goes first, and
-// prints medians, spreads and the factor pair by pair. One file per scenario; see run.
+// Command perf measures Moldau, Apache Kafka and a bare probe in one run, alternating which goes first, and
+// prints medians, spreads and the ratios pair by pair as Markdown. See run.
 package main
 
 import (
@@ -7,158 +7,177 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"os"
-	"path/filepath"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/moldau/moldau/test/perf/load"
 )
 
+// clientArgument makes this program the clients of one order, which it reads as JSON.
+const clientArgument = "clients"
+
+// options are what the command line says.
+type options struct {
+	only                  string
+	pairs                 int
+	scale                 float64
+	soak                  time.Duration
+	profile               bool
+	dir                   string
+	moldau, kafka, probe  string
+	profiled, profilesDir string
+}
+
 func main() {
-	names := flag.String("scenario", defaultScenarios(), "scenarios to run, by comma; many runs Moldau alone")
-	pairs := flag.Int("pairs", 5, "measured pairs of each scenario")
-	scale := flag.Float64("scale", 1, "factor for the amounts of data, partitions and requests")
-	dir := flag.String("dir", os.TempDir(), "where the data goes: a folder on a real disk")
-	moldau := flag.String("moldau", "bin/moldau", "the moldau binary")
-	kafka := flag.String("kafka", "test/kafka/kafka", "the script that runs Apache Kafka")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) == 2 && os.Args[1] == clientArgument {
+		order, err := io.ReadAll(os.Stdin)
+		if err == nil {
+			err = load.Main(ctx, order, os.Stdout)
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	var o options
+	flag.StringVar(&o.only, "only", "", "what to measure, by comma: "+strings.Join(names(items()), ", ")+", or all (without many). Without it: "+strings.Join(names(defaultItems()), ", "))
+	flag.IntVar(&o.pairs, "pairs", 5, "measured pairs of each workload and scenario")
+	flag.Float64Var(&o.scale, "scale", 1, "factor for the amounts of data, partitions and requests")
+	flag.DurationVar(&o.soak, "soak", 10*time.Minute, "how long the soak takes")
+	flag.BoolVar(&o.profile, "profile", false, "profile Moldau in the workloads instead of comparing")
+	flag.StringVar(&o.dir, "dir", os.TempDir(), "where the data goes: a folder on a real disk")
+	flag.StringVar(&o.moldau, "moldau", "bin/moldau", "the moldau binary")
+	flag.StringVar(&o.probe, "probe", "bin/perf-probe", "the probe's binary")
+	flag.StringVar(&o.profiled, "profiled", "bin/perf-moldau", "the moldau binary with profiling compiled in")
+	flag.StringVar(&o.profilesDir, "profiles", "bin/profiles", "where -profile puts the profiles")
+	flag.StringVar(&o.kafka, "kafka", "test/kafka/kafka", "the script that runs Apache Kafka")
 	flag.Parse()
-	chosen, err := chooseScenarios(*names)
+	chosen, err := choose(o.only)
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, sc := range chosen {
-		if err := runScenario(sc, *pairs, *scale, *dir, *moldau, *kafka); err != nil {
-			log.Fatalf("%s: %v", sc.name, err)
-		}
+	if err := runAll(ctx, o, chosen); err != nil {
+		log.Fatal(err)
 	}
 }
 
-// runScenario measures one scenario in so many pairs and prints its table. Its data is deleted.
-func runScenario(sc scenario, pairs int, scale float64, dir, moldau, kafka string) error {
-	folder, err := os.MkdirTemp(dir, "moldau-perf-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(folder)
-	runs := []*run{{system: newMoldau(moldau, filepath.Join(folder, "moldau"), sc.settings), scale: scale}}
-	if !sc.moldauOnly {
-		runs = append(runs, &run{system: newKafka(kafka, filepath.Join(folder, "kafka"), sc.settings), scale: scale})
-	}
-	began := time.Now()
-	for _, r := range runs {
-		if err := prepare(sc, r); err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
-		}
-	}
-	for pair := range pairs {
-		order := slices.Clone(runs)
-		if pair%2 == 1 {
-			slices.Reverse(order)
-		}
-		for _, r := range order {
-			r.pair = pair
-			v, err := measure(sc, r)
-			if err != nil {
-				return fmt.Errorf("pair %d, %s: %w; the end of its output:\n%s", pair+1, r.name, err, r.outputEnd())
-			}
-			fmt.Fprintf(os.Stderr, "%s, pair %d, %s: %v\n", sc.name, pair+1, r.name, v)
-			r.measured = append(r.measured, v)
-		}
-	}
-	report(sc, runs, time.Since(began))
-	return nil
+// item is one thing that can be measured by itself.
+type item struct {
+	name     string
+	byName   bool // only when it is asked for
+	workload *workload
+	measure  func(context.Context, options) ([]verdict, error) // of what is no workload
 }
 
-const runTimeout = 20 * time.Minute
-
-// prepare makes the system's data folder and what the scenario wants in it, so that no
-// measured run pays for it.
-func prepare(sc scenario, r *run) error {
-	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
-	defer cancel()
-	if err := os.MkdirAll(r.folder, 0o755); err != nil {
-		return err
-	}
-	if err := r.format(ctx); err != nil {
-		return err
-	}
-	if sc.prepare == nil {
-		return nil
-	}
-	return errors.Join(sc.prepare(ctx, r), r.stop())
-}
-
-func measure(sc scenario, r *run) (values, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
-	defer cancel()
-	v, err := sc.measure(ctx, r)
-	return v, errors.Join(err, r.stop())
-}
-
-func report(sc scenario, runs []*run, took time.Duration) {
-	fmt.Printf("### %s\n\n%s\n\n", sc.name, sc.about)
-	if sc.moldauOnly {
-		fmt.Printf("| figure | Moldau |\n|---|---|\n")
-	} else {
-		fmt.Printf("| figure | better is | Moldau median (min–max) | Apache Kafka median (min–max) | times better, pair by pair: median (min–max) |\n|---|---|---|---|---|\n")
-	}
-	for _, f := range sc.figures {
-		if sc.moldauOnly {
-			fmt.Printf("| %s | %s |\n", f.title(), spread(of(runs[0], f)))
-			continue
+// items are all there are, in the order in which they run: latency comes when the JVM is warmest.
+func items() []item {
+	all := []item{{name: idle.name, measure: idle.compare}}
+	for _, set := range [][]workload{workloads, {javaCheck}, rates} {
+		for i := range set {
+			all = append(all, item{name: set[i].name, workload: &set[i]})
 		}
-		a, b := of(runs[0], f), of(runs[1], f)
-		direction, factors := "smaller", make([]float64, len(a))
-		for i := range a {
-			factors[i] = b[i] / a[i]
-		}
-		if f.larger {
-			direction = "larger"
-			for i := range a {
-				factors[i] = a[i] / b[i]
-			}
-		}
-		fmt.Printf("| %s | %s | %s | %s | %s |\n", f.title(), direction, spread(a), spread(b), spread(factors))
 	}
-	fmt.Printf("\n%d runs of each, scale %g, in %s.\n\n", len(runs[0].measured), runs[0].scale, took.Round(time.Second))
-}
-
-func of(r *run, f figure) []float64 {
-	var all []float64
-	for _, v := range r.measured {
-		all = append(all, v[f.name])
+	all = append(all, item{name: "soak", measure: soak})
+	for _, sc := range scenarios {
+		all = append(all, item{name: sc.name, byName: true, measure: sc.compare})
 	}
 	return all
 }
 
-func spread(all []float64) string {
-	sorted := slices.Sorted(slices.Values(all))
-	if len(sorted) == 1 {
-		return fmt.Sprintf("%.3g", sorted[0])
-	}
-	return fmt.Sprintf("%.3g (%.3g–%.3g)", sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1])
+func defaultItems() []item {
+	return slices.DeleteFunc(items(), func(i item) bool { return i.byName })
 }
 
-func chooseScenarios(names string) ([]scenario, error) {
-	var chosen []scenario
-	for name := range strings.SplitSeq(names, ",") {
-		i := slices.IndexFunc(scenarios, func(sc scenario) bool { return sc.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("no scenario %q; there are %s", name, defaultScenarios())
-		}
-		chosen = append(chosen, scenarios[i])
+func names(all []item) []string {
+	var n []string
+	for _, i := range all {
+		n = append(n, i.name)
 	}
-	return chosen, nil
+	return n
 }
 
-// defaultScenarios are those that compare.
-func defaultScenarios() string {
-	var names []string
-	for _, sc := range scenarios {
-		if !sc.moldauOnly {
-			names = append(names, sc.name)
+func choose(only string) ([]item, error) {
+	switch only {
+	case "":
+		return defaultItems(), nil
+	case "all":
+		return slices.DeleteFunc(items(), func(i item) bool { return i.name == many.name }), nil
+	}
+	wanted := strings.Split(only, ",")
+	for _, name := range wanted {
+		if !slices.Contains(names(items()), name) {
+			return nil, fmt.Errorf("there is no %q; there are %s", name, strings.Join(names(items()), ", "))
 		}
 	}
-	return strings.Join(names, ",")
+	return slices.DeleteFunc(items(), func(i item) bool { return !slices.Contains(wanted, i.name) }), nil
+}
+
+// runAll goes on after a failure and returns all of them in the end.
+func runAll(ctx context.Context, o options, chosen []item) error {
+	if o.profile {
+		return profileAll(ctx, o, chosen)
+	}
+	began := time.Now()
+	var failures error
+	var verdicts []verdict
+	note := func(name string, found []verdict, err error) {
+		verdicts = append(verdicts, found...)
+		if err != nil {
+			failures = errors.Join(failures, fmt.Errorf("%s: %w", name, err))
+			fmt.Printf("**%s failed**: %v\n\n", name, err)
+		}
+	}
+	ranWorkloads := false
+	for _, i := range chosen {
+		switch {
+		case ctx.Err() != nil:
+		case i.workload == nil:
+			found, err := i.measure(ctx, o)
+			note(i.name, found, err)
+		case !ranWorkloads:
+			ranWorkloads = true
+			note("workloads", nil, runWorkloads(ctx, o, chosen, note))
+		}
+	}
+	printVerdicts(os.Stdout, verdicts)
+	fmt.Printf("All of it took %s.\n", time.Since(began).Round(time.Second))
+	return errors.Join(failures, context.Cause(ctx))
+}
+
+// runWorkloads runs all chosen workloads on one fleet.
+func runWorkloads(ctx context.Context, o options, chosen []item, note func(string, []verdict, error)) (err error) {
+	f, err := startFleet(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.stop()) }()
+	rounds, err := f.warmUp(ctx)
+	fmt.Printf("Warm-up of Apache Kafka, broker CPU seconds per GB produced and consumed, round by round: %.2f\n\n", rounds)
+	if err != nil {
+		return err
+	}
+	var sheets []sheet
+	for _, i := range chosen {
+		if i.workload == nil || ctx.Err() != nil {
+			continue
+		}
+		s, err := f.runWorkload(ctx, *i.workload, o.pairs)
+		if len(s.moldau) > 0 {
+			s.print(os.Stdout)
+			sheets = append(sheets, s)
+			note(i.name, s.verdicts(), err)
+		} else {
+			note(i.name, nil, err)
+		}
+	}
+	note("workloads", aheadInMost(sheets), nil)
+	return nil
 }

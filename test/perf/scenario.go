@@ -1,6 +1,14 @@
 package main
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
 
 // scenario is one thing that is measured in pairs.
 type scenario struct {
@@ -12,10 +20,12 @@ type scenario struct {
 	prepare func(context.Context, *run) error
 	// measure is one run of one system. The folder is as the run before left it.
 	measure func(context.Context, *run) (values, error)
+	// judge compares with the targets; may be nil.
+	judge func(moldau, kafka []values) []verdict
 }
 
-// scenarios are all there are, in the order in which they run.
-var scenarios = []scenario{basic, flush, restart, partitions, transactions, compaction, many}
+// scenarios start brokers anew for each run, with a data folder that is there already.
+var scenarios = []scenario{flush, restart, partitions, transactions, compaction, many}
 
 // figure is one measured quantity.
 type figure struct {
@@ -61,4 +71,69 @@ func (r *run) kill() error {
 	p := r.process
 	r.process = nil
 	return p.kill()
+}
+
+// compare measures a scenario in pairs and prints its table. Its data is deleted.
+func (sc scenario) compare(ctx context.Context, o options) ([]verdict, error) {
+	folder, err := os.MkdirTemp(o.dir, "moldau-perf-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	runs := []*run{{system: newMoldau(o.moldau, filepath.Join(folder, "moldau"), sc.settings), scale: o.scale}}
+	if !sc.moldauOnly {
+		runs = append(runs, &run{system: newKafka(o.kafka, filepath.Join(folder, "kafka"), sc.settings), scale: o.scale})
+	}
+	began := time.Now()
+	for _, r := range runs {
+		if err := sc.fill(ctx, r); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.name, err)
+		}
+	}
+	for pair := range o.pairs {
+		order := slices.Clone(runs)
+		if pair%2 == 1 {
+			slices.Reverse(order)
+		}
+		for _, r := range order {
+			r.pair = pair
+			v, err := sc.measureOnce(ctx, r)
+			if err != nil {
+				return nil, fmt.Errorf("pair %d, %s: %w; the end of its output:\n%s", pair+1, r.name, err, r.outputEnd())
+			}
+			fmt.Fprintf(os.Stderr, "%s, pair %d, %s: %v\n", sc.name, pair+1, r.name, v)
+			r.measured = append(r.measured, v)
+		}
+	}
+	sc.print(os.Stdout, runs, time.Since(began))
+	if sc.judge == nil || sc.moldauOnly {
+		return nil, nil
+	}
+	return sc.judge(runs[0].measured, runs[1].measured), nil
+}
+
+const runTimeout = 20 * time.Minute
+
+// fill makes the system's data folder and what the scenario wants in it, so that no
+// measured run pays for it.
+func (sc scenario) fill(ctx context.Context, r *run) error {
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	defer cancel()
+	if err := os.MkdirAll(r.folder, 0o755); err != nil {
+		return err
+	}
+	if err := r.format(ctx); err != nil {
+		return err
+	}
+	if sc.prepare == nil {
+		return nil
+	}
+	return errors.Join(sc.prepare(ctx, r), r.stop())
+}
+
+func (sc scenario) measureOnce(ctx context.Context, r *run) (values, error) {
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	defer cancel()
+	v, err := sc.measure(ctx, r)
+	return v, errors.Join(err, r.stop())
 }

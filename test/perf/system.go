@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/moldau/moldau/test/perf/load"
 )
 
 // system is one broker with its data folder.
@@ -55,6 +57,18 @@ func newKafka(script, folder string, settings []string) system {
 	}
 }
 
+// newProbe is the limit of the machine; it forgets its data when it stops.
+func newProbe(binary, folder string) system {
+	port := freePort()
+	return system{
+		name: "probe", folder: folder, port: port,
+		format: func(context.Context) error { return nil },
+		command: func() *exec.Cmd {
+			return exec.Command(binary, "-listen", fmt.Sprintf("localhost:%d", port), "-dir", filepath.Join(folder, "data"))
+		},
+	}
+}
+
 // outputEnd is the last of what the broker has printed.
 func (s system) outputEnd() string {
 	output, err := os.ReadFile(filepath.Join(s.folder, "output.log"))
@@ -66,26 +80,36 @@ func (s system) outputEnd() string {
 
 func (s system) addr() string { return fmt.Sprintf("localhost:%d", s.port) }
 
+// firstPort and lastPort lie below those that the system gives to clients' connections: a port
+// cannot be taken by one between now and the start of a broker.
+const firstPort, lastPort = 24000, 24499
+
+// freePort returns a port that is free, as is the next: Apache Kafka's controller takes that.
 func freePort() int {
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			panic(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1)) // Apache Kafka's controller takes the next port
-		if err == nil {
-			next.Close()
+	for port := firstPort + (os.Getpid()%100)*2; port < lastPort; port += 2 {
+		if isFree(port) && isFree(port+1) && !given[port] {
+			given[port] = true
 			return port
 		}
 	}
+	panic(fmt.Sprintf("no two ports next to each other are free from %d to %d", firstPort, lastPort))
+}
+
+var given = map[int]bool{} // the harness gives ports from one goroutine
+
+func isFree(port int) bool {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
 }
 
 // process is a running broker.
 type process struct {
 	cmd  *exec.Cmd
-	done chan error
+	done chan struct{} // closed when it has ended
 }
 
 func start(s system) (*process, error) {
@@ -103,9 +127,21 @@ func start(s system) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, done: make(chan error, 1)}
-	go func() { p.done <- cmd.Wait() }()
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // however it ended
+		close(p.done)
+	}()
 	return p, nil
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *process) stop() error {
@@ -129,18 +165,7 @@ func (p *process) kill() error {
 }
 
 // cpu returns the user and system time that the process has used.
-func (p *process) cpu() (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	// The fields after the command's name, which stands in parentheses: utime is the 12th.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	const ticksPerSecond = 100 // USER_HZ, the same on every Linux platform Go runs on
-	return time.Duration(user+system) * time.Second / ticksPerSecond, errors.Join(err1, err2)
-}
+func (p *process) cpu() (time.Duration, error) { return load.CPUTime(p.cmd.Process.Pid) }
 
 func (p *process) residentBytes() (float64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
@@ -149,6 +174,26 @@ func (p *process) residentBytes() (float64, error) {
 	}
 	resident, err := strconv.ParseInt(strings.Fields(string(data))[1], 10, 64)
 	return float64(resident) * float64(os.Getpagesize()), err
+}
+
+// forgetPeak begins a new peak of the resident memory.
+func (p *process) forgetPeak() error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0)
+}
+
+// peakBytes is the most that has been resident since forgetPeak.
+func (p *process) peakBytes() (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
+			return kib * 1024, err
+		}
+	}
+	return 0, errors.New("the kernel tells no VmHWM")
 }
 
 // cost runs work and returns the broker's CPU time and the wall time that it took.
