@@ -42,7 +42,7 @@ sim: ## the simulation with SEEDS seeds, from SEED on
 model: ## the storage models with SEEDS seeds each, from SEED on
 	$(GO) test -count=1 -timeout 60m ./internal/storage -run 'Model|Compaction|Transactions' -storage.seeds=$(or $(SEEDS),500) -storage.seed=$(or $(SEED),1)
 
-perf: build ## paired measurements against Apache Kafka
+perf: ## paired measurements against Apache Kafka and a bare probe; docs/performance.md says how
 	test/perf/run
 
 full: ## the second tier: everything, with a report

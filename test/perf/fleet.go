@@ -24,8 +24,8 @@ type fleet struct {
 	topics               int    // so far, for names
 }
 
-// fleetSettings let the deleted data of one run be gone before the next but one.
-var fleetSettings = []string{"log.segment.delete.delay.ms=1000"}
+// fleetSettings let the deleted data of one run be gone soon: deleteAll waits for that.
+var fleetSettings = []string{"log.segment.delete.delay.ms=100"}
 
 func startFleet(ctx context.Context, o options) (f *fleet, err error) {
 	folder, err := os.MkdirTemp(o.dir, "moldau-perf-")
@@ -173,6 +173,27 @@ func (f *fleet) warmUpRound(ctx context.Context, r *run) (float64, error) {
 	return cpu / gigabytes, nil
 }
 
+// deleteAll deletes a topic and returns when its files are gone, so that no later run pays for it.
+func (f *fleet) deleteAll(ctx context.Context, r *run, topic string) error {
+	if err := deleteTopic(ctx, r.addr(), topic); err != nil {
+		return err
+	}
+	// Apache Kafka's deletion has a first delay of 30 s after a start.
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		left, err := filepath.Glob(filepath.Join(r.folder, "data", topic+"-*"))
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s still has %d folders of the deleted topic %s", r.name, len(left), topic)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 // throughput produces to a new topic, reads that, and deletes it.
 func (f *fleet) throughput(ctx context.Context, r *run, w workload) (produced, consumed *load.Result, err error) {
 	o := w.order
@@ -180,7 +201,7 @@ func (f *fleet) throughput(ctx context.Context, r *run, w workload) (produced, c
 	if o.Topic, err = f.newTopic(ctx, r, w.name, w.partitions); err != nil {
 		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, deleteTopic(ctx, r.addr(), o.Topic)) }()
+	defer func() { err = errors.Join(err, f.deleteAll(ctx, r, o.Topic)) }()
 	if produced, err = r.do(ctx, o); err != nil || !w.consumes {
 		return produced, nil, err
 	}

@@ -15,7 +15,7 @@ func (f *fleet) measureJava(ctx context.Context, w workload, r *run, v values) (
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, deleteTopic(ctx, r.addr(), topic)) }()
+	defer func() { err = errors.Join(err, f.deleteAll(ctx, r, topic)) }()
 	records := r.amount(w.order.Records)
 	before, err := r.process.cpu()
 	if err != nil {

@@ -95,7 +95,8 @@ func (f *fleet) measure(ctx context.Context, w workload, r *run) (values, error)
 		err = f.measurePaced(ctx, w, r, v)
 	default:
 		w.order.Records = r.amount(w.order.Records)
-		w.order.WarmUp = w.order.Records / 10
+		// The first records of a partition create its files: some go to each before the clocks start.
+		w.order.WarmUp = max(w.order.Records/10, 10*int(w.partitions))
 		var produced, consumed *load.Result
 		if produced, consumed, err = f.throughput(ctx, r, w); err == nil {
 			v.noteProduced(produced)
@@ -116,7 +117,7 @@ func (f *fleet) measurePaced(ctx context.Context, w workload, r *run, v values) 
 	if o.Topic, err = f.newTopic(ctx, r, w.name, w.partitions); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, deleteTopic(ctx, r.addr(), o.Topic)) }()
+	defer func() { err = errors.Join(err, f.deleteAll(ctx, r, o.Topic)) }()
 	result, err := r.do(ctx, o)
 	if err != nil {
 		return err
@@ -149,7 +150,7 @@ func (f *fleet) measureCatchUp(ctx context.Context, w workload, r *run, v values
 	if o.LiveTopic, err = f.newTopic(ctx, r, "live", w.partitions); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, deleteTopic(ctx, r.addr(), o.LiveTopic)) }()
+	defer func() { err = errors.Join(err, f.deleteAll(ctx, r, o.LiveTopic)) }()
 	result, err := r.do(ctx, o)
 	if err != nil {
 		return err
@@ -196,7 +197,7 @@ func (f *fleet) runWorkload(ctx context.Context, w workload, pairs int) (sheet, 
 	if w.backlog {
 		defer func() {
 			for _, r := range f.all() {
-				_ = deleteTopic(ctx, r.addr(), backlogTopic) // the folders go in the end in any case
+				_ = f.deleteAll(ctx, r, backlogTopic) // the folders go in the end in any case
 			}
 		}()
 		for _, r := range f.all() {

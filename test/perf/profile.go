@@ -82,11 +82,9 @@ func profileOne(ctx context.Context, o options, w workload) (err error) {
 func (p *profiler) take(ctx context.Context, mode load.Mode) error {
 	for _, kind := range []string{"cpu", "contention"} {
 		if kind == "contention" {
-			response, err := http.Post("http://"+p.http+"/contention", "", nil)
-			if err != nil {
+			if _, err := p.get(ctx, "contention"); err != nil {
 				return err
 			}
-			response.Body.Close()
 		}
 		before := p.file(mode, "allocs-before")
 		if err := p.save(ctx, "allocs", before); err != nil {
@@ -122,18 +120,11 @@ func (p *profiler) take(ctx context.Context, mode load.Mode) error {
 	return nil
 }
 
-const profileSeconds = 5
-
 // work runs the mode once for the CPU profile, which it saves, or without one.
 func (p *profiler) work(ctx context.Context, mode load.Mode, kind string) (*load.Result, error) {
 	r, o := p.fleet.moldau, p.w.order
 	o.Mode = mode
-	switch {
-	case mode == load.Paced:
-		o.Seconds = profileSeconds + 2
-	default:
-		o.Records = r.amount(o.Records) * 3 // long enough for the profile's seconds
-	}
+	o.Records = r.amount(o.Records) * 3 // a profile wants more samples than a figure
 	var err error
 	if o.Topic, err = p.newTopic(ctx, r, p.w.name, p.w.partitions); err != nil {
 		return nil, err
@@ -155,12 +146,11 @@ func (p *profiler) work(ctx context.Context, mode load.Mode, kind string) (*load
 	if kind != "cpu" {
 		return r.do(ctx, o)
 	}
-	profiled := make(chan error, 1)
-	go func() {
-		profiled <- p.save(ctx, fmt.Sprintf("profile?seconds=%d", profileSeconds), p.file(mode, "cpu"))
-	}()
+	if _, err := p.get(ctx, "start"); err != nil {
+		return nil, err
+	}
 	result, err := r.do(ctx, o)
-	return result, errors.Join(err, <-profiled)
+	return result, errors.Join(err, p.save(ctx, "stop", p.file(mode, "cpu")))
 }
 
 func (p *profiler) file(mode load.Mode, kind string) string {
@@ -169,24 +159,31 @@ func (p *profiler) file(mode load.Mode, kind string) string {
 
 // save takes a profile from the broker.
 func (p *profiler) save(ctx context.Context, profile, path string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/debug/pprof/"+profile, nil)
+	content, err := p.get(ctx, profile)
 	if err != nil {
 		return err
 	}
-	client := http.Client{Timeout: time.Minute}
-	response, err := client.Do(request)
+	return os.WriteFile(path, content, 0o644)
+}
+
+// get asks the broker for something of its profiles.
+func (p *profiler) get(ctx context.Context, what string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/debug/pprof/"+what, nil)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
 	}
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("profile %s: %s: %s", what, response.Status, content)
 	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("profile %s: %s: %s", profile, response.Status, content)
-	}
-	return os.WriteFile(path, content, 0o644)
+	return content, err
 }
 
 // top prints the first functions of a profile.
