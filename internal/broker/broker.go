@@ -26,6 +26,7 @@ import (
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/quorum"
 	quorumhost "github.com/moldau/moldau/internal/quorum/host"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/moldau/moldau/internal/storage"
@@ -125,6 +126,8 @@ type broker struct {
 	hosting      atomic.Bool // the replicas are started: deltas go to the coordinators too
 	server       *server.Server
 	http         *server.HTTP
+	quotas       *quota.Manager
+	connections  *quota.Connections
 	epoch        int64 // of the registration; -1 before it
 
 	diskLimits diskLimits
@@ -249,6 +252,7 @@ func (b *broker) startMetadata() (err error) {
 	b.newReplicas()
 	b.loader.Register(b.publish)
 	b.loader.Register(b.publishDynamic)
+	b.loader.Register(b.publishQuotas)
 	b.loader.Start()
 	core := controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config})
 	var node atomic.Pointer[quorumhost.Node]

@@ -22,7 +22,8 @@ func (b *broker) publishDynamic(image *metadata.Image, delta *metadata.Delta) {
 		return
 	}
 	b.current.Store(current)
-	b.server.SetConnectionLimits(connectionLimits(current))
+	b.connections.SetLimits(connectionRates(current))
+	b.server.SetConnectionLimits(connectionLimits(current)) // who waits to accept looks at both again
 	if b.configured.Load() {
 		b.storage.SetProducerExpiration(int64(current.ProducerIDExpirationMs))
 	}

@@ -27,7 +27,7 @@ func (b *broker) addDataHandlers(s *handler.Set) {
 	s.Add(wire.KeyProduce, &handler.Produce{Replicas: b.replicas, Metadata: image, Authorizer: authorizer, Clock: b.clock, Metrics: data, Enlister: b.enlister()})
 	s.Add(wire.KeyFetch, &handler.Fetch{
 		Replicas: b.replicas, Sessions: fetchsession.New(int(b.config.FetchSessionSlots), b.random, b.metrics), Metadata: image,
-		Authorizer: authorizer, Clock: b.clock, Metrics: data, MaxBytes: int(b.config.FetchMaxBytes),
+		Authorizer: authorizer, Clock: b.clock, Metrics: data, MaxBytes: int(b.config.FetchMaxBytes), Quota: b.quotas,
 	})
 	s.Add(wire.KeyListOffsets, &handler.ListOffsets{Replicas: b.replicas, Metadata: image, Authorizer: authorizer, Clock: b.clock})
 	s.Add(wire.KeyOffsetForLeaderEpoch, &handler.OffsetForLeaderEpoch{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
@@ -77,14 +77,14 @@ func (b *broker) addAdminHandlers(s *handler.Set) {
 	s.Add(wire.KeyFindCoordinator, findCoordinator)
 	s.Add(wire.KeyMetadata, &handler.Metadata{
 		NodeID: b.config.NodeID, ClusterID: b.dirs.ClusterID, Image: image, Authorizer: authorizer, Controller: b.channel,
-		AutoCreateTopics: b.config.AutoCreateTopics, Coordinators: findCoordinator,
+		AutoCreateTopics: b.config.AutoCreateTopics, Coordinators: findCoordinator, Quota: b.quotas,
 	})
 	s.Add(wire.KeyAPIVersions, &handler.APIVersions{Set: s, Features: controller.Features(), Metadata: image})
-	s.Add(wire.KeyCreateTopics, &handler.CreateTopics{Authorizer: authorizer, Controller: b.channel})
-	s.Add(wire.KeyDeleteTopics, &handler.DeleteTopics{Image: image, Authorizer: authorizer, Controller: b.channel})
+	s.Add(wire.KeyCreateTopics, &handler.CreateTopics{Authorizer: authorizer, Controller: b.channel, Quota: b.quotas})
+	s.Add(wire.KeyDeleteTopics, &handler.DeleteTopics{Image: image, Authorizer: authorizer, Controller: b.channel, Quota: b.quotas})
 	s.Add(wire.KeyAlterReplicaLogDirs, &handler.AlterReplicaLogDirs{Replicas: b.replicas, Authorizer: authorizer})
 	s.Add(wire.KeyDescribeLogDirs, &handler.DescribeLogDirs{Storage: b.storage, Authorizer: authorizer})
-	s.Add(wire.KeyCreatePartitions, &handler.CreatePartitions{Authorizer: authorizer, Controller: b.channel})
+	s.Add(wire.KeyCreatePartitions, &handler.CreatePartitions{Authorizer: authorizer, Controller: b.channel, Quota: b.quotas})
 	s.Add(wire.KeyDescribeConfigs, &handler.DescribeConfigs{NodeID: b.config.NodeID, Image: image, Authorizer: authorizer, Static: b.config, LogLevel: b.logLevel})
 	s.Add(wire.KeyAlterConfigs, &handler.AlterConfigs{NodeID: b.config.NodeID, Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyIncrementalAlterConfigs, &handler.IncrementalAlterConfigs{NodeID: b.config.NodeID, Authorizer: authorizer, Controller: b.channel, LogLevel: b.logLevel})

@@ -2,17 +2,100 @@ package broker
 
 import (
 	"context"
+	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/quota"
 )
+
+// connectionRateKey is the limit of an address.
+const connectionRateKey = "connection_creation_rate"
+
+// newQuotas makes the quotas of a node, which have no limits until the metadata is loaded.
+func (b *broker) newQuotas() {
+	window := func(samples, seconds int32) quota.Window {
+		return quota.Window{Samples: int(samples), Sample: time.Duration(seconds) * time.Second}
+	}
+	clients := window(b.config.QuotaSamples, b.config.QuotaSampleSeconds)
+	b.quotas = quota.NewManager(quota.Options{
+		Clients: clients, Changes: window(b.config.ControllerQuotaSamples, b.config.ControllerQuotaSampleSeconds), Metrics: b.metrics, Clock: b.clock,
+	})
+	b.connections = quota.NewConnections(clients, b.clock.Now())
+	b.connections.SetLimits(connectionRates(b.config))
+}
+
+// connectionRates are the limits that the broker's configs set. The listener between brokers is
+// held back by its own only, where clients have others.
+func connectionRates(c *config.Broker) quota.ConnectionLimits {
+	l := quota.ConnectionLimits{Broker: c.ConnectionCreationRate, Listeners: map[string]int32{}}
+	if len(c.Listeners) > 1 {
+		l.ExemptListener = c.InterBrokerListener
+	}
+	for listener, rate := range c.ListenerConnectionRates {
+		if rate != math.MaxInt32 {
+			l.Listeners[listener] = rate
+		}
+	}
+	return l
+}
+
+// publishQuotas has this node follow the limits of its clients, on the loader's goroutine.
+func (b *broker) publishQuotas(image *metadata.Image, delta *metadata.Delta) {
+	if !delta.ChangesQuotas() {
+		return
+	}
+	b.quotas.Update(image)
+	b.connections.SetAddressLimits(b.addressLimits(image))
+}
+
+// addressLimits finds the limits of addresses; those of hosts count for all addresses that a host
+// has now.
+func (b *broker) addressLimits(image *metadata.Image) quota.AddressLimits {
+	l := quota.AddressLimits{Default: math.MaxInt32, Addresses: map[netip.Addr]int32{}}
+	ctx, cancel := context.WithTimeout(b.ctx, resolveTime) // for all hosts together
+	defer cancel()
+	for q := range image.ClientQuotas() {
+		limit, set := q.Limits[connectionRateKey]
+		if !set || len(q.Entity) != 1 || q.Entity[0].Type != metadata.QuotaIP {
+			continue
+		}
+		rate, name := int32(min(max(limit, 0), math.MaxInt32)), q.Entity[0].Name
+		switch {
+		case math.IsNaN(limit):
+			continue
+		case name == nil:
+			l.Default = rate
+			continue
+		}
+		addresses, err := resolveHost(ctx, *name)
+		if err != nil {
+			slog.Warn("The connection rate of a host is not limited, for its address cannot be found; set the quota again when it can", "host", *name, "error", err)
+		}
+		for _, a := range addresses {
+			l.Addresses[a] = rate
+		}
+	}
+	return l
+}
 
 // resolveTime bounds how long the name of a host may take that a quota is set for.
 const resolveTime = 2 * time.Second
 
-// resolveHost returns the addresses of a host.
+// resolveHost returns the addresses of a host, or the one that is given in its place.
 func resolveHost(ctx context.Context, host string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a.Unmap().WithZone("")}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTime)
 	defer cancel()
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	for i := range addresses {
+		addresses[i] = addresses[i].Unmap().WithZone("")
+	}
+	return addresses, err
 }

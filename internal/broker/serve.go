@@ -14,7 +14,6 @@ import (
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/handler"
-	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -22,6 +21,7 @@ import (
 // bind opens the sockets early, so that a port in use is found before anything is recovered;
 // clients that connect now wait until serve.
 func (b *broker) bind() error {
+	b.newQuotas()
 	var listeners []server.Listener
 	for _, l := range b.config.Listeners {
 		listeners = append(listeners, server.Listener{
@@ -31,7 +31,7 @@ func (b *broker) bind() error {
 		})
 	}
 	b.server = server.New(server.Options{
-		Listeners: listeners, Handlers: b.handlers, Quota: quota.Unlimited{}, Metrics: b.metrics, Logger: slog.Default(),
+		Listeners: listeners, Handlers: b.handlers, Quota: b.quotas, Connections: b.connections, Metrics: b.metrics, Logger: slog.Default(),
 		Limits: b.limits(),
 	})
 	if err := b.server.Bind(); err != nil {
@@ -66,8 +66,11 @@ func connectionLimits(c *config.Broker) server.Limits {
 		return int(limit)
 	}
 	l := server.Limits{
-		MaxConnections: none(c.MaxConnections), ConnectionsPerSecond: none(c.ConnectionCreationRate),
+		MaxConnections: none(c.MaxConnections), MaxListenerConnections: map[string]int{},
 		MaxConnectionsPerIP: none(c.MaxConnectionsPerIP), MaxConnectionsPerIPOverrides: map[string]int{},
+	}
+	for listener, limit := range c.ListenerMaxConnections {
+		l.MaxListenerConnections[listener] = int(limit)
 	}
 	for host, limit := range c.MaxConnectionsPerIPOverrides {
 		l.MaxConnectionsPerIPOverrides[host] = int(limit)

@@ -32,9 +32,18 @@ type Broker struct {
 	MaxConnectionsPerIP          int32
 	ConnectionCreationRate       int32
 	MaxConnectionsPerIPOverrides map[string]int32
-	FetchMaxBytes                int32
-	FetchSessionSlots            int32
-	MaxPartitionsPerRequest      int32 // max.request.partition.size.limit
+	// By listener; those without settings of their own have the broker's.
+	ListenerConnectionRates map[string]int32
+	ListenerMaxConnections  map[string]int32
+	FetchMaxBytes           int32
+	FetchSessionSlots       int32
+	MaxPartitionsPerRequest int32 // max.request.partition.size.limit
+
+	// Quotas.
+	QuotaSamples                 int32
+	QuotaSampleSeconds           int32
+	ControllerQuotaSamples       int32
+	ControllerQuotaSampleSeconds int32
 
 	// Log maintenance.
 	RetentionCheckIntervalMs           int64

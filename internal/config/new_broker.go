@@ -55,9 +55,11 @@ func newBroker(v values) (*Broker, Warnings, error) {
 		MaxConnectionsPerIP:      v.int32("max.connections.per.ip"),
 		ConnectionCreationRate:   v.int32("max.connection.creation.rate"),
 		FetchMaxBytes:            v.int32("fetch.max.bytes"),
-		FetchSessionSlots:        v.int32("max.incremental.fetch.session.cache.slots"),
-		MaxPartitionsPerRequest:  v.int32("max.request.partition.size.limit"),
-		given:                    v,
+		QuotaSamples:             v.int32("quota.window.num"), QuotaSampleSeconds: v.int32("quota.window.size.seconds"),
+		ControllerQuotaSamples: v.int32("controller.quota.window.num"), ControllerQuotaSampleSeconds: v.int32("controller.quota.window.size.seconds"),
+		FetchSessionSlots:       v.int32("max.incremental.fetch.session.cache.slots"),
+		MaxPartitionsPerRequest: v.int32("max.request.partition.size.limit"),
+		given:                   v,
 	}
 	b.fillLogs(v)
 	b.fillGroups(v)
@@ -221,6 +223,11 @@ func (b *Broker) fillAdvertised(v values, protocols map[string]string) error {
 }
 
 func (b *Broker) fillConnectionLimits(v values) error {
+	b.ListenerConnectionRates, b.ListenerMaxConnections = map[string]int32{}, map[string]int32{}
+	for _, l := range b.Listeners {
+		b.ListenerConnectionRates[l.Name] = v.int32OfListener(l.Name, "max.connection.creation.rate")
+		b.ListenerMaxConnections[l.Name] = v.int32OfListener(l.Name, "max.connections")
+	}
 	b.MaxConnectionsPerIPOverrides = map[string]int32{}
 	text := v.get("max.connections.per.ip.overrides").Text
 	if text == "" {

@@ -126,6 +126,7 @@ func (r *Runtime[S]) Do(ctx context.Context, partition int32, step Step[S]) (any
 	if code := r.enqueue(partition, request[S]{step: step, done: done, queuedAt: r.o.Clock.Now()}); code != kafka.ErrNone {
 		return nil, code
 	}
+	defer env.StartWait(ctx).End()
 	select {
 	case response := <-done:
 		return response.Value, response.Err

@@ -9,6 +9,7 @@ import (
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/replica/fetchsession"
 	"github.com/moldau/moldau/internal/security"
@@ -23,6 +24,7 @@ type Fetch struct {
 	Authorizer security.Authorizer
 	Clock      env.Clock
 	Metrics    *DataMetrics
+	Quota      quota.Quota
 	// MaxBytes is fetch.max.bytes: more is not answered to one request, beyond a first batch.
 	MaxBytes int
 }
@@ -51,8 +53,39 @@ func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 	if len(f.reads.Partitions) > 0 {
 		f.results = h.Replicas.Fetch(ctx, f.limits(), &f.buffers)
 	}
-	f.respond()
-	return Reply{Body: &wire.FetchBody{Response: f.response, OnRelease: f.buffers.Release}}
+	throttle := h.Quota.Throttle(r.Conn, quota.Usage{APIKey: wire.KeyFetch, ResponseBytes: f.responseBytes(), BusyTime: r.BusyTime(), At: time.Now()})
+	if throttle > 0 {
+		f.respondThrottled()
+	} else {
+		f.respond()
+	}
+	return Reply{Body: &wire.FetchBody{Response: f.response, OnRelease: f.buffers.Release}, Throttle: throttle, Accounted: true}
+}
+
+// Sizes of a response's parts without names and records, about.
+const (
+	fetchResponseBytes  = 20
+	fetchPartitionBytes = 40
+)
+
+// responseBytes is what the response will have, near enough, before the session knows what
+// is left out of it.
+func (f *fetch) responseBytes() int {
+	size := fetchResponseBytes
+	for i := range f.results {
+		if r := &f.results[i]; len(r.Records) > 0 || r.Err != nil {
+			size += fetchPartitionBytes + len(r.Records)
+		}
+	}
+	return size
+}
+
+// respondThrottled leaves all partitions out, as Kafka does: the session stays as it is, and the
+// client asks again when its throttle time is over.
+func (f *fetch) respondThrottled() {
+	var err error
+	f.response.SessionID, err = f.session.Skip()
+	f.response.ErrorCode = int16(kafka.CodeOf(err))
 }
 
 // fetch is one request that is being handled.
@@ -154,7 +187,7 @@ func (f *fetch) isReplica() bool {
 
 func (f *fetch) limits() *replica.FetchRequest {
 	f.reads.MaxWait = time.Duration(f.req.MaxWaitMillis) * time.Millisecond
-	f.reads.MaxBytes = min(int(f.req.MaxBytes), f.h.MaxBytes)
+	f.reads.MaxBytes = min(int(f.req.MaxBytes), f.h.MaxBytes, f.h.Quota.FetchBytes(f.r.Conn))
 	f.reads.MinBytes = min(int(f.req.MinBytes), f.reads.MaxBytes)
 	f.reads.Isolation = kafka.IsolationLevel(f.req.IsolationLevel)
 	return &f.reads

@@ -9,6 +9,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/security"
 )
 
@@ -32,6 +33,7 @@ type Metadata struct {
 	AutoCreateTopics bool
 	// Coordinators creates the topics of the coordinators for clients that name them.
 	Coordinators *FindCoordinator
+	Quota        quota.Quota
 }
 
 // metadataQuery is the work on one request.
@@ -206,6 +208,7 @@ func (q *metadataQuery) create(ctx context.Context, missing []string, failures m
 	if len(req.Topics) == 0 {
 		return
 	}
+	chargeChanges(q.Quota, q.r, 0)
 	response, err := forward(ctx, q.Controller, q.r, defaultForwardWait, req)
 	if err != nil {
 		slog.Warn("Topics that a client asked for could not be created", "count", len(req.Topics), "first", req.Topics[0].Topic, "error", err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/security"
 )
 
@@ -14,6 +15,7 @@ import (
 type CreateTopics struct {
 	Authorizer security.Authorizer
 	Controller peer.ControllerChannel
+	Quota      quota.Quota
 }
 
 // Handle forwards what the client may create and answers for the rest.
@@ -37,19 +39,20 @@ func (h *CreateTopics) Handle(ctx context.Context, r *Request) Reply {
 	if len(forwarded.Topics) == 0 {
 		return Respond(resp)
 	}
+	chargeChanges(h.Quota, r, createTopicsStrictFrom)
 	response, err := forward(ctx, h.Controller, r, milliseconds(req.TimeoutMillis), &forwarded)
 	if err != nil {
 		for i := range forwarded.Topics {
 			resp.Topics = append(resp.Topics, failedCreation(forwarded.Topics[i].Topic, err))
 		}
-		return Respond(resp)
+		return respondChanged(r, resp)
 	}
 	created := response.(*kmsg.CreateTopicsResponse).Topics
 	for i := range created {
 		h.hideConfigs(r, &created[i])
 	}
 	resp.Topics = append(created, resp.Topics...)
-	return Respond(resp)
+	return respondChanged(r, resp)
 }
 
 // hideConfigs takes what only those may see who may describe the topic's configs out of an answer.

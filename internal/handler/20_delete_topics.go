@@ -8,6 +8,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/security"
 )
 
@@ -16,6 +17,7 @@ type DeleteTopics struct {
 	Image      func() *metadata.Image
 	Authorizer security.Authorizer
 	Controller peer.ControllerChannel
+	Quota      quota.Quota
 }
 
 // Handle forwards what the client may delete and answers for the rest.
@@ -49,10 +51,11 @@ func (h *DeleteTopics) Handle(ctx context.Context, r *Request) Reply {
 	if len(forwarded.Topics)+len(forwarded.TopicNames) == 0 {
 		return Respond(resp)
 	}
+	chargeChanges(h.Quota, r, deleteTopicsStrictFrom)
 	response, err := forward(ctx, h.Controller, r, milliseconds(req.TimeoutMillis), &forwarded)
 	if err == nil {
 		resp.Topics = append(response.(*kmsg.DeleteTopicsResponse).Topics, resp.Topics...)
-		return Respond(resp)
+		return respondChanged(r, resp)
 	}
 	for _, name := range forwarded.TopicNames {
 		resp.Topics = append(resp.Topics, failedDeletion(&name, kafka.ZeroUUID, err))
@@ -60,7 +63,7 @@ func (h *DeleteTopics) Handle(ctx context.Context, r *Request) Reply {
 	for _, topic := range forwarded.Topics {
 		resp.Topics = append(resp.Topics, failedDeletion(topic.Topic, topic.TopicID, err))
 	}
-	return Respond(resp)
+	return respondChanged(r, resp)
 }
 
 var errDeleteDenied = kafka.Errorf(kafka.ErrTopicAuthorizationFailed, "not authorized to delete this topic")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/security"
 )
 
@@ -14,6 +15,7 @@ import (
 type CreatePartitions struct {
 	Authorizer security.Authorizer
 	Controller peer.ControllerChannel
+	Quota      quota.Quota
 }
 
 // Handle forwards what the client may alter and answers for the rest.
@@ -33,15 +35,16 @@ func (h *CreatePartitions) Handle(ctx context.Context, r *Request) Reply {
 	if len(forwarded.Topics) == 0 {
 		return Respond(resp)
 	}
+	chargeChanges(h.Quota, r, createPartitionsStrictFrom)
 	response, err := forward(ctx, h.Controller, r, milliseconds(req.TimeoutMillis), &forwarded)
 	if err == nil {
 		resp.Topics = append(response.(*kmsg.CreatePartitionsResponse).Topics, resp.Topics...)
-		return Respond(resp)
+		return respondChanged(r, resp)
 	}
 	for i := range forwarded.Topics {
 		resp.Topics = append(resp.Topics, failedPartitions(forwarded.Topics[i].Topic, err))
 	}
-	return Respond(resp)
+	return respondChanged(r, resp)
 }
 
 func failedPartitions(name string, err error) kmsg.CreatePartitionsResponseTopic {

@@ -15,6 +15,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -59,11 +60,11 @@ func newAdminFixture(t *testing.T, properties map[string]string) *adminFixture {
 	f.addBroker(1)
 	f.set = NewSet()
 	coordinator := &FindCoordinator{Authorizer: f, Metadata: f.current, Controller: f, OffsetsTopic: NewOffsetsTopic(5, -1, 1<<20), TransactionTopic: NewTransactionTopic(5, -1, 1<<20, 2)}
-	f.set.Add(wire.KeyMetadata, &Metadata{NodeID: 1, ClusterID: "cluster", Image: f.current, Authorizer: f, Controller: f, AutoCreateTopics: static.AutoCreateTopics, Coordinators: coordinator})
+	f.set.Add(wire.KeyMetadata, &Metadata{NodeID: 1, ClusterID: "cluster", Image: f.current, Authorizer: f, Controller: f, AutoCreateTopics: static.AutoCreateTopics, Coordinators: coordinator, Quota: quota.Unlimited{}})
 	f.set.Add(wire.KeyAPIVersions, &APIVersions{Set: f.set, Features: controller.Features(), Metadata: f.current})
-	f.set.Add(wire.KeyCreateTopics, &CreateTopics{Authorizer: f, Controller: f})
-	f.set.Add(wire.KeyDeleteTopics, &DeleteTopics{Image: f.current, Authorizer: f, Controller: f})
-	f.set.Add(wire.KeyCreatePartitions, &CreatePartitions{Authorizer: f, Controller: f})
+	f.set.Add(wire.KeyCreateTopics, &CreateTopics{Authorizer: f, Controller: f, Quota: quota.Unlimited{}})
+	f.set.Add(wire.KeyDeleteTopics, &DeleteTopics{Image: f.current, Authorizer: f, Controller: f, Quota: quota.Unlimited{}})
+	f.set.Add(wire.KeyCreatePartitions, &CreatePartitions{Authorizer: f, Controller: f, Quota: quota.Unlimited{}})
 	f.set.Add(wire.KeyDescribeConfigs, &DescribeConfigs{NodeID: 1, Image: f.current, Authorizer: f, Static: static, LogLevel: f.logLevel})
 	f.set.Add(wire.KeyAlterConfigs, &AlterConfigs{NodeID: 1, Authorizer: f, Controller: f})
 	f.set.Add(wire.KeyIncrementalAlterConfigs, &IncrementalAlterConfigs{NodeID: 1, Authorizer: f, Controller: f, LogLevel: f.logLevel})

@@ -13,6 +13,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/replica/fetchsession"
@@ -75,7 +76,7 @@ func newDataPlaneOn(tb testing.TB, fs vfs.FS) *dataPlane {
 		}})
 	m := NewDataMetrics(registry)
 	d.produce = &Produce{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}, Metrics: m}
-	d.fetch = &Fetch{Replicas: d.replicas, Sessions: fetchsession.New(100, env.NewSeededRandom(2), registry), Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}, Metrics: m, MaxBytes: 55 << 20}
+	d.fetch = &Fetch{Replicas: d.replicas, Sessions: fetchsession.New(100, env.NewSeededRandom(2), registry), Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}, Metrics: m, MaxBytes: 55 << 20, Quota: quota.Unlimited{}}
 	d.list = &ListOffsets{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d, Clock: env.SystemClock{}}
 	d.epochs = &OffsetForLeaderEpoch{Replicas: d.replicas, Metadata: d.replicas.Image, Authorizer: d}
 	return d

@@ -24,6 +24,9 @@ func forward(ctx context.Context, controller peer.ControllerChannel, r *Request,
 	ctx, cancel := context.WithTimeout(ctx, min(wait, maxForwardWait))
 	defer cancel()
 	origin := peer.Origin{Principal: r.Conn.Principal.String(), ClientID: r.ClientID(), Host: r.Conn.Host}
+	if r.Changes != nil {
+		origin.Permit = r.Changes.Permit
+	}
 	response, err := controller.Send(ctx, origin, req)
 	switch {
 	case err == nil:

@@ -6,6 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -22,6 +24,15 @@ type Request struct {
 	SizeBytes int
 	// ReceivedAt is when the last byte of the frame had arrived.
 	ReceivedAt time.Time
+	// Stopwatch knows how long the request has waited; may be nil.
+	Stopwatch *env.Stopwatch
+	// Changes is the client's quota of changes of topics, nil where it has none or changes none.
+	Changes *quota.Changes
+}
+
+// BusyTime is how long the request was worked on so far.
+func (r *Request) BusyTime() time.Duration {
+	return time.Since(r.ReceivedAt) - r.Stopwatch.Waited()
 }
 
 // Version returns the request's API version.
@@ -45,6 +56,10 @@ type Reply struct {
 	Wait func(ctx context.Context) wire.ResponseBody
 	// NoResponse says that the client expects none (Produce with acks=0).
 	NoResponse bool
+	// Throttle is how long the handler wants the client to be held back; the quotas may want more.
+	Throttle time.Duration
+	// Accounted says that the handler has asked the quotas itself and Throttle is their answer.
+	Accounted bool
 	// CloseConnection closes the connection after the answer, if there is one.
 	CloseConnection bool
 }

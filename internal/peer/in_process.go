@@ -6,6 +6,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	controllerhost "github.com/moldau/moldau/internal/controller/host"
+
+	"github.com/moldau/moldau/internal/env"
 )
 
 // InProcess is the ControllerChannel of a node that is its cluster's only controller.
@@ -23,6 +25,7 @@ func NewInProcess(controller *controllerhost.Host, waitFor func(ctx context.Cont
 // Send implements ControllerChannel. While the controller is not active yet, as during the first
 // moments of a node, it waits.
 func (c *InProcess) Send(ctx context.Context, origin Origin, req kmsg.Request) (kmsg.Response, error) {
+	defer env.StartWait(ctx).End()
 	if err := c.controller.WaitActive(ctx); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metrics"
 )
@@ -216,6 +217,7 @@ const (
 // Wait blocks until op completes, timeout is over or ctx ends; in the latter cases op is
 // given up, unless it completed meanwhile.
 func (op *Operation) Wait(ctx context.Context, timeout time.Duration) Outcome {
+	defer env.StartWait(ctx).End()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	outcome := Completed

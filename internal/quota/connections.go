@@ -73,6 +73,16 @@ func (c *Connections) Accept(listener string, at time.Time) time.Duration {
 	return min(wait, c.window.Sample)
 }
 
+// IsLimited reports whether anything limits the rate of a listener.
+func (c *Connections) IsLimited(listener string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range c.rates(listener) {
+		return true
+	}
+	return false
+}
+
 // rates yields what counts a listener's connections, with their limits. mu is held.
 func (c *Connections) rates(listener string) func(yield func(*rate, int32) bool) {
 	return func(yield func(*rate, int32) bool) {

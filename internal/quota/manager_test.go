@@ -228,7 +228,7 @@ func TestMetersAreBounded(t *testing.T) {
 	if n := len(f.meters[produceBytes].all); n != maxMeters {
 		t.Errorf("%d meters", n)
 	}
-	if n := f.series(rateSeries); n != maxShown {
+	if n := f.series("moldau_quota_rate"); n != maxShown {
 		t.Errorf("%d entities have series", n)
 	}
 	f.clock.Advance(time.Hour - time.Second)
@@ -238,7 +238,7 @@ func TestMetersAreBounded(t *testing.T) {
 	if n := len(f.meters[produceBytes].all); n != 2 {
 		t.Errorf("%d meters after an hour", n)
 	}
-	if n := f.series(rateSeries); n != 2 {
+	if n := f.series("moldau_quota_rate"); n != 2 {
 		t.Errorf("%d entities have series after an hour", n)
 	}
 }

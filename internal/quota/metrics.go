@@ -33,12 +33,8 @@ func labels(k kind, e entity) []string {
 	return []string{"quota", kindNames[k], "user", e.user, "client_id", e.clientID}
 }
 
-// Names of the series of one entity.
-const (
-	rateSeries     = "moldau_quota_rate"
-	limitSeries    = "moldau_quota_limit"
-	throttleSeries = "moldau_quota_entity_throttle_seconds"
-)
+// entitySeries are the names of the series of one entity.
+var entitySeries = []string{"moldau_quota_rate", "moldau_quota_limit", "moldau_quota_entity_throttle_seconds"}
 
 // show gives a new meter its series while there is room. mu is held.
 func (m *Manager) show(k kind, shown *meter) {
@@ -56,12 +52,12 @@ func (m *Manager) show(k kind, shown *meter) {
 	}
 	l := labels(k, shown.entity)
 	w := m.window(k)
-	m.o.Metrics.GaugeFunc(rateSeries, "What an entity with a limit uses: bytes per second, percent of a core, or partitions per second.", read(func() float64 {
+	m.o.Metrics.GaugeFunc("moldau_quota_rate", "What an entity with a limit uses: bytes per second, percent of a core, or partitions per second.", read(func() float64 {
 		perSecond, _ := shown.rate.measure(w, m.ms(m.o.Clock.Now()))
 		return perSecond
 	}), l...)
-	m.o.Metrics.GaugeFunc(limitSeries, "The limit of an entity, in the unit of its rate.", read(func() float64 { return shown.limit }), l...)
-	m.o.Metrics.GaugeFunc(throttleSeries, "Sum of the throttle times of an entity, while it is measured.", read(func() float64 { return shown.throttled.Seconds() }), l...)
+	m.o.Metrics.GaugeFunc("moldau_quota_limit", "The limit of an entity, in the unit of its rate.", read(func() float64 { return shown.limit }), l...)
+	m.o.Metrics.GaugeFunc("moldau_quota_entity_throttle_seconds", "Sum of the throttle times of an entity, while it is measured.", read(func() float64 { return shown.throttled.Seconds() }), l...)
 }
 
 // hide takes the series of a forgotten meter away. mu is held.
@@ -70,7 +66,7 @@ func (m *Manager) hide(k kind, gone *meter) {
 		return
 	}
 	m.shown--
-	for _, name := range []string{rateSeries, limitSeries, throttleSeries} {
+	for _, name := range entitySeries {
 		m.o.Metrics.Remove(name, labels(k, gone.entity)...)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 )
@@ -17,7 +18,7 @@ func (s *Server) accept(ctx context.Context, l boundListener) {
 		switch {
 		case err == nil:
 			// Only now: the limits may have changed while nobody came.
-			if !s.waitForSlot(ctx) {
+			if !s.waitForSlot(ctx, l) {
 				_ = socket.Close()
 				return
 			}
@@ -45,20 +46,23 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// waitForSlot waits until max.connections and max.connection.creation.rate admit one connection
-// more; as in Kafka those behind it wait in the socket's backlog meanwhile.
-func (s *Server) waitForSlot(ctx context.Context) bool {
+// waitForSlot waits until the rates of connections and max.connections admit one connection more;
+// as in Kafka those behind it wait in the socket's backlog meanwhile.
+func (s *Server) waitForSlot(ctx context.Context, l boundListener) bool {
+	now := time.Now()
+	until := now.Add(s.options.Connections.Accept(l.Name, now))
 	for {
 		s.mu.Lock()
-		limits, freed := s.limits, s.slotFreed
-		full := len(s.connections) >= limits.MaxConnections
-		ahead := time.Until(s.paidUntil.Add(-burst))
+		limit, freed := s.limits.MaxConnections, s.slotFreed
+		full := len(s.connections) >= limit
+		if most, limited := s.limits.MaxListenerConnections[l.Name]; !full && limited {
+			limit, full = most, s.perListener[l.Name] >= most
+		}
 		s.mu.Unlock()
+		ahead := time.Until(until)
 		switch {
 		case full:
-			s.log.warn("max.connections", "max.connections is reached: new connections wait until one closes", "limit", limits.MaxConnections)
-			ahead = time.Hour
-		case limits.ConnectionsPerSecond < 0:
+			s.log.warn("max.connections", "max.connections is reached: new connections wait until one closes", "limit", limit, "listener", l.Name)
 			ahead = time.Hour
 		case ahead <= 0:
 			return true
@@ -66,6 +70,9 @@ func (s *Server) waitForSlot(ctx context.Context) bool {
 		timer := time.NewTimer(ahead)
 		select {
 		case <-freed: // or the limits have changed
+			if !s.options.Connections.IsLimited(l.Name) {
+				until = now
+			}
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -76,49 +83,75 @@ func (s *Server) waitForSlot(ctx context.Context) bool {
 	}
 }
 
-// burst is how far connections may run ahead of max.connection.creation.rate.
-const burst = time.Second
-
-// payForConnection takes the share of one connection from max.connection.creation.rate, under mu.
-func (s *Server) payForConnection() {
-	now := time.Now()
-	if s.paidUntil.Before(now) {
-		s.paidUntil = now
+// refuse closes a connection of an address that makes them too fast when its throttle time is over,
+// as Kafka does: closed at once, its client would only try again the sooner.
+func (s *Server) refuse(socket net.Conn, wait time.Duration) {
+	s.metrics.refused("address rate")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.refusedSockets) >= maxRefused || s.stopping.Load() {
+		_ = socket.Close()
+		return
 	}
-	s.paidUntil = s.paidUntil.Add(time.Second / time.Duration(max(s.limits.ConnectionsPerSecond, 1)))
+	s.refusedSockets[socket] = time.AfterFunc(wait, func() {
+		_ = socket.Close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.refusedSockets, socket)
+	})
+}
+
+// maxRefused bounds the connections that wait to be closed; those beyond it are closed at once.
+const maxRefused = 1000
+
+// closeRefused closes what waits to be closed.
+func (s *Server) closeRefused() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for socket, timer := range s.refusedSockets {
+		timer.Stop()
+		_ = socket.Close()
+	}
+	clear(s.refusedSockets)
 }
 
 func (s *Server) admit(l boundListener, socket net.Conn) {
 	s.metrics.accepted.Inc()
+	if peer, err := netip.ParseAddrPort(socket.RemoteAddr().String()); err == nil {
+		if wait := s.options.Connections.AcceptFrom(l.Name, peer.Addr(), time.Now()); wait > 0 {
+			s.refuse(socket, wait)
+			return
+		}
+	}
 	s.setBuffers(socket)
 	c := newConnection(s, l, socket)
 	s.mu.Lock()
-	s.payForConnection()
 	limit := s.limits.MaxConnectionsPerIP
 	if override, ok := s.limits.MaxConnectionsPerIPOverrides[c.context.Host]; ok {
 		limit = override
 	}
 	if s.perIP[c.context.Host] >= limit {
 		s.mu.Unlock()
-		c.fail()
 		s.metrics.refused("per ip")
+		c.fail()
 		s.log.warn("max.connections.per.ip", "refused a connection: its address has as many as max.connections.per.ip allows", "address", c.context.Host, "limit", limit)
 		return
 	}
 	s.perIP[c.context.Host]++
+	s.perListener[l.Name]++
 	s.connections[c] = struct{}{}
 	s.mu.Unlock()
 	s.spawner.Go("connection "+strconv.FormatUint(c.context.ID, 10), c.serve)
 }
 
-// SetConnectionLimits changes MaxConnections, ConnectionsPerSecond, MaxConnectionsPerIP and its
+// SetConnectionLimits changes MaxConnections, MaxListenerConnections, MaxConnectionsPerIP and its
 // overrides to those of l while the server runs. Connections that are open stay.
 func (s *Server) SetConnectionLimits(l Limits) {
 	l = l.withDefaults()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limits.MaxConnections, s.limits.MaxConnectionsPerIP = l.MaxConnections, l.MaxConnectionsPerIP
-	s.limits.ConnectionsPerSecond, s.paidUntil = l.ConnectionsPerSecond, time.Time{}
+	s.limits.MaxListenerConnections = l.MaxListenerConnections
 	s.limits.MaxConnectionsPerIPOverrides = l.MaxConnectionsPerIPOverrides
 	close(s.slotFreed) // who waits for a slot looks again
 	s.slotFreed = make(chan struct{})
@@ -139,6 +172,7 @@ func (s *Server) forget(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.connections, c)
+	s.perListener[c.context.Listener]--
 	if s.perIP[c.context.Host]--; s.perIP[c.context.Host] == 0 {
 		delete(s.perIP, c.context.Host)
 	}

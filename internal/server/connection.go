@@ -8,9 +8,9 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -39,8 +39,11 @@ type connection struct {
 	clientID         *string // of the last request
 	// largestRequest is the largest request that this connection has sent completely.
 	largestRequest int
-	// throttledUntil is Unix nanoseconds.
-	throttledUntil atomic.Int64
+	// handlerCtx is ctx with stopwatch, which knows how long the present request has waited.
+	handlerCtx context.Context
+	stopwatch  env.Stopwatch
+	// throttle is how long the next request must wait.
+	throttle time.Duration
 
 	mu              sync.Mutex
 	changed         sync.Cond // of the fields below; its lock is mu
@@ -72,6 +75,7 @@ func newConnection(s *Server, l boundListener, socket net.Conn) *connection {
 		Privileged: l.Privileged,
 	}
 	c.ctx, c.cancel = context.WithCancel(s.spawner.Context())
+	c.handlerCtx = env.WithStopwatch(c.ctx, &c.stopwatch)
 	return c
 }
 
@@ -160,17 +164,6 @@ func (c *connection) waitUntil(condition func() bool) bool {
 		c.changed.Wait()
 	}
 	return !c.failed
-}
-
-// waitOutThrottle holds the next request back until the throttle time of the last response is
-// over, as Kafka mutes the channel (KIP-219).
-func (c *connection) waitOutThrottle() bool {
-	until := c.throttledUntil.Swap(0) // the writer may set it meanwhile
-	if until == 0 {
-		return true
-	}
-	wait := time.Until(time.Unix(0, until))
-	return wait <= 0 || pause(c.ctx, wait)
 }
 
 // reportReadError says why the connection ends where that is the client's fault.

@@ -19,6 +19,8 @@ type serverMetrics struct {
 	sent     *metrics.Counter
 	panics   *metrics.Counter
 	pending  *metrics.Gauge
+	// throttled is how many connections are held back.
+	throttled *metrics.Gauge
 
 	apis   []atomic.Pointer[apiMetrics] // in the order of wire.APIs
 	errors sync.Map                     // errorKey to *metrics.Counter
@@ -42,13 +44,14 @@ type errorKey struct {
 
 func newServerMetrics(r *metrics.Registry) *serverMetrics {
 	return &serverMetrics{
-		registry: r,
-		accepted: r.Counter("moldau_connections_accepted_total", "Connections accepted."),
-		received: r.Counter("moldau_received_bytes_total", "Bytes of requests received from clients."),
-		sent:     r.Counter("moldau_sent_bytes_total", "Bytes of responses sent to clients."),
-		panics:   r.Counter("moldau_request_panics_total", "Requests whose handler panicked; each is a bug."),
-		pending:  r.Gauge("moldau_unfinished_requests", "Produce requests that wait for their completing phase or for earlier responses."),
-		apis:     make([]atomic.Pointer[apiMetrics], len(wire.APIs())),
+		registry:  r,
+		accepted:  r.Counter("moldau_connections_accepted_total", "Connections accepted."),
+		received:  r.Counter("moldau_received_bytes_total", "Bytes of requests received from clients."),
+		sent:      r.Counter("moldau_sent_bytes_total", "Bytes of responses sent to clients."),
+		panics:    r.Counter("moldau_request_panics_total", "Requests whose handler panicked; each is a bug."),
+		pending:   r.Gauge("moldau_unfinished_requests", "Produce requests that wait for their completing phase or for earlier responses."),
+		throttled: r.Gauge("moldau_throttled_connections", "Connections whose next request waits because a client is above its quota."),
+		apis:      make([]atomic.Pointer[apiMetrics], len(wire.APIs())),
 	}
 }
 

@@ -34,9 +34,8 @@ type Limits struct {
 	// MaxConnections is max.connections; accepting pauses at the limit, as in Kafka. Negative lets
 	// nobody in.
 	MaxConnections int
-	// ConnectionsPerSecond is max.connection.creation.rate; accepting pauses above it, as in Kafka.
-	// Negative lets nobody in.
-	ConnectionsPerSecond int
+	// MaxListenerConnections is max.connections of single listeners, by name.
+	MaxListenerConnections map[string]int
 	// MaxConnectionsPerIP is max.connections.per.ip; above it a connection is closed at once.
 	// Negative lets in only addresses that have an override, which Kafka writes as 0.
 	MaxConnectionsPerIP int
@@ -65,9 +64,11 @@ type Options struct {
 	Listeners []Listener
 	Handlers  *handler.Set
 	Quota     quota.Quota
-	Metrics   *metrics.Registry
-	Logger    *slog.Logger
-	Limits    Limits
+	// Connections says how fast connections may be made; nil for as fast as they come.
+	Connections *quota.Connections
+	Metrics     *metrics.Registry
+	Logger      *slog.Logger
+	Limits      Limits
 }
 
 // minBytesPerSecond is the slowest a request may arrive: a request of 1 MiB has about four
@@ -78,7 +79,6 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.MaxRequestBytes, 100<<20)
 	setDefault(&l.MaxIdle, 10*time.Minute)
 	setDefault(&l.MaxConnections, math.MaxInt32)
-	setDefault(&l.ConnectionsPerSecond, math.MaxInt32)
 	setDefault(&l.MaxConnectionsPerIP, math.MaxInt32)
 	setDefault(&l.PartialRequest, 30*time.Second)
 	setDefault(&l.MaxUnfinished, 128)

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/handler"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/wire"
@@ -23,6 +24,7 @@ func (c *connection) process(u *unfinishedRequest) bool {
 		in.release()
 		return c.refuse(err)
 	}
+	c.stopwatch.Reset()
 	u.conn, u.api, u.version, u.correlationID, u.sizeBytes = &c.context, api, header.APIVersion, header.CorrelationID, len(in.buffer)+4
 	u.stages.received = in.received
 	if !api.Serves(header.APIVersion) {
@@ -50,7 +52,7 @@ func (c *connection) process(u *unfinishedRequest) bool {
 		in.release()
 		return c.refuse(&wire.UnknownAPIError{Key: header.APIKey, Version: header.APIVersion})
 	}
-	u.request = handler.Request{Conn: &c.context, Header: header, Body: request, SizeBytes: u.sizeBytes, ReceivedAt: in.received}
+	u.request = handler.Request{Conn: &c.context, Header: header, Body: request, SizeBytes: u.sizeBytes, ReceivedAt: in.received, Stopwatch: &c.stopwatch}
 	reply, ok := c.handle(h, &u.request)
 	u.stages.handled = time.Now()
 	if !ok {
@@ -59,6 +61,7 @@ func (c *connection) process(u *unfinishedRequest) bool {
 		in.release()
 		return false
 	}
+	c.account(u, &reply)
 	return c.answer(u, reply)
 }
 
@@ -73,7 +76,10 @@ func (c *connection) decode(u *unfinishedRequest, body []byte) (kmsg.Request, er
 		return nil, fmt.Errorf("%w: %s would take %d bytes decoded, above queued.max.request.bytes", wire.ErrMalformed, u.api.Name, cost)
 	}
 	favoured := cost <= favouredBytes || c.context.Privileged
-	if err := c.server.memory.acquire(c.ctx, cost, favoured, c.server.limits.PartialRequest); err != nil {
+	waiting := env.StartWait(c.handlerCtx)
+	err = c.server.memory.acquire(c.ctx, cost, favoured, c.server.limits.PartialRequest)
+	waiting.End()
+	if err != nil {
 		return nil, err
 	}
 	u.in.charged += cost
@@ -119,7 +125,7 @@ func (c *connection) handle(h handler.Handler, request *handler.Request) (reply 
 		c.watchPeer()
 		defer c.unwatchPeer()
 	}
-	return h.Handle(c.ctx, request), true
+	return h.Handle(c.handlerCtx, request), true
 }
 
 func (c *connection) reportPanic(apiKey int16, r any) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/handler"
-	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -24,6 +23,7 @@ type unfinishedRequest struct {
 	sizeBytes     int
 	heldBytes     int64
 	reply         handler.Reply
+	throttle      time.Duration
 	stages        stages
 }
 
@@ -57,7 +57,6 @@ func (c *connection) answer(u *unfinishedRequest, reply handler.Reply) bool {
 func (c *connection) finishSilently(u *unfinishedRequest) bool {
 	u.in.release()
 	u.stages.ready = u.stages.handled
-	c.throttle(u, 0)
 	now := time.Now()
 	m := c.server.metrics.of(u.api)
 	m.observe(u.stages, now)
@@ -125,17 +124,19 @@ func (c *connection) finish(u *unfinishedRequest) (ok bool) {
 			ok = false
 		}
 	}()
-	if throttle := c.throttle(u, c.responseBytes(body)); throttle > 0 {
-		body.SetThrottle(int32(min(throttle.Milliseconds(), 1<<31-1)))
+	if u.throttle > 0 {
+		body.SetThrottle(int32(min(u.throttle.Milliseconds(), 1<<31-1)))
 	}
 	c.frame.Encode(u.api, u.version, u.correlationID, body)
 	written := c.write(u.stages.ready)
 	m := c.server.metrics.of(u.api)
-	m.observe(u.stages, time.Now())
+	sent := time.Now()
+	m.observe(u.stages, sent)
 	m.inBytes.Add(int64(u.sizeBytes))
 	m.outBytes.Add(int64(c.frame.SizeBytes()))
 	body.EachError(m.countError)
 	c.server.metrics.sent.Add(int64(c.frame.SizeBytes()))
+	c.accountWrite(u, sent, c.frame.SizeBytes())
 	c.trimFrame()
 	return written
 }
@@ -150,35 +151,6 @@ func (c *connection) complete(u *unfinishedRequest) (body wire.ResponseBody) {
 		}
 	}()
 	return u.reply.Wait(c.ctx)
-}
-
-// responseBytes is what the quota is told: the size of the records a Fetch answers, else zero.
-func (c *connection) responseBytes(body wire.ResponseBody) int {
-	fetch, ok := body.(*wire.FetchBody)
-	if !ok {
-		return 0
-	}
-	size := 0
-	for i := range fetch.Response.Topics {
-		for j := range fetch.Response.Topics[i].Partitions {
-			size += len(fetch.Response.Topics[i].Partitions[j].RecordBatches)
-		}
-	}
-	return size
-}
-
-// throttle is the one throttle point: it asks the quota and holds the connection's next request
-// back for the answer.
-func (c *connection) throttle(u *unfinishedRequest, responseBytes int) time.Duration {
-	now := u.stages.ready
-	wait := c.server.options.Quota.Throttle(u.conn, quota.Usage{
-		APIKey: u.api.Key, RequestBytes: u.sizeBytes, ResponseBytes: responseBytes,
-		HandlerTime: u.stages.handled.Sub(u.stages.received), At: now,
-	})
-	if wait > 0 {
-		c.throttledUntil.Store(now.Add(wait).UnixNano())
-	}
-	return wait
 }
 
 // write sends the encoded frame. Records go out with writev from where they lie. A client that

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/quota"
 )
 
 // Server accepts connections and serves requests. Bind, then Start, once each; Stop may come at any
@@ -25,16 +26,17 @@ type Server struct {
 	spawner   *env.Spawner
 	listeners []boundListener
 	stopping  atomic.Bool
+	draining  chan struct{} // closed when stopping is set
 	nextID    atomic.Uint64
 
 	mu          sync.Mutex
 	connections map[*connection]struct{}
 	perIP       map[string]int
+	perListener map[string]int
+	// refusedSockets are connections that wait to be closed; guarded by mu.
+	refusedSockets map[net.Conn]*time.Timer
 	// slotFreed is closed and replaced when a connection ends; guarded by mu.
 	slotFreed chan struct{}
-	// paidUntil is the time up to which the connections so far use up max.connection.creation.rate;
-	// guarded by mu.
-	paidUntil time.Time
 }
 
 type boundListener struct {
@@ -48,16 +50,22 @@ func New(options Options) *Server {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
+	if options.Connections == nil {
+		options.Connections = quota.NewConnections(quota.Window{Samples: 1, Sample: time.Second}, time.Now())
+	}
 	s := &Server{
-		options:     options,
-		limits:      limits,
-		metrics:     newServerMetrics(options.Metrics),
-		log:         newLimitedLog(options.Logger),
-		logger:      options.Logger,
-		memory:      newBudget(limits.RequestMemoryBytes),
-		connections: map[*connection]struct{}{},
-		perIP:       map[string]int{},
-		slotFreed:   make(chan struct{}),
+		options:        options,
+		limits:         limits,
+		metrics:        newServerMetrics(options.Metrics),
+		log:            newLimitedLog(options.Logger),
+		logger:         options.Logger,
+		memory:         newBudget(limits.RequestMemoryBytes),
+		connections:    map[*connection]struct{}{},
+		perIP:          map[string]int{},
+		perListener:    map[string]int{},
+		refusedSockets: map[net.Conn]*time.Timer{},
+		slotFreed:      make(chan struct{}),
+		draining:       make(chan struct{}),
 	}
 	options.Metrics.GaugeFunc("moldau_connections", "Open connections.", func() float64 {
 		s.mu.Lock()
@@ -113,13 +121,16 @@ const stuckHandler = 5 * time.Second
 // grace has passed, ends their contexts, waits until they have answered or ctx ends, and closes
 // what is left. It returns ctx's error if it had to cut somebody off.
 func (s *Server) Stop(ctx context.Context) error {
-	s.stopping.Store(true)
+	if s.stopping.CompareAndSwap(false, true) {
+		close(s.draining)
+	}
 	for _, l := range s.listeners {
 		_ = l.socket.Close()
 	}
 	if s.spawner == nil {
 		return nil
 	}
+	s.closeRefused()
 	s.eachConnection((*connection).stopReading)
 	grace := time.NewTimer(s.limits.StopGrace)
 	defer grace.Stop()

@@ -13,8 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/handler"
-	"github.com/moldau/moldau/internal/quota"
-	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
 
@@ -290,39 +288,6 @@ func TestRequestOnTheWrongListener(t *testing.T) {
 	conn.receive()
 	conn.send(frameOf(metadataRequest(1), 2))
 	conn.wantClosed()
-}
-
-type fixedQuota time.Duration
-
-func (q fixedQuota) Throttle(_ *security.Connection, u quota.Usage) time.Duration {
-	if u.APIKey != wire.KeyMetadata {
-		return 0
-	}
-	return time.Duration(q)
-}
-
-func TestThrottle(t *testing.T) {
-	t.Parallel()
-	handled := make(chan time.Time, 2)
-	s := startServer(t, Limits{}, map[int16]handlerFunc{
-		wire.KeyMetadata: func(_ context.Context, r *handler.Request) handler.Reply {
-			handled <- time.Now()
-			return handler.Respond(r.Body.ResponseKind())
-		},
-	}, func(o *Options) { o.Quota = fixedQuota(50 * time.Millisecond) })
-	conn := s.dial()
-	conn.send(frameOf(metadataRequest(3), 1))
-	conn.send(frameOf(metadataRequest(3), 2))
-	_, rest := conn.receive()
-	response := kmsg.NewPtrMetadataResponse()
-	response.SetVersion(3)
-	if err := response.ReadFrom(rest); err != nil || response.ThrottleMillis != 50 {
-		t.Errorf("throttle time %d, %v", response.ThrottleMillis, err)
-	}
-	conn.receive()
-	if first, second := <-handled, <-handled; second.Sub(first) < 50*time.Millisecond {
-		t.Errorf("the second request was handled after %v", second.Sub(first))
-	}
 }
 
 func TestStopFinishesWhatIsInFlight(t *testing.T) {

@@ -152,6 +152,25 @@ type Context struct {
 	epoch        int32
 }
 
+// Skip ends a request that is answered without any partition, as when its client is throttled,
+// and returns the session id for the response: a session stays as it is, and a full fetch makes none.
+func (c *Context) Skip() (sessionID int32, err error) {
+	if c.kind != incrementalContext {
+		return NoSession, nil
+	}
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	return c.session.id, c.checkEpoch()
+}
+
+// checkEpoch finds that another request has used the session meanwhile. The session is locked.
+func (c *Context) checkEpoch() error {
+	if c.session.epoch != c.epoch {
+		return kafka.Errorf(kafka.ErrInvalidFetchSessionEpoch, "fetch session %d was used by another request", c.session.id)
+	}
+	return nil
+}
+
 // Finish takes the answers to Partitions, index by index, clears the flags in send of those
 // that the response leaves out, and returns the session id for the response. It is called
 // once, with what is really sent. The error says that the session was used elsewhere
@@ -169,8 +188,8 @@ func (c *Context) Finish(answers []Answer, send []bool, nowMs int64) (sessionID 
 	s := c.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.epoch != c.epoch {
-		return s.id, kafka.Errorf(kafka.ErrInvalidFetchSessionEpoch, "fetch session %d was used by another request", s.id)
+	if err := c.checkEpoch(); err != nil {
+		return s.id, err
 	}
 	for i, p := range c.Partitions {
 		e := s.index[p.Key]
