@@ -43,6 +43,7 @@ type adminFixture struct {
 	fail   error // what Send answers, if it is set
 	sent   []kmsg.Request
 	origin peer.Origin
+	reply  Reply // to the latest question
 }
 
 func newAdminFixture(t *testing.T, properties map[string]string) *adminFixture {
@@ -111,7 +112,7 @@ func (f *adminFixture) Send(_ context.Context, origin peer.Origin, req kmsg.Requ
 	if f.fail != nil {
 		return nil, f.fail
 	}
-	result, err := f.core.Handle(controller.Input{Image: f.image, NextOffset: f.image.Offset + 1, Random: f.random}, req)
+	result, err := f.core.Handle(controller.Input{Image: f.image, NextOffset: f.image.Offset + 1, Random: f.random, Permit: origin.Permit}, req)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +133,7 @@ func (f *adminFixture) ask(version int16, req kmsg.Request) kmsg.Response {
 	reply := f.set.Lookup(req.Key()).Handle(f.t.Context(), &Request{
 		Conn: f.conn, Header: wire.RequestHeader{APIKey: req.Key(), APIVersion: version, ClientID: &clientID}, Body: decoded,
 	})
+	f.reply = reply
 	if reply.Body == nil {
 		f.t.Fatalf("%T version %d: no response", req, version)
 	}
