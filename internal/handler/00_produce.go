@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -47,13 +48,14 @@ const (
 func (h *Produce) Handle(ctx context.Context, r *Request) Reply {
 	h.Metrics.produceRequests.Inc()
 	req := r.Body.(*kmsg.ProduceRequest)
-	p := produce{h: h, r: r, req: req, version: r.Version(), listener: r.Conn.Listener, image: h.Metadata(), response: kmsg.NewPtrProduceResponse()}
+	p := newProduce()
+	p.h, p.r, p.req, p.version, p.listener, p.image = h, r, req, r.Version(), r.Conn.Listener, h.Metadata()
 	keepLast(req.Topics)
 	refusal := p.refusal(ctx)
 	if ctx.Err() != nil {
 		return Reply{CloseConnection: true}
 	}
-	p.response.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
+	p.response.Topics = grown(p.response.Topics, len(req.Topics))
 	for i := range req.Topics {
 		p.topic(&req.Topics[i], &p.response.Topics[i], refusal)
 	}
@@ -63,10 +65,11 @@ func (h *Produce) Handle(ctx context.Context, r *Request) Reply {
 			slog.Info("closing a connection: a produce request with acks=0 failed, which cannot be answered", "connection", r.Conn.ID, "clientID", r.ClientID(), "peer", r.Conn.PeerAddr, "error", p.firstError)
 			return Reply{CloseConnection: true}
 		}
+		p.release()
 		return Reply{NoResponse: true}
 	}
 	if len(p.pending) == 0 {
-		return Reply{Body: &wire.ProduceBody{Response: p.response}}
+		return Reply{Body: &p.body}
 	}
 	await := h.Replicas.AwaitCommit
 	if req.Acks != requiredAcksAll {
@@ -74,6 +77,51 @@ func (h *Produce) Handle(ctx context.Context, r *Request) Reply {
 	}
 	timeout, start := time.Duration(max(req.TimeoutMillis, 0))*time.Millisecond, h.Clock.Now()
 	return Reply{Wait: func(ctx context.Context) wire.ResponseBody { return p.complete(ctx, await, start.Add(timeout)) }}
+}
+
+// produces are requests that were answered; their memory is used again.
+var produces sync.Pool
+
+func newProduce() *produce {
+	if p, ok := produces.Get().(*produce); ok {
+		return p
+	}
+	p := new(produce)
+	p.response.Default()
+	p.body = wire.ProduceBody{Response: &p.response, OnRelease: p.release}
+	return p
+}
+
+// mostKept is how many topics, or partitions of a topic, an answer has whose memory is used again.
+const mostKept = 1024
+
+// release forgets everything but the memory of the answer.
+func (p *produce) release() {
+	topics, body := p.response.Topics, p.body
+	if cap(topics) > mostKept {
+		topics = nil
+	}
+	for i := range topics {
+		partitions := topics[i].Partitions
+		if cap(partitions) > mostKept || i > 0 { // many topics with many partitions were too much
+			partitions = nil
+		}
+		clear(partitions)
+		topics[i] = kmsg.ProduceResponseTopic{Partitions: partitions[:0]}
+	}
+	*p = produce{body: body}
+	p.response.Default()
+	p.response.Topics = topics[:0]
+	produces.Put(p)
+}
+
+// grown returns a slice of n elements, in the memory of s if they fit: the elements are what they
+// were.
+func grown[T any](s []T, n int) []T {
+	if n > cap(s) {
+		return make([]T, n)
+	}
+	return s[:n]
 }
 
 // produce is one request that is being handled.
@@ -84,7 +132,8 @@ type produce struct {
 	version    int16
 	listener   string // copied, since the completing phase runs beside the connection's reader
 	image      *metadata.Image
-	response   *kmsg.ProduceResponse
+	response   kmsg.ProduceResponse
+	body       wire.ProduceBody // of response
 	pending    []pendingAppend
 	enlisted   map[kafka.TopicPartition]enlistment // of a transactional request
 	failures   int
@@ -190,7 +239,7 @@ func (p *produce) hasTransactionalBatch() bool {
 
 func (p *produce) topic(in *kmsg.ProduceRequestTopic, out *kmsg.ProduceResponseTopic, refusal error) {
 	out.Topic, out.TopicID = in.Topic, in.TopicID
-	out.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(in.Partitions))
+	out.Partitions = grown(out.Partitions, len(in.Partitions))
 	var topic *metadata.Topic
 	if refusal == nil {
 		var code kafka.ErrorCode
@@ -207,14 +256,19 @@ func (p *produce) topic(in *kmsg.ProduceRequestTopic, out *kmsg.ProduceResponseT
 		if err := refusal; err != nil {
 			p.fail(answer, kafka.TopicPartition{}, err)
 		} else {
-			p.partition(topic.Name, &in.Partitions[j], answer)
+			p.partition(topic, &in.Partitions[j], answer)
 		}
 	}
 }
 
-func (p *produce) partition(topic string, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition) {
-	tp := kafka.TopicPartition{Topic: topic, Partition: in.Partition}
-	result, leaderEpoch, err := p.append(tp, in.Records)
+func (p *produce) partition(topic *metadata.Topic, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition) {
+	tp := kafka.TopicPartition{Topic: topic.Name, Partition: in.Partition}
+	r, err := p.writable(topic, tp)
+	if err != nil {
+		p.fail(out, tp, err)
+		return
+	}
+	result, leaderEpoch, err := p.append(r, tp, in.Records)
 	if err != nil {
 		out.LogStartOffset = result.LogStartOffset
 		p.fail(out, tp, err)
@@ -225,7 +279,7 @@ func (p *produce) partition(topic string, in *kmsg.ProduceRequestTopicPartition,
 		p.h.Metrics.bytesIn.Add(int64(len(in.Records)))
 		p.h.Metrics.messagesIn.Add(result.LastOffset - result.BaseOffset + 1)
 	}
-	if r, err := p.h.Replicas.Lookup(tp); err != nil || !p.isAcknowledged(r.Log(), result.LastOffset) {
+	if r.Usable() != nil || !p.isAcknowledged(r.Log(), result.LastOffset) {
 		p.pending = append(p.pending, pendingAppend{tp, leaderEpoch, result.LastOffset + 1, out})
 	}
 }
@@ -243,25 +297,26 @@ func (p *produce) isAcknowledged(l *storage.Log, lastOffset int64) bool {
 	}
 }
 
-func (p *produce) append(tp kafka.TopicPartition, records []byte) (storage.AppendResult, int32, error) {
-	refused := storage.AppendResult{LogStartOffset: kafka.NoOffset}
-	if p.image.Partition(tp.Topic, tp.Partition) == nil {
-		return refused, 0, kafka.ErrUnknownTopicOrPartition
+// writable returns the replica that a client may append to.
+func (p *produce) writable(topic *metadata.Topic, tp kafka.TopicPartition) (*replica.Replica, error) {
+	if topic.Partition(tp.Partition) == nil {
+		return nil, kafka.ErrUnknownTopicOrPartition
 	}
 	if p.req.Acks < -1 || p.req.Acks > 1 {
-		return refused, 0, kafka.Errorf(kafka.ErrInvalidRequiredAcks, "acks is %d; it must be -1 (all), 0 or 1", p.req.Acks)
+		return nil, kafka.Errorf(kafka.ErrInvalidRequiredAcks, "acks is %d; it must be -1 (all), 0 or 1", p.req.Acks)
 	}
 	if kafka.IsInternalTopic(tp.Topic) && p.r.ClientID() != adminClientID {
-		return refused, 0, kafka.Errorf(kafka.ErrInvalidTopicException, "topic %s is internal; clients may not write to it", tp.Topic)
+		return nil, kafka.Errorf(kafka.ErrInvalidTopicException, "topic %s is internal; clients may not write to it", tp.Topic)
 	}
 	r, err := p.h.Replicas.Lookup(tp)
 	if err != nil {
-		return refused, 0, err
+		return nil, err
 	}
+	return r, p.enlisted[tp].err
+}
+
+func (p *produce) append(r *replica.Replica, tp kafka.TopicPartition, records []byte) (storage.AppendResult, int32, error) {
 	enlisted := p.enlisted[tp]
-	if enlisted.err != nil {
-		return refused, 0, enlisted.err
-	}
 	leaderEpoch := r.Assignment().LeaderEpoch
 	result, err := r.Append(partition.AppendRequest{
 		AppendRequest: storage.AppendRequest{Records: records, Origin: storage.OriginClient, NowMs: p.h.Clock.Now().UnixMilli(), ProduceVersion: p.version, Guard: enlisted.guard},
@@ -327,5 +382,5 @@ func (p *produce) complete(ctx context.Context, await awaitFunc, deadline time.T
 			p.h.Metrics.produceFailures.Inc()
 		}
 	}
-	return &wire.ProduceBody{Response: p.response}
+	return &p.body
 }

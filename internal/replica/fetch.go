@@ -179,7 +179,7 @@ func (f *fetch) wait(ctx context.Context, timeout time.Duration) purgatory.Outco
 // anyGone finds partitions that ended between the read and the wait.
 func (f *fetch) anyGone() bool {
 	for i, s := range f.seen {
-		if s.replica.CheckLeader(f.request.Partitions[i].CurrentLeaderEpoch) != nil || s.replica.usable() != nil {
+		if s.replica.CheckLeader(f.request.Partitions[i].CurrentLeaderEpoch) != nil || s.replica.Usable() != nil {
 			return true
 		}
 	}

@@ -44,7 +44,7 @@ func (m *Manager) WakeOffline() {
 	m.mu.RLock()
 	var offline []*Replica
 	for _, r := range m.replicas {
-		if r.usable() != nil {
+		if r.Usable() != nil {
 			offline = append(offline, r)
 		}
 	}

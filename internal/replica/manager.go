@@ -84,8 +84,8 @@ func (r *Replica) ReportReadError(err error, nowMs int64) {
 	}
 }
 
-// usable returns why the replica's data cannot be reached, or nil. A log dir may fail at any time.
-func (r *Replica) usable() error {
+// Usable returns why the replica's data cannot be reached, or nil. A log dir may fail at any time.
+func (r *Replica) Usable() error {
 	if r.offline != nil {
 		return r.offline
 	}
@@ -114,8 +114,8 @@ func New(o Options) *Manager {
 		return func() float64 { return float64(m.count(counts)) }
 	}
 	o.Metrics.GaugeFunc("moldau_partitions", "Replicas on this broker.", count(func(*Replica) bool { return true }))
-	o.Metrics.GaugeFunc("moldau_leader_partitions", "Partitions that this broker leads.", count(func(r *Replica) bool { return r.usable() == nil && r.IsLeader() }))
-	o.Metrics.GaugeFunc("moldau_offline_replicas", "Replicas whose log cannot be used.", count(func(r *Replica) bool { return r.usable() != nil }))
+	o.Metrics.GaugeFunc("moldau_leader_partitions", "Partitions that this broker leads.", count(func(r *Replica) bool { return r.Usable() == nil && r.IsLeader() }))
+	o.Metrics.GaugeFunc("moldau_offline_replicas", "Replicas whose log cannot be used.", count(func(r *Replica) bool { return r.Usable() != nil }))
 	return m
 }
 
@@ -146,7 +146,7 @@ func (m *Manager) Lookup(tp kafka.TopicPartition) (*Replica, error) {
 	case r == nil:
 		return nil, kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d has no replica of %s", m.options.NodeID, tp)
 	}
-	if err := r.usable(); err != nil {
+	if err := r.Usable(); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -240,7 +240,7 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	if r.Log().DirectoryID() != directory {
 		m.noteMisplaced(id, r.Log().DirectoryID())
 	}
-	if r.usable() != nil {
+	if r.Usable() != nil {
 		// Whatever the metadata says: it cannot be used, and an append that waits for its disk keeps
 		// its role from changing.
 		r.fetchWaiters.CompleteAll()
@@ -316,7 +316,7 @@ func (m *Manager) applyConfigs(delta *metadata.Delta, config func(topic string) 
 	m.mu.RLock()
 	var changed []*Replica
 	for tp, r := range m.replicas {
-		if r.usable() == nil && (everything || topics[tp.Topic]) {
+		if r.Usable() == nil && (everything || topics[tp.Topic]) {
 			changed = append(changed, r)
 		}
 	}

@@ -31,6 +31,8 @@ type FetchBody struct {
 // ProduceBody is a Produce response.
 type ProduceBody struct {
 	Response *kmsg.ProduceResponse
+	// OnRelease takes back the memory of Response; may be nil.
+	OnRelease func()
 }
 
 type messageBody struct{ response kmsg.Response }
@@ -91,8 +93,12 @@ func (b *ProduceBody) EachError(yield func(code int16)) {
 	}
 }
 
-// Release does nothing: a Produce response borrows nothing.
-func (b *ProduceBody) Release() {}
+// Release gives the response's memory back.
+func (b *ProduceBody) Release() {
+	if b.OnRelease != nil {
+		b.OnRelease()
+	}
+}
 
 func yieldError(code int16, yield func(code int16)) {
 	if code != 0 {

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/metrics"
@@ -44,6 +45,7 @@ type Handle struct {
 	forgotten    bool
 	idleSince    uint64 // the cache's sweeps when the last use ended
 	newer, older *Handle
+	shortcut     *atomic.Pointer[Handle] // to this handle, see shorten
 }
 
 // NewFileCache returns an empty cache.
@@ -113,6 +115,33 @@ func (c *FileCache) Acquire(path string, writable bool) (*Handle, error) {
 			return h, nil
 		}
 	}
+}
+
+// shorten has shortcut lead to h, which is in use, until h is closed or forgotten: who appends to a
+// file again and again need not build its path nor look it up.
+func (c *FileCache) shorten(h *Handle, shortcut *atomic.Pointer[Handle]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !h.forgotten {
+		h.shortcut = shortcut
+		shortcut.Store(h)
+	}
+}
+
+// acquireBy acquires the handle that shortcut leads to; nil if there is none that serves.
+func (c *FileCache) acquireBy(shortcut *atomic.Pointer[Handle], writable bool) *Handle {
+	h := shortcut.Load()
+	if h == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h.forgotten || writable && !h.writable {
+		return nil
+	}
+	c.use(h)
+	c.hits.Inc()
+	return h
 }
 
 // insert makes fresh the handle of its path, unless another was faster or files were
@@ -201,14 +230,22 @@ func (c *FileCache) forget(path string) *Handle {
 	if h == nil {
 		return nil
 	}
-	delete(c.files, path)
-	h.forgotten = true
+	c.drop(h)
 	if h.uses > 0 {
 		return nil
 	}
 	c.unlink(h)
 	c.closed(1)
 	return h
+}
+
+// drop takes h out of the cache; it is closed once nobody uses it.
+func (c *FileCache) drop(h *Handle) {
+	delete(c.files, h.path)
+	h.forgotten = true
+	if h.shortcut != nil {
+		h.shortcut.CompareAndSwap(h, nil)
+	}
 }
 
 // CloseIdle closes the files that nobody has used since the call before: an idle log keeps none
@@ -238,7 +275,7 @@ func (c *FileCache) evict(limit int) (closing *Handle) {
 func (c *FileCache) takeOldest(closing *Handle) *Handle {
 	h := c.oldest
 	c.unlink(h)
-	delete(c.files, h.path)
+	c.drop(h)
 	c.closed(1)
 	h.older = closing
 	return h

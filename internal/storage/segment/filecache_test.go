@@ -173,19 +173,65 @@ func TestFileCacheClosesIdleFiles(t *testing.T) {
 	}
 }
 
+// TestShortcutEndsWithTheFile closes a file in each way there is: its shortcut must not lead to it any
+// more, nor keep its memory.
+func TestShortcutEndsWithTheFile(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(c *FileCache){
+		"forgotten": func(c *FileCache) { c.Forget("0") },
+		"evicted":   func(c *FileCache) { acquire(t, c, "1", false).Release() },
+		"idle":      func(c *FileCache) { c.CloseIdle(); c.CloseIdle() },
+		"closed":    (*FileCache).Close,
+		"replaced":  func(c *FileCache) { acquire(t, c, "0", true).Release() },
+	} {
+		_, c, _ := cacheOf(t, 4, 1, 0)
+		var shortcut atomic.Pointer[Handle]
+		h := acquire(t, c, "0", false)
+		c.shorten(h, &shortcut)
+		if c.acquireBy(&shortcut, true) != nil {
+			t.Errorf("%s: a file that is open for reading is handed out for writing", name)
+		}
+		if again := c.acquireBy(&shortcut, false); again != h {
+			t.Fatalf("%s: the shortcut leads to %v", name, again)
+		}
+		h.Release()
+		h.Release()
+		end(c)
+		if c.acquireBy(&shortcut, false) != nil || shortcut.Load() != nil {
+			t.Errorf("%s: the shortcut leads to a file that is closed", name)
+		}
+	}
+	// One that is forgotten while it is in use is not led to.
+	_, c, _ := cacheOf(t, 4, 1, 0)
+	var shortcut atomic.Pointer[Handle]
+	h := acquire(t, c, "0", false)
+	c.Forget("0")
+	c.shorten(h, &shortcut)
+	if shortcut.Load() != nil {
+		t.Error("a shortcut leads to a forgotten file")
+	}
+	h.Release()
+}
+
 func TestFileCacheConcurrently(t *testing.T) {
 	t.Parallel()
 	counting, c, _ := cacheOf(t, 10, 3, 0)
 	var users sync.WaitGroup
+	var shortcuts [10]atomic.Pointer[Handle]
 	for u := range 4 {
 		users.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(u), 1))
 			for range 2000 {
 				i := r.IntN(10)
-				h, err := c.Acquire(fmt.Sprint(i), r.IntN(4) == 0)
-				if err != nil {
-					t.Error(err)
-					return
+				writable := r.IntN(4) == 0
+				h := c.acquireBy(&shortcuts[i], writable)
+				if h == nil {
+					var err error
+					if h, err = c.Acquire(fmt.Sprint(i), writable); err != nil {
+						t.Error(err)
+						return
+					}
+					c.shorten(h, &shortcuts[i])
 				}
 				var b [1]byte
 				if _, err := h.File().ReadAt(b[:], 0); err != nil || b[0] != byte(i) {

@@ -19,10 +19,13 @@ type Segment struct {
 	dir        *Dir
 	baseOffset int64
 	sizeBytes  atomic.Int64
-	// uses counts Acquire; removed marks a segment whose files are gone.
-	uses  atomic.Int32
-	extra string // DeletedSuffix, CleanedSuffix, SwapSuffix or nothing: appended to the files' names; guarded by dir.mu
+	extra      string // DeletedSuffix, CleanedSuffix, SwapSuffix or nothing: appended to the files' names; guarded by dir.mu
 
+	// logHandle leads to the open .log file, if it is open.
+	logHandle atomic.Pointer[Handle]
+
+	// uses counts Acquire; removed marks a segment whose files are gone.
+	uses   atomic.Int32
 	failed atomic.Bool // no more appends
 	// What awaits a sync: writes to the .log, to the indexes, the files' entries in the folder.
 	unsyncedLog, unsyncedIndexes, unsyncedEntries, unsyncedTxnIndex atomic.Bool
@@ -201,9 +204,21 @@ func (s *Segment) pathLocked(suffix string) string {
 }
 
 func (s *Segment) acquire(suffix string, writable bool) (*Handle, error) {
+	if suffix != LogSuffix {
+		s.dir.mu.RLock()
+		defer s.dir.mu.RUnlock()
+		return s.dir.cache.Acquire(s.pathLocked(suffix), writable)
+	}
+	if h := s.dir.cache.acquireBy(&s.logHandle, writable); h != nil {
+		return h, nil
+	}
 	s.dir.mu.RLock()
 	defer s.dir.mu.RUnlock()
-	return s.dir.cache.Acquire(s.pathLocked(suffix), writable)
+	h, err := s.dir.cache.Acquire(s.pathLocked(suffix), writable)
+	if err == nil {
+		s.dir.cache.shorten(h, &s.logHandle)
+	}
+	return h, err
 }
 
 // with calls use with the open file.
