@@ -253,6 +253,7 @@ func (b *broker) startMetadata() (err error) {
 	b.loader.Register(b.publish)
 	b.loader.Register(b.publishDynamic)
 	b.loader.Register(b.publishQuotas)
+	b.loader.Register(b.publishRegistration)
 	b.loader.Start()
 	core := controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config})
 	var node atomic.Pointer[quorumhost.Node]

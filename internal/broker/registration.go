@@ -44,6 +44,9 @@ func (b *broker) register() error {
 		if b.faulted.Load() {
 			return nil // not on purpose, and the controller may be what has failed
 		}
+		if b.loader.Current().Broker(b.config.NodeID) == nil {
+			return nil // UnregisterBroker was about this one: there is nothing to leave
+		}
 		// A controlled shutdown: the metadata says that the broker left on purpose.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), stopTimeout)
 		defer cancel()

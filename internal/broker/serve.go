@@ -123,6 +123,9 @@ func (b *broker) health() server.Health {
 	if !h.Ready {
 		return h
 	}
+	if b.loader.Current().Broker(b.config.NodeID) == nil {
+		h.Problems = append(h.Problems, "this broker has been unregistered: it serves again after a restart")
+	}
 	for _, dir := range b.storage.OfflineDirs() {
 		h.Problems = append(h.Problems, "log dir "+dir+" has failed and is offline")
 	}

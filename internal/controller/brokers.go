@@ -131,6 +131,27 @@ func (c *Controller) brokerHeartbeat(in Input, req *kmsg.BrokerHeartbeatRequest)
 	return Result{Response: resp, Records: records, Divisible: true}
 }
 
+// unregisterBroker forgets a broker. It keeps its replicas, and its place in the ISR where it is the
+// last there: under the same id it can come back and lead again.
+func (c *Controller) unregisterBroker(in Input, req *kmsg.UnregisterBrokerRequest) Result {
+	resp := kmsg.NewPtrUnregisterBrokerResponse()
+	b := in.Image.Broker(req.BrokerID)
+	if b == nil {
+		err := kafka.Errorf(kafka.ErrBrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID)
+		resp.ErrorCode, resp.ErrorMessage = int16(kafka.CodeOf(err)), errorText(err)
+		return Result{Response: resp}
+	}
+	var records []metadata.Record
+	for topic := range in.Image.Topics() {
+		for _, p := range topic.Partitions {
+			if p.Leader == b.ID || len(p.ISR) > 1 && slices.Contains(p.ISR, b.ID) {
+				records = append(records, withoutReplica(in.Image, topic.ID, p, b.ID))
+			}
+		}
+	}
+	return Result{Response: resp, Records: append(records, &metadata.UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}), Divisible: true}
+}
+
 // moveLeaders gives the partitions that broker leads to another replica in sync, and takes the
 // broker out of the ISR wherever somebody else is in it.
 func moveLeaders(image *metadata.Image, broker int32) []metadata.Record {

@@ -102,6 +102,8 @@ func (c *Controller) Handle(in Input, req kmsg.Request) (Result, error) {
 		return c.registerBroker(in, r), nil
 	case *kmsg.BrokerHeartbeatRequest:
 		return c.brokerHeartbeat(in, r), nil
+	case *kmsg.UnregisterBrokerRequest:
+		return c.unregisterBroker(in, r), nil
 	case *kmsg.AssignReplicasToDirsRequest:
 		return c.assignReplicasToDirs(in, r), nil
 	}

@@ -141,6 +141,12 @@ func (cl *cluster) run(d *datadriven.TestData) string {
 	case "fence", "shutdown":
 		r := cl.heartbeat(int32(argument()), epoch(argument()), d.Cmd == "fence", d.Cmd == "shutdown")
 		fmt.Fprintf(&out, "fenced %v, shut down %v\n", r.IsFenced, r.ShouldShutdown)
+	case "unregister":
+		req := kmsg.NewPtrUnregisterBrokerRequest()
+		req.BrokerID = int32(argument())
+		resp, records := cl.handle(req)
+		r := resp.(*kmsg.UnregisterBrokerResponse)
+		fmt.Fprintf(&out, "%s\n%d records\n", outcome(r.ErrorCode, r.ErrorMessage), len(records))
 	case "create":
 		cl.create(&out, lines, validate)
 	case "delete":

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/moldau/moldau/internal/tools/cli"
+	"github.com/moldau/moldau/internal/tools/clientmetrics"
 	"github.com/moldau/moldau/internal/tools/cluster"
 	"github.com/moldau/moldau/internal/tools/configs"
 	"github.com/moldau/moldau/internal/tools/consumer"
@@ -42,6 +43,7 @@ func (c Command) Name() string { return strings.TrimPrefix(c.KafkaName, "kafka-"
 func Commands(start server.StartFunc) []Command {
 	return []Command{
 		{"kafka-broker-api-versions", "Show which versions of which requests each broker serves", cluster.RunAPIVersions},
+		{"kafka-client-metrics", "Show and change which metrics clients push to the brokers", clientmetrics.Run},
 		{"kafka-cluster", "Show the cluster id and the brokers' addresses", cluster.Run},
 		{"kafka-configs", "Show and change the configs of topics and brokers", configs.Run},
 		{"kafka-console-consumer", "Print the records of a topic", consumer.Run},
@@ -53,6 +55,7 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-e2e-latency", "Measure the time from sending a record to receiving it", perf.RunLatency},
 		{"kafka-features", "Show and change the features of a cluster", features.Run},
 		{"kafka-get-offsets", "Print offsets of partitions", offsets.Run},
+		{"kafka-groups", "List groups of all types", groups.RunAll},
 		{"kafka-leader-election", "Have leaders of partitions elected", leaderelection.Run},
 		{"kafka-log-dirs", "Show what lies in the brokers' log directories", logdirs.Run},
 		{"kafka-metadata-quorum", "Show the quorum of the cluster's metadata", metadataquorum.Run},

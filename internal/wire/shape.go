@@ -58,6 +58,7 @@ var requestShapes = map[int16]string{
 	KeyAlterUserSCRAMCredentials:    "(s 1) (s 1 4 b b)",
 	KeyDescribeQuorum:               "(s (4))",
 	KeyUpdateFeatures:               "4 (s 2 1@-0 1@1-) 1@1-",
+	KeyUnregisterBroker:             "4",
 	KeyDescribeCluster:              "1 1@1- 1@2-",
 	KeyDescribeProducers:            "(s [4])",
 	KeyDescribeTransactions:         "[s]",

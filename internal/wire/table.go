@@ -54,6 +54,7 @@ const (
 	KeyUpdateFeatures               int16 = 57
 	KeyDescribeCluster              int16 = 60
 	KeyDescribeProducers            int16 = 61
+	KeyUnregisterBroker             int16 = 64
 	KeyDescribeTransactions         int16 = 65
 	KeyListTransactions             int16 = 66
 	KeyListConfigResources          int16 = 74
@@ -139,6 +140,7 @@ var apis = []API{
 	{KeyUpdateFeatures, "UpdateFeatures", 0, 2, 0, 0, both},
 	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, both},
 	{KeyDescribeProducers, "DescribeProducers", 0, 0, 0, 0, BrokerListener},
+	{KeyUnregisterBroker, "UnregisterBroker", 0, 0, 0, 0, both},
 	{KeyDescribeTransactions, "DescribeTransactions", 0, 0, 0, 0, BrokerListener},
 	{KeyListTransactions, "ListTransactions", 0, 2, 0, 0, BrokerListener},
 	{KeyListConfigResources, "ListConfigResources", 0, 1, 0, 0, BrokerListener},

@@ -70,7 +70,7 @@ func resourceProbes() []probe {
 		all = append(all, probe{fmt.Sprintf("documentation of configs v%d", v), []step{topic(fmt.Sprintf("p-documented-%d", v), 1), documented(resourceTopic, fmt.Sprintf("p-documented-%d", v), v), documented(resourceBroker, "1", v),
 			documented(resourceGroup, "g", v), documented(resourceClientMetrics, "m", v)}})
 	}
-	return append(all, probe{"config resources named", namedResources()})
+	return append(append(all, probe{"config resources named", namedResources()}), unregisterProbes()...)
 }
 
 // decided is askOf for what changes nothing, so that nothing has to be waited for.
@@ -205,4 +205,14 @@ func namedResources() []step {
 		set(resourceClientMetrics, "p-named-m1", "metrics", "*"), set(resourceClientMetrics, "p-named-m2", "interval.ms", "1000"), topic("p-named-t", 1),
 		named(0, 2), named(1, 2, 16), named(1, 2, 32), named(1, 4, 16, 32), named(1, 5), named(1, 1, 2), named(1, 2, 16, 16), named(1, 0, 0), named(1, 0, 2, 99)}
 	return append(steps, clear(resourceGroup, "p-named-g1"), clear(resourceGroup, "p-named-g2"), clear(resourceClientMetrics, "p-named-m1"), clear(resourceClientMetrics, "p-named-m2"), named(1, 1))
+}
+
+// unregisterProbes name brokers that are not there. The broker itself would be gone for what follows.
+func unregisterProbes() []probe {
+	of := func(id int32) step {
+		r := kmsg.NewPtrUnregisterBrokerRequest()
+		r.BrokerID = id
+		return decided(0, r)
+	}
+	return []probe{{"unregister brokers that are not there", []step{of(7), of(-1), of(0), of(2147483647)}}}
 }

@@ -55,7 +55,7 @@ func with(head string, tails ...string) []string {
 }
 
 func allCommands() []command {
-	return slices.Concat(quickStartCommands(), transactionCommands(), clusterCommands())
+	return slices.Concat(quickStartCommands(), transactionCommands(), clusterCommands(), resourceCommands())
 }
 
 // toolSide is a broker with the tools of one side at it.

@@ -221,3 +221,24 @@ func (c *Client) DescribeConfigs(ctx context.Context, kind kafka.ConfigResourceT
 	}
 	return result, nil
 }
+
+// AlterConfigs sends changes of configs to where they belong; the first refusal is the error.
+func (c *Client) AlterConfigs(ctx context.Context, req *kmsg.IncrementalAlterConfigsRequest) error {
+	ctx, cancel := c.Context(ctx)
+	defer cancel()
+	for _, shard := range c.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			return Convert(shard.Err, "incrementalAlterConfigs")
+		}
+		resp, ok := shard.Resp.(*kmsg.IncrementalAlterConfigsResponse)
+		if !ok {
+			continue
+		}
+		for _, r := range resp.Resources {
+			if err := FromCode(r.ErrorCode, r.ErrorMessage); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

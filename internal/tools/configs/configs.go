@@ -42,9 +42,9 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 func runAction(ctx context.Context, s cli.Streams, o *options) error {
 	kind := o.types()[0]
 	switch kind {
-	case topicType, brokerType, brokerLoggerType:
+	case topicType, brokerType, brokerLoggerType, clientMetricsType, groupType:
 	default:
-		return fmt.Errorf("The entity type %s is not supported yet; topics, brokers and broker-loggers are.", kind) //nolint:staticcheck // a sentence for the user
+		return fmt.Errorf("The entity type %s is not supported yet; topics, brokers, broker-loggers, client-metrics and groups are.", kind) //nolint:staticcheck // a sentence for the user
 	}
 	props, err := client.LoadCommandConfig(o.Set, o.commandConfig)
 	if err != nil {
@@ -81,6 +81,10 @@ func resourceType(kind string) kafka.ConfigResourceType {
 		return kafka.ConfigResourceTopic
 	case brokerLoggerType:
 		return kafka.ConfigResourceBrokerLogger
+	case clientMetricsType:
+		return kafka.ConfigResourceClientMetrics
+	case groupType:
+		return kafka.ConfigResourceGroup
 	}
 	return kafka.ConfigResourceBroker
 }
@@ -106,21 +110,8 @@ func alter(ctx context.Context, s cli.Streams, admin *client.Client, o *options)
 	}
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.Resources = append(req.Resources, resource)
-	ctx, cancel := admin.Context(ctx)
-	defer cancel()
-	for _, shard := range admin.RequestSharded(ctx, req) {
-		if shard.Err != nil {
-			return client.Convert(shard.Err, "incrementalAlterConfigs")
-		}
-		resp, ok := shard.Resp.(*kmsg.IncrementalAlterConfigsResponse)
-		if !ok {
-			continue
-		}
-		for _, r := range resp.Resources {
-			if err := client.FromCode(r.ErrorCode, r.ErrorMessage); err != nil {
-				return err
-			}
-		}
+	if err := admin.AlterConfigs(ctx, req); err != nil {
+		return err
 	}
 	if name == "" {
 		s.Println("Completed updating default config for " + kind + " in the cluster.")
@@ -134,18 +125,20 @@ func singular(kind string) string { return kind[:len(kind)-1] }
 
 func describe(ctx context.Context, s cli.Streams, admin *client.Client, o *options) error {
 	kind, names, all := o.types()[0], o.names(), o.Has(o.all)
-	cluster, err := existing(ctx, admin, kind)
-	if err != nil {
-		return err
-	}
-	if len(names) > 0 && !all && !isKnown(cluster, kind, names[0]) {
-		s.Println("The " + singular(kind) + " '" + names[0] + "' doesn't exist and doesn't have dynamic config.")
-		return nil
-	}
-	if len(names) == 0 {
-		names = allNames(cluster, kind)
-	} else {
-		names = names[:1]
+	if len(names) == 0 || !all {
+		existing, err := allNames(ctx, admin, kind)
+		if err != nil {
+			return err
+		}
+		if len(names) > 0 && (names[0] != "" || kind != topicType) && !slices.Contains(existing, names[0]) {
+			s.Println("The " + singular(kind) + " '" + names[0] + "' doesn't exist and doesn't have dynamic config.")
+			return nil
+		}
+		if len(names) == 0 {
+			names = existing
+		} else {
+			names = names[:1]
+		}
 	}
 	for _, name := range names {
 		configs, err := admin.DescribeConfigs(ctx, resourceType(kind), []string{name}, true)
@@ -157,32 +150,51 @@ func describe(ctx context.Context, s cli.Streams, admin *client.Client, o *optio
 	return nil
 }
 
-// existing returns the cluster's brokers and, for topics, its topics.
-func existing(ctx context.Context, admin *client.Client, kind string) (*client.Cluster, error) {
-	if kind == topicType {
-		return admin.Metadata(ctx, nil, "listTopics")
-	}
-	return admin.Metadata(ctx, []string{}, "describeCluster")
-}
-
-func isKnown(cluster *client.Cluster, kind, name string) bool {
-	return name == "" || slices.Contains(allNames(cluster, kind), name)
-}
-
 // allNames lists what there is of a type; for brokers their defaults come last.
-func allNames(cluster *client.Cluster, kind string) []string {
-	var names []string
-	if kind == topicType {
+func allNames(ctx context.Context, admin *client.Client, kind string) ([]string, error) {
+	switch kind {
+	case topicType:
+		cluster, err := admin.Metadata(ctx, nil, "listTopics")
+		if err != nil {
+			return nil, err
+		}
+		var names []string
 		for _, topic := range cluster.Topics {
 			names = append(names, topic.Name)
 		}
-		return names
+		return names, nil
+	case clientMetricsType:
+		return admin.ListConfigResources(ctx, kafka.ConfigResourceClientMetrics)
+	case groupType:
+		return groupNames(ctx, admin)
 	}
+	cluster, err := admin.Metadata(ctx, []string{}, "describeCluster")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
 	brokers := slices.SortedFunc(slices.Values(cluster.Brokers), func(a, b kmsg.MetadataResponseBroker) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	for _, broker := range brokers {
 		names = append(names, strconv.Itoa(int(broker.NodeID)))
 	}
-	return append(names, "")
+	return append(names, ""), nil
+}
+
+// groupNames lists the groups that there are and those that have configs only.
+func groupNames(ctx context.Context, admin *client.Client) ([]string, error) {
+	groups, err := admin.ListGroups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := admin.ListConfigResources(ctx, kafka.ConfigResourceGroup)
+	if code := client.Code(err); code != kafka.ErrUnsupportedVersion && code != kafka.ErrClusterAuthorizationFailed && err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		names = append(names, g.ID)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // dynamicSource is the source whose values --describe shows without --all.
@@ -190,6 +202,10 @@ func dynamicSource(kind, name string) kafka.ConfigSource {
 	switch {
 	case kind == topicType:
 		return kafka.ConfigSourceDynamicTopic
+	case kind == clientMetricsType:
+		return kafka.ConfigSourceClientMetrics
+	case kind == groupType:
+		return kafka.ConfigSourceGroup
 	case name == "":
 		return kafka.ConfigSourceDynamicDefaultBroker
 	}
