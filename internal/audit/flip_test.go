@@ -58,8 +58,9 @@ func metadataFolder(t *testing.T, mem *vfs.Mem) {
 	if err := mem.MkdirAll("/metadata"); err != nil {
 		t.Fatal(err)
 	}
-	v, err := quorum.Open(quorum.Options{FS: mem, LogDir: "/metadata", Self: quorum.VoterSpec{NodeID: 1, DirectoryID: kafka.UUID{9}}, SegmentBytes: 1 << 20,
-		Logger: slog.New(slog.DiscardHandler), NowMs: startMs})
+	self := quorum.VoterSpec{NodeID: 1, DirectoryID: kafka.UUID{9}}
+	v, err := quorum.Open(quorum.Options{FS: mem, LogDir: "/metadata", Self: self, Form: []quorum.VoterSpec{self}, HeartbeatTicks: 1, ElectionTicks: 10,
+		SegmentBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), NowMs: startMs})
 	if err != nil {
 		t.Fatal(err)
 	}

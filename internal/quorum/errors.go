@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -19,6 +20,10 @@ func (e *CorruptLogError) Error() string {
 		"Check the disk, then restore the folder of the metadata log from a backup",
 		e.Path, e.Position, e.Problem)
 }
+
+// ErrNotFormed says that the folder of the metadata log is empty and that there are no voters to
+// form a quorum with.
+var ErrNotFormed = errors.New("there is no metadata log yet")
 
 // errNotLeader is what proposals get that this node cannot take or see through.
 func errNotLeader() error {

@@ -43,7 +43,8 @@ type metadataLog struct {
 	dir          *segment.Dir
 	segmentBytes int64
 
-	voters raftpb.ConfState
+	voters *raftpb.ConfState // as of the newest snapshot, then as of the last applied change
+	sets   voterSets
 	newest snapshotInfo // latest snapshot
 
 	anchor  snapshotInfo // oldest kept snapshot: what precedes entries[0]
@@ -91,10 +92,10 @@ func (l *metadataLog) indexOfEnd(endOffset int64) (uint64, bool) {
 	return l.anchor.RaftIndex + uint64(i), true
 }
 
-// InitialState implements raft.Storage. The commit index is not stored: what the newest snapshot
-// holds is committed, the rest is found out by the election.
+// InitialState implements raft.Storage. The commit index need not be the last one: the rest is found
+// out by the election.
 func (l *metadataLog) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
-	return &raftpb.HardState{Term: new(l.state.term), Vote: new(l.state.vote), Commit: new(l.newest.RaftIndex)}, &l.voters, nil
+	return &raftpb.HardState{Term: new(l.state.term), Vote: new(l.state.vote), Commit: new(max(l.newest.RaftIndex, l.state.commit))}, l.voters, nil
 }
 
 // FirstIndex implements raft.Storage.
@@ -136,15 +137,28 @@ func (l *metadataLog) Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error) 
 			l.failure = errors.Join(l.failure, err)
 			return nil, err
 		}
-		entries = append(entries, &raftpb.Entry{Index: new(index), Term: new(uint64(l.entry(index).epoch)), Data: data})
+		entry, err := entryOf(index, data)
+		if err != nil {
+			l.failure = errors.Join(l.failure, err)
+			return nil, err
+		}
+		entries = append(entries, entry)
 	}
 	return entries, nil
 }
 
-// Snapshot implements raft.Storage.
+// Snapshot implements raft.Storage: it names the newest one, whose file the receiver fetches.
 func (l *metadataLog) Snapshot() (*raftpb.Snapshot, error) {
-	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
-		ConfState: &l.voters, Index: new(l.newest.RaftIndex), Term: new(uint64(l.newest.ID.Epoch))}}, nil
+	return &raftpb.Snapshot{Data: encodeSnapshotID(l.newest.ID), Metadata: &raftpb.SnapshotMetadata{
+		ConfState: confState(l.newest.Voters), Index: new(l.newest.RaftIndex), Term: new(uint64(l.newest.ID.Epoch))}}, nil
+}
+
+func confState(voters []VoterSpec) *raftpb.ConfState {
+	state := raftpb.EnsureConfState(nil)
+	for _, v := range voters {
+		state.Voters = append(state.Voters, raftID(v.DirectoryID))
+	}
+	return state
 }
 
 func (l *metadataLog) read(index uint64) (record.Batch, error) {
@@ -209,12 +223,12 @@ func (l *metadataLog) writeGroup(entries []*raftpb.Entry) (int, error) {
 		if written > 0 && (position+int64(start) >= l.segmentBytes || !active.FitsBytes(start+len(e.GetData()))) {
 			break
 		}
-		data := e.GetData()
-		if len(data) == 0 {
-			var err error
-			if data, err = electionBatch(timestampMs); err != nil {
-				return 0, err
-			}
+		data, err := batchOf(e)
+		if err == nil && len(data) == 0 {
+			data, err = electionBatch(timestampMs)
+		}
+		if err != nil {
+			return 0, err
 		}
 		group = append(group, data...)
 		batch := record.Batch(group[start:])
@@ -260,7 +274,7 @@ func (l *metadataLog) remember(info entryInfo, data []byte) {
 // truncate removes the entries from index on. The durable end is lowered first: it must never
 // promise what is gone.
 func (l *metadataLog) truncate(index uint64) error {
-	if index <= l.newest.RaftIndex {
+	if index <= max(l.newest.RaftIndex, l.state.commit) {
 		return fmt.Errorf("BUG: asked to cut committed entry %d off the metadata log", index)
 	}
 	e := *l.entry(index)
@@ -278,11 +292,17 @@ func (l *metadataLog) truncate(index uint64) error {
 	if err := l.state.sync(); err != nil {
 		return err
 	}
+	removed := false
 	for last := len(l.segments) - 1; last > 0 && l.segments[last].BaseOffset() >= e.baseOffset; last-- {
 		if err := l.segments[last].Remove(); err != nil {
 			return err
 		}
-		l.segments = l.segments[:last]
+		l.segments, removed = l.segments[:last], true
+	}
+	if removed { // or a power loss brings them back, behind a gap
+		if err := l.fs.SyncDir(l.dir.Path()); err != nil {
+			return err
+		}
 	}
 	active := l.segments[len(l.segments)-1]
 	if _, err := active.Truncate(e.baseOffset); err != nil {

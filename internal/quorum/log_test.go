@@ -101,7 +101,7 @@ func TestConflictIsCutOff(t *testing.T) {
 		return e
 	}
 	for _, term := range []uint64{1, 2} {
-		if err := log.state.save(term, 0); err != nil {
+		if err := log.state.save(term, 0, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,6 +126,10 @@ func TestConflictIsCutOff(t *testing.T) {
 		}
 		var got []string
 		for _, e := range entries {
+			if len(e.GetData()) == 0 {
+				got = append(got, fmt.Sprintf("%d/%d", e.GetIndex(), e.GetTerm()))
+				continue
+			}
 			for r, err := range record.Batch(e.GetData()).Records(1 << 20) {
 				if err != nil {
 					t.Fatal(err)
@@ -133,8 +137,7 @@ func TestConflictIsCutOff(t *testing.T) {
 				got = append(got, fmt.Sprintf("%d/%d:%s", e.GetIndex(), e.GetTerm(), r.Value))
 			}
 		}
-		election := string(electionRecord)
-		if want := []string{"1/1:" + election, "2/1:old2", "3/1:old3", "4/2:" + election, "5/2:new5"}; !slices.Equal(got, want) {
+		if want := []string{"1/1", "2/1:old2", "3/1:old3", "4/2", "5/2:new5"}; !slices.Equal(got, want) {
 			t.Fatalf("the log holds %q", got)
 		}
 	}

@@ -19,7 +19,13 @@ import (
 // that the quorum was formed: a bootstrap that was interrupted before it is done again.
 func openLog(o Options) (*metadataLog, error) {
 	dir := filepath.Join(o.LogDir, MetadataFolder)
-	snapshots, segments, err := listFolder(o.FS, dir)
+	if err := completeInstall(o.FS, dir, o.LogDir); err != nil {
+		return nil, err
+	}
+	if err := tidyFolder(o.FS, dir); err != nil {
+		return nil, err
+	}
+	snapshots, segments, err := listLog(o.FS, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -29,6 +35,9 @@ func openLog(o Options) (*metadataLog, error) {
 		}
 		if err := refuseOrphans(o); err != nil {
 			return nil, err
+		}
+		if len(o.Form) == 0 {
+			return nil, ErrNotFormed
 		}
 		if snapshots, err = bootstrap(o, dir); err != nil {
 			return nil, fmt.Errorf("bootstrap the metadata log in %s: %w", dir, err)
@@ -50,23 +59,29 @@ func openLog(o Options) (*metadataLog, error) {
 	return l, nil
 }
 
-// listFolder returns the snapshots and the base offsets of the log files, ascending, and removes
-// what an interrupted write left behind.
-func listFolder(fsys vfs.FS, dir string) (snapshots []SnapshotID, segments []int64, err error) {
+// tidyFolder removes what an interrupted write left behind.
+func tidyFolder(fsys vfs.FS, dir string) error {
 	entries, err := fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), partSuffix) || strings.HasSuffix(e.Name(), segment.DeletedSuffix) {
 			if err := fsys.Remove(filepath.Join(dir, e.Name())); err != nil {
-				return nil, nil, err
+				return err
 			}
-			continue
 		}
+	}
+	return nil
+}
+
+// listLog returns the snapshots and the base offsets of the log files, ascending.
+func listLog(fsys vfs.FS, dir string) (snapshots []SnapshotID, segments []int64, err error) {
+	entries, err := fsys.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	for _, e := range entries {
 		if id, ok := parseSnapshotName(e.Name()); ok {
 			snapshots = append(snapshots, id)
 		}
@@ -99,26 +114,31 @@ func refuseOrphans(o Options) error {
 	return nil
 }
 
-// bootstrap writes what the first voter of a new quorum starts from: a snapshot of nothing that
-// names it as the voter.
+// bootstrap writes what the voters of a new quorum start from: a snapshot of nothing that names
+// them.
 func bootstrap(o Options, dir string) ([]SnapshotID, error) {
-	if err := o.FS.MkdirAll(dir); err != nil {
+	if err := createFolder(o.FS, o.LogDir, dir); err != nil {
 		return nil, err
 	}
-	if err := o.FS.SyncDir(o.LogDir); err != nil {
-		return nil, err
-	}
-	if err := checkpoint.WritePartitionMetadata(o.FS, filepath.Join(dir, checkpoint.PartitionMetadataFileName), kafka.MetadataTopicUUID); err != nil {
-		return nil, err
-	}
-	if err := createStateFile(o.FS, dir); err != nil {
-		return nil, err
-	}
-	job := SnapshotJob{fs: o.FS, dir: dir, info: snapshotInfo{LastTimestampMs: o.NowMs, Voters: []VoterSpec{o.Self}}}
+	job := SnapshotJob{fs: o.FS, dir: dir, info: snapshotInfo{LastTimestampMs: o.NowMs, Voters: o.Form}}
 	if err := job.Write(o.NowMs, func(func([]byte) error) error { return nil }); err != nil {
 		return nil, err
 	}
 	return []SnapshotID{job.info.ID}, nil
+}
+
+// createFolder makes the folder of a log and what lies in it besides snapshots and the log itself.
+func createFolder(fsys vfs.FS, logDir, dir string) error {
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	if err := fsys.SyncDir(logDir); err != nil {
+		return err
+	}
+	if err := checkpoint.WritePartitionMetadata(fsys, filepath.Join(dir, checkpoint.PartitionMetadataFileName), kafka.MetadataTopicUUID); err != nil {
+		return err
+	}
+	return createStateFile(fsys, dir)
 }
 
 func (l *metadataLog) loadSnapshots(dir string, snapshots []SnapshotID, self VoterSpec) error {
@@ -138,15 +158,12 @@ func (l *metadataLog) loadSnapshots(dir string, snapshots []SnapshotID, self Vot
 			return err
 		}
 	}
-	isSelf := func(v VoterSpec) bool { return v.NodeID == self.NodeID && v.DirectoryID == self.DirectoryID }
-	if !slices.ContainsFunc(l.newest.Voters, isSelf) {
+	if only := l.newest.Voters; len(only) == 1 && only[0].NodeID == self.NodeID && only[0].DirectoryID != self.DirectoryID {
 		return fmt.Errorf("%s belongs to the metadata quorum of %s, but this node is %d with directory id %s: "+
 			"the log dir was copied from another node, or its meta.properties was replaced; put the original meta.properties back",
-			dir, describeVoters(l.newest.Voters), self.NodeID, self.DirectoryID)
+			dir, describeVoters(only), self.NodeID, self.DirectoryID)
 	}
-	for _, v := range l.newest.Voters {
-		l.voters.Voters = append(l.voters.Voters, raftID(v.DirectoryID))
-	}
+	l.voters, l.sets = confState(l.newest.Voters), voterSets{{l.newest.RaftIndex, l.newest.Voters}}
 	return nil
 }
 
@@ -192,6 +209,9 @@ func (l *metadataLog) openSegments(bases []int64, o Options) error {
 	if index, ok := l.indexOfEnd(l.newest.ID.EndOffset); !ok || index != l.newest.RaftIndex {
 		return &CorruptLogError{Path: l.dir.Path(), Problem: fmt.Sprintf("the log does not fit snapshot %s: it ends at offset %d",
 			l.newest.ID.FileName(), l.nextOffset)}
+	}
+	if l.state.commit > l.lastIndex() {
+		return &CorruptLogError{Path: l.dir.Path(), Problem: fmt.Sprintf("the log ends with entry %d, but entry %d was committed: records are missing at its end", l.lastIndex(), l.state.commit)}
 	}
 	if epoch, err := l.Term(l.newest.RaftIndex); err != nil || epoch != uint64(l.newest.ID.Epoch) {
 		return &CorruptLogError{Path: l.dir.Path(), Problem: fmt.Sprintf("the log has epoch %d where snapshot %s ends", epoch, l.newest.ID.FileName())}
@@ -242,7 +262,7 @@ func (l *metadataLog) beginSnapshot(endOffset int64) (*SnapshotJob, error) {
 		return nil, err
 	}
 	info := snapshotInfo{ID: SnapshotID{EndOffset: endOffset, Epoch: l.entry(index).epoch}, RaftIndex: index,
-		LastTimestampMs: last.MaxTimestamp(), Voters: l.newest.Voters}
+		LastTimestampMs: last.MaxTimestamp(), Voters: l.sets.at(index)}
 	return &SnapshotJob{fs: l.fs, dir: l.dir.Path(), info: info}, nil
 }
 
@@ -251,6 +271,7 @@ func (l *metadataLog) beginSnapshot(endOffset int64) (*SnapshotJob, error) {
 func (l *metadataLog) finishSnapshot(info snapshotInfo) error {
 	oldest := l.anchor
 	l.newest, info = info, l.newest
+	l.sets = l.sets.from(l.newest.RaftIndex)
 	l.countSinceSnapshot()
 	if err := l.roll(); err != nil {
 		l.failure = err

@@ -177,7 +177,7 @@ func (s *script) log() (string, error) {
 }
 
 func (s *script) logFiles() [][]byte {
-	_, bases, err := listFolder(s.mem, filepath.Join("/data", MetadataFolder))
+	_, bases, err := listLog(s.mem, filepath.Join("/data", MetadataFolder))
 	if err != nil {
 		s.t.Fatal(err)
 	}

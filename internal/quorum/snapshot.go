@@ -240,7 +240,10 @@ func voterSpecs(m record.KRaftVoters) []VoterSpec {
 // readSnapshot reads and checks a snapshot. emit gets its metadata records; nil skips them, and
 // then only the control records at the front are read.
 func readSnapshot(fsys vfs.FS, dir string, id SnapshotID, emit func(data []byte) error) (snapshotInfo, error) {
-	path := filepath.Join(dir, id.FileName())
+	return readSnapshotFile(fsys, filepath.Join(dir, id.FileName()), id, emit)
+}
+
+func readSnapshotFile(fsys vfs.FS, path string, id SnapshotID, emit func(data []byte) error) (snapshotInfo, error) {
 	file, err := fsys.Open(path, false)
 	if err != nil {
 		return snapshotInfo{}, err

@@ -29,12 +29,19 @@ type Options struct {
 	FS vfs.FS
 	// LogDir is metadata.log.dir, or the first of log.dirs; the log is in MetadataFolder below it.
 	LogDir string
-	// Self is this node. An empty folder bootstraps with it as the one voter.
+	// Self is this node.
 	Self VoterSpec
+	// Form are the voters that an empty folder begins a new quorum with. Without them Open of an
+	// empty folder fails with ErrNotFormed: the node has to learn of the quorum that is there (Receive).
+	Form []VoterSpec
 	// SegmentBytes is metadata.log.segment.bytes.
 	SegmentBytes int64
-	Logger       *slog.Logger
-	NowMs        int64
+	// HeartbeatTicks and ElectionTicks say after how many calls of Tick a leader tells that it is
+	// there, and a voter that has not heard of it campaigns.
+	HeartbeatTicks int
+	ElectionTicks  int
+	Logger         *slog.Logger
+	NowMs          int64
 }
 
 // Committed is a committed batch; Ticket is Propose's result if this voter proposed it, else 0.
@@ -46,23 +53,43 @@ type Committed struct {
 // Output is what Process found out.
 type Output struct {
 	Committed []Committed
+	// Messages are to be sent; everything that they rest on is durable.
+	Messages []Message
 	// LeadershipChanged says that Leadership has another value now. When this voter leads no
 	// longer, none of its outstanding tickets will appear.
 	LeadershipChanged bool
+	// VotersChanged says that Voters has another value now.
+	VotersChanged bool
+	// Snapshot is one that has to be fetched (Receive) and installed (Install). The one that is being
+	// fetched may be offered again.
+	Snapshot *SnapshotOffer
 }
 
-// Voter is one member of the metadata quorum. Its owner calls one method at a time; after an
-// error of Process the Voter is of no more use than to be closed.
+// Voter is one member of the metadata quorum, or an observer of it. Its owner calls one method at a
+// time; after an error of Process the Voter is of no more use than to be closed.
 type Voter struct {
-	log        *metadataLog
-	node       *raft.RawNode
-	self       VoterSpec
-	leadership Leadership
+	o             Options
+	log           *metadataLog
+	node          *raft.RawNode
+	self          VoterSpec
+	electionTicks int
+	leadership    Leadership
+	// leadershipChanged and votersChanged are for the next Output.
+	leadershipChanged bool
+	votersChanged     bool
+	committed         uint64 // index of the last entry that was handed out
 	// changeTerm is the term for which this voter proposed a LeaderChange, changeTicket its ticket.
 	changeTerm   uint64
 	changeTicket uint64
+	// votersTicket is that of the change of the voters that is not committed yet.
+	votersTicket uint64
 	proposals    []proposal // not yet committed, in order
 	lastTicket   uint64
+	grants       grants
+	// snapshotsSent counts the ticks since a voter was offered a snapshot.
+	snapshotsSent map[uint64]int
+	offer         *SnapshotOffer  // for the next Output
+	offered       *raftpb.Message // Raft's message of it
 }
 
 // proposal is a batch that this voter has proposed as leader.
@@ -71,43 +98,51 @@ type proposal struct {
 	index  uint64 // 0 until Raft hands the entry out for storing
 }
 
-// Open recovers the voter of a log dir, or bootstraps an empty one.
+// Open recovers the voter of a log dir, or forms a quorum in an empty one.
 func Open(o Options) (*Voter, error) {
-	log, err := openLog(o)
-	if err != nil {
+	v := &Voter{o: o, self: o.Self, electionTicks: o.ElectionTicks}
+	if err := v.open(); err != nil {
 		return nil, err
 	}
+	return v, nil
+}
+
+func (v *Voter) open() error {
+	log, err := openLog(v.o)
+	if err != nil {
+		return err
+	}
 	node, err := raft.NewRawNode(&raft.Config{
-		ID:      raftID(o.Self.DirectoryID),
-		Storage: log,
-		Applied: log.newest.RaftIndex,
-		// Ticks matter only between voters; one voter campaigns when its host tells it to.
-		ElectionTick:              10,
-		HeartbeatTick:             1,
+		ID:                        raftID(v.self.DirectoryID),
+		Storage:                   log,
+		Applied:                   log.newest.RaftIndex,
+		ElectionTick:              v.o.ElectionTicks,
+		HeartbeatTick:             v.o.HeartbeatTicks,
 		MaxSizePerMsg:             1 << 20,
 		MaxCommittedSizePerReady:  applyBytes,
 		MaxUncommittedEntriesSize: maxUncommittedBytes,
 		MaxInflightMsgs:           256,
 		CheckQuorum:               true,
 		PreVote:                   true,
+		StepDownOnRemoval:         true,
 		// Only what this node's controller computed on its own image may be proposed here.
 		DisableProposalForwarding: true,
-		Logger:                    raftLogger{o.Logger},
+		Logger:                    raftLogger{v.o.Logger},
 	})
 	if err != nil {
-		return nil, errors.Join(err, log.close())
+		return errors.Join(err, log.close())
 	}
-	v := &Voter{log: log, node: node, self: o.Self}
+	v.log, v.node, v.committed, v.snapshotsSent = log, node, log.newest.RaftIndex, map[uint64]int{}
+	v.proposals, v.votersTicket, v.offer = nil, 0, nil
 	v.leadership = Leadership{LeaderID: kafka.NoLeader, Epoch: int32(log.state.term)}
-	return v, nil
+	return nil
 }
 
-// raftID folds a directory id into Raft's 64 bits. A voter whose disk was replaced has another
-// directory id and so is another member to Raft: ids are never used again.
+// raftID is PeerID.
 func raftID(directory kafka.UUID) uint64 {
 	id := binary.BigEndian.Uint64(directory[:8]) ^ binary.BigEndian.Uint64(directory[8:])
-	if id == raft.None || raft.IsLocalMsgTarget(id) {
-		id = uint64(directory[15]) + 1
+	if id == raft.None || id == observed || raft.IsLocalMsgTarget(id) {
+		id = uint64(directory[15]) + 2
 	}
 	return id
 }
@@ -130,14 +165,35 @@ func (v *Voter) LogEndOffset() int64 { return v.log.nextOffset }
 // BytesSinceSnapshot is the size of the log after the newest snapshot.
 func (v *Voter) BytesSinceSnapshot() int64 { return v.log.bytesSinceSnapshot }
 
-// Campaign asks for leadership now, without waiting for an election time-out.
-func (v *Voter) Campaign() error { return v.node.Campaign() }
+// Campaign asks for leadership now, without waiting for an election time-out. With pre-vote it does
+// no harm where the others hear from a leader.
+func (v *Voter) Campaign() error { return v.guard(v.node.Campaign) }
+
+// ForgetLeader makes this voter ready to vote at once, because its leader is known to be dead.
+func (v *Voter) ForgetLeader() error { return v.guard(v.node.ForgetLeader) }
+
+// TransferLeadership asks another voter to take over; this one goes on if it does not.
+func (v *Voter) TransferLeadership(to uint64) error {
+	return v.guard(func() error { v.node.TransferLeader(to); return nil })
+}
+
+// Tick tells that time has passed.
+func (v *Voter) Tick() error {
+	return v.guard(func() error {
+		v.node.Tick()
+		v.retrySnapshots()
+		return nil
+	})
+}
 
 // Propose hands Raft a batch of encoded metadata records to be committed as a whole, and
 // returns the ticket with which Process will report it. Process must run before it is stored.
 func (v *Voter) Propose(records [][]byte, nowMs int64) (uint64, error) {
 	if !v.leadership.IsSelf {
 		return 0, errNotLeader()
+	}
+	if len(records) == 1 && string(records[0]) == string(electionRecord) {
+		return 0, errors.New("BUG: a batch of one NoOpRecord is what begins an epoch")
 	}
 	b := record.NewBuilder(record.NoProducer(record.CodecNone))
 	for _, r := range records {
@@ -163,45 +219,62 @@ func (v *Voter) propose(batch record.Batch) (uint64, error) {
 	return v.lastTicket, nil
 }
 
-// Process stores what Raft wants stored, in one fsync where several entries are waiting, and
-// returns what became committed. It returns when Raft has nothing more to do.
-func (v *Voter) Process(nowMs int64) (out Output, err error) {
+// guard turns the library's panics into errors: it has no other way to say that its storage fails,
+// the reason of which is in the log, or that what it was told cannot be.
+func (v *Voter) guard(f func() error) (err error) {
 	defer func() {
-		// The library panics when its storage fails; the failure itself is in the log.
 		if r := recover(); r != nil {
-			if _, fromRaft := r.(raftPanic); !fromRaft || v.log.failure == nil {
+			p, fromRaft := r.(raftPanic)
+			if !fromRaft {
 				panic(r)
 			}
-			err = v.log.failure
+			if err = v.log.failure; err == nil {
+				err = fmt.Errorf("the metadata quorum's state makes no sense: %s", p.message)
+			}
 		}
 	}()
-	before := v.leadership
-	for v.node.HasReady() {
-		if err := v.store(&out); err != nil {
-			return out, err
-		}
-		if err := v.announceLeadership(nowMs); err != nil {
-			return out, err
-		}
-	}
-	out.LeadershipChanged = v.leadership != before
-	return out, nil
+	return f()
 }
 
-// store carries out one Ready: term and vote, then entries, then what is committed.
+// Process stores what Raft wants stored, in one fsync where several entries are waiting, and
+// returns what became committed and what is to be sent. It returns when Raft has nothing more to do.
+func (v *Voter) Process(nowMs int64) (out Output, err error) {
+	before := v.leadership
+	err = v.guard(func() error {
+		for v.node.HasReady() {
+			if err := v.store(&out); err != nil {
+				return err
+			}
+			if err := v.announceLeadership(nowMs); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	out.LeadershipChanged = v.leadership != before || v.leadershipChanged
+	out.VotersChanged, out.Snapshot = v.votersChanged, v.offer
+	v.offer, v.leadershipChanged, v.votersChanged = nil, false, false
+	return out, err
+}
+
+// store carries out one Ready: term and vote, then entries, then what may leave, then what is committed.
 func (v *Voter) store(out *Output) error {
 	ready := v.node.Ready()
+	if !raft.IsEmptySnap(ready.Snapshot) {
+		return errors.New("BUG: Raft restores a snapshot by itself")
+	}
+	commit := v.node.BasicStatus().GetCommit()
 	if !raft.IsEmptyHardState(ready.HardState) {
-		if err := v.log.state.save(ready.GetTerm(), ready.GetVote()); err != nil {
+		if err := v.log.state.save(ready.GetTerm(), ready.GetVote(), commitBefore(ready.Entries, commit)); err != nil {
 			v.log.failure = errors.Join(v.log.failure, err)
 			return err
 		}
 	}
-	if len(ready.Entries) > 0 {
-		v.matchProposals(ready.Entries)
-		if err := v.log.append(ready.Entries); err != nil {
-			return err
-		}
+	if err := v.append(ready.Entries, commit); err != nil {
+		return err
+	}
+	if err := v.send(ready.Messages, out); err != nil {
+		return err
 	}
 	for _, entry := range ready.CommittedEntries {
 		if err := v.commit(entry, out); err != nil {
@@ -210,6 +283,45 @@ func (v *Voter) store(out *Output) error {
 	}
 	v.node.Advance(ready)
 	return nil
+}
+
+// commitBefore is how far the log is committed before entries are appended: they may replace others.
+func commitBefore(entries []*raftpb.Entry, commit uint64) uint64 {
+	if len(entries) == 0 {
+		return commit
+	}
+	return min(commit, entries[0].GetIndex()-1)
+}
+
+// append stores entries. The commit index is made durable before a change of the voters is stored:
+// the leader proposes one only after it has applied the one before, so that is committed, and a restart
+// counts votes as after one of the last two changes. With two changes more between them, quorums need not overlap.
+func (v *Voter) append(entries []*raftpb.Entry, commit uint64) error {
+	for len(entries) > 0 {
+		if changesVoters(entries[0]) {
+			if err := v.saveCommit(commitBefore(entries, commit)); err != nil {
+				return err
+			}
+		}
+		end := 1
+		for end < len(entries) && !changesVoters(entries[end]) {
+			end++
+		}
+		v.matchProposals(entries[:end])
+		if err := v.log.append(entries[:end]); err != nil {
+			return err
+		}
+		entries = entries[end:]
+	}
+	return nil
+}
+
+func changesVoters(e *raftpb.Entry) bool { return e.GetType() == raftpb.EntryConfChangeV2 }
+
+func (v *Voter) saveCommit(index uint64) error {
+	err := v.log.state.saveCommit(index)
+	v.log.failure = errors.Join(v.log.failure, err)
+	return err
 }
 
 // matchProposals gives the proposals their index. Raft hands entries out once and in order; those
@@ -235,16 +347,31 @@ func (v *Voter) commit(entry *raftpb.Entry, out *Output) error {
 		c.Ticket = v.proposals[0].ticket
 		v.proposals = v.proposals[1:]
 	}
-	if len(entry.GetData()) > 0 {
-		b := record.Batch(entry.GetData())
-		if !b.IsControl() {
-			c.Records = make([][]byte, 0, b.Count())
-			for r, err := range b.Records(math.MaxInt32) {
-				if err != nil {
-					return fmt.Errorf("metadata batch at offset %d: %w", info.baseOffset, err)
-				}
-				c.Records = append(c.Records, append([]byte(nil), r.Value...))
+	v.committed = index
+	data, err := batchOf(entry)
+	if err != nil {
+		return err
+	}
+	if b := data; len(b) > 0 && !b.IsControl() {
+		c.Records = make([][]byte, 0, b.Count())
+		for r, err := range b.Records(math.MaxInt32) {
+			if err != nil {
+				return fmt.Errorf("metadata batch at offset %d: %w", info.baseOffset, err)
 			}
+			c.Records = append(c.Records, append([]byte(nil), r.Value...))
+		}
+	}
+	if changesVoters(entry) {
+		change, err := parseVoterChange(data)
+		if err != nil {
+			return fmt.Errorf("metadata batch at offset %d: %w", info.baseOffset, err)
+		}
+		if err := v.saveCommit(index); err != nil {
+			return err
+		}
+		v.applyVoters(index, change)
+		if c.Ticket == v.votersTicket {
+			v.votersTicket = 0
 		}
 	}
 	if c.Ticket != 0 && c.Ticket == v.changeTicket && v.changeTerm == uint64(info.epoch) && v.leadership.Epoch == info.epoch && v.leadership.LeaderID == v.self.NodeID {
@@ -258,22 +385,28 @@ func (v *Voter) commit(entry *raftpb.Entry, out *Output) error {
 // that Kafka's log has, so that it is stored together with Raft's own first entry.
 func (v *Voter) announceLeadership(nowMs int64) error {
 	status := v.node.BasicStatus()
+	if status.Lead == raft.None && !v.IsVoter() && v.leadership.LeaderID != v.self.NodeID {
+		return nil // Observe knows the leader
+	}
 	leader := v.nodeOf(status.Lead)
 	if term := int32(status.GetTerm()); leader != v.leadership.LeaderID || term != v.leadership.Epoch {
 		v.leadership = Leadership{LeaderID: leader, Epoch: term}
-		v.proposals = nil
+		v.proposals, v.votersTicket = nil, 0
 	}
 	if status.RaftState != raft.StateLeader || v.changeTerm == status.GetTerm() {
 		return nil
 	}
 	v.changeTerm = status.GetTerm()
-	var voters []record.LeaderChangeVoter
-	for _, voter := range v.log.newest.Voters {
-		voters = append(voters, record.LeaderChangeVoter{ID: voter.NodeID, DirectoryID: voter.DirectoryID})
+	var voters, granting []record.LeaderChangeVoter
+	for _, voter := range v.Voters() {
+		one := record.LeaderChangeVoter{ID: voter.NodeID, DirectoryID: voter.DirectoryID}
+		voters = append(voters, one)
+		if id := raftID(voter.DirectoryID); voter.DirectoryID == v.self.DirectoryID || v.grants.term == v.changeTerm && v.grants.from[id] {
+			granting = append(granting, one)
+		}
 	}
-	// Raft does not tell which voters granted their vote; in a quorum of one it is all of them.
 	// Version 0, as in Kafka, whose reader knows no other although there is one (4.3).
-	change := record.LeaderChange{Version: 0, LeaderID: v.self.NodeID, Voters: voters, GrantingVoters: voters}
+	change := record.LeaderChange{Version: 0, LeaderID: v.self.NodeID, Voters: voters, GrantingVoters: granting}
 	batch, err := record.BuildControl(record.NoProducer(record.CodecNone), nowMs, record.ControlLeaderChange, change.Encode())
 	if err != nil {
 		return err
@@ -283,7 +416,7 @@ func (v *Voter) announceLeadership(nowMs int64) error {
 }
 
 func (v *Voter) nodeOf(id uint64) int32 {
-	for _, voter := range v.log.newest.Voters {
+	for _, voter := range v.Voters() {
 		if id != raft.None && raftID(voter.DirectoryID) == id {
 			return voter.NodeID
 		}

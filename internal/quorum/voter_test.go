@@ -16,7 +16,7 @@ var testSelf = VoterSpec{NodeID: 1, DirectoryID: kafka.UUID{0: 0x11, 6: 0x40, 8:
 	Listeners: []VoterListener{{Name: "CONTROLLER", Host: "localhost", Port: 9093}}}
 
 func testOptions(fsys vfs.FS) Options {
-	return Options{FS: fsys, LogDir: "/data", Self: testSelf, SegmentBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), NowMs: testNowMs}
+	return Options{FS: fsys, LogDir: "/data", Self: testSelf, Form: []VoterSpec{testSelf}, HeartbeatTicks: 1, ElectionTicks: 10, SegmentBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), NowMs: testNowMs}
 }
 
 func mustMkdir(t *testing.T, fsys vfs.FS) {

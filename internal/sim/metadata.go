@@ -36,8 +36,9 @@ type waitingChange struct {
 }
 
 func openMetadata(p *process) (*metadataPlane, error) {
-	voter, err := quorum.Open(quorum.Options{FS: p.disk.fs, LogDir: dataDir, Self: quorum.VoterSpec{NodeID: p.node.id, DirectoryID: p.identity.DirectoryIDs[dataDir]},
-		SegmentBytes: metadataSegmentBytes, Logger: quiet, NowMs: p.nowMs()})
+	self := quorum.VoterSpec{NodeID: p.node.id, DirectoryID: p.identity.DirectoryIDs[dataDir]}
+	voter, err := quorum.Open(quorum.Options{FS: p.disk.fs, LogDir: dataDir, Self: self, Form: []quorum.VoterSpec{self},
+		HeartbeatTicks: 1, ElectionTicks: 10, SegmentBytes: metadataSegmentBytes, Logger: quiet, NowMs: p.nowMs()})
 	if err != nil {
 		return nil, err
 	}

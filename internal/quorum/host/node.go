@@ -22,6 +22,8 @@ const (
 	// groupCount and groupBytes bound what is stored with one fsync.
 	groupCount = 4096
 	groupBytes = 4 << 20
+	// Ticks matter only between voters; one voter campaigns when it starts.
+	heartbeatTicks, electionTicks = 5, 50
 )
 
 // Options is what a Node needs; every field is required.
@@ -105,7 +107,8 @@ func newMeters(r *metrics.Registry) meters {
 
 // Open recovers the log, or bootstraps an empty folder with this node as the one voter.
 func Open(o Options) (*Node, error) {
-	voter, err := quorum.Open(quorum.Options{FS: o.FS, LogDir: o.LogDir, Self: o.Self, SegmentBytes: o.SegmentBytes,
+	voter, err := quorum.Open(quorum.Options{FS: o.FS, LogDir: o.LogDir, Self: o.Self, Form: []quorum.VoterSpec{o.Self}, SegmentBytes: o.SegmentBytes,
+		HeartbeatTicks: heartbeatTicks, ElectionTicks: electionTicks,
 		Logger: o.Logger, NowMs: o.Clock.Now().UnixMilli()})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,89 @@
+package quorum
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// threeVoters opens the first of three voters, whose messages come from nowhere.
+func threeVoters(t testing.TB) *Voter {
+	mem := vfs.NewMem()
+	if err := mem.MkdirAll("/data"); err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(mem)
+	for i := range byte(2) {
+		o.Form = append(o.Form, VoterSpec{NodeID: int32(i) + 2, DirectoryID: kafka.UUID{0: 0x22 + i, 6: 0x40, 8: 0x80, 15: 7}})
+	}
+	v, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// FuzzStep feeds what comes from a socket to a voter: nothing may end the process, and what makes no
+// sense is an ErrMessage.
+func FuzzStep(f *testing.F) {
+	v := threeVoters(f)
+	for range 30 {
+		if err := v.Tick(); err != nil {
+			f.Fatal(err)
+		}
+		out, err := v.Process(testNowMs)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, m := range out.Messages {
+			f.Add(m.Data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v := threeVoters(t)
+		defer v.Close()
+		if m, err := decodeMessage(data, raftID(v.self.DirectoryID)); err == nil && m.GetCommit() > 0 {
+			return // the voter ends where the leader knows more of its log than there is
+		}
+		err := v.Step(data)
+		if err != nil && !errors.Is(err, ErrMessage) {
+			t.Fatal(err)
+		}
+		if _, err := v.Process(testNowMs); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzObserve feeds pages to an observer.
+func FuzzObserve(f *testing.F) {
+	mem := vfs.NewMem()
+	if err := mem.MkdirAll("/data"); err != nil {
+		f.Fatal(err)
+	}
+	source, err := openVoter(mem)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := source.propose("a", "b"); err != nil {
+		f.Fatal(err)
+	}
+	page, err := source.Committed(Position{}, 1000)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(page.Batches, uint64(4), int32(1))
+	f.Fuzz(func(t *testing.T, batches []byte, commit uint64, epoch int32) {
+		v := threeVoters(t)
+		defer v.Close()
+		err := v.Observe(Page{Batches: batches, CommitIndex: commit, Epoch: epoch})
+		if err != nil && !errors.Is(err, ErrMessage) {
+			t.Fatal(err)
+		}
+		if _, err := v.Process(testNowMs); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
