@@ -153,7 +153,7 @@ func (l Layers) synonyms(name string) []Synonym {
 		}
 	}
 	for _, name := range names {
-		if d, ok := brokerDefs[name]; ok && !d.NullDefault {
+		if d, ok := brokerDefs[name]; ok && !d.NullDefault && d.Usage != DynamicOnly {
 			all = append(all, Synonym{name, &d.Default, kafka.ConfigSourceDefault})
 		}
 	}

@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moldau/moldau/internal/tools/acls"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/clientmetrics"
 	"github.com/moldau/moldau/internal/tools/cluster"
 	"github.com/moldau/moldau/internal/tools/configs"
 	"github.com/moldau/moldau/internal/tools/consumer"
+	"github.com/moldau/moldau/internal/tools/delegationtokens"
 	"github.com/moldau/moldau/internal/tools/deleterecords"
 	"github.com/moldau/moldau/internal/tools/dumplog"
 	"github.com/moldau/moldau/internal/tools/features"
@@ -21,6 +23,7 @@ import (
 	"github.com/moldau/moldau/internal/tools/offsets"
 	"github.com/moldau/moldau/internal/tools/perf"
 	"github.com/moldau/moldau/internal/tools/producer"
+	"github.com/moldau/moldau/internal/tools/reassign"
 	"github.com/moldau/moldau/internal/tools/server"
 	"github.com/moldau/moldau/internal/tools/storagetool"
 	"github.com/moldau/moldau/internal/tools/topics"
@@ -42,6 +45,7 @@ func (c Command) Name() string { return strings.TrimPrefix(c.KafkaName, "kafka-"
 // kafka-server-start.
 func Commands(start server.StartFunc) []Command {
 	return []Command{
+		{"kafka-acls", "Add, remove and list access control lists", acls.Run},
 		{"kafka-broker-api-versions", "Show which versions of which requests each broker serves", cluster.RunAPIVersions},
 		{"kafka-client-metrics", "Show and change which metrics clients push to the brokers", clientmetrics.Run},
 		{"kafka-cluster", "Show the cluster id and the brokers' addresses", cluster.Run},
@@ -50,6 +54,7 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-console-producer", "Send lines of standard input to a topic", producer.Run},
 		{"kafka-consumer-groups", "List, describe, reset and delete consumer groups", groups.Run},
 		{"kafka-consumer-perf-test", "Measure how fast records can be consumed", perf.RunConsumer},
+		{"kafka-delegation-tokens", "Create, renew, expire and show delegation tokens", delegationtokens.Run},
 		{"kafka-delete-records", "Delete the records of partitions below given offsets", deleterecords.Run},
 		{"kafka-dump-log", "Print the files of a log and check its indexes", dumplog.Run},
 		{"kafka-e2e-latency", "Measure the time from sending a record to receiving it", perf.RunLatency},
@@ -60,6 +65,7 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-log-dirs", "Show what lies in the brokers' log directories", logdirs.Run},
 		{"kafka-metadata-quorum", "Show the quorum of the cluster's metadata", metadataquorum.Run},
 		{"kafka-producer-perf-test", "Measure how fast a topic takes records", perf.RunProducer},
+		{"kafka-reassign-partitions", "Move partitions between brokers and log directories", reassign.Run},
 		{"kafka-server-start", "Start a broker from a server.properties file", server.StartCommand(start)},
 		{"kafka-server-stop", "Stop this user's running brokers", server.Stop},
 		{"kafka-storage", "Generate a cluster id; look at log directories", storagetool.Run},

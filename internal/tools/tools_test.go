@@ -84,6 +84,9 @@ func TestHostileBrokers(t *testing.T) {
 		{"kafka-log-dirs", "--describe", "--command-config", "CONFIG"},
 		{"kafka-broker-api-versions", "--command-config", "CONFIG"},
 		{"kafka-transactions", "--command-config", "CONFIG", "list"},
+		{"kafka-acls", "--list", "--command-config", "CONFIG"},
+		{"kafka-delegation-tokens", "--describe", "--command-config", "CONFIG"},
+		{"kafka-reassign-partitions", "--list", "--command-config", "CONFIG"},
 		{"kafka-console-producer", "--topic", "t", "--max-block-ms", "100", "--sync"},
 		{"kafka-console-consumer", "--topic", "t", "--timeout-ms", "100"},
 	}

@@ -40,6 +40,10 @@ const (
 	KeyAlterReplicaLogDirs          int16 = 34
 	KeyDescribeLogDirs              int16 = 35
 	KeyCreatePartitions             int16 = 37
+	KeyCreateDelegationToken        int16 = 38
+	KeyRenewDelegationToken         int16 = 39
+	KeyExpireDelegationToken        int16 = 40
+	KeyDescribeDelegationToken      int16 = 41
 	KeyDeleteGroups                 int16 = 42
 	KeyElectLeaders                 int16 = 43
 	KeyIncrementalAlterConfigs      int16 = 44
@@ -126,6 +130,10 @@ var apis = []API{
 	{KeyAlterReplicaLogDirs, "AlterReplicaLogDirs", 1, 2, 1, 2, BrokerListener},
 	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, BrokerListener},
 	{KeyCreatePartitions, "CreatePartitions", 0, 3, 0, 2, both},
+	{KeyCreateDelegationToken, "CreateDelegationToken", 1, 3, 1, 2, both},
+	{KeyRenewDelegationToken, "RenewDelegationToken", 1, 2, 1, 2, both},
+	{KeyExpireDelegationToken, "ExpireDelegationToken", 1, 2, 1, 2, both},
+	{KeyDescribeDelegationToken, "DescribeDelegationToken", 1, 3, 1, 2, both},
 	{KeyDeleteGroups, "DeleteGroups", 0, 2, 0, 2, BrokerListener},
 	{KeyElectLeaders, "ElectLeaders", 0, 2, 0, 2, both},
 	{KeyIncrementalAlterConfigs, "IncrementalAlterConfigs", 0, 1, 0, 1, both},

@@ -32,11 +32,15 @@ func main() {
 	dumped := flag.String("dumped", "", "address of a Moldau whose files are read with Apache Kafka's dump-log")
 	dumpedData := flag.String("dumped-data", "", "its log dir")
 	only := flag.String("only", "", "run only probes whose name has this in it")
+	shown := flag.Bool("show", false, "print what is compared")
 	smoke := flag.Bool("smoke", false, "run the short set only")
 	flag.Parse()
 
 	passed, failed := 0, 0
 	judge := func(name, expected, got string) {
+		if *shown {
+			fmt.Printf("== %s\n%s", name, got)
+		}
 		reason, isKnown := known[name]
 		switch {
 		case expected == got && !isKnown:
@@ -58,7 +62,7 @@ func main() {
 		}
 	}
 	if *kafkaTools != "" {
-		jvm, moldauBinary := newWarmJVM(*kafkaTools), program(*moldauTools)
+		jvm, moldauBinary := newWarmJVM(*kafkaTools), program{*moldauTools}
 		defer jvm.stop()
 		compareTools(jvm, moldauBinary, *kafka, *moldau, func(c command) bool { return strings.Contains("tool: "+c.name, *only) && (c.smoke || !*smoke) }, judge)
 	}
@@ -94,9 +98,12 @@ func converse(p probe, addr string) string {
 	return transcript.String()
 }
 
-// difference shows the lines around the first ones that differ.
+// difference shows what differs, command by command or line by line.
 func difference(expected, got string) string {
 	a, b := strings.Split(expected, "\n"), strings.Split(got, "\n")
+	if strings.HasPrefix(expected, prompt) {
+		a, b = strings.SplitAfter(expected, "\n"+prompt), strings.SplitAfter(got, "\n"+prompt)
+	}
 	var out strings.Builder
 	shown := 0
 	for i := 0; i < max(len(a), len(b)) && shown < 12; i++ {
@@ -108,7 +115,7 @@ func difference(expected, got string) string {
 			right = b[i]
 		}
 		if left != right {
-			fmt.Fprintf(&out, "  line %d: Apache Kafka %s\n           Moldau       %s\n", i+1, left, right)
+			fmt.Fprintf(&out, "  %d: Apache Kafka %s\n     Moldau       %s\n", i+1, strings.TrimSuffix(left, "\n"+prompt), strings.TrimSuffix(right, "\n"+prompt))
 			shown++
 		}
 	}

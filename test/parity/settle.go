@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
 )
 
 // changesMetadata are the requests whose effect Apache Kafka's brokers learn from the metadata
@@ -28,9 +30,15 @@ func settle(addr string) error {
 	}
 	defer c.tcp.Close()
 	if generations[addr] == 0 {
-		if _, err := topic(settledTopic, 1)(nil, c); err != nil {
+		response, err := c.request(createTopic(settledTopic, 1, 1), 5)
+		if err != nil {
 			return err
 		}
+		// An earlier comparison may have left it.
+		if code := kafka.ErrorCode(response.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode); code != kafka.ErrNone && code != kafka.ErrTopicAlreadyExists {
+			return fmt.Errorf("creating %s: %w", settledTopic, code)
+		}
+		generations[addr] = time.Now().Second() * 1000 // values differ from that one's
 	}
 	generations[addr]++
 	value := strconv.Itoa(100_000_000 + generations[addr])

@@ -28,13 +28,13 @@ type toolbox interface {
 	run(words []string, stdin string) (output, error)
 }
 
-// program runs the tools of the moldau binary.
-type program string
+// program is a command line that tools' names are appended to, such as the moldau binary.
+type program []string
 
 func (p program) run(words []string, stdin string) (output, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), toolTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, string(p), words...)
+	cmd := exec.CommandContext(ctx, p[0], append(p[1:len(p):len(p)], words...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -108,8 +108,9 @@ func (j *warmJVM) run(words []string, stdin string) (output, error) {
 	defer patience.Stop()
 	answer, err := j.ask(question)
 	if err != nil {
+		// Some mistakes end argparse's tools without a chance to hold the JVM: one of their own, then.
 		j.stop()
-		return output{}, fmt.Errorf("Apache Kafka's %s: %w", strings.Join(words, " "), err)
+		return program{j.script, "tool"}.run(words, stdin)
 	}
 	return answer, nil
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // command is what a user types, line by line: a tool's name without "kafka-" and its arguments,
@@ -36,7 +39,7 @@ type command struct {
 	kept *regexp.Regexp
 	// shape compares the form only: numbers hidden, lines that repeat it folded.
 	shape bool
-	// wordless leaves the first line of standard error out: its sentence is each side's own.
+	// wordless says that the sentences of refusals are each tool's own, such as those of a JSON parser.
 	wordless bool
 }
 
@@ -55,8 +58,11 @@ func with(head string, tails ...string) []string {
 }
 
 func allCommands() []command {
-	return slices.Concat(quickStartCommands(), transactionCommands(), clusterCommands(), resourceCommands())
+	return slices.Concat(quickStartCommands(), transactionCommands(), clusterCommands(), resourceCommands(), reassignCommands(), securityCommands(), adminCommands())
 }
+
+// prompt begins each line of a transcript that is a command.
+const prompt = "$ "
 
 // toolSide is a broker with the tools of one side at it.
 type toolSide struct {
@@ -69,18 +75,35 @@ type toolSide struct {
 // compareTools runs the commands and has each outcome judged against Apache Kafka's tools at
 // Apache Kafka.
 func compareTools(theirs, ours toolbox, kafka, moldau string, chosen func(c command) bool, judge func(name, expected, got string)) {
-	base := toolSide{"Apache Kafka", theirs, kafka, "-p1"}
-	others := []toolSide{{"", ours, moldau, "-p2"}, {", ours at Apache Kafka", ours, kafka, "-p2"}, {", Apache Kafka's at ours", theirs, moldau, "-p1"}}
+	run := strconv.FormatInt(time.Now().Unix()%1e6, 36) // brokers may have seen an earlier comparison
+	theirMark, ourMark := "-"+run+"-1", "-"+run+"-2"
+	base := toolSide{"Apache Kafka", theirs, kafka, theirMark}
+	others := []toolSide{{"", ours, moldau, ourMark}, {", ours at Apache Kafka", ours, kafka, ourMark}, {", Apache Kafka's at ours", theirs, moldau, theirMark}}
+	// A refusal's sentence is each broker's own, so it counts only where the broker is the same.
+	sentences := func(c command, text string, side toolSide) string {
+		if side.addr == kafka && !c.wordless {
+			return text
+		}
+		return sentence.ReplaceAllString(text, "$1 <sentence>")
+	}
 	for _, c := range allCommands() {
 		if !chosen(c) {
 			continue
 		}
-		expected := c.run(base)
+		expected, err := c.run(base)
+		if err != nil {
+			judge("tool: "+c.name, "no error", "Apache Kafka: "+err.Error()+"\n")
+			continue
+		}
 		for i, side := range others {
 			if i > 0 && c.apart != "" {
 				break
 			}
-			judge("tool: "+c.name+side.name, expected, c.run(side))
+			got, err := c.run(side)
+			if err != nil {
+				got += "error: " + err.Error() + "\n"
+			}
+			judge("tool: "+c.name+side.name, sentences(c, expected, side), sentences(c, got, side))
 		}
 	}
 }
@@ -106,59 +129,71 @@ func (c command) lay(side toolSide) (*broker, error) {
 
 // run runs the lines and returns what they print and with what code they exit: standard output,
 // and of standard error the first line that is no log line.
-func (c command) run(side toolSide) string {
+func (c command) run(side toolSide) (string, error) {
 	dir, err := os.MkdirTemp("", "parity-tools-")
 	if err != nil {
-		return err.Error()
+		return "", err
 	}
 	defer os.RemoveAll(dir)
-	for name, content := range c.files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(content, "@", side.mark)), 0o600); err != nil {
-			return err.Error()
-		}
-	}
 	b, err := c.lay(side)
 	if err != nil {
-		return err.Error()
+		return "", err
+	}
+	there, back := placeholders(side, b, dir)
+	for name, content := range c.files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(there.Replace(content)), 0o600); err != nil {
+			return "", err
+		}
 	}
 	var out strings.Builder
 	for _, line := range c.lines {
-		words, stdin := c.words(line, side, b, dir)
+		words, stdin := split(line, there)
 		got, err := side.tools.run(words, stdin)
 		if err != nil {
-			return err.Error()
+			return out.String(), err
 		}
-		undo := strings.NewReplacer(side.mark, "@", dir, "DIR")
-		fmt.Fprintf(&out, "$ %s\n%s", line, c.plain(undo.Replace(got.stdout)))
-		if first := firstError(undo.Replace(got.stderr)); first != "" && !c.wordless {
+		fmt.Fprintf(&out, prompt+"%s\n%s", line, c.plain(back.Replace(got.stdout)))
+		messages := back.Replace(got.stderr)
+		if strings.Contains(got.stdout, "Error: ") {
+			messages = class.ReplaceAllString(messages, "") // the same again, as a stack trace
+		}
+		if first := firstError(messages); first != "" && !c.wordless {
 			fmt.Fprintf(&out, "error: %s\n", first)
 		}
 		fmt.Fprintf(&out, "exit code %d\n", got.code)
 		if err := settle(side.addr); err != nil {
-			return err.Error()
+			return out.String(), err
 		}
 	}
-	return out.String()
+	return out.String(), nil
 }
 
 // word is one of a line's: in quotes, or without spaces.
 var word = regexp.MustCompile(`'[^']*'|\S+`)
 
-func (c command) words(line string, side toolSide, b *broker, dir string) (words []string, stdin string) {
+// placeholders returns what puts a side's values into a command, and what takes them out of its output.
+func placeholders(side toolSide, b *broker, dir string) (there, back *strings.Replacer) {
+	put := []string{"BOOTSTRAP", side.addr, "@", side.mark, "DIR", dir, `\n`, "\n"}
+	take := []string{side.mark, "@", dir, "DIR"}
+	for _, name := range slices.Sorted(maps.Keys(b.state)) {
+		put = append(put, "{"+name+"}", fmt.Sprint(b.state[name]))
+		if text, ok := b.state[name].(string); ok { // numbers stand for too much else
+			take = append(take, text, "{"+name+"}")
+		}
+	}
+	return strings.NewReplacer(put...), strings.NewReplacer(take...)
+}
+
+func split(line string, there *strings.Replacer) (words []string, stdin string) {
 	line, stdin, _ = strings.Cut(line, " <<< ")
-	replace := []string{"BOOTSTRAP", side.addr, "@", side.mark, "DIR", dir, `\n`, "\n"}
-	for name, value := range b.state {
-		replace = append(replace, "{"+name+"}", fmt.Sprint(value))
-	}
-	replacer := strings.NewReplacer(replace...)
 	for _, w := range word.FindAllString(line, -1) {
-		words = append(words, replacer.Replace(strings.Trim(w, "'")))
+		words = append(words, there.Replace(strings.Trim(w, "'")))
 	}
-	return words, replacer.Replace(stdin)
+	return words, there.Replace(stdin)
 }
 
 func (c command) plain(text string) string {
-	text = plainOutput(c.hide(text))
+	text = plainOutput(without(c.hide(text), stack, class, noise))
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if c.kept != nil {
 		lines = slices.DeleteFunc(lines, func(line string) bool { return !c.kept.MatchString(line) })
@@ -196,22 +231,48 @@ var (
 	topicID = regexp.MustCompile(`TopicId: [A-Za-z0-9_-]{22}`)
 	// What the cluster gave a producer is another number each time.
 	producerID = regexp.MustCompile(`producerId=\d+`)
-	localPort  = regexp.MustCompile(`localhost:\d+`)
+	localPort  = regexp.MustCompile(`localhost[: \t]+\d+`)
 	// Both sides' log lines and stack traces.
-	noise = regexp.MustCompile(`(?m)^(\[?\d{4}-\d\d-\d\d|\tat |\s*\.\.\. \d+ more|Caused by: |SLF4J|Picked up|(java|org\.apache\.kafka)[.a-zA-Z]*Exception: ).*\n`)
-	// The sentence of a refusal is each broker's own.
-	sentence = regexp.MustCompile(`(?m)^(Error while executing .* command :|Error: ).*$`)
-	spaces   = regexp.MustCompile(`[ \t]+`)
+	noise    = regexp.MustCompile(`(?m)^(\[?\d{4}-\d\d-\d\d|\s+at |\s*\.\.\. \d+ more|Caused by: |SLF4J|The consumer rebalance protocol |Picked up|(java|com\.fasterxml|joptsimple)[.a-zA-Z]*Exception: ).*\n`)
+	stack    = regexp.MustCompile(`(?m)^org\.apache\.kafka[.a-zA-Z]*Exception: .*\n(\s+at .*\n)+`)
+	class    = regexp.MustCompile(`(?m)^org\.apache\.kafka[.a-zA-Z]*Exception: .*\n`)
+	sentence = regexp.MustCompile(`(?m)^((?:error: )?(?:Error while executing .* command ?:|Error: |org\.apache\.kafka[.a-zA-Z]*Exception:)).*$`)
+	// Apache Kafka stores it for the whole cluster, since eligible leader replicas are on (KIP-966); here they come with replication.
+	minISR = regexp.MustCompile(`(Configs: )min\.insync\.replicas=1(,|$)`)
+	// Names that come out of a set.
+	names  = regexp.MustCompile(`\('[^()]*'\)|\[[a-z-]+\](, \[[a-z-]+\])+`)
+	thrown = regexp.MustCompile(`(?m)^Exception in thread "main" [.a-zA-Z]+: `)
+	spaces = regexp.MustCompile(`[ \t]+`)
 )
+
+// without leaves log lines and stack traces out, with the empty line that follows those.
+func without(text string, patterns ...*regexp.Regexp) string {
+	plain := text
+	for _, pattern := range patterns {
+		plain = pattern.ReplaceAllString(plain, "")
+	}
+	if plain == text {
+		return text
+	}
+	return strings.TrimRight(plain, "\n") + "\n"
+}
 
 func plainOutput(s string) string {
 	s = topicID.ReplaceAllString(s, "TopicId: <id>")
+	s = names.ReplaceAllStringFunc(s, func(list string) string {
+		items := strings.Split(strings.Trim(list, "()"), ", ")
+		slices.Sort(items)
+		return strings.Join(items, ", ")
+	})
+	s = thrown.ReplaceAllString(s, "")
 	s = localPort.ReplaceAllString(s, "localhost:<port>")
 	s = producerID.ReplaceAllString(s, "producerId=<id>")
-	s = noise.ReplaceAllString(s, "")
-	s = sentence.ReplaceAllString(s, "$1 <sentence>")
 	var lines []string
 	for _, line := range strings.Split(s, "\n") {
+		line = minISR.ReplaceAllString(strings.TrimSpace(line), "$1")
+		if strings.HasPrefix(line, "{") {
+			line = canonical(line)
+		}
 		lines = append(lines, strings.TrimSpace(spaces.ReplaceAllString(line, " ")))
 	}
 	return strings.Join(lines, "\n")
@@ -220,13 +281,27 @@ func plainOutput(s string) string {
 // firstError is what a script shows of standard error: the first line that is no log line or,
 // after an argparse usage text, the sentence at its end.
 func firstError(text string) string {
-	lines := slices.DeleteFunc(strings.Split(plainOutput(text), "\n"), func(line string) bool { return line == "" })
+	lines := slices.DeleteFunc(strings.Split(plainOutput(without(text, stack, noise)), "\n"), func(line string) bool { return line == "" })
 	switch {
 	case len(lines) == 0:
 		return ""
 	case strings.HasPrefix(lines[0], "usage: "): // argparse breaks long lines
 		_, message, _ := strings.Cut(strings.Join(lines, " "), ": error: ")
-		return message
+		return strings.ReplaceAll(message, "-- ", "--")
 	}
 	return lines[0]
+}
+
+// canonical sorts the arrays of a line of JSON, whose order Apache Kafka leaves open; the order of
+// fields counts.
+func canonical(line string) string {
+	arrays := regexp.MustCompile(`\[(\{[^\[\]]*\})\]`)
+	return arrays.ReplaceAllStringFunc(line, func(array string) string {
+		items := strings.SplitAfter(strings.Trim(array, "[]"), "},")
+		for i := range items {
+			items[i] = strings.TrimSuffix(items[i], ",")
+		}
+		slices.Sort(items)
+		return "[" + strings.Join(items, ",") + "]"
+	})
 }

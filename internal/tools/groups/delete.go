@@ -74,7 +74,7 @@ type deletion struct {
 func (t *tool) deleteGroupOffsets(ctx context.Context) error {
 	id := t.String(t.group)
 	if err := t.Err(); err != nil {
-		return usageErrorf("%s", err)
+		return err
 	}
 	d := deletion{partitions: map[kafka.TopicPartition]error{}}
 	var partitions []kafka.TopicPartition

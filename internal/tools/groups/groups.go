@@ -96,7 +96,7 @@ func runAction(ctx context.Context, s cli.Streams, o *options) error {
 	props["bootstrap.servers"] = o.String(o.bootstrap)
 	timeoutMs := o.Long(o.timeout)
 	if err := o.Err(); err != nil {
-		return o.parser.UsageError(s, "%s", err)
+		return err
 	}
 	c, err := client.NewAdmin(s, props)
 	if err != nil {

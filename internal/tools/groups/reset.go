@@ -204,7 +204,7 @@ func (t *tool) newOffsets(ctx context.Context, id string, partitions []kafka.Top
 	case t.Has(t.toOffset):
 		offset := t.Long(t.toOffset)
 		if err := t.Err(); err != nil {
-			return nil, usageErrorf("%s", err)
+			return nil, err
 		}
 		return t.withinRange(ctx, uniform(partitions, offset))
 	case t.Has(t.toEarliest):
@@ -284,7 +284,7 @@ func (t *tool) byTimestamp(ctx context.Context, partitions []kafka.TopicPartitio
 func (t *tool) shifted(ctx context.Context, id string, partitions []kafka.TopicPartition) (map[kafka.TopicPartition]int64, error) {
 	shift := t.Long(t.shiftBy)
 	if err := t.Err(); err != nil {
-		return nil, usageErrorf("%s", err)
+		return nil, err
 	}
 	current, err := t.committedOffsets(ctx, id)
 	if err != nil {

@@ -218,7 +218,7 @@ func parseRules(list string) ([]rule, error) {
 	for text := range strings.SplitSeq(list, ",") {
 		groups := rulePattern.FindStringSubmatch(text)
 		if groups == nil {
-			return nil, fmt.Errorf("Invalid rule specification: %s", text) //nolint:staticcheck // the words of Kafka's tools
+			return nil, fmt.Errorf("org.apache.kafka.tools.TerseException: Invalid rule specification: %s", text) //nolint:staticcheck // the words of Kafka's tools
 		}
 		expression := groups[1]
 		if expression == "" {
@@ -237,7 +237,7 @@ func parseRules(list string) ([]rule, error) {
 				continue
 			}
 			if *target, err = strconv.ParseInt(word, 10, 32); err != nil {
-				return nil, fmt.Errorf("Invalid rule specification: %s", text) //nolint:staticcheck // the words of Kafka's tools
+				return nil, fmt.Errorf("org.apache.kafka.tools.TerseException: Invalid rule specification: %s", text) //nolint:staticcheck // the words of Kafka's tools
 			}
 		}
 		if groups[2] != "" {
