@@ -26,29 +26,35 @@ func main() {
 	stopped := make(chan os.Signal, 1)
 	signal.Notify(stopped, syscall.SIGTERM, os.Interrupt)
 	socket, err := net.Listen("tcp", *addr)
+	if err == nil {
+		err = os.MkdirAll(*dir, 0o755)
+	}
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := os.MkdirAll(*dir, 0o755); err != nil {
-		log.Fatal(err)
-	}
-	s := newStore(*dir, socket.Addr().(*net.TCPAddr))
-	go func() {
-		for {
-			conn, err := socket.Accept()
-			if err != nil {
-				log.Fatal(err)
-			}
-			go func() {
-				defer conn.Close()
-				c := connection{store: s, conn: conn}
-				if err := c.serve(); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
-					log.Printf("%s: %v", conn.RemoteAddr(), err)
-				}
-			}()
-		}
-	}()
+	go serve(socket, *dir)
 	<-stopped
+}
+
+// serve accepts connections until the socket is closed.
+func serve(socket net.Listener, dir string) {
+	s := newStore(dir, socket.Addr().(*net.TCPAddr))
+	for {
+		conn, err := socket.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			defer conn.Close()
+			c := connection{store: s, conn: conn}
+			if err := c.serve(); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+				log.Printf("%s: %v", conn.RemoteAddr(), err)
+			}
+		}()
+	}
 }
 
 const maxFrameBytes = 128 << 20
