@@ -40,6 +40,7 @@ type Order struct {
 	Keys       int    // how many keys there are; 0: records have none
 	Rate       int    // records a second, of Paced and CatchUp
 	Seconds    int    // of Paced, after the warm-up
+	MayMiss    bool   // of Paced: retention is at work, the consumer need not have read everything
 	LiveTopic  string // of CatchUp: what is produced to meanwhile
 }
 

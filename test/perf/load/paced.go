@@ -117,27 +117,33 @@ func (o *Order) paced(ctx context.Context) (*Result, error) {
 	if err := p.run(ctx, pacing.Done()); err != nil {
 		return nil, err
 	}
-	if err := follower.until(ctx, p.sent); err != nil {
-		return nil, err
+	if !o.MayMiss {
+		if err := follower.until(ctx, p.sent); err != nil {
+			return nil, err
+		}
 	}
 	result, err := m.stop(p.sent, o.ValueBytes)
 	if err != nil {
 		return nil, err
 	}
-	result.Acknowledged, result.EndToEnd = p.acknowledged.percentiles(), follower.endToEnd.percentiles()
+	result.Acknowledged = p.acknowledged.percentiles()
+	if !o.MayMiss {
+		result.EndToEnd = follower.endToEnd.percentiles()
+	}
 	return result, nil
 }
 
-// follower reads the end of a topic.
+// follower reads a topic from its start.
 type follower struct {
 	client   *kgo.Client
-	read     chan int // how many records, batch by batch; closed by the reader when it fails
-	endToEnd samples  // the reader's until `until` has returned
+	read     atomic.Int64  // records
+	more     chan struct{} // has something after read was raised
+	ended    chan struct{} // closed by the reader when it ends, for the reason err
 	err      error
+	endToEnd samples // the reader's until `until` has returned
 }
 
-// follow returns when the topic's partitions are being fetched from their ends, or the fetch of
-// each has at least been set up: the topic is empty, so its start is its end.
+// follow begins to read the topic, which is empty yet.
 func (o *Order) follow(ctx context.Context) (*follower, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(o.Addr), kgo.ConsumeTopics(o.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
@@ -147,13 +153,13 @@ func (o *Order) follow(ctx context.Context) (*follower, error) {
 		client.Close()
 		return nil, err
 	}
-	f := &follower{client: client, read: make(chan int, 1<<16)}
+	f := &follower{client: client, more: make(chan struct{}, 1), ended: make(chan struct{})}
 	go f.run(ctx)
 	return f, nil
 }
 
 func (f *follower) run(ctx context.Context) {
-	defer close(f.read)
+	defer close(f.ended)
 	for {
 		fetches := f.client.PollFetches(ctx)
 		if fetches.IsClientClosed() {
@@ -167,21 +173,23 @@ func (f *follower) run(ctx context.Context) {
 				f.endToEnd.add(late)
 			}
 		})
-		f.read <- fetches.NumRecords()
+		f.read.Add(int64(fetches.NumRecords()))
+		select {
+		case f.more <- struct{}{}:
+		default:
+		}
 	}
 }
 
 // until returns once so many records have been read.
 func (f *follower) until(ctx context.Context, records int) error {
-	for read := 0; read < records; {
+	for f.read.Load() < int64(records) {
 		select {
-		case n, ok := <-f.read:
-			if !ok {
-				return fmt.Errorf("the consumer ended after %d of %d records: %w", read, records, f.err)
-			}
-			read += n
+		case <-f.more:
+		case <-f.ended:
+			return fmt.Errorf("the consumer ended after %d of %d records: %w", f.read.Load(), records, f.err)
 		case <-ctx.Done():
-			return fmt.Errorf("the consumer had %d of %d records: %w", read, records, ctx.Err())
+			return fmt.Errorf("the consumer had %d of %d records: %w", f.read.Load(), records, ctx.Err())
 		}
 	}
 	return nil
