@@ -163,7 +163,7 @@ func printVerdicts(out io.Writer, all []verdict) {
 		}
 		return 0
 	})
-	fmt.Fprintln(out, "### Targets\n\n| target | workload | Moldau ÷ Kafka | |\n|---|---|---|---|")
+	fmt.Fprintln(out, "### Targets\n\n| target | of | measured, Moldau ÷ Kafka where it is a ratio | |\n|---|---|---|---|")
 	for _, v := range all {
 		result := "reached"
 		if !v.reached {
