@@ -16,6 +16,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/moldau/moldau/test/compat/programs"
 )
 
 const (
@@ -42,7 +44,7 @@ type program struct {
 type harness struct {
 	t       *testing.T
 	program program
-	broker  broker
+	broker  programs.Broker
 	random  *rand.Rand
 	input   input
 	reader  *reader
@@ -54,7 +56,7 @@ type harness struct {
 
 func run(t *testing.T, p program) {
 	p.perRecord = max(p.perRecord, 1)
-	h := &harness{t: t, program: p, random: seeded(t), broker: startBroker(t), done: map[string]int{}, began: time.Now()}
+	h := &harness{t: t, program: p, random: seeded(t), broker: programs.StartBroker(t), done: map[string]int{}, began: time.Now()}
 	h.createTopics()
 	h.reader = startReader(t, h.broker.Addr())
 	h.input = input{bootstrap: h.broker.Addr(), random: rand.New(rand.NewPCG(h.random.Uint64(), 2))}
@@ -205,9 +207,15 @@ func (h *harness) pauseWorkers() {
 }
 
 func (h *harness) pauseBroker() {
-	send(h.t, h.broker.Pid(), syscall.SIGSTOP)
+	h.signalBroker(syscall.SIGSTOP)
 	<-time.After(time.Duration(500+h.random.IntN(4000)) * time.Millisecond)
-	send(h.t, h.broker.Pid(), syscall.SIGCONT)
+	h.signalBroker(syscall.SIGCONT)
+}
+
+func (h *harness) signalBroker(s syscall.Signal) {
+	if err := syscall.Kill(h.broker.Pid(), s); err != nil {
+		h.t.Errorf("signal %v to the broker: %v", s, err)
+	}
 }
 
 // awaitMembers returns when the group has so many members, and each its partitions.

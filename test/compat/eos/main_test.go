@@ -27,9 +27,6 @@ func TestMain(m *testing.M) {
 // full reports whether to run for minutes rather than seconds.
 func full() bool { return os.Getenv("MOLDAU_APPTEST") == "full" }
 
-// againstKafka reports whether Apache Kafka is the broker: the programs are to be proven there first.
-func againstKafka() bool { return os.Getenv("COMPAT_KAFKA") != "" }
-
 // seeded returns what the troubles are drawn from; MOLDAU_SEED repeats a run as far as processes allow it.
 func seeded(t *testing.T) *rand.Rand {
 	seed := uint64(time.Now().UnixNano())

@@ -1,27 +1,27 @@
 //go:build unix
 
-package eos
+package programs
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/moldau/moldau/internal/kafkatest"
 )
 
-// brokerSettings make groups and coordinators quick, alike for both brokers.
-var brokerSettings = []string{
+// settings make groups and coordinators quick, alike for both brokers.
+var settings = []string{
 	"offsets.topic.num.partitions=4", "transaction.state.log.num.partitions=4",
 	"group.initial.rebalance.delay.ms=100", "group.min.session.timeout.ms=1000",
 	"transaction.abort.timed.out.transaction.cleanup.interval.ms=500",
 }
 
-// broker is what the programs work against: Moldau, or Apache Kafka to prove the programs.
-type broker interface {
+// Broker is what the programs work against: Moldau, or Apache Kafka to prove the programs.
+type Broker interface {
 	Addr() string
 	Pid() int
 	// Kill ends it with SIGKILL; Start brings it back on its data and waits until it serves.
@@ -31,15 +31,36 @@ type broker interface {
 	Stop()
 }
 
-func startBroker(t *testing.T) broker {
+// AgainstKafka reports whether Apache Kafka is the broker: a suite is to be proven there first.
+func AgainstKafka() bool { return os.Getenv("COMPAT_KAFKA") != "" }
+
+// StartBroker starts the broker that the run is about, and ends it with the test.
+func StartBroker(t *testing.T) Broker {
 	t.Helper()
-	if againstKafka() {
-		k := &apacheKafka{t: t, dir: t.TempDir(), port: kafkatest.FreePort(t)}
-		t.Cleanup(k.Kill)
-		k.Start()
-		return k
+	if AgainstKafka() {
+		return StartApacheKafka(t)
 	}
-	return &moldau{kafkatest.StartBroker(t, brokerSettings...), t}
+	return &moldau{kafkatest.StartBroker(t, settings...), t}
+}
+
+// StartApacheKafka starts a node of Apache Kafka, and ends it with the test.
+func StartApacheKafka(t *testing.T) Broker {
+	t.Helper()
+	k := &apacheKafka{t: t, dir: t.TempDir(), port: kafkatest.FreePort(t)}
+	t.Cleanup(k.Kill)
+	k.Start()
+	return k
+}
+
+// Bootstrap is the address of the broker that test/compat/run has started for the suite. Without
+// one the test is skipped, as it needs what that script installs.
+func Bootstrap(t *testing.T) string {
+	t.Helper()
+	address := os.Getenv("COMPAT_BOOTSTRAP")
+	if address == "" {
+		t.Skip("needs Java and a broker: test/compat/run")
+	}
+	return address
 }
 
 type moldau struct {
@@ -77,7 +98,7 @@ func (k *apacheKafka) script(args ...string) string {
 
 func (k *apacheKafka) Start() {
 	k.t.Helper()
-	args := append([]string{"start", "--port", strconv.Itoa(k.port), "--dir", k.dir}, brokerSettings...)
+	args := append([]string{"start", "--port", strconv.Itoa(k.port), "--dir", k.dir}, settings...)
 	var err error
 	if k.pid, err = strconv.Atoi(k.script(args...)); err != nil {
 		k.t.Fatal(err)
@@ -86,11 +107,3 @@ func (k *apacheKafka) Start() {
 
 func (k *apacheKafka) Kill() { k.script("stop", "--dir", k.dir, "--kill") }
 func (k *apacheKafka) Stop() { k.script("stop", "--dir", k.dir) }
-
-// send sends s to a process that is expected to run.
-func send(t *testing.T, pid int, s syscall.Signal) {
-	t.Helper()
-	if err := syscall.Kill(pid, s); err != nil {
-		t.Errorf("signal %v to %d: %v", s, pid, err)
-	}
-}
