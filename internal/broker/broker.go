@@ -126,9 +126,11 @@ type broker struct {
 	hosting      atomic.Bool // the replicas are started: deltas go to the coordinators too
 	server       *server.Server
 	http         *server.HTTP
-	quotas       *quota.Manager
-	connections  *quota.Connections
-	epoch        int64 // of the registration; -1 before it
+	// controllerEndpoints are the addresses of the controller listeners, known before clients are let in.
+	controllerEndpoints []handler.Endpoint
+	quotas              *quota.Manager
+	connections         *quota.Connections
+	epoch               int64 // of the registration; -1 before it
 
 	diskLimits diskLimits
 	watch      *vfs.Watch

@@ -103,7 +103,11 @@ func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
 // advertised returns the addresses that clients are told: those of advertised.listeners, with
 // this machine's name and the bound port where they leave them open.
 func (b *broker) advertised() ([]config.Listener, error) {
-	listeners := slices.Clone(b.config.AdvertisedListeners)
+	return b.filledIn(b.config.AdvertisedListeners)
+}
+
+func (b *broker) filledIn(listeners []config.Listener) ([]config.Listener, error) {
+	listeners = slices.Clone(listeners)
 	for i, l := range listeners {
 		if l.Host == "" {
 			name, err := os.Hostname()

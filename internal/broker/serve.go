@@ -30,6 +30,9 @@ func (b *broker) bind() error {
 			Privileged: false,
 		})
 	}
+	for _, l := range b.config.ControllerListeners {
+		listeners = append(listeners, server.Listener{Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.ControllerListener})
+	}
 	b.server = server.New(server.Options{
 		Listeners: listeners, Handlers: b.handlers, Quota: b.quotas, Connections: b.connections, Metrics: b.metrics, Logger: slog.Default(),
 		Limits: b.limits(),
@@ -147,6 +150,13 @@ func (b *broker) boundPort(listener string) int32 {
 
 // serve lets clients in.
 func (b *broker) serve() error {
+	controllers, err := b.filledIn(b.config.AdvertisedControllerListeners)
+	if err != nil {
+		return err
+	}
+	for _, l := range controllers {
+		b.controllerEndpoints = append(b.controllerEndpoints, handler.Endpoint{Name: l.Name, Host: l.Host, Port: l.Port})
+	}
 	b.fillHandlers()
 	b.server.Start(b.ctx, func(_ string, err error) { b.fault(err) })
 	b.onStop("connections", b.stopServer)
@@ -180,6 +190,6 @@ func (b *broker) printWelcome(w io.Writer) {
 func (b *broker) describeQuorum() handler.QuorumState {
 	leadership, end, nowMs := b.quorum.Leadership(), b.quorum.HighWatermark(), b.clock.Now().UnixMilli()
 	return handler.QuorumState{LeaderID: leadership.LeaderID, LeaderEpoch: leadership.Epoch, HighWatermark: end, Voters: []handler.QuorumVoter{
-		{ID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir], LogEndOffset: end, LastFetchMs: nowMs, LastCaughtUpMs: nowMs},
+		{Endpoints: b.controllerEndpoints, ID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir], LogEndOffset: end, LastFetchMs: nowMs, LastCaughtUpMs: nowMs},
 	}}
 }

@@ -7,10 +7,12 @@ type Broker struct {
 	Rack      *string
 
 	Listeners           []Listener // that clients and brokers connect to; at least one
-	ControllerListeners []Listener // accepted, not served: the only controller is in process
+	ControllerListeners []Listener // that ask the controller directly; there may be none
 	AdvertisedListeners []Listener // of Listeners; an empty Host is for the caller to fill in
-	InterBrokerListener string
-	HTTPListen          string // "" turns the HTTP listener off
+	// AdvertisedControllerListeners are those of ControllerListeners, likewise.
+	AdvertisedControllerListeners []Listener
+	InterBrokerListener           string
+	HTTPListen                    string // "" turns the HTTP listener off
 
 	LogDirs        []string
 	MetadataLogDir string

@@ -29,6 +29,7 @@ func TestKafkasOwnPropertiesStart(t *testing.T) {
 	b := goldenStatic(t)
 	if !reflect.DeepEqual(b.Listeners, []Listener{{"PLAINTEXT", "PLAINTEXT", "localhost", 24094}}) ||
 		!reflect.DeepEqual(b.ControllerListeners, []Listener{{"CONTROLLER", "PLAINTEXT", "localhost", 24095}}) ||
+		!reflect.DeepEqual(b.AdvertisedControllerListeners, b.ControllerListeners) ||
 		len(b.AdvertisedListeners) != 1 || b.OffsetsTopicReplicationFactor != 1 || !b.Explicit("offsets.topic.replication.factor") {
 		t.Errorf("%+v", b)
 	}
@@ -41,7 +42,7 @@ func TestKafkasOwnPropertiesStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Join(w.Unused, " ")
-	for _, name := range []string{"num.network.threads", "controller.quorum.bootstrap.servers", "listeners (CONTROLLER://localhost:24095)", "ssl.keystore.password"} {
+	for _, name := range []string{"num.network.threads", "controller.quorum.bootstrap.servers", "ssl.keystore.password"} {
 		if !strings.Contains(got, name) {
 			t.Errorf("%s is not among the unused: %s", name, got)
 		}

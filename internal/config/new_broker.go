@@ -182,7 +182,7 @@ func (b *Broker) fillListeners(v values) error {
 }
 
 func (b *Broker) fillAdvertised(v values, protocols map[string]string) error {
-	b.AdvertisedListeners = slices.Clone(b.Listeners)
+	b.AdvertisedListeners, b.AdvertisedControllerListeners = slices.Clone(b.Listeners), slices.Clone(b.ControllerListeners)
 	isOpen := func(listeners []Listener, name string) bool {
 		return slices.ContainsFunc(listeners, func(l Listener) bool { return l.Name == name })
 	}
@@ -193,11 +193,19 @@ func (b *Broker) fillAdvertised(v values, protocols map[string]string) error {
 		}
 		b.AdvertisedListeners = nil
 		for _, l := range advertised {
+			of := func(c Listener) bool { return c.Name == l.Name }
 			if isOpen(b.Listeners, l.Name) {
 				b.AdvertisedListeners = append(b.AdvertisedListeners, l)
-			} else if !isOpen(b.ControllerListeners, l.Name) {
+			} else if at := slices.IndexFunc(b.AdvertisedControllerListeners, of); at >= 0 {
+				b.AdvertisedControllerListeners[at] = l
+			} else {
 				return &ValueError{Name: "advertised.listeners", Value: l.String(), Allowed: "each must have the name of one of listeners"}
 			}
+		}
+	}
+	for i, l := range b.AdvertisedControllerListeners {
+		if l.Host == "0.0.0.0" || l.Host == "::" {
+			b.AdvertisedControllerListeners[i].Host = "" // as in Kafka this machine's name takes its place
 		}
 	}
 	for _, l := range b.AdvertisedListeners {
@@ -319,8 +327,7 @@ func (b *Broker) checkValues(v values) error {
 // leastDedupeBytes is what a thread of the cleaner must have for its keys, and more.
 const leastDedupeBytes = 1 << 20
 
-// warnings names the given properties without use, and the controller's listeners: the one
-// controller of a single node is called in process, so nothing listens there.
+// warnings names the given properties without use.
 func (b *Broker) warnings() Warnings {
 	var w Warnings
 	for _, name := range slices.Sorted(maps.Keys(b.given)) {
@@ -328,9 +335,6 @@ func (b *Broker) warnings() Warnings {
 		if d == nil || d.Usage != Used {
 			w.Unused = append(w.Unused, name)
 		}
-	}
-	for _, l := range b.ControllerListeners {
-		w.Unused = append(w.Unused, "listeners ("+l.String()+")")
 	}
 	return w
 }

@@ -13,7 +13,7 @@ var clusterRows = []row{
 	{"broker.session.timeout.ms", Int, "9000", Validator{}, Medium, ReadOnly, Unused, "Time without heartbeat after which the controller fences a broker."},
 	{"config.providers", List, "", listOf(), Low, ClusterWide, Unused, "Names of plug-ins that fill in placeholders in values."},
 	{"controlled.shutdown.enable", Bool, "true", Validator{}, Medium, ReadOnly, Unused, "Whether a broker hands over its leaderships before it stops."},
-	{"controller.listener.names", List, "", listOf(), High, ReadOnly, Unused, "Names of the listeners that serve the controller."},
+	{"controller.listener.names", List, "", listOf(), High, ReadOnly, Used, "Names of the listeners that serve the controller."},
 	{"controller.performance.always.log.threshold.ms", Long, "2000", atLeast(0), Medium, ReadOnly, Internal, "Controller events slower than this are logged."},
 	{"controller.performance.sample.period.ms", Long, "60000", atLeast(100), Medium, ReadOnly, Internal, "Time between reports on slow controller events."},
 	{"controller.quorum.append.linger.ms", Int, "25", atLeast(0), Medium, ReadOnly, Unused, "Time for which the controller collects records before it writes them."},

@@ -41,6 +41,7 @@ func TestRowsAreSound(t *testing.T) {
 var otherValues = map[string]string{
 	"advertised.listeners":                     "PLAINTEXT://elsewhere:1",
 	"broker.rack":                              "r2",
+	"controller.listener.names":                "CONTROLLER",
 	"cleanup.policy":                           "compact",
 	"cluster.id":                               "another",
 	"compression.type":                         "zstd",

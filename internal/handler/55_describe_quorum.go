@@ -25,6 +25,15 @@ type QuorumVoter struct {
 	LogEndOffset   int64
 	LastFetchMs    int64
 	LastCaughtUpMs int64
+	// Endpoints are its controller listeners, by name.
+	Endpoints []Endpoint
+}
+
+// Endpoint is the address of a listener.
+type Endpoint struct {
+	Name string
+	Host string
+	Port int32
 }
 
 // DescribeQuorum answers who votes on the metadata and how far they are (API key 55).
@@ -70,10 +79,15 @@ func describeVoters(resp *kmsg.DescribeQuorumResponse, state QuorumState, versio
 		voter.ReplicaID, voter.ReplicaDirectoryID, voter.LogEndOffset = v.ID, v.DirectoryID, v.LogEndOffset
 		voter.LastFetchTimestamp, voter.LastCaughtUpTimestamp = v.LastFetchMs, v.LastCaughtUpMs
 		partition.CurrentVoters = append(partition.CurrentVoters, voter)
-		node := kmsg.NewDescribeQuorumResponseNode()
-		node.NodeID = v.ID
 		if version >= 2 {
-			resp.Nodes = append(resp.Nodes, node) // without a listener: the controller is reached through the broker's
+			node := kmsg.NewDescribeQuorumResponseNode()
+			node.NodeID = v.ID
+			for _, endpoint := range v.Endpoints {
+				listener := kmsg.NewDescribeQuorumResponseNodeListener()
+				listener.Name, listener.Host, listener.Port = endpoint.Name, endpoint.Host, uint16(endpoint.Port)
+				node.Listeners = append(node.Listeners, listener)
+			}
+			resp.Nodes = append(resp.Nodes, node)
 		}
 	}
 	topic := kmsg.NewDescribeQuorumResponseTopic()

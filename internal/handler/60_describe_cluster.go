@@ -16,28 +16,61 @@ const (
 	endpointTypeController int8 = 2
 )
 
-// DescribeCluster answers the cluster's brokers (API key 60).
+// DescribeCluster answers the cluster's brokers on their listeners, its controllers on theirs (API
+// key 60).
 type DescribeCluster struct {
 	NodeID     int32
 	ClusterID  string
 	Image      func() *metadata.Image
 	Authorizer security.Authorizer
+	Quorum     func() QuorumState
 }
 
 // Handle answers the brokers on the client's listener, fenced ones only where asked for.
 func (h *DescribeCluster) Handle(_ context.Context, r *Request) Reply {
 	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewPtrDescribeClusterResponse()
-	if err := checkEndpointType(req, r.Version()); err != nil {
+	if err := checkEndpointType(req, r.Version(), r.Conn.Controller); err != nil {
 		resp.ErrorCode, resp.ErrorMessage = errorFields(err)
 		return Respond(resp)
 	}
-	image := h.Image()
 	resp.ClusterID = h.ClusterID
+	resp.EndpointType = endpointTypeBroker
+	if r.Conn.Controller {
+		resp.EndpointType = endpointTypeController
+	}
+	if r.Conn.Controller {
+		h.addControllers(resp, r.Conn.Listener)
+	} else {
+		h.addBrokers(resp, req, r.Conn.Listener)
+	}
+	if req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = clusterOperations(h.Authorizer, r.Conn)
+	}
+	return Respond(resp)
+}
+
+// addControllers names the controllers that have the listener, the active one in particular.
+func (h *DescribeCluster) addControllers(resp *kmsg.DescribeClusterResponse, listener string) {
+	state := h.Quorum()
+	resp.ControllerID = state.LeaderID
+	for _, voter := range state.Voters {
+		for _, endpoint := range voter.Endpoints {
+			if endpoint.Name == listener {
+				node := kmsg.NewDescribeClusterResponseBroker()
+				node.NodeID, node.Host, node.Port = voter.ID, endpoint.Host, endpoint.Port
+				resp.Brokers = append(resp.Brokers, node)
+			}
+		}
+	}
+}
+
+func (h *DescribeCluster) addBrokers(resp *kmsg.DescribeClusterResponse, req *kmsg.DescribeClusterRequest, listener string) {
+	image := h.Image()
 	resp.ControllerID = -1
 	controller := anyLiveBroker(image, h.NodeID)
 	for b := range image.Brokers() {
-		endpoint, ok := b.Endpoint(r.Conn.Listener)
+		endpoint, ok := b.Endpoint(listener)
 		if !ok || b.Fenced && !req.IncludeFencedBrokers {
 			continue
 		}
@@ -48,19 +81,24 @@ func (h *DescribeCluster) Handle(_ context.Context, r *Request) Reply {
 			resp.ControllerID = controller // only a broker that the answer names
 		}
 	}
-	if req.IncludeClusterAuthorizedOperations {
-		resp.ClusterAuthorizedOperations = clusterOperations(h.Authorizer, r.Conn)
-	}
-	return Respond(resp)
 }
 
-// checkEndpointType refuses questions about controllers, which only controller listeners answer.
-func checkEndpointType(req *kmsg.DescribeClusterRequest, version int16) error {
-	if version == 0 || req.EndpointType == endpointTypeBroker {
-		return nil
+// checkEndpointType refuses questions about controllers on a broker's listener, and the other way
+// round. Version 0 asks about brokers.
+func checkEndpointType(req *kmsg.DescribeClusterRequest, version int16, onController bool) error {
+	asked := req.EndpointType
+	if version == 0 {
+		asked = endpointTypeBroker
 	}
-	if req.EndpointType == endpointTypeController {
+	switch {
+	case version == 0 && onController:
+		return kafka.Errorf(kafka.ErrInvalidRequest, "a controller is asked in version 1 or later")
+	case asked == endpointTypeController && !onController:
 		return kafka.Errorf(kafka.ErrMismatchedEndpointType, "this listener belongs to a broker, but the question is about controllers")
+	case asked == endpointTypeBroker && onController:
+		return kafka.Errorf(kafka.ErrMismatchedEndpointType, "this listener belongs to a controller, but the question is about brokers")
+	case asked != endpointTypeBroker && asked != endpointTypeController:
+		return kafka.Errorf(kafka.ErrUnsupportedEndpointType, "unsupported endpoint type %d", asked)
 	}
-	return kafka.Errorf(kafka.ErrUnsupportedEndpointType, "unsupported endpoint type %d", req.EndpointType)
+	return nil
 }

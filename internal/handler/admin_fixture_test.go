@@ -69,7 +69,10 @@ func newAdminFixture(t *testing.T, properties map[string]string) *adminFixture {
 	f.set.Add(wire.KeyDescribeConfigs, &DescribeConfigs{NodeID: 1, Image: f.current, Authorizer: f, Static: static, LogLevel: f.logLevel})
 	f.set.Add(wire.KeyAlterConfigs, &AlterConfigs{NodeID: 1, Authorizer: f, Controller: f})
 	f.set.Add(wire.KeyIncrementalAlterConfigs, &IncrementalAlterConfigs{NodeID: 1, Authorizer: f, Controller: f, LogLevel: f.logLevel})
-	f.set.Add(wire.KeyDescribeCluster, &DescribeCluster{NodeID: 1, ClusterID: "cluster", Image: f.current, Authorizer: f})
+	f.set.Add(wire.KeyDescribeCluster, &DescribeCluster{NodeID: 1, ClusterID: "cluster", Image: f.current, Authorizer: f,
+		Quorum: func() QuorumState {
+			return QuorumState{LeaderID: 1, Voters: []QuorumVoter{{ID: 1, Endpoints: []Endpoint{{"CONTROLLER", "c1", 9093}}}, {ID: 2, Endpoints: []Endpoint{{"OTHER", "c2", 9093}}}}}
+		}})
 	f.set.Add(wire.KeyListConfigResources, &ListConfigResources{Image: f.current, Authorizer: f})
 	f.set.Add(wire.KeyDescribeTopicPartitions, &DescribeTopicPartitions{Image: f.current, Authorizer: f, MaxPartitions: 2000})
 	return f

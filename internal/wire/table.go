@@ -98,7 +98,8 @@ const both = BrokerListener | ControllerListener
 // features on by a key's or version's presence.
 var apis = []API{
 	{KeyProduce, "Produce", 0, 13, 3, 9, BrokerListener},
-	{KeyFetch, "Fetch", 4, 18, 4, 12, both},
+	// Kafka's controllers serve their log's records to each other; there is nobody else here.
+	{KeyFetch, "Fetch", 4, 18, 4, 12, BrokerListener},
 	{KeyListOffsets, "ListOffsets", 1, 11, 1, 6, BrokerListener},
 	{KeyMetadata, "Metadata", 0, 13, 0, 9, BrokerListener},
 	{KeyOffsetCommit, "OffsetCommit", 2, 10, 2, 8, BrokerListener},

@@ -2,7 +2,7 @@ package main
 
 // known are the differences that are meant, with their reasons.
 var known = map[string]string{
-	"create with defaults": elr, "configs of a topic": elr,
+	"create with defaults": elr, "topics at the controller": elr, "configs of a topic": elr,
 
 	"tool: transactions, aborted with an odd epoch":                         oddEpoch,
 	"tool: transactions, aborted with an odd epoch, Apache Kafka's at ours": oddEpoch,
@@ -26,7 +26,6 @@ var known = map[string]string{
 	"produce its end cut off":              logStart,
 	"produce a length beyond the data":     logStart,
 	"fetch limits and epochs":              "only whole batches are sent here, there also the beginning of one that does not fit",
-	"describe quorum v2":                   "a voter has no listener of its own here",
 	"txn end v5, commit of an aborted one": "TRANSACTION_ABORTABLE here, upon which the producer aborts and goes on (KAFKA-20785); INVALID_TXN_STATE there, which ends it",
 	"list offsets, odd requests":           "a partition asked for twice is answered twice here, once there",
 }

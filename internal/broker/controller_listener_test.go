@@ -1,0 +1,54 @@
+package broker
+
+import (
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestControllerListener: what controller.listener.names names serves the controller's part of the
+// protocol, and nothing of the brokers'.
+func TestControllerListener(t *testing.T) {
+	t.Parallel()
+	n := newConfigNode(t, map[string]string{"listeners": "PLAINTEXT://127.0.0.1:0,C1://127.0.0.1:0", "controller.listener.names": "c1"})
+	address := n.b.server.Addr("C1").String()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	controller := cl.SeedBrokers()[0]
+	ask := kmsg.NewPtrDescribeClusterRequest()
+	ask.EndpointType = 2
+	resp, err := controller.Request(t.Context(), ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := resp.(*kmsg.DescribeClusterResponse)
+	if cluster.ControllerID != 1 || len(cluster.Brokers) != 1 || cluster.Brokers[0].Port != n.b.boundPort("C1") {
+		t.Errorf("the controller listener describes %+v, it is at %s", cluster, address)
+	}
+	create := kmsg.NewPtrCreateTopicsRequest()
+	create.TimeoutMillis = 10_000
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "made-there", 1, 1
+	create.Topics = append(create.Topics, topic)
+	if resp, err = controller.Request(t.Context(), create); err != nil || resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode != 0 {
+		t.Errorf("create a topic: %+v, %v", resp, err)
+	}
+	if n.b.loader.Current().TopicByName("made-there") == nil {
+		t.Error("the topic is not there")
+	}
+	if resp, err := controller.Request(t.Context(), kmsg.NewPtrMetadataRequest()); err == nil {
+		t.Errorf("Metadata is served: %+v", resp)
+	}
+	if names := func() (all []string) {
+		for _, l := range n.b.loader.Current().Broker(1).Endpoints {
+			all = append(all, l.Name)
+		}
+		return all
+	}(); len(names) != 1 || names[0] != "PLAINTEXT" {
+		t.Errorf("clients are told of %v", names)
+	}
+}
