@@ -93,7 +93,7 @@ func newProduce() *produce {
 }
 
 // mostKept is how many topics, or partitions of a topic, an answer has whose memory is used again.
-const mostKept = 1024
+const mostKept = 4096
 
 // release forgets everything but the memory of the answer.
 func (p *produce) release() {

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -42,11 +43,12 @@ const (
 func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 	h.Metrics.fetchRequests.Inc()
 	req := r.Body.(*kmsg.FetchRequest)
-	f := fetch{h: h, r: r, req: req, image: h.Metadata(), response: kmsg.NewPtrFetchResponse()}
+	f := newFetch()
+	f.h, f.r, f.req, f.image = h, r, req, h.Metadata()
 	session, err := h.Sessions.Begin(f.sessionRequest())
 	if err != nil {
 		f.response.ErrorCode = int16(kafka.CodeOf(err))
-		return Reply{Body: &wire.FetchBody{Response: f.response}}
+		return Reply{Body: &f.body}
 	}
 	f.session = session
 	f.resolve()
@@ -59,7 +61,7 @@ func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 	} else {
 		f.respond()
 	}
-	return Reply{Body: &wire.FetchBody{Response: f.response, OnRelease: f.buffers.Release}, Throttle: throttle, Accounted: true}
+	return Reply{Body: &f.body, Throttle: throttle, Accounted: true}
 }
 
 // Sizes of a response's parts without names and records, about.
@@ -95,13 +97,55 @@ type fetch struct {
 	req      *kmsg.FetchRequest
 	image    *metadata.Image
 	session  *fetchsession.Context
-	response *kmsg.FetchResponse
+	response kmsg.FetchResponse
+	body     wire.FetchBody                     // of response
+	give     func()                             // release, made once
+	first    []kmsg.FetchResponseTopicPartition // memory for the first topic of response
 
 	// Partitions of the session are read, in order, or refused.
 	codes   []kafka.ErrorCode // by partition of the session; ErrNone is read
 	reads   replica.FetchRequest
 	results []replica.FetchResult // by partition of reads
 	buffers replica.Buffers
+	answers []fetchsession.Answer // by partition of the session, as is send
+	send    []bool
+}
+
+// fetches are requests that were answered; their memory is used again.
+var fetches sync.Pool
+
+func newFetch() *fetch {
+	f, ok := fetches.Get().(*fetch)
+	if !ok {
+		f = new(fetch)
+		f.give = f.release
+	}
+	f.response.Default()
+	f.body = wire.FetchBody{Response: &f.response, OnRelease: f.give}
+	return f
+}
+
+// release gives everything back that the answer lies in, and keeps the memory that a request of as
+// many partitions needs again.
+func (f *fetch) release() {
+	if f.session != nil {
+		f.session.Release()
+	}
+	f.buffers.Reset()
+	topics, first := f.response.Topics, f.first
+	if len(topics) > 0 {
+		first = topics[0].Partitions
+	}
+	clear(topics)
+	clear(first)
+	clear(f.reads.Partitions)
+	if cap(f.codes) > mostKept || cap(first) > mostKept || cap(topics) > mostKept {
+		return
+	}
+	reads := replica.FetchRequest{Partitions: f.reads.Partitions[:0]}
+	*f = fetch{give: f.give, first: first[:0], codes: f.codes[:0], reads: reads, buffers: f.buffers, answers: f.answers[:0], send: f.send[:0]}
+	f.response.Topics = topics[:0]
+	fetches.Put(f)
 }
 
 func (f *fetch) usesTopicIDs() bool { return f.r.Version() >= fetchTopicIDsFrom }
@@ -143,8 +187,8 @@ func (f *fetch) key(topic string, id kafka.UUID, partition int32) fetchsession.K
 // resolve sorts the session's partitions into those to read and those to refuse.
 func (f *fetch) resolve() {
 	partitions := f.session.Partitions
-	f.codes = make([]kafka.ErrorCode, len(partitions))
-	f.reads.Partitions = make([]replica.FetchPartition, 0, len(partitions))
+	f.codes = grown(f.codes, len(partitions))
+	f.reads.Partitions = grown(f.reads.Partitions, len(partitions))[:0]
 	var topic *metadata.Topic
 	var code kafka.ErrorCode
 	for i := range partitions {
@@ -198,7 +242,8 @@ func (f *fetch) limits() *replica.FetchRequest {
 // put together.
 func (f *fetch) respond() {
 	partitions := f.session.Partitions
-	answers, send := make([]fetchsession.Answer, len(partitions)), make([]bool, len(partitions))
+	f.answers, f.send = grown(f.answers, len(partitions)), grown(f.send, len(partitions))
+	answers, send := f.answers, f.send
 	read := 0
 	for i, code := range f.codes {
 		answers[i] = fetchsession.Answer{HighWatermark: kafka.NoOffset, LogStartOffset: kafka.NoOffset, IsError: true}
@@ -240,7 +285,11 @@ func (f *fetch) respond() {
 func (f *fetch) add(p *fetchsession.Partition) *kmsg.FetchResponseTopicPartition {
 	topics := f.response.Topics
 	if n := len(topics); n == 0 || topics[n-1].Topic != p.Topic || topics[n-1].TopicID != p.TopicID {
-		topics = append(topics, kmsg.FetchResponseTopic{Topic: p.Topic, TopicID: p.TopicID})
+		t := kmsg.FetchResponseTopic{Topic: p.Topic, TopicID: p.TopicID}
+		if n == 0 {
+			t.Partitions = f.first
+		}
+		topics = append(topics, t)
 		f.response.Topics = topics
 	}
 	last := &topics[len(topics)-1]

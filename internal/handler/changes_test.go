@@ -51,13 +51,13 @@ func TestThrottledFetch(t *testing.T) {
 		r := dataRequest(over, "test")
 		reply := d.fetch.Handle(t.Context(), r)
 		resp = d.finish(r, reply).(*wire.FetchBody).Response
-		reply.Body.Release()
 		if reply.Throttle <= 0 || !reply.Accounted || len(resp.Topics) != 0 || resp.SessionID != id || resp.ErrorCode != 0 {
 			t.Fatalf("over the limit: throttled for %v: %+v", reply.Throttle, resp)
 		}
 		if reply.Throttle > 10*time.Second {
 			t.Errorf("throttled for %v", reply.Throttle)
 		}
+		reply.Body.Release()
 		<-time.After(11 * time.Second) // until the window is over
 		resp, release = d.doFetch(newFetchRequest(17, id, 2))
 		defer release()

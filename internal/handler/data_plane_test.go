@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 
@@ -153,11 +154,17 @@ func (d *dataPlane) doProduce(req *kmsg.ProduceRequest) *kmsg.ProduceResponse {
 	return d.finish(r, d.produce.Handle(d.tb.Context(), r)).(*wire.ProduceBody).Response
 }
 
+// doFetch returns a copy of the response, whose records are valid until its release.
 func (d *dataPlane) doFetch(req *kmsg.FetchRequest) (*kmsg.FetchResponse, func()) {
 	d.tb.Helper()
 	r := dataRequest(req, "test")
 	body := d.finish(r, d.fetch.Handle(d.tb.Context(), r)).(*wire.FetchBody)
-	return body.Response, body.Release
+	response := *body.Response
+	response.Topics = slices.Clone(response.Topics)
+	for i := range response.Topics {
+		response.Topics[i].Partitions = slices.Clone(response.Topics[i].Partitions)
+	}
+	return &response, body.Release
 }
 
 func newFetchRequest(version int16, sessionID, epoch int32) *kmsg.FetchRequest {

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"math"
+	"reflect"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -448,5 +449,44 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.SetBytes(int64(len(r.Records)))
+	}
+}
+
+// TestReadAtEndIsRead asks both for every offset around the start and the end of a log, in every
+// epoch a reader may believe in: where the short way answers at all, it answers the same.
+func TestReadAtEndIsRead(t *testing.T) {
+	t.Parallel()
+	p, _ := newPartition(t, nil)
+	if err := p.Apply(leads(3)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := appendTo(t, p, -1, kafka.NoLeaderEpoch, "a", "b"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := p.DeleteRecords(2); err != nil {
+		t.Fatal(err)
+	}
+	short := 0
+	for offset := int64(-1); offset <= 7; offset++ {
+		for epoch := int32(-1); epoch <= 4; epoch++ {
+			for last := int32(-1); last <= 4; last += 4 {
+				for _, isolation := range []kafka.IsolationLevel{kafka.ReadUncommitted, kafka.ReadCommitted} {
+					r := ReadRequest{Offset: offset, MaxBytes: 1000, Isolation: isolation, CurrentLeaderEpoch: epoch, LastFetchedEpoch: last}
+					got, ok := p.ReadAtEnd(&r)
+					want, err := p.Read(r)
+					if ok && (err != nil || !reflect.DeepEqual(got, want)) {
+						t.Errorf("%+v: %+v, want %+v, %v", r, got, want, err)
+					}
+					if ok {
+						short++
+					}
+				}
+			}
+		}
+	}
+	if short != 4 { // at offset 6, with epoch 3 or none, in both isolation levels
+		t.Errorf("%d reads were short, want 4", short)
 	}
 }

@@ -70,6 +70,24 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	return result, nil
 }
 
+// ReadAtEnd is Read for a reader that has everything already, as most partitions of a fetch have; false
+// where there may be more to it.
+func (p *Partition) ReadAtEnd(r *ReadRequest) (result ReadResult, ok bool) {
+	if r.LastFetchedEpoch != kafka.NoLeaderEpoch {
+		return result, false
+	}
+	if _, err := p.leader(r.CurrentLeaderEpoch); err != nil {
+		return result, false
+	}
+	log := p.Log()
+	result.HighWatermark, result.LastStableOffset, result.LogStartOffset = log.HighWatermark(), log.LastStableOffset(), log.LogStartOffset()
+	upTo := result.HighWatermark
+	if r.Isolation == kafka.ReadCommitted {
+		upTo = result.LastStableOffset
+	}
+	return result, r.Offset == upTo && r.Offset >= result.LogStartOffset
+}
+
 // divergence compares the client's last epoch and position with the leader's history.
 func (p *Partition) divergence(r ReadRequest, logStartOffset int64) (*EpochEnd, error) {
 	epoch, endOffset := p.Log().EndOffsetForEpoch(r.LastFetchedEpoch)

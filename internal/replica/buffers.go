@@ -22,6 +22,30 @@ type Buffers struct {
 	memory  *fetchMemory // set by Fetch
 	held    []*buffer
 	current *buffer // of the read that is going on
+
+	results []FetchResult // of the latest Fetch
+	seen    []seen
+}
+
+// mostKept is for how many partitions the memory of results is used again.
+const mostKept = 4096
+
+// Reset releases everything, for another use of b: the results of its latest Fetch, too.
+func (b *Buffers) Reset() {
+	b.Release()
+	if cap(b.results) > mostKept {
+		b.results, b.seen = nil, nil
+	}
+	clear(b.results)
+	clear(b.seen)
+}
+
+func (b *Buffers) resultsFor(n int) ([]FetchResult, []seen) {
+	if n > cap(b.results) {
+		b.results, b.seen = make([]FetchResult, n), make([]seen, n)
+	}
+	b.results, b.seen = b.results[:n], b.seen[:n]
+	return b.results, b.seen
 }
 
 // Size classes are powers of two; larger pieces are rare and left to the collector.

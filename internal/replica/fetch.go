@@ -38,11 +38,14 @@ type FetchResult struct {
 
 // Fetch reads the partitions into memory of buffers and returns a result for each. Unless
 // that is MinBytes or more, or there is something else to tell, it waits up to MaxWait and
-// reads again. When ctx ends it returns what it has.
+// reads again. When ctx ends it returns what it has. The results are in buffers, too, until its next
+// use.
 func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) []FetchResult {
 	buffers.memory = &m.fetchMemory
-	f := fetch{m: m, request: r, buffers: buffers, results: make([]FetchResult, len(r.Partitions)), seen: make([]seen, len(r.Partitions))}
-	f.read()
+	f := fetch{m: m, request: r, buffers: buffers}
+	f.results, f.seen = buffers.resultsFor(len(r.Partitions))
+	f.lookUp()
+	f.read(false)
 	if r.MaxWait <= 0 || len(r.Partitions) == 0 || f.isSatisfied() {
 		return f.results
 	}
@@ -51,7 +54,11 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 		if outcome == purgatory.Canceled {
 			break
 		}
-		f.read()
+		unchanged := f.bytes == 0 // nothing was read that is not held any more
+		if !unchanged {
+			f.lookUp()
+		}
+		f.read(unchanged)
 		if outcome == purgatory.Expired || f.isSatisfied() {
 			break
 		}
@@ -73,8 +80,29 @@ type fetch struct {
 
 // seen is the state of a replica before it was read.
 type seen struct {
-	replica        *Replica
+	replica        *Replica // nil if there is none
 	committedBytes int64
+}
+
+// lookUp finds the replicas.
+func (f *fetch) lookUp() {
+	var topic string
+	var of map[int32]*Replica
+	f.m.mu.RLock()
+	defer f.m.mu.RUnlock()
+	for i := range f.request.Partitions {
+		p := &f.request.Partitions[i]
+		if of == nil || p.Topic != topic {
+			topic, of = p.Topic, f.m.replicas[p.Topic]
+		}
+		f.seen[i].replica = of[p.Partition]
+	}
+}
+
+// isUnchanged reports whether reading a partition once more would find nothing new.
+func (f *fetch) isUnchanged(i int) bool {
+	r := f.seen[i].replica
+	return r != nil && r.committedBytes.Load() == f.seen[i].committedBytes && r.Usable() == nil && r.CheckLeader(f.request.Partitions[i].CurrentLeaderEpoch) == nil
 }
 
 // isSatisfied reports whether waiting adds nothing: there is enough, something to tell, or less
@@ -112,17 +140,23 @@ func nextOffset(offset int64, records []byte) int64 {
 
 // read reads all partitions. The first that has records gives at least one batch even beyond
 // the limits, so that a consumer gets past a batch larger than what it asks for.
-func (f *fetch) read() {
+// What was found empty before is left out where it is unchanged.
+func (f *fetch) read(again bool) {
 	f.buffers.Release()
 	f.bytes, f.urgent = 0, false
 	left, minOneBatch := f.request.MaxBytes, true
-	next := f.buffers.next
+	r := partition.ReadRequest{Isolation: f.request.Isolation, Buffer: f.buffers.next}
 	for i := range f.request.Partitions {
+		if again && f.isUnchanged(i) {
+			continue
+		}
 		p := &f.request.Partitions[i]
-		f.results[i] = f.readPartition(i, p, partition.ReadRequest{
-			Offset: p.Offset, MaxBytes: min(int(p.MaxBytes), left, f.m.fetchMemory.left()), MinOneBatch: minOneBatch, Isolation: f.request.Isolation,
-			CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, Buffer: next,
-		})
+		if again {
+			f.seen[i].replica = f.m.find(p.TopicPartition)
+		}
+		r.Offset, r.CurrentLeaderEpoch, r.LastFetchedEpoch = p.Offset, p.CurrentLeaderEpoch, p.LastFetchedEpoch
+		r.MaxBytes, r.MinOneBatch = min(int(p.MaxBytes), left, f.m.fetchMemory.left()), minOneBatch
+		f.readPartition(i, p, &r)
 		if f.results[i].Err != nil || f.results[i].Diverging != nil {
 			f.urgent = true
 		}
@@ -134,21 +168,35 @@ func (f *fetch) read() {
 	}
 }
 
-func (f *fetch) readPartition(i int, p *FetchPartition, r partition.ReadRequest) FetchResult {
-	replica, err := f.m.Lookup(p.TopicPartition)
+func (f *fetch) readPartition(i int, p *FetchPartition, r *partition.ReadRequest) {
+	result, replica := &f.results[i], f.seen[i].replica
+	result.Err = nil
+	if replica == nil || replica.Usable() != nil || !p.TopicID.IsZero() && p.TopicID != replica.topicID {
+		result.ReadResult, result.Err = partition.ReadResult{}, f.m.whyNot(p)
+		return
+	}
+	f.seen[i].committedBytes = replica.committedBytes.Load()
+	var atEnd bool
+	if result.ReadResult, atEnd = replica.ReadAtEnd(r); atEnd {
+		return
+	}
+	result.ReadResult, result.Err = replica.Read(*r)
+	f.buffers.endRead(len(result.Records) > 0)
+	if code := kafka.CodeOf(result.Err); code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
+		replica.ReportReadError(result.Err, f.m.options.Clock.Now().UnixMilli())
+	}
+}
+
+// whyNot says why a partition cannot be read.
+func (m *Manager) whyNot(p *FetchPartition) error {
+	replica, err := m.Lookup(p.TopicPartition)
 	if err != nil {
-		return FetchResult{Err: err}
+		return err
 	}
-	if !p.TopicID.IsZero() && p.TopicID != replica.TopicID() {
-		return FetchResult{Err: kafka.Errorf(kafka.ErrInconsistentTopicID, "topic id %s of %s is not the one that the log has", p.TopicID, p.TopicPartition)}
+	if !p.TopicID.IsZero() && p.TopicID != replica.topicID {
+		return kafka.Errorf(kafka.ErrInconsistentTopicID, "topic id %s of %s is not the one that the log has", p.TopicID, p.TopicPartition)
 	}
-	f.seen[i] = seen{replica, replica.committedBytes.Load()}
-	read, err := replica.Read(r)
-	f.buffers.endRead(len(read.Records) > 0)
-	if code := kafka.CodeOf(err); code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
-		replica.ReportReadError(err, f.m.options.Clock.Now().UnixMilli())
-	}
-	return FetchResult{ReadResult: read, Err: err}
+	return kafka.Errorf(kafka.ErrNotLeaderOrFollower, "%s could not be read a moment ago", p.TopicPartition)
 }
 
 // wait parks the fetch on its partitions until enough bytes came, in sum. Bytes that come

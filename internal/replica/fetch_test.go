@@ -278,7 +278,7 @@ func TestThousandsOfParkedFetches(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		if got := h.replicas[tpOf("a", 3)].fetchWaiters.Len(); got != fetches/10 {
+		if got := h.replicas.get(tpOf("a", 3)).fetchWaiters.Len(); got != fetches/10 {
 			t.Fatalf("%d fetches wait", got)
 		}
 		for p := range int32(10) {

@@ -43,7 +43,7 @@ func (m *Manager) PutMisplaced(misplaced map[kafka.TopicIDPartition]kafka.UUID) 
 func (m *Manager) WakeOffline() {
 	m.mu.RLock()
 	var offline []*Replica
-	for _, r := range m.replicas {
+	for _, r := range m.replicas.all() {
 		if r.Usable() != nil {
 			offline = append(offline, r)
 		}

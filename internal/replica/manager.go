@@ -52,7 +52,7 @@ type Manager struct {
 	image    atomic.Pointer[metadata.Image] // the last one that Apply was given
 
 	mu       sync.RWMutex
-	replicas map[kafka.TopicPartition]*Replica
+	replicas table
 	// misplaced are the replicas of which the metadata names another log dir, or none.
 	misplaced map[kafka.TopicIDPartition]kafka.UUID
 }
@@ -105,7 +105,7 @@ func New(o Options) *Manager {
 		options:  o,
 		fetches:  purgatory.New("fetch", o.MaxWaiting, o.Metrics),
 		commits:  purgatory.New("produce", o.MaxWaiting, o.Metrics),
-		replicas: map[kafka.TopicPartition]*Replica{}, misplaced: map[kafka.TopicIDPartition]kafka.UUID{},
+		replicas: table{}, misplaced: map[kafka.TopicIDPartition]kafka.UUID{},
 	}
 	m.fetchMemory.limit = o.FetchMemoryBytes
 	o.Metrics.GaugeFunc("moldau_fetch_memory_bytes", "Memory that the responses of fetches take until they are written.", func() float64 { return float64(m.fetchMemory.used.Load()) })
@@ -122,7 +122,7 @@ func New(o Options) *Manager {
 func (m *Manager) count(counts func(r *Replica) bool) (n int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for _, r := range m.replicas {
+	for _, r := range m.replicas.all() {
 		if counts(r) {
 			n++
 		}
@@ -137,9 +137,7 @@ func (m *Manager) Image() *metadata.Image { return m.image.Load() }
 // does not exist from one that lives elsewhere: a client looks for the leader only in the
 // second case.
 func (m *Manager) Lookup(tp kafka.TopicPartition) (*Replica, error) {
-	m.mu.RLock()
-	r := m.replicas[tp]
-	m.mu.RUnlock()
+	r := m.find(tp)
 	switch {
 	case r == nil && m.image.Load().Partition(tp.Topic, tp.Partition) == nil:
 		return nil, kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "partition %s does not exist", tp)
@@ -150,6 +148,13 @@ func (m *Manager) Lookup(tp kafka.TopicPartition) (*Replica, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// find returns the replica of tp, usable or not, or nil.
+func (m *Manager) find(tp kafka.TopicPartition) *Replica {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.replicas.get(tp)
 }
 
 // Start hosts what the last applied image assigns to this broker, after setting aside the
@@ -225,13 +230,11 @@ func (m *Manager) Apply(image *metadata.Image, delta *metadata.Delta) {
 func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config TopicConfig, isNew bool) {
 	tp := id.TopicPartition
 	directory, _ := p.Directory(m.options.NodeID)
-	m.mu.RLock()
-	r := m.replicas[tp]
-	m.mu.RUnlock()
+	r := m.find(tp)
 	if r == nil || r.offline != nil || r.topicID != id.TopicID {
 		r = m.open(id, storage.Placement{Directory: directory, New: isNew}, config)
 		m.mu.Lock()
-		m.replicas[tp] = r
+		m.replicas.put(tp, r)
 		m.mu.Unlock()
 	}
 	if r.offline != nil {
@@ -273,12 +276,12 @@ func (m *Manager) open(tp kafka.TopicIDPartition, place storage.Placement, confi
 func (m *Manager) stop(change metadata.PartitionChange) {
 	tp := kafka.TopicPartition{Topic: change.Topic, Partition: change.ID}
 	m.mu.Lock()
-	r := m.replicas[tp]
+	r := m.replicas.get(tp)
 	if r == nil || r.topicID != change.TopicID {
 		m.mu.Unlock()
 		return // never here, or another topic of this name is
 	}
-	delete(m.replicas, tp)
+	m.replicas.remove(tp)
 	m.mu.Unlock()
 	if r.offline != nil { // the folder of a log that could not be opened goes, too
 		if err := m.options.Storage.DeleteDamaged(tp); err != nil {
@@ -315,7 +318,7 @@ func (m *Manager) applyConfigs(delta *metadata.Delta, config func(topic string) 
 	}
 	m.mu.RLock()
 	var changed []*Replica
-	for tp, r := range m.replicas {
+	for tp, r := range m.replicas.all() {
 		if r.Usable() == nil && (everything || topics[tp.Topic]) {
 			changed = append(changed, r)
 		}
@@ -336,7 +339,7 @@ func (m *Manager) applyConfigs(delta *metadata.Delta, config func(topic string) 
 // Stop lets everything that waits return. The metadata must not be applied any more.
 func (m *Manager) Stop() {
 	m.mu.RLock()
-	byPartition := maps.Clone(m.replicas)
+	byPartition := maps.Collect(m.replicas.all())
 	m.mu.RUnlock()
 	// In one order, so that who waits hears of it in the same order in every run of the simulation.
 	for _, tp := range slices.SortedFunc(maps.Keys(byPartition), kafka.TopicPartition.Compare) {

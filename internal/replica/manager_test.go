@@ -309,7 +309,7 @@ func TestOfflineReplica(t *testing.T) {
 	first.create("a", 1)
 	// Another incarnation of the topic, whose folder is in the way.
 	first.mu.Lock()
-	delete(first.replicas, tpOf("a", 0))
+	first.replicas.remove(tpOf("a", 0))
 	first.mu.Unlock()
 	first.host(kafka.TopicIDPartition{TopicID: kafka.UUID{7}, TopicPartition: tpOf("a", 0)},
 		&metadata.Partition{Replicas: []int32{1}, ISR: []int32{1}, Leader: 1}, TopicConfig{Log: storage.DefaultLogConfig()}, true)
@@ -344,7 +344,7 @@ func TestReadErrorsAreLoggedOnceAMinute(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	for _, at := range []int64{1_000_000, 1_000_001, 1_059_999, 1_060_000, 1_060_001} {
 		for p := range int32(2) {
-			h.replicas[tpOf("a", p)].ReportReadError(kafka.ErrCorruptMessage, at)
+			h.replicas.get(tpOf("a", p)).ReportReadError(kafka.ErrCorruptMessage, at)
 		}
 	}
 	if got := strings.Count(log.String(), "level=ERROR"); got != 4 {

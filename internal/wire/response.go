@@ -72,9 +72,9 @@ func (b *FetchBody) EachError(yield func(code int16)) {
 
 // Release returns the record buffers.
 func (b *FetchBody) Release() {
-	if b.OnRelease != nil {
-		b.OnRelease()
-		b.OnRelease = nil
+	if release := b.OnRelease; release != nil {
+		b.OnRelease = nil // before b itself may be used again
+		release()
 	}
 }
 

@@ -108,7 +108,8 @@ func (c *Cache) Begin(r Request) (*Context, error) {
 	s.counted = len(s.index)
 	s.lastUsedMs = r.NowMs
 	s.epoch = nextEpoch(s.epoch)
-	return &Context{cache: c, kind: incrementalContext, usesTopicIDs: r.UsesTopicIDs, Partitions: s.snapshot(), session: s, epoch: s.epoch}, nil
+	all := s.snapshot()
+	return &Context{cache: c, kind: incrementalContext, usesTopicIDs: r.UsesTopicIDs, Partitions: all.partitions, snapshot: all, session: s, epoch: s.epoch}, nil
 }
 
 // distinct leaves each partition once: its first place, and what the last mention asks for. A

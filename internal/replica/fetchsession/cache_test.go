@@ -305,3 +305,35 @@ func TestPartitionNamedTwice(t *testing.T) {
 		}
 	}
 }
+
+// TestReleasedMemoryIsUsedAgain: a request gets the memory of the one before, but not while that is
+// in use, nor what it has said.
+func TestReleasedMemoryIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	c := newCache(10)
+	id := begin(t, c, 3, 1)
+	first, err := c.Begin(Request{SessionID: id, Epoch: 1, NowMs: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := c.Begin(Request{SessionID: id, Epoch: 2, Partitions: named("3"), NowMs: 1}) // beside the first
+	if err != nil || &other.Partitions[0] == &first.Partitions[0] {
+		t.Fatalf("memory in use is given away: %v", err)
+	}
+	if _, err := first.Finish(make([]Answer, 3), make([]bool, 3), 1); kafka.CodeOf(err) != kafka.ErrInvalidFetchSessionEpoch {
+		t.Errorf("the session was used meanwhile, yet: %v", err)
+	}
+	first.Release()
+	if fetched, _, _, err := run(other, nil); fetched != "0 1 2 3" || err != nil {
+		t.Errorf("fetched %q, %v", fetched, err)
+	}
+	memory := &other.Partitions[0]
+	other.Release()
+	again, err := c.Begin(Request{SessionID: id, Epoch: 3, Forgotten: []Key{{Topic: "1"}}, NowMs: 1})
+	if err != nil || &again.Partitions[0] != memory {
+		t.Fatalf("the memory is not used again: %v", err)
+	}
+	if fetched, _, _, err := run(again, nil); fetched != "0 2 3" || err != nil {
+		t.Errorf("fetched %q, %v", fetched, err)
+	}
+}

@@ -45,6 +45,14 @@ type session struct {
 	epoch      int32      // of the next request
 	index      map[Key]*entry
 	head, tail *entry
+	spare      *snapshot // nil while a context has it
+}
+
+// snapshot is a session's partitions as one request fetches them, with the entries they are copies
+// of. The entries are the session's own as long as its epoch is that of the request.
+type snapshot struct {
+	partitions []Partition
+	entries    []*entry
 }
 
 type entry struct {
@@ -91,10 +99,16 @@ func (s *session) update(partitions []Partition, forgotten []Key) {
 	}
 }
 
-func (s *session) snapshot() []Partition {
-	all := make([]Partition, 0, len(s.index))
+// snapshot copies the partitions, into the memory of an earlier request's copy if that is over.
+func (s *session) snapshot() *snapshot {
+	all := s.spare
+	s.spare = nil
+	if all == nil || cap(all.partitions) < len(s.index) {
+		all = &snapshot{make([]Partition, 0, len(s.index)), make([]*entry, 0, len(s.index))}
+	}
+	all.partitions, all.entries = all.partitions[:0], all.entries[:0]
 	for e := s.head; e != nil; e = e.next {
-		all = append(all, e.Partition)
+		all.partitions, all.entries = append(all.partitions, e.Partition), append(all.entries, e)
 	}
 	return all
 }
@@ -149,7 +163,20 @@ type Context struct {
 	kind         contextKind
 	usesTopicIDs bool
 	session      *session
+	snapshot     *snapshot
 	epoch        int32
+}
+
+// Release gives the memory of Partitions back to the session; nothing of the context may be used
+// after it.
+func (c *Context) Release() {
+	if c.session == nil || c.snapshot == nil {
+		return
+	}
+	c.session.mu.Lock()
+	c.session.spare = c.snapshot
+	c.session.mu.Unlock()
+	c.snapshot, c.Partitions = nil, nil
 }
 
 // Skip ends a request that is answered without any partition, as when its client is throttled,
@@ -191,12 +218,7 @@ func (c *Context) Finish(answers []Answer, send []bool, nowMs int64) (sessionID 
 	if err := c.checkEpoch(); err != nil {
 		return s.id, err
 	}
-	for i, p := range c.Partitions {
-		e := s.index[p.Key]
-		if e == nil {
-			send[i] = false
-			continue
-		}
+	for i, e := range c.snapshot.entries { // no request has changed them since
 		if send[i] = e.sends(answers[i]); send[i] && answers[i].HasRecords {
 			s.unlink(e)
 			s.append(e)
