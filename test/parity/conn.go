@@ -12,8 +12,9 @@ import (
 
 // conn is a connection that sends a request in exactly the version it is given, right or wrong.
 type conn struct {
-	addr string
-	tcp  net.Conn
+	addr     string
+	tcp      net.Conn
+	clientID string
 }
 
 func dial(addr string) (*conn, error) {
@@ -21,14 +22,14 @@ func dial(addr string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{addr: addr, tcp: tcp}, nil
+	return &conn{addr: addr, tcp: tcp, clientID: "parity"}, nil
 }
 
 // request sends r in the given version and returns the decoded answer; a closed connection is
 // the error errClosed, since whether a broker closes is part of its behaviour.
 func (c *conn) request(r kmsg.Request, version int16) (kmsg.Response, error) {
 	r.SetVersion(version)
-	if _, err := c.tcp.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("parity")).AppendRequest(nil, r, 1)); err != nil {
+	if _, err := c.tcp.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.clientID)).AppendRequest(nil, r, 1)); err != nil {
 		return nil, errClosed
 	}
 	if p, ok := r.(*kmsg.ProduceRequest); ok && p.Acks == 0 {

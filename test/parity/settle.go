@@ -12,7 +12,7 @@ import (
 
 // changesMetadata are the requests whose effect Apache Kafka's brokers learn from the metadata
 // log after the controller has answered them.
-var changesMetadata = map[int16]bool{19: true, 20: true, 33: true, 37: true, 44: true}
+var changesMetadata = map[int16]bool{19: true, 20: true, 33: true, 37: true, 44: true, 49: true}
 
 // settledTopic exists only so that settle has a config to change.
 const settledTopic = "parity-settled"

@@ -58,7 +58,7 @@ func with(head string, tails ...string) []string {
 }
 
 func allCommands() []command {
-	return slices.Concat(quickStartCommands(), transactionCommands(), clusterCommands(), resourceCommands(), reassignCommands(), securityCommands(), adminCommands())
+	return slices.Concat(quickStartCommands(), transactionCommands(), clusterCommands(), resourceCommands(), quotaCommands(), reassignCommands(), securityCommands(), adminCommands())
 }
 
 // prompt begins each line of a transcript that is a command.

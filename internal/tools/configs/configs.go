@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,11 +40,6 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 
 func runAction(ctx context.Context, s cli.Streams, o *options) error {
 	kind := o.types()[0]
-	switch kind {
-	case topicType, brokerType, brokerLoggerType, clientMetricsType, groupType:
-	default:
-		return fmt.Errorf("The entity type %s is not supported yet; topics, brokers, broker-loggers, client-metrics and groups are.", kind) //nolint:staticcheck // a sentence for the user
-	}
 	props, err := client.LoadCommandConfig(o.Set, o.commandConfig)
 	if err != nil {
 		return err
@@ -62,6 +56,9 @@ func runAction(ctx context.Context, s cli.Streams, o *options) error {
 		return err
 	}
 	defer admin.Close()
+	if quotaTypes[kind] != "" {
+		return quotas(ctx, s, admin, o)
+	}
 	call := "describeConfigs"
 	if o.Has(o.alter) {
 		call = "incrementalAlterConfigs"
@@ -113,12 +110,16 @@ func alter(ctx context.Context, s cli.Streams, admin *client.Client, o *options)
 	if err := admin.AlterConfigs(ctx, req); err != nil {
 		return err
 	}
+	printUpdated(s, kind, name)
+	return nil
+}
+
+func printUpdated(s cli.Streams, kind, name string) {
 	if name == "" {
 		s.Println("Completed updating default config for " + kind + " in the cluster.")
 	} else {
 		s.Println("Completed updating config for " + singular(kind) + " " + name + ".")
 	}
-	return nil
 }
 
 func singular(kind string) string { return kind[:len(kind)-1] }

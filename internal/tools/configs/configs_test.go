@@ -119,7 +119,6 @@ func TestCommandLines(t *testing.T) {
 		{"--bootstrap-server b:1 --alter --entity-type topics --add-config a=b", "An entity name must be specified with --alter of topics"},
 		{"--bootstrap-server b:1 --describe --entity-type topics --entity-default", "--entity-default must not be specified with --describe of topics"},
 		{"--bootstrap-server b:1 --describe --entity-type broker-loggers", "An entity name must be specified with --describe of broker-loggers"},
-		{"--bootstrap-server b:1 --describe --user u", "The entity type users is not supported yet; topics, brokers, broker-loggers, client-metrics and groups are."},
 		{"--bootstrap-server b:1 --describe --add-config a=b --topic t", `Option "[describe]" can't be used with option "[add-config]"`},
 	} {
 		var errs bytes.Buffer

@@ -174,6 +174,9 @@ func (o *options) checkEntities() error {
 			}
 		}
 	}
+	if err := o.checkAddresses(); err != nil {
+		return err
+	}
 	return o.Err()
 }
 
