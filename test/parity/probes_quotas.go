@@ -190,20 +190,27 @@ func as(addr, clientID string) (*conn, error) {
 	return c, err
 }
 
-// throttleOf sends r on a connection of its own and returns the throttle time, rounded up to
-// seconds: what passes between two requests is less than that.
-func throttleOf(b *broker, clientID string, r kmsg.Request, version int16) (int, kmsg.Response, error) {
-	c, err := as(b.addr, clientID)
+// call is a request of a client, on a connection of its own.
+type call struct {
+	clientID string
+	version  int16
+	r        kmsg.Request
+}
+
+// throttle returns the throttle time, rounded up to so many seconds: less than that should pass
+// since the client's first request.
+func (k call) throttle(b *broker, seconds float64) (float64, kmsg.Response, error) {
+	c, err := as(b.addr, k.clientID)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer c.tcp.Close()
-	response, err := c.request(r, version)
+	response, err := c.request(k.r, k.version)
 	if err != nil {
 		return 0, nil, err
 	}
 	ms, _ := response.(kmsg.ThrottleResponse).Throttle()
-	return int(math.Ceil(float64(ms) / 1000)), response, nil
+	return math.Ceil(float64(ms)/1000/seconds) * seconds, response, nil
 }
 
 func limited(entity, key string, value float64, steps ...step) []step {
@@ -220,17 +227,17 @@ func throttledProduce() []step {
 	steps := append([]step{topic("p-throttled", 1)}, limited("client-id="+clientID, "producer_byte_rate", 50_000, func(b *broker, _ *conn) (string, error) {
 		var out strings.Builder
 		for i := range 9 {
-			throttle, _, err := throttleOf(b, clientID, request(1), 7)
+			throttle, _, err := call{clientID, 7, request(1)}.throttle(b, 2)
 			if err != nil {
 				return "", err
 			}
-			fmt.Fprintf(&out, "request %d: %d s\n", i, throttle)
+			fmt.Fprintf(&out, "request %d: %v s\n", i, throttle)
 		}
 		return out.String(), nil
 	}, func(b *broker, _ *conn) (string, error) {
 		// Others, and other requests of the client, are not held back.
-		throttle, _, err := throttleOf(b, "p-other", request(1), 7)
-		again, _, err2 := throttleOf(b, clientID, kmsg.NewPtrMetadataRequest(), 5)
+		throttle, _, err := call{"p-other", 7, request(1)}.throttle(b, 1)
+		again, _, err2 := call{clientID, 5, kmsg.NewPtrMetadataRequest()}.throttle(b, 1)
 		return fmt.Sprintln(throttle, again, err, err2), nil
 	})...)
 	for _, acks := range []int16{1, 0} {
@@ -270,12 +277,14 @@ func throttledFetch() []step {
 	const clientID = "p-throttled-consumer"
 	steps := []step{topic("p-throttled-read", 1)}
 	for range 5 {
-		steps = append(steps, askProduce(7, "p-throttled-read", 0, 1, func() []byte { return batch(1_700_000_000_000, strings.Repeat("y", 20_000)) }))
+		steps = append(steps, askProduce(7, "p-throttled-read", 0, 1, func() []byte { return batch(1_700_000_000_000, strings.Repeat("y", 23_050)) }))
 	}
 	return append(steps, limited("client-id="+clientID, "consumer_byte_rate", 5_000, func(b *broker, _ *conn) (string, error) {
 		var out strings.Builder
 		for i := range 4 {
-			throttle, response, err := throttleOf(b, clientID, fetchOf("p-throttled-read", 0, 0)(b), 11)
+			r := fetchOf("p-throttled-read", 0, 0)(b)
+			r.Topics[0].Partitions[0].PartitionMaxBytes = 1 // one batch: Apache Kafka also sends the beginning of another
+			throttle, response, err := call{clientID, 11, r}.throttle(b, 4)
 			if err != nil {
 				return "", err
 			}
@@ -283,7 +292,7 @@ func throttledFetch() []step {
 			for _, t := range response.(*kmsg.FetchResponse).Topics {
 				bytes += len(t.Partitions[0].RecordBatches)
 			}
-			fmt.Fprintf(&out, "request %d: %d s, %d batches, session %v\n", i, throttle, bytes/20_000, response.(*kmsg.FetchResponse).SessionID != 0)
+			fmt.Fprintf(&out, "request %d: %v s, %d batches, session %v\n", i, throttle, bytes/23_000, response.(*kmsg.FetchResponse).SessionID != 0)
 		}
 		return out.String(), nil
 	})...)
@@ -295,11 +304,11 @@ func throttledChanges() []step {
 	const clientID = "p-throttled-admin"
 	change := func(build func() kmsg.Request, version int16, code func(kmsg.Response) int16) step {
 		return func(b *broker, _ *conn) (string, error) {
-			throttle, response, err := throttleOf(b, clientID, build(), version)
+			throttle, response, err := call{clientID, version, build()}.throttle(b, 10)
 			if err != nil {
 				return "", err
 			}
-			return fmt.Sprintf("%T v%d: code %d, %d s\n", response, version, code(response), throttle), settle(b.addr)
+			return fmt.Sprintf("%T v%d: code %d, %v s\n", response, version, code(response), throttle), settle(b.addr)
 		}
 	}
 	created := func(r kmsg.Response) int16 { return r.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode }
