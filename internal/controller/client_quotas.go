@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -131,7 +130,7 @@ func alterQuota(image *metadata.Image, entity []metadata.QuotaEntityPart, ops []
 		value, isSet := current[op.Key]
 		if op.Remove {
 			if isSet {
-				records = append(records, &metadata.ClientQuotaRecord{Entity: inKafkasOrder(entity), Key: op.Key, Remove: true})
+				records = append(records, &metadata.ClientQuotaRecord{Entity: entity, Key: op.Key, Remove: true})
 			}
 			continue
 		}
@@ -139,15 +138,10 @@ func alterQuota(image *metadata.Image, entity []metadata.QuotaEntityPart, ops []
 			return nil, err
 		}
 		if !isSet || math.Float64bits(value) != math.Float64bits(op.Value) {
-			records = append(records, &metadata.ClientQuotaRecord{Entity: inKafkasOrder(entity), Key: op.Key, Value: op.Value})
+			records = append(records, &metadata.ClientQuotaRecord{Entity: entity, Key: op.Key, Value: op.Value})
 		}
 	}
 	return records, nil
-}
-
-// inKafkasOrder puts the user before the client id, as Kafka's records have them.
-func inKafkasOrder(entity []metadata.QuotaEntityPart) []metadata.QuotaEntityPart {
-	return slices.SortedFunc(slices.Values(entity), func(a, b metadata.QuotaEntityPart) int { return cmp.Compare(b.Type, a.Type) })
 }
 
 // limitsOf returns the limits that may be set for an entity. Whether the name of a host can be
