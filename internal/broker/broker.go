@@ -130,7 +130,8 @@ type broker struct {
 	controllerEndpoints []handler.Endpoint
 	quotas              *quota.Manager
 	connections         *quota.Connections
-	epoch               int64 // of the registration; -1 before it
+	hosts               map[string]host // with a limit, as publishQuotas knows them
+	epoch               int64           // of the registration; -1 before it
 
 	diskLimits diskLimits
 	watch      *vfs.Watch

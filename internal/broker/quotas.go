@@ -53,10 +53,19 @@ func (b *broker) publishQuotas(image *metadata.Image, delta *metadata.Delta) {
 	b.connections.SetAddressLimits(b.addressLimits(image))
 }
 
+// host is an address or the name of a host that has a limit. It is looked up, as in Kafka, when the
+// limit is set: a name server that does not answer must not hold up every change of metadata.
+type host struct {
+	rate      int32
+	addresses []netip.Addr
+}
+
 // addressLimits finds the limits of addresses; those of hosts count for all addresses that a host
-// has now.
+// had when its limit was set.
 func (b *broker) addressLimits(image *metadata.Image) quota.AddressLimits {
 	l := quota.AddressLimits{Default: math.MaxInt32, Addresses: map[netip.Addr]int32{}}
+	known := b.hosts
+	b.hosts = map[string]host{}
 	ctx, cancel := context.WithTimeout(b.ctx, resolveTime) // for all hosts together
 	defer cancel()
 	for q := range image.ClientQuotas() {
@@ -72,11 +81,16 @@ func (b *broker) addressLimits(image *metadata.Image) quota.AddressLimits {
 			l.Default = rate
 			continue
 		}
-		addresses, err := resolveHost(ctx, *name)
-		if err != nil {
-			slog.Warn("The connection rate of a host is not limited, for its address cannot be found; set the quota again when it can", "host", *name, "error", err)
+		h, found := known[*name]
+		if !found || h.rate != rate {
+			h = host{rate: rate}
+			var err error
+			if h.addresses, err = resolveHost(ctx, *name); err != nil {
+				slog.Warn("The connection rate of a host is not limited, for its address cannot be found; set another rate when it can", "host", *name, "error", err)
+			}
 		}
-		for _, a := range addresses {
+		b.hosts[*name] = h
+		for _, a := range h.addresses {
 			l.Addresses[a] = rate
 		}
 	}

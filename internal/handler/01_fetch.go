@@ -55,7 +55,8 @@ func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 	if len(f.reads.Partitions) > 0 {
 		f.results = h.Replicas.Fetch(ctx, f.limits(), &f.buffers)
 	}
-	throttle := h.Quota.Throttle(r.Conn, quota.Usage{APIKey: wire.KeyFetch, ResponseBytes: f.responseBytes(), BusyTime: r.BusyTime(), At: h.Clock.Now()})
+	now := h.Clock.Now()
+	throttle := h.Quota.Throttle(r.Conn, quota.Usage{APIKey: wire.KeyFetch, ResponseBytes: f.responseBytes(), BusyTime: r.BusyTime(now), At: now})
 	if throttle > 0 {
 		f.respondThrottled()
 	} else {

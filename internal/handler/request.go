@@ -30,9 +30,9 @@ type Request struct {
 	Changes *quota.Changes
 }
 
-// BusyTime is how long the request was worked on so far.
-func (r *Request) BusyTime() time.Duration {
-	return time.Since(r.ReceivedAt) - r.Stopwatch.Waited()
+// BusyTime is how long the request has been worked on until now.
+func (r *Request) BusyTime(now time.Time) time.Duration {
+	return now.Sub(r.ReceivedAt) - r.Stopwatch.Waited()
 }
 
 // Version returns the request's API version.

@@ -87,7 +87,7 @@ func (m *Manager) countChanges(c *Changes, wait time.Duration) {
 	m.metrics.throttledMs[topicChanges].Add(wait.Milliseconds())
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if used := m.meters[topicChanges].all[c.entity]; used != nil {
+	if used := m.meters[topicChanges].all[c.entity.short()]; used != nil {
 		used.throttled += wait
 	}
 }

@@ -132,7 +132,7 @@ func (m *Manager) account(ch charge, nowMs int64) (time.Duration, *meter) {
 
 // use returns the meter of an entity. mu is held.
 func (m *Manager) use(k kind, e entity, limit float64, nowMs int64) *meter {
-	used, isNew := m.meters[k].of(e, nowMs)
+	used, isNew := m.meters[k].of(e.short(), nowMs)
 	used.limit = limit
 	if isNew {
 		m.show(k, used)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
@@ -240,6 +241,20 @@ func TestMetersAreBounded(t *testing.T) {
 	}
 	if n := f.series("moldau_quota_rate"); n != 2 {
 		t.Errorf("%d entities have series after an hour", n)
+	}
+}
+
+// Clients choose their ids: what they choose must not break the metrics of all.
+func TestLabels(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"app", "\xff\xfe", strings.Repeat("é", 10_000), strings.Repeat("\xff", 10_000), "\x00\n\""} {
+		got := label(shortName(name))
+		if !utf8.ValidString(got) || len(got) > 3*maxNameBytes || got == "" {
+			t.Errorf("%d bytes: %q", len(name), got)
+		}
+	}
+	if shortName(strings.Repeat("a", 300)+"b") == shortName(strings.Repeat("a", 300)+"c") {
+		t.Error("two long ids share a meter")
 	}
 }
 

@@ -1,6 +1,11 @@
 package quota
 
-import "time"
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+)
 
 const (
 	// idleMs is after which time without requests a meter is forgotten, as Kafka's sensors are.
@@ -10,6 +15,25 @@ const (
 	// the next client id would not do him.
 	maxMeters = 10_000
 )
+
+// maxNameBytes is up to which length a meter keeps names as they are: clients choose their ids, up
+// to 32 KiB each.
+const maxNameBytes = 256
+
+// short is e with names that memory can be kept for.
+func (e entity) short() entity {
+	e.user, e.clientID = shortName(e.user), shortName(e.clientID)
+	return e
+}
+
+func shortName(name string) string {
+	if len(name) <= maxNameBytes {
+		return name
+	}
+	sum := fnv.New128a()
+	_, _ = sum.Write([]byte(name)) // never fails
+	return fmt.Sprintf("%.*s…%x", maxNameBytes/2, strings.ToValidUTF8(name[:maxNameBytes/2], "?"), sum.Sum(nil))
+}
 
 // meter is what one entity has used.
 type meter struct {

@@ -1,6 +1,11 @@
 package quota
 
-import "github.com/moldau/moldau/internal/metrics"
+import (
+	"net/url"
+	"unicode/utf8"
+
+	"github.com/moldau/moldau/internal/metrics"
+)
 
 // maxShown bounds the entities with series of their own: a Prometheus does not cope with a
 // series per client id of a program that invents them.
@@ -30,7 +35,15 @@ func newManagerMetrics(m *Manager) managerMetrics {
 }
 
 func labels(k kind, e entity) []string {
-	return []string{"quota", kindNames[k], "user", e.user, "client_id", e.clientID}
+	return []string{"quota", kindNames[k], "user", label(e.user), "client_id", label(e.clientID)}
+}
+
+// label makes a client's name fit for a label, which must be UTF-8.
+func label(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	return url.QueryEscape(name)
 }
 
 // entitySeries are the names of the series of one entity.

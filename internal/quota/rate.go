@@ -13,6 +13,14 @@ type Window struct {
 
 func (w Window) sampleMs() int64 { return w.Sample.Milliseconds() }
 
+// lengthMs is the whole window; one that is too long to be told is as long as can be.
+func (w Window) lengthMs() int64 {
+	if sample := w.sampleMs(); int64(w.Samples) <= math.MaxInt64/sample {
+		return int64(w.Samples) * sample
+	}
+	return math.MaxInt64
+}
+
 // maxThrottle keeps throttle times within the protocol's 32 bits of milliseconds.
 const maxThrottle = math.MaxInt32 * time.Millisecond
 
@@ -60,15 +68,15 @@ func (r *rate) measure(w Window, nowMs int64) (perSecond float64, windowMs int64
 	oldest := nowMs
 	for i := range r.samples {
 		s := &r.samples[i]
-		if nowMs-s.lastMs >= int64(w.Samples)*w.sampleMs() {
+		if nowMs-s.lastMs >= w.lengthMs() {
 			*s = sample{startMs: nowMs, lastMs: nowMs}
 		}
 		oldest = min(oldest, s.startMs)
 	}
 	// A window that has just begun counts as nearly whole, or every first request would exceed it.
 	windowMs = nowMs - oldest
-	if missing := int64(w.Samples) - 1 - windowMs/w.sampleMs(); missing > 0 {
-		windowMs += missing * w.sampleMs()
+	if windowMs/w.sampleMs() < int64(w.Samples)-1 {
+		windowMs = windowMs%w.sampleMs() + (w.lengthMs() - w.sampleMs())
 	}
 	windowMs = max(windowMs, 1)
 	return r.sum() / (float64(windowMs) / 1000), windowMs

@@ -73,6 +73,24 @@ func TestTimeDoesNotRunBackwards(t *testing.T) {
 	}
 }
 
+func TestWindowsTooLongToBeTold(t *testing.T) {
+	t.Parallel()
+	w := Window{Samples: math.MaxInt32, Sample: math.MaxInt32 * time.Second}
+	var r rate
+	r.record(w, 1e30, 0)
+	if perSecond, windowMs := r.measure(w, 5); windowMs <= 0 || perSecond <= 0 {
+		t.Errorf("%v over %d ms", perSecond, windowMs)
+	}
+	if wait := r.throttle(w, 1, 5); wait != maxThrottle {
+		t.Errorf("throttled for %v", wait)
+	}
+	var b bucket
+	b.take(w, math.MaxFloat64, 1, 0)
+	if wait := b.throttle(w, math.MaxFloat64, 5); wait != 0 {
+		t.Errorf("the bucket waits for %v", wait)
+	}
+}
+
 func TestBucket(t *testing.T) {
 	t.Parallel()
 	var b bucket

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/metrics"
+
+	"github.com/moldau/moldau/internal/env"
 )
 
 // budget bounds the memory that requests take, all connections together: it is charged for every
@@ -62,6 +64,7 @@ func (b *budget) acquire(ctx context.Context, size int64, favoured bool, patienc
 	b.waiting = append(b.waiting, w)
 	b.mu.Unlock()
 
+	defer env.StartWait(ctx).End()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	pressure := time.NewTicker(pressureInterval)

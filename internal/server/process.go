@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/handler"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/wire"
@@ -76,10 +75,7 @@ func (c *connection) decode(u *unfinishedRequest, body []byte) (kmsg.Request, er
 		return nil, fmt.Errorf("%w: %s would take %d bytes decoded, above queued.max.request.bytes", wire.ErrMalformed, u.api.Name, cost)
 	}
 	favoured := cost <= favouredBytes || c.context.Privileged
-	waiting := env.StartWait(c.handlerCtx)
-	err = c.server.memory.acquire(c.ctx, cost, favoured, c.server.limits.PartialRequest)
-	waiting.End()
-	if err != nil {
+	if err := c.server.memory.acquire(c.handlerCtx, cost, favoured, c.server.limits.PartialRequest); err != nil {
 		return nil, err
 	}
 	u.in.charged += cost
