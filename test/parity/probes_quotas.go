@@ -92,7 +92,7 @@ func quotaProbes() []probe {
 	}
 	return append(all, probe{"quotas change", changedQuotas()},
 		probe{"throttled: produce", throttledProduce()}, probe{"throttled: fetch", throttledFetch()},
-		probe{"throttled: changes of topics", throttledChanges()}, probe{"throttled: connections", throttledConnections()})
+		probe{"throttled: request time", throttledTime()}, probe{"throttled: changes of topics", throttledChanges()}, probe{"throttled: connections", throttledConnections()})
 }
 
 // askSorted is askOf for answers whose entries come in no particular order.
@@ -296,6 +296,32 @@ func throttledFetch() []step {
 		}
 		return out.String(), nil
 	})...)
+}
+
+// throttledTime allows next to no time for requests, so that each is throttled for as long as one can
+// be for its time, which is one sample.
+func throttledTime() []step {
+	const clientID = "p-throttled-time"
+	written := produce("p-throttled-time", 0, 1, batch(1_700_000_000_000, "x"))
+	all := []call{{clientID, 7, written}, {clientID, 5, kmsg.NewPtrMetadataRequest()}, {clientID, 3, kmsg.NewPtrApiVersionsRequest()}, {clientID, 4, kmsg.NewPtrListGroupsRequest()},
+		{clientID, 6, createTopic("p-throttled-time-2", 1, 1)}, {clientID, 1, limitsOf(true, "user=nobody")}, {clientID, 1, limit("user=nobody", "producer_byte_rate")}}
+	steps := []step{topic("p-throttled-time", 1), askProduce(7, "p-throttled-time", 0, 1, func() []byte { return batch(1_700_000_000_000, "y") })}
+	return append(steps, limited("client-id="+clientID, "request_percentage", 1e-7, func(b *broker, _ *conn) (string, error) {
+		var out strings.Builder
+		for _, k := range all {
+			throttle, response, err := k.throttle(b, 0.001)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&out, "%T: %v s\n", response, throttle)
+		}
+		throttle, response, err := call{clientID, 11, fetchOf("p-throttled-time", 0, 0)(b)}.throttle(b, 0.001)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&out, "fetch: %v s, %d topics\n", throttle, len(response.(*kmsg.FetchResponse).Topics))
+		return out.String(), nil
+	}, mutedFor(clientID, produce("p-throttled-time", 0, 0, batch(1_700_000_000_000, "z"))), mutedFor(clientID, produce("p-throttled-time", 0, 1, batch(1_700_000_000_000, "z"))))...)
 }
 
 // throttledChanges make and remove more partitions than they may, in versions that know the
