@@ -31,6 +31,7 @@ import (
 	"github.com/moldau/moldau/internal/server"
 	"github.com/moldau/moldau/internal/storage"
 	storagehost "github.com/moldau/moldau/internal/storage/host"
+	"github.com/moldau/moldau/internal/telemetry"
 )
 
 const (
@@ -126,6 +127,8 @@ type broker struct {
 	hosting      atomic.Bool // the replicas are started: deltas go to the coordinators too
 	server       *server.Server
 	http         *server.HTTP
+	// telemetry receives clients' metrics; nil where nobody wants them.
+	telemetry *telemetry.Manager
 	// controllerEndpoints are the addresses of the controller listeners, known before clients are let in.
 	controllerEndpoints []handler.Endpoint
 	quotas              *quota.Manager
@@ -257,6 +260,7 @@ func (b *broker) startMetadata() (err error) {
 	b.loader.Register(b.publishDynamic)
 	b.loader.Register(b.publishQuotas)
 	b.loader.Register(b.publishRegistration)
+	b.receiveTelemetry()
 	b.loader.Start()
 	core := controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config})
 	var node atomic.Pointer[quorumhost.Node]

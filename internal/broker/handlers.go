@@ -96,6 +96,10 @@ func (b *broker) addAdminHandlers(s *handler.Set) {
 	s.Add(wire.KeyAlterClientQuotas, &handler.AlterClientQuotas{Authorizer: authorizer, Controller: b.channel, Resolve: resolveHost})
 	s.Add(wire.KeyDescribeQuorum, &handler.DescribeQuorum{Quorum: b.describeQuorum, Authorizer: authorizer})
 	s.Add(wire.KeyUpdateFeatures, &handler.UpdateFeatures{Authorizer: authorizer, Controller: b.channel})
+	if b.telemetry != nil {
+		s.Add(wire.KeyGetTelemetrySubscriptions, &handler.GetTelemetrySubscriptions{Telemetry: b.telemetry, Clock: b.clock, Random: b.random})
+		s.Add(wire.KeyPushTelemetry, &handler.PushTelemetry{Telemetry: b.telemetry, Clock: b.clock})
+	}
 	s.Add(wire.KeyUnregisterBroker, &handler.UnregisterBroker{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyListConfigResources, &handler.ListConfigResources{Image: image, Authorizer: authorizer})
 	s.Add(wire.KeyDescribeACLs, handler.DescribeACLs{})

@@ -13,6 +13,9 @@ type Broker struct {
 	AdvertisedControllerListeners []Listener
 	InterBrokerListener           string
 	HTTPListen                    string // "" turns the HTTP listener off
+	// ExportClientMetrics says that clients may push their metrics, TelemetryMaxBytes at a time.
+	ExportClientMetrics bool
+	TelemetryMaxBytes   int32
 
 	LogDirs        []string
 	MetadataLogDir string

@@ -20,6 +20,7 @@ var (
 var different = map[string]string{
 	"cluster.id":                     "Moldau's own",
 	"log.reserve.bytes":              "Moldau's own",
+	"client.metrics.export.enable":   "Moldau's own",
 	"http.listen":                    "Moldau's own",
 	"listeners":                      "cannot be changed while a broker runs; another default",
 	"listener.security.protocol.map": "cannot be changed while a broker runs",

@@ -41,6 +41,8 @@ func newBroker(v values) (*Broker, Warnings, error) {
 		ClusterID:                v.get("cluster.id").Text,
 		Rack:                     v.text(brokerDefs["broker.rack"]),
 		HTTPListen:               v.get("http.listen").Text,
+		ExportClientMetrics:      v.bool("client.metrics.export.enable"),
+		TelemetryMaxBytes:        v.int32("telemetry.max.bytes"),
 		LogDirs:                  v.get("log.dirs").List,
 		NumPartitions:            v.int32("num.partitions"),
 		DefaultReplicationFactor: v.int16("default.replication.factor"),
@@ -314,6 +316,9 @@ func (b *Broker) checkValues(v values) error {
 	}
 	if err := v.checkGroupDefaults(); err != nil {
 		return err
+	}
+	if b.ExportClientMetrics && b.HTTPListen == "" {
+		return bad("client.metrics.export.enable", "http.listen, where the metrics are shown, is required")
 	}
 	if b.DefaultReplicationFactor < 1 {
 		return bad("default.replication.factor", "at least 1 is required")

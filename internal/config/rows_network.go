@@ -56,5 +56,5 @@ var networkRows = []row{
 	{"socket.receive.buffer.bytes", Int, "102400", Validator{}, High, ReadOnly, Used, "Receive buffer of a socket; -1 leaves it to the system."},
 	{"socket.request.max.bytes", Int, "104857600", atLeast(1), High, ReadOnly, Used, "Largest request that is accepted."},
 	{"socket.send.buffer.bytes", Int, "102400", Validator{}, High, ReadOnly, Used, "Send buffer of a socket; -1 leaves it to the system."},
-	{"telemetry.max.bytes", Int, "1048576", atLeast(1), Low, ReadOnly, Unused, "Largest push of client metrics that is accepted."},
+	{"telemetry.max.bytes", Int, "1048576", atLeast(1), Low, ReadOnly, Used, "Largest push of client metrics that is accepted."},
 }

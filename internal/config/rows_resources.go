@@ -24,7 +24,7 @@ var groupResourceRows = []row{
 
 // clientMetricsRows are the configs of client metrics subscriptions (KIP-714).
 var clientMetricsRows = []row{
-	{"interval.ms", Int, "300000", Validator{}, Medium, ClusterWide, Unused, "Time between two pushes of a client's metrics, from 100 to 3600000."},
-	{"match", List, "", listOf(), Medium, ClusterWide, Unused, "Which clients are meant: selector=regular expression, all of which must match; every client where there is none."},
-	{"metrics", List, "", listOf(), Medium, ClusterWide, Unused, "Prefixes of the names of the metrics that clients push; * for all of them."},
+	{"interval.ms", Int, "300000", Validator{}, Medium, ClusterWide, Used, "Time between two pushes of a client's metrics, from 100 to 3600000."},
+	{"match", List, "", listOf(), Medium, ClusterWide, Used, "Which clients are meant: selector=regular expression, all of which must match; every client where there is none."},
+	{"metrics", List, "", listOf(), Medium, ClusterWide, Used, "Prefixes of the names of the metrics that clients push; * for all of them."},
 }

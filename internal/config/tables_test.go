@@ -45,6 +45,7 @@ var otherValues = map[string]string{
 	"cleanup.policy":                           "compact",
 	"cluster.id":                               "another",
 	"compression.type":                         "zstd",
+	"client.metrics.export.enable":             "true",
 	"http.listen":                              "",
 	"inter.broker.listener.name":               "plaintext",
 	"listener.security.protocol.map":           "PLAINTEXT:SSL",

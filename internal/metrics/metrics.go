@@ -101,8 +101,9 @@ type Series struct {
 // Registry is a set of series. Asking twice for the same name and labels returns the same
 // metric. Methods may be called concurrently.
 type Registry struct {
-	mu     sync.Mutex
-	series map[string]*Series
+	mu      sync.Mutex
+	series  map[string]*Series
+	sources []func() []*Series
 }
 
 // NewRegistry returns an empty registry.
@@ -138,8 +139,23 @@ func (r *Registry) Remove(name string, labels ...string) {
 	delete(r.series, seriesKey(name, labels))
 }
 
-// Gather returns every series, sorted by name and labels.
+// AddSource has Gather ask source for series of its own. Their names must differ from all others.
+func (r *Registry) AddSource(source func() []*Series) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sources = append(r.sources, source)
+}
+
+// Gather returns every registered series, sorted by name and labels, and those of the sources.
 func (r *Registry) Gather() []*Series {
+	all, sources := r.registered()
+	for _, source := range sources {
+		all = append(all, source()...)
+	}
+	return all
+}
+
+func (r *Registry) registered() ([]*Series, []func() []*Series) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	keys := make([]string, 0, len(r.series))
@@ -151,7 +167,7 @@ func (r *Registry) Gather() []*Series {
 	for i, k := range keys {
 		all[i] = r.series[k]
 	}
-	return all
+	return all, r.sources
 }
 
 func (r *Registry) register(name, help string, kind Kind, labels []string, fill func(*Series)) *Series {

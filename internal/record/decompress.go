@@ -35,6 +35,30 @@ func openDecoder(codec Codec, body []byte, limitBytes int64) (decoder, error) {
 	return nil, fmt.Errorf("compression codec %d does not exist", int8(codec))
 }
 
+// Decompress returns what body holds, compressed with codec; it is an error if that is more than
+// limitBytes. Without compression the result is body itself.
+func Decompress(codec Codec, body []byte, limitBytes int64) ([]byte, error) {
+	if codec == CodecNone {
+		if int64(len(body)) > limitBytes {
+			return nil, fmt.Errorf("%w of %d bytes", ErrTooLarge, limitBytes)
+		}
+		return body, nil
+	}
+	d, err := openDecoder(codec, body, limitBytes)
+	if err != nil {
+		return nil, err
+	}
+	defer d.release()
+	data, err := io.ReadAll(io.LimitReader(d, limitBytes+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("decompress: %w", err)
+	case int64(len(data)) > limitBytes:
+		return nil, fmt.Errorf("%w of %d bytes", ErrTooLarge, limitBytes)
+	}
+	return data, nil
+}
+
 type gzipDecoder struct {
 	in bytes.Reader
 	gz gzip.Reader

@@ -136,6 +136,8 @@ func constMetric(desc *prometheus.Desc, s *metrics.Series, labels []string) prom
 		m, err = prometheus.NewConstMetric(desc, prometheus.CounterValue, float64(s.Counter.Value()), labels...)
 	case s.Gauge != nil:
 		m, err = prometheus.NewConstMetric(desc, prometheus.GaugeValue, float64(s.Gauge.Value()), labels...)
+	case s.Kind == metrics.KindCounter:
+		m, err = prometheus.NewConstMetric(desc, prometheus.CounterValue, s.Func(), labels...)
 	default:
 		m, err = prometheus.NewConstMetric(desc, prometheus.GaugeValue, s.Func(), labels...)
 	}

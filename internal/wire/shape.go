@@ -67,6 +67,8 @@ var requestShapes = map[int16]string{
 	KeyDescribeProducers:            "(s [4])",
 	KeyDescribeTransactions:         "[s]",
 	KeyListTransactions:             "[s] [8] 8@1- s?@2-",
+	KeyGetTelemetrySubscriptions:    "16",
+	KeyPushTelemetry:                "16 4 1 1 b",
 	KeyListConfigResources:          "[1]@1-",
 	KeyDescribeTopicPartitions:      "(s) 4 {s 4}?",
 }

@@ -61,6 +61,8 @@ const (
 	KeyUnregisterBroker             int16 = 64
 	KeyDescribeTransactions         int16 = 65
 	KeyListTransactions             int16 = 66
+	KeyGetTelemetrySubscriptions    int16 = 71
+	KeyPushTelemetry                int16 = 72
 	KeyListConfigResources          int16 = 74
 	KeyDescribeTopicPartitions      int16 = 75
 )
@@ -152,6 +154,9 @@ var apis = []API{
 	{KeyUnregisterBroker, "UnregisterBroker", 0, 0, 0, 0, both},
 	{KeyDescribeTransactions, "DescribeTransactions", 0, 0, 0, 0, BrokerListener},
 	{KeyListTransactions, "ListTransactions", 0, 2, 0, 0, BrokerListener},
+	// The next two have handlers, and so are advertised, only where clients' metrics are received.
+	{KeyGetTelemetrySubscriptions, "GetTelemetrySubscriptions", 0, 0, 0, 0, BrokerListener},
+	{KeyPushTelemetry, "PushTelemetry", 0, 0, 0, 0, BrokerListener},
 	{KeyListConfigResources, "ListConfigResources", 0, 1, 0, 0, BrokerListener},
 	{KeyDescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, 0, 0, BrokerListener},
 }

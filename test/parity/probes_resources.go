@@ -169,7 +169,7 @@ func documented(kind kmsg.ConfigResourceType, name string, version int16) step {
 }
 
 // moldausOwn are configs that only one of the two has; no.such is what another probe has set there.
-var moldausOwn = map[string]bool{"cluster.id": true, "http.listen": true, "log.reserve.bytes": true, "no.such": true}
+var moldausOwn = map[string]bool{"cluster.id": true, "http.listen": true, "log.reserve.bytes": true, "client.metrics.export.enable": true, "no.such": true}
 
 // namedResources has configs set for groups and client metrics, and asks for their names.
 func namedResources() []step {
@@ -214,5 +214,7 @@ func unregisterProbes() []probe {
 		r.BrokerID = id
 		return decided(0, r)
 	}
-	return []probe{{"unregister brokers that are not there", []step{of(7), of(-1), of(0), of(2147483647)}}}
+	// Nobody receives clients' metrics on either side: such requests end the connection.
+	telemetry := []step{decided(0, kmsg.NewPtrGetTelemetrySubscriptionsRequest()), decided(0, kmsg.NewPtrPushTelemetryRequest())}
+	return []probe{{"telemetry without a receiver", telemetry}, {"unregister brokers that are not there", []step{of(7), of(-1), of(0), of(2147483647)}}}
 }
