@@ -36,7 +36,8 @@ func (c *Controller) updateFeatures(in Input, req *kmsg.UpdateFeaturesRequest) R
 	if req.Version <= 1 { // later versions answer for the whole request only
 		for i := range req.FeatureUpdates {
 			result := kmsg.NewUpdateFeaturesResponseResult()
-			result.Feature, result.ErrorMessage = req.FeatureUpdates[i].Feature, kmsg.StringPtr("")
+			// Kafka's name of no error.
+			result.Feature, result.ErrorMessage = req.FeatureUpdates[i].Feature, kmsg.StringPtr("NONE")
 			resp.Results = append(resp.Results, result)
 		}
 	}

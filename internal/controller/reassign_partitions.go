@@ -15,6 +15,9 @@ func (c *Controller) alterPartitionAssignments(in Input, req *kmsg.AlterPartitio
 	resp := kmsg.NewPtrAlterPartitionAssignmentsResponse()
 	resp.Version = req.Version
 	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
+	if len(req.Topics) == 0 {
+		resp.ErrorMessage = kmsg.StringPtr("") // as in Kafka, where answers with topics have null
+	}
 	var records []metadata.Record
 	for i := range req.Topics {
 		topic := in.Image.TopicByName(req.Topics[i].Topic)

@@ -69,6 +69,9 @@ func (h *FindCoordinator) Handle(ctx context.Context, r *Request) Reply {
 	}
 	found := h.find(ctx, r, req.CoordinatorType, req.CoordinatorKey)
 	resp.ErrorCode, resp.ErrorMessage = found.ErrorCode, found.ErrorMessage
+	if found.ErrorCode == 0 {
+		resp.ErrorMessage = kmsg.StringPtr("NONE") // Kafka's name of no error
+	}
 	resp.NodeID, resp.Host, resp.Port = found.NodeID, found.Host, found.Port
 	return Respond(resp)
 }
@@ -85,6 +88,9 @@ func (h *FindCoordinator) find(ctx context.Context, r *Request, coordinatorType 
 		err = h.findOwner(ctx, r, topic, &found)
 	}
 	found.ErrorCode, found.ErrorMessage = int16(kafka.CodeOf(err)), kafka.MessageOf(err)
+	if err == nil {
+		found.ErrorMessage = &noMessage
+	}
 	return found
 }
 

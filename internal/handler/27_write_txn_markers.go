@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -34,16 +35,16 @@ func (h *WriteTxnMarkers) Handle(ctx context.Context, r *Request) Reply {
 		if len(partitions) == 0 {
 			continue // what has nothing to write is not answered, as in Kafka
 		}
-		codes := make([]kafka.ErrorCode, len(partitions))
+		refused := kafka.ErrClusterAuthorizationFailed
 		if allowed {
+			refused = checkMarker(m)
+		}
+		codes := slices.Repeat([]kafka.ErrorCode{refused}, len(partitions))
+		if refused == kafka.ErrNone {
 			codes = h.Markers.Write(ctx, partitions, shard.Marker{
 				ProducerID: m.ProducerID, Epoch: m.ProducerEpoch, CoordinatorEpoch: m.CoordinatorEpoch,
 				Committed: m.Committed, TransactionVersion: int16(m.TransactionVersion),
 			})
-		} else {
-			for j := range codes {
-				codes[j] = kafka.ErrClusterAuthorizationFailed
-			}
 		}
 		answer := kmsg.WriteTxnMarkersResponseMarker{ProducerID: m.ProducerID}
 		for _, topic := range m.Topics {
@@ -63,4 +64,16 @@ func (h *WriteTxnMarkers) Handle(ctx context.Context, r *Request) Reply {
 		return Reply{CloseConnection: true}
 	}
 	return Respond(resp)
+}
+
+// checkMarker refuses markers of nobody, which no reader could tell from damage. Coordinators count their epochs from
+// 0, and tools that don't know one say -1.
+func checkMarker(m *kmsg.WriteTxnMarkersRequestMarker) kafka.ErrorCode {
+	switch {
+	case m.ProducerID < 0, m.ProducerEpoch < 0, m.TransactionVersion < 0:
+		return kafka.ErrInvalidRequest
+	case m.CoordinatorEpoch < -1:
+		return kafka.ErrTransactionCoordinatorFenced
+	}
+	return kafka.ErrNone
 }

@@ -46,6 +46,14 @@ func TestWriteTxnMarkers(t *testing.T) {
 			}
 			wantCode(t, "repeated (KAFKA-19999)", int16(f.marker(version, next, 5, 2, false, "t", 0)), kafka.ErrNone)
 			wantCode(t, "older coordinator", int16(f.marker(version, next, 4, 2, false, "t", 0)), kafka.ErrTransactionCoordinatorFenced)
+			end := f.log("t", 1).LogEndOffset()
+			for name, bad := range map[string]txn.Producer{"of nobody": {ID: -1}, "without an epoch": {ID: 4711, Epoch: -1}} {
+				wantCode(t, name, int16(f.marker(version, bad, 0, 0, true, "t", 1)), kafka.ErrInvalidRequest)
+			}
+			wantCode(t, "of a coordinator before all", int16(f.marker(version, txn.Producer{ID: 4711}, -2, 0, true, "t", 1)), kafka.ErrTransactionCoordinatorFenced)
+			if got := f.log("t", 1).LogEndOffset(); got != end {
+				t.Errorf("refused markers were written: the log ends at %d instead of %d", got, end)
+			}
 			wantCode(t, "unknown producer", int16(f.marker(version, txn.Producer{ID: 4711}, 0, 0, true, "t", 1)), kafka.ErrNone)
 			if _, code := settled(f, func() (struct{}, kafka.ErrorCode) {
 				code := f.marker(version, p, 0, 0, true, kafka.ConsumerOffsetsTopic, 0)

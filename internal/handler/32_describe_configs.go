@@ -47,6 +47,9 @@ func (h *DescribeConfigs) Handle(_ context.Context, r *Request) Reply {
 			entries, err = h.describe(r, kafka.ConfigResource{Type: kafka.ConfigResourceType(resource.ResourceType), Name: resource.ResourceName})
 		}
 		answer.ErrorCode, answer.ErrorMessage = errorFields(err)
+		if err == nil {
+			answer.ErrorMessage = &noMessage
+		}
 		for _, e := range entries {
 			if len(resource.ConfigNames) == 0 || slices.Contains(resource.ConfigNames, e.Name) {
 				answer.Configs = append(answer.Configs, describedConfig(e, req))

@@ -21,6 +21,7 @@ func (h *DescribeUserSCRAMCredentials) Handle(_ context.Context, r *Request) Rep
 		resp.ErrorCode, resp.ErrorMessage = errorFields(kafka.Errorf(kafka.ErrClusterAuthorizationFailed, "not authorized to describe the cluster"))
 		return Respond(resp)
 	}
+	resp.ErrorMessage = &noMessage
 	asked := map[string]int{} // how often, and below 0 once answered
 	users := r.Body.(*kmsg.DescribeUserSCRAMCredentialsRequest).Users
 	for _, u := range users {

@@ -53,6 +53,7 @@ func (h *DescribeQuorum) Handle(_ context.Context, r *Request) Reply {
 		resp.ErrorCode, resp.ErrorMessage = errorFields(kafka.Errorf(kafka.ErrClusterAuthorizationFailed, "not authorized to describe the cluster"))
 		return Respond(resp)
 	}
+	resp.ErrorMessage = &noMessage
 	if len(req.Topics) == 1 && req.Topics[0].Topic == clusterMetadataTopic && len(req.Topics[0].Partitions) == 1 && req.Topics[0].Partitions[0].Partition == 0 {
 		describeVoters(resp, h.Quorum(), r.Version())
 		return Respond(resp)
@@ -73,6 +74,7 @@ func (h *DescribeQuorum) Handle(_ context.Context, r *Request) Reply {
 
 func describeVoters(resp *kmsg.DescribeQuorumResponse, state QuorumState, version int16) {
 	partition := kmsg.NewDescribeQuorumResponseTopicPartition()
+	partition.ErrorMessage = &noMessage
 	partition.LeaderID, partition.LeaderEpoch, partition.HighWatermark = state.LeaderID, state.LeaderEpoch, state.HighWatermark
 	for _, v := range state.Voters {
 		voter := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()

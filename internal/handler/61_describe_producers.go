@@ -27,7 +27,7 @@ func (h *DescribeProducers) Handle(_ context.Context, r *Request) Reply {
 		refusal := kafka.ValidateTopicName(topic.Topic)
 		if refusal == nil {
 			if _, code := access.byName(topic.Topic); code != kafka.ErrNone {
-				refusal = code
+				refusal = kafka.Errorf(code, "this server does not host this topic, or the client may not see it")
 			}
 		}
 		for _, p := range topic.Partitions {

@@ -42,6 +42,9 @@ func forward(ctx context.Context, controller peer.ControllerChannel, r *Request,
 
 func milliseconds(timeoutMs int32) time.Duration { return time.Duration(timeoutMs) * time.Millisecond }
 
+// noMessage is the message of those successes that Kafka answers with an empty one instead of null.
+var noMessage = ""
+
 // errorFields returns what a response says of err: its code, and its sentence or else the
 // code's name.
 func errorFields(err error) (code int16, message *string) {

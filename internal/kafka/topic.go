@@ -3,6 +3,7 @@ package kafka
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf16"
 )
@@ -76,7 +77,12 @@ func StringHash(s string) int32 {
 }
 
 // CoordinatorPartition returns the partition of a coordinator's topic that owns key, as
-// Kafka computes it: the hash with its sign bit cleared, modulo the number of partitions.
+// Kafka computes it: the hash's absolute value modulo the number of partitions; the lowest number,
+// which has none, counts as 0.
 func CoordinatorPartition(key string, partitions int32) int32 {
-	return (StringHash(key) & 0x7fffffff) % partitions
+	h := StringHash(key)
+	if h == math.MinInt32 {
+		h = 0
+	}
+	return max(h, -h) % partitions
 }

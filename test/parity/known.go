@@ -1,38 +1,53 @@
 package main
 
-// known are the differences that are meant, with their reasons.
+import "github.com/moldau/moldau/test/parity/script"
+
+// known are the probes with a difference that is meant, and which one it is: the first cell of its row in PARITY.md,
+// from differences here or from script.Differences.
 var known = map[string]string{
-	"create with defaults": elr, "topics at the controller": elr, "configs of a topic": elr,
+	"create with defaults": minISR, "topics at the controller": minISR, "configs of a topic": minISR,
 
-	"tool: transactions, aborted with an odd epoch":                         oddEpoch,
-	"tool: transactions, aborted with an odd epoch, Apache Kafka's at ours": oddEpoch,
+	"tool: transactions, aborted with an odd epoch":                         oddMarkers,
+	"tool: transactions, aborted with an odd epoch, Apache Kafka's at ours": oddMarkers,
 
-	"values of min.insync.replicas":               "refused for one broker there, since eligible leader replicas are on (KIP-966); here they come with replication",
-	"values of flush.ms":                          "a negative log.flush.interval.ms is refused here, as it is for topics in both",
-	"values of min.cleanable.dirty.ratio":         "NaN is refused here",
-	"values of log.cleaner.io.buffer.load.factor": "NaN and Infinity are refused here",
-	"values of metric.reporters":                  "Java's classes cannot be looked up here",
+	"values of min.insync.replicas":               "`min.insync.replicas` of one broker",
+	"values of flush.ms":                          oddNumbers,
+	"values of min.cleanable.dirty.ratio":         oddNumbers,
+	"values of log.cleaner.io.buffer.load.factor": oddNumbers,
+	"values of metric.reporters":                  "`metric.reporters` changed while brokers run",
 	"values of message.format.version":            unknownName,
 	"values of no.such.config":                    unknownName,
+	"dynamic broker configs":                      unknownName,
 
-	"configs refused":                      "an unknown operation is INVALID_REQUEST here, UNKNOWN_SERVER_ERROR there",
-	"dynamic broker configs":               "an unknown config of one broker is refused here, stored there",
-	"produce an unknown codec":             "UNSUPPORTED_COMPRESSION_TYPE here, UNKNOWN_SERVER_ERROR there",
-	"produce the append time bit":          "a producer may not set it: INVALID_TIMESTAMP here, cleared silently there",
-	"produce a byte too many":              "exactly one whole batch is taken here, what follows it is ignored there",
-	"produce no data":                      logStart,
-	"produce magic 1":                      logStart,
-	"produce a second batch":               logStart,
-	"produce its end cut off":              logStart,
-	"produce a length beyond the data":     logStart,
-	"fetch limits and epochs":              "only whole batches are sent here, there also the beginning of one that does not fit",
-	"txn end v5, commit of an aborted one": "TRANSACTION_ABORTABLE here, upon which the producer aborts and goes on (KAFKA-20785); INVALID_TXN_STATE there, which ends it",
-	"list offsets, odd requests":           "a partition asked for twice is answered twice here, once there",
+	"configs refused":                      "unknown operation in IncrementalAlterConfigs",
+	"produce an unknown codec":             "produce: unknown codec",
+	"produce the append time bit":          "produce: the LogAppendTime bit is set",
+	"produce a byte too many":              "produce: bytes after the batch",
+	"produce no data":                      requestForm,
+	"produce magic 1":                      requestForm,
+	"produce a second batch":               requestForm,
+	"produce its end cut off":              requestForm,
+	"produce a length beyond the data":     requestForm,
+	"fetch limits and epochs":              "fetch: a batch that does not fit into the limit",
+	"txn end v5, commit of an aborted one": "EndTxn: a commit after the coordinator has aborted the transaction",
+	"list offsets, odd requests":           namedTwice,
 }
 
 const (
-	oddEpoch    = "markers with a producer epoch below 0 are refused with INVALID_PRODUCER_EPOCH here, UNKNOWN_SERVER_ERROR there"
-	unknownName = "an unknown broker config is refused here, stored there"
-	elr         = "min.insync.replicas is stored for the whole cluster there, since eligible leader replicas are on (KIP-966); here they come with replication"
-	logStart    = "a refusal of the request's form carries the log start offset here, -1 there"
+	minISR      = "`min.insync.replicas` in describe"
+	oddNumbers  = "`log.flush.interval.ms` below 0, NaN and Infinity as a config's value"
+	unknownName = "unknown config of brokers"
+	requestForm = "produce: refusals of the request's form"
+	oddMarkers  = "WriteTxnMarkers: negative producer ids, epochs and transaction versions"
+	namedTwice  = "a topic, partition, resource or marker named twice"
 )
+
+// differences are those that only probes show.
+var differences = []script.Difference{
+	{Where: unknownName, Kafka: "stored", Moldau: "refused"},
+	{Where: oddNumbers, Kafka: "taken", Moldau: "refused"},
+	{Where: "`min.insync.replicas` of one broker", Kafka: "refused, since eligible leader replicas are on", Moldau: "taken"},
+	{Where: "`metric.reporters` changed while brokers run", Kafka: "the class is looked for", Moldau: "any name is taken"},
+	{Where: "fetch: a batch that does not fit into the limit", Kafka: "its beginning is sent", Moldau: "it is not sent, except as the first"},
+	{Where: "EndTxn: a commit after the coordinator has aborted the transaction", Kafka: "INVALID_TXN_STATE, which ends the producer", Moldau: "TRANSACTION_ABORTABLE, so that it goes on (KAFKA-20785)"},
+}

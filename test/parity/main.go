@@ -31,11 +31,19 @@ func main() {
 	moldauTools := flag.String("moldau-tools", "", "the moldau binary")
 	dumped := flag.String("dumped", "", "address of a Moldau whose files are read with Apache Kafka's dump-log")
 	dumpedData := flag.String("dumped-data", "", "its log dir")
+	record := flag.String("record", "", "write Apache Kafka's answers to the script into this folder instead")
 	only := flag.String("only", "", "run only probes whose name has this in it")
 	shown := flag.Bool("show", false, "print what is compared")
 	smoke := flag.Bool("smoke", false, "run the short set only")
 	flag.Parse()
 
+	if *record != "" {
+		if err := recordScript(*kafka, *record); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	passed, failed := 0, 0
 	judge := func(name, expected, got string) {
 		if *shown {
@@ -68,6 +76,13 @@ func main() {
 	}
 	if name := "dump-log of compacted and transactional logs"; *dumped != "" && *kafkaTools != "" && strings.Contains(name, *only) {
 		judge(name, "", dumpCheck(*dumped, *dumpedData, dumpTools{[]string{*kafkaTools, "tool"}, []string{*moldauTools}}))
+	}
+	if *only == "" || *only == "script" {
+		ran, problems := compareScript(*kafka, *moldau)
+		for _, p := range problems {
+			fmt.Printf("FAIL %s\n", p)
+		}
+		passed, failed = passed+ran-min(ran, len(problems)), failed+len(problems)
 	}
 	fmt.Printf("parity: %d passed, %d failed\n", passed, failed)
 	if failed > 0 {

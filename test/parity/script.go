@@ -1,0 +1,35 @@
+package main
+
+import (
+	"sync"
+
+	"github.com/moldau/moldau/test/parity/script"
+)
+
+// compareScript sends the script of requests to both brokers and returns how many cases there are and what is
+// wrong.
+func compareScript(kafka, moldau string) (int, []string) {
+	cases := script.Cases()
+	var theirs, ours []string
+	var theirErr, ourErr error
+	var both sync.WaitGroup
+	both.Go(func() { theirs, theirErr = script.Ask(kafka, cases) })
+	both.Go(func() { ours, ourErr = script.Ask(moldau, cases) })
+	both.Wait()
+	for _, err := range []error{theirErr, ourErr} {
+		if err != nil {
+			return len(cases), []string{err.Error()}
+		}
+	}
+	return len(cases), script.Judge(cases, theirs, ours)
+}
+
+// recordScript writes what Apache Kafka answers to the script, for the tests that hold Moldau to it without Java.
+func recordScript(kafka, folder string) error {
+	cases := script.Cases()
+	answers, err := script.Ask(kafka, cases)
+	if err != nil {
+		return err
+	}
+	return script.WriteGolden(folder, cases, answers)
+}
