@@ -70,8 +70,10 @@ func (h *WriteTxnMarkers) Handle(ctx context.Context, r *Request) Reply {
 // 0, and tools that don't know one say -1.
 func checkMarker(m *kmsg.WriteTxnMarkersRequestMarker) kafka.ErrorCode {
 	switch {
-	case m.ProducerID < 0, m.ProducerEpoch < 0, m.TransactionVersion < 0:
+	case m.ProducerID < 0, m.TransactionVersion < 0:
 		return kafka.ErrInvalidRequest
+	case m.ProducerEpoch < 0:
+		return kafka.ErrInvalidProducerEpoch
 	case m.CoordinatorEpoch < -1:
 		return kafka.ErrTransactionCoordinatorFenced
 	}

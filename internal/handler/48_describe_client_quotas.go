@@ -21,6 +21,7 @@ type DescribeClientQuotas struct {
 // Handle answers from this node's metadata.
 func (h *DescribeClientQuotas) Handle(_ context.Context, r *Request) Reply {
 	resp := kmsg.NewPtrDescribeClientQuotasResponse()
+	resp.ErrorMessage = &noMessage
 	req := r.Body.(*kmsg.DescribeClientQuotasRequest)
 	err := error(kafka.Errorf(kafka.ErrClusterAuthorizationFailed, "not authorized to describe the cluster's configs"))
 	var filter quotaFilter

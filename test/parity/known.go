@@ -5,7 +5,7 @@ import "github.com/moldau/moldau/test/parity/script"
 // known are the probes with a difference that is meant, and which one it is: the first cell of its row in PARITY.md,
 // from differences here or from script.Differences.
 var known = map[string]string{
-	"create with defaults": minISR, "topics at the controller": minISR, "configs of a topic": minISR,
+	"create with defaults": leastInSync, "topics at the controller": leastInSync, "configs of a topic": leastInSync,
 
 	"tool: transactions, aborted with an odd epoch":                         oddMarkers,
 	"tool: transactions, aborted with an odd epoch, Apache Kafka's at ours": oddMarkers,
@@ -34,7 +34,7 @@ var known = map[string]string{
 }
 
 const (
-	minISR      = "`min.insync.replicas` in describe"
+	leastInSync = "`min.insync.replicas` in describe"
 	oddNumbers  = "`log.flush.interval.ms` below 0, NaN and Infinity as a config's value"
 	unknownName = "unknown config of brokers"
 	requestForm = "produce: refusals of the request's form"
@@ -49,5 +49,7 @@ var differences = []script.Difference{
 	{Where: "`min.insync.replicas` of one broker", Kafka: "refused, since eligible leader replicas are on", Moldau: "taken"},
 	{Where: "`metric.reporters` changed while brokers run", Kafka: "the class is looked for", Moldau: "any name is taken"},
 	{Where: "fetch: a batch that does not fit into the limit", Kafka: "its beginning is sent", Moldau: "it is not sent, except as the first"},
+	{Where: "OffsetCommit 2 to 4: a retention time that ends in thousands of years", Kafka: "the time of expiry is below 0", Moldau: "the last that there is"},
+	{Where: "records of offsets that were committed in transactions", Kafka: "without the topic's id", Moldau: "with it: a topic of the same name does not inherit them"},
 	{Where: "EndTxn: a commit after the coordinator has aborted the transaction", Kafka: "INVALID_TXN_STATE, which ends the producer", Moldau: "TRANSACTION_ABORTABLE, so that it goes on (KAFKA-20785)"},
 }

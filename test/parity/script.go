@@ -6,8 +6,8 @@ import (
 	"github.com/moldau/moldau/test/parity/script"
 )
 
-// compareScript sends the script of requests to both brokers and returns how many cases there are and what is
-// wrong.
+// compareScript sends the script of requests to both brokers and compares the answers, then what they have written about
+// groups and transactions. It returns how many comparisons there were and what is wrong.
 func compareScript(kafka, moldau string) (int, []string) {
 	cases := script.Cases()
 	var theirs, ours []string
@@ -21,7 +21,12 @@ func compareScript(kafka, moldau string) (int, []string) {
 			return len(cases), []string{err.Error()}
 		}
 	}
-	return len(cases), script.Judge(cases, theirs, ours)
+	problems := script.Judge(cases, theirs, ours)
+	keys, more, err := script.CompareRecords(kafka, moldau, cases, theirs, ours)
+	if err != nil {
+		more = append(more, err.Error())
+	}
+	return len(cases) + keys, append(problems, more...)
 }
 
 // recordScript writes what Apache Kafka answers to the script, for the tests that hold Moldau to it without Java.

@@ -93,7 +93,7 @@ func (b *Broker) prepare(cases []Case) error {
 			return err
 		}
 	}
-	for _, step := range []func(*Session) error{func(s *Session) error { return waitForTopics(s, names, wanted) }, b.learnLogDir, fillFixedTopic, readyCoordinators, commitFixedGroup, commitFixedTransaction} {
+	for _, step := range []func(*Session) error{func(s *Session) error { return waitForTopics(s, names, wanted) }, b.learnLogDir, fillFixedTopic, readyCoordinators, commitFixedGroup, commitFixedTransaction, limitFixedClient} {
 		if err := step(s); err != nil {
 			return err
 		}

@@ -125,6 +125,10 @@ func (d *dumper) masked(v reflect.Value, name string) string {
 		if v.CanInt() && int(v.Int()) == d.session.broker.port || v.CanUint() && v.Uint() > 0 {
 			return "<port>"
 		}
+	case "PreviousProducerID", "NextProducerID": // in records
+		if v.Int() > 0 {
+			return "<a producer id>"
+		}
 	case "ProducerID":
 		if n := v.Int(); n > 0 && d.session.pid > 0 {
 			if off := n - d.session.pid; off > -100 && off < 100 {
@@ -150,6 +154,9 @@ func (d *dumper) masked(v reflect.Value, name string) string {
 		if v.Int() > 0 {
 			return "<number>"
 		}
+	}
+	if name == "ExpireTimestamp" && (v.Int() > 1<<62 || v.Int() < -1<<62) {
+		return "<in thousands of years>"
 	}
 	if v.Kind() == reflect.Int64 && (strings.Contains(name, "Time") || strings.Contains(name, "Append")) {
 		if now, n := time.Now().UnixMilli(), v.Int(); n > now-3600_000 && n < now+3600_000 {

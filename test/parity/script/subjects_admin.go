@@ -1,6 +1,7 @@
 package script
 
 import (
+	"math"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -88,6 +89,11 @@ func clusterSubjects() []subject {
 			r := kmsg.NewPtrUpdateFeaturesRequest()
 			r.TimeoutMillis = 30_000
 			r.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: "transaction.version", MaxVersionLevel: 2, UpgradeType: 1}}
+			return r
+		}},
+		{key: 64, values: map[string][]value{"BrokerID": constants(int32(-2), int32(-1), int32(0), int32(7), int32(math.MaxInt32), int32(math.MinInt32))}, build: func(*Session) kmsg.Request {
+			r := kmsg.NewPtrUnregisterBrokerRequest()
+			r.BrokerID = 77 // the one that there is must stay
 			return r
 		}},
 		{key: 60, build: func(*Session) kmsg.Request {
