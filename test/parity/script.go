@@ -1,13 +1,14 @@
 package main
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/moldau/moldau/test/parity/script"
 )
 
 // compareScript sends the script of requests to both brokers and compares the answers, then what they have written about
-// groups and transactions. It returns how many comparisons there were and what is wrong.
+// groups and transactions, and the files of topics written alike. It returns how many comparisons there were and what is wrong.
 func compareScript(kafka, moldau string) (int, []string) {
 	cases := script.Cases()
 	var theirs, ours []string
@@ -26,7 +27,11 @@ func compareScript(kafka, moldau string) (int, []string) {
 	if err != nil {
 		more = append(more, err.Error())
 	}
-	return len(cases) + keys, append(problems, more...)
+	files, others, err := script.CompareDisk(kafka, moldau)
+	if err != nil {
+		others = append(others, err.Error())
+	}
+	return len(cases) + keys + files, slices.Concat(problems, more, others)
 }
 
 // recordScript writes what Apache Kafka answers to the script, for the tests that hold Moldau to it without Java.

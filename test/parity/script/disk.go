@@ -245,7 +245,7 @@ func readPartition(folder string, pid int64, files map[string][]byte) error {
 	}
 	for _, e := range entries {
 		stem, ext := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
-		if stem == last && ext != ".log" && ext != ".snapshot" {
+		if ext == ".tmp" || stem == last && ext != ".log" && ext != ".snapshot" {
 			continue
 		}
 		content, err := os.ReadFile(filepath.Join(folder, e.Name()))
