@@ -148,9 +148,5 @@ func otherDifferences() []Difference {
 			"UpdateFeatures: a time-out below 0", "counts for nothing", "REQUEST_TIMED_OUT",
 			[]*rule{instead(`^UpdateFeatures .* TimeoutMillis=-`, `^(Results|empty)`, `^ErrorCode=REQUEST_TIMED_OUT`)},
 		},
-		{
-			"DescribeQuorum: the controller's listener", "named", "none",
-			[]*rule{in(`^DescribeQuorum v2 `, ` Listeners=\[[^\]]*\]`, ``)},
-		},
 	}
 }

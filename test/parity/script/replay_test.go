@@ -1,6 +1,7 @@
 package script
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,9 @@ func TestAnswersAreApacheKafkas(t *testing.T) {
 	for id := range golden {
 		t.Errorf("golden/ has an answer to %s, which nobody asks: test/parity/run -record", id)
 	}
-	b := kafkatest.StartBroker(t, Settings...)
+	b := kafkatest.NewBroker(t, Settings...)
+	b.Overrides = append(b.Overrides, fmt.Sprintf("listeners=PLAINTEXT://localhost:%d,CONTROLLER://localhost:%d", b.Port, kafkatest.FreePort(t)), "controller.listener.names=CONTROLLER")
+	b.Start()
 	ours, err := Ask(b.Addr(), cases)
 	if err != nil {
 		t.Fatal(err)
