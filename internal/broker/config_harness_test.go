@@ -28,14 +28,14 @@ const (
 
 // configNode is a node whose configs are altered, and a client of it.
 type configNode struct {
-	t          *testing.T
+	t          testing.TB
 	dir        string
 	properties map[string]string // of every start
 	b          *broker
 	client     *kgo.Client
 }
 
-func newConfigNode(t *testing.T, properties map[string]string) *configNode {
+func newConfigNode(t testing.TB, properties map[string]string) *configNode {
 	n := &configNode{t: t, dir: t.TempDir(), properties: properties}
 	n.start(nil)
 	t.Cleanup(func() {
