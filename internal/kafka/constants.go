@@ -8,6 +8,7 @@ const (
 	NoOffset        int64 = -1
 	NoTimestamp     int64 = -1
 	NoLeaderEpoch   int32 = -1
+	NoBrokerEpoch   int64 = -1
 	NoLeader        int32 = -1
 )
 

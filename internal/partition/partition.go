@@ -2,7 +2,6 @@ package partition
 
 import (
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -34,6 +33,10 @@ type Partition struct {
 
 	mu   sync.RWMutex         // held for writing while role changes
 	role atomic.Pointer[role] // immutable
+
+	replicating ReplicationOptions
+	following   sync.Mutex // guards state; taken after mu, and never while the log's mutex is held
+	state       replication
 }
 
 // Everything is what advanced is told when the number of bytes is not known: more than
@@ -51,11 +54,11 @@ type role struct {
 }
 
 // New returns a partition that neither leads nor follows yet. advanced may be nil.
-func New(topicID kafka.UUID, localID int32, log *storage.Log, advanced func(bytes int64)) *Partition {
+func New(topicID kafka.UUID, localID int32, log *storage.Log, o ReplicationOptions, advanced func(bytes int64)) *Partition {
 	if advanced == nil {
 		advanced = func(int64) {}
 	}
-	p := &Partition{tp: log.TopicPartition(), topicID: topicID, localID: localID, advanced: advanced}
+	p := &Partition{tp: log.TopicPartition(), topicID: topicID, localID: localID, replicating: o, advanced: advanced}
 	p.log.Store(log)
 	p.role.Store(&role{Assignment: Assignment{Leader: kafka.NoLeader, LeaderEpoch: kafka.NoLeaderEpoch}})
 	log.OnCounted(p.counted)
@@ -109,7 +112,7 @@ func (p *Partition) IsLeader() bool { r := p.role.Load(); return r.isLeader && r
 // Apply takes a new assignment. On becoming leader in a new epoch the epoch begins at the log
 // end offset. Where the topic asks for fsync the high watermark may be below for a moment: what a
 // killed process had flushed is known up to its last checkpoint only.
-func (p *Partition) Apply(a Assignment) error {
+func (p *Partition) Apply(a Assignment, nowMs int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.role.Load()
@@ -125,6 +128,9 @@ func (p *Partition) Apply(a Assignment) error {
 			p.role.Store(next)
 			return err
 		}
+		p.resetReplication(a, nowMs)
+	} else if next.isLeader {
+		p.updateReplication(old.Assignment, a)
 	}
 	p.role.Store(next)
 	if next.isLeader {
@@ -170,15 +176,6 @@ func (p *Partition) CheckLeader(currentLeaderEpoch int32) error {
 // effectiveMinISR caps min.insync.replicas by the number of replicas, so that a topic with
 // fewer replicas than that can be written at all (KIP-966).
 func (r *role) effectiveMinISR() int { return min(r.MinInSyncReplicas, len(r.Replicas)) }
-
-// committedOffset is how far all in-sync replicas have the log. As long as the leader is the
-// only replica it is what the leader itself counts.
-func (p *Partition) committedOffset(r *role) int64 {
-	if len(r.ISR) > 1 || !slices.Contains(r.ISR, p.localID) {
-		return p.Log().HighWatermark()
-	}
-	return p.Log().CountedOffset()
-}
 
 // AppendRequest asks a leader to append.
 type AppendRequest struct {
@@ -245,7 +242,12 @@ func (p *Partition) CommitState(leaderEpoch int32, offset int64) (done bool, err
 	if p.Log().HighWatermark() < offset {
 		p.advance() // a flush may have counted more and be about to tell
 	}
-	return p.reached(p.Log().HighWatermark(), leaderEpoch, offset)
+	done, err = p.reached(p.Log().HighWatermark(), leaderEpoch, offset)
+	if r := p.role.Load(); done && r.isLeader && len(r.ISR) < r.effectiveMinISR() {
+		return true, kafka.Errorf(kafka.ErrNotEnoughReplicasAfterAppend, "the records are in the log of %s, but it has %d in-sync replicas, min.insync.replicas asks for %d",
+			p.tp, len(r.ISR), r.effectiveMinISR())
+	}
+	return done, err
 }
 
 // CountState is CommitState for what this replica counts by itself, whatever the others have:

@@ -50,7 +50,7 @@ func newFlushedPartition(tb testing.TB, change func(c *storage.LogConfig)) (*Par
 		tb.Fatal(err)
 	}
 	announced := new(atomic.Int64)
-	return New(topicID, 1, log, func(n int64) {
+	return New(topicID, 1, log, ReplicationOptions{}, func(n int64) {
 		if n == Everything {
 			n = 1_000_000
 		}
@@ -85,7 +85,7 @@ func appendTo(tb testing.TB, p *Partition, acks int16, epoch int32, values ...st
 func TestAppendCommitsAtOnceWithOneReplica(t *testing.T) {
 	t.Parallel()
 	p, announced := newPartition(t, nil)
-	if err := p.Apply(leads(3)); err != nil {
+	if err := p.Apply(leads(3), nowMs); err != nil {
 		t.Fatal(err)
 	}
 	for i, acks := range []int16{-1, 0, 1} {
@@ -108,7 +108,7 @@ func TestAppendCommitsAtOnceWithOneReplica(t *testing.T) {
 func TestEpochFencing(t *testing.T) {
 	t.Parallel()
 	p, _ := newPartition(t, nil)
-	if err := p.Apply(leads(5)); err != nil {
+	if err := p.Apply(leads(5), nowMs); err != nil {
 		t.Fatal(err)
 	}
 	check := func(name string, epoch int32, want kafka.ErrorCode) {
@@ -130,7 +130,7 @@ func TestEpochFencing(t *testing.T) {
 	check("leader", 5, kafka.ErrNone)
 	check("leader", 4, kafka.ErrFencedLeaderEpoch)
 	check("leader", 6, kafka.ErrUnknownLeaderEpoch)
-	if err := p.Apply(Assignment{Leader: kafka.NoLeader, LeaderEpoch: 6, Replicas: []int32{1}, ISR: []int32{1}}); err != nil {
+	if err := p.Apply(Assignment{Leader: kafka.NoLeader, LeaderEpoch: 6, Replicas: []int32{1}, ISR: []int32{1}}, nowMs); err != nil {
 		t.Fatal(err)
 	}
 	check("no leader", kafka.NoLeaderEpoch, kafka.ErrNotLeaderOrFollower)
@@ -141,7 +141,7 @@ func TestEpochFencing(t *testing.T) {
 	}
 	p.Close(kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "topic t was deleted"))
 	check("closed", kafka.NoLeaderEpoch, kafka.ErrUnknownTopicOrPartition)
-	if err := p.Apply(leads(7)); kafka.CodeOf(err) != kafka.ErrUnknownTopicOrPartition || p.IsLeader() {
+	if err := p.Apply(leads(7), nowMs); kafka.CodeOf(err) != kafka.ErrUnknownTopicOrPartition || p.IsLeader() {
 		t.Errorf("a closed partition became leader again: %v", err)
 	}
 }
@@ -162,7 +162,7 @@ func TestMinInSyncReplicas(t *testing.T) {
 		{"two of two", []int32{1, 2}, []int32{1, 2}, 2, -1, kafka.ErrNone},
 	} {
 		p, _ := newPartition(t, nil)
-		if err := p.Apply(Assignment{Leader: 1, Replicas: c.replicas, ISR: c.isr, MinInSyncReplicas: c.min}); err != nil {
+		if err := p.Apply(Assignment{Leader: 1, Replicas: c.replicas, ISR: c.isr, MinInSyncReplicas: c.min}, nowMs); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := appendTo(t, p, c.acks, kafka.NoLeaderEpoch, "x"); kafka.CodeOf(err) != c.want {
@@ -177,7 +177,7 @@ func TestMinInSyncReplicas(t *testing.T) {
 func TestFsyncBeforeCommit(t *testing.T) {
 	t.Parallel()
 	p, announced, commit := newFlushedPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1 })
-	if err := p.Apply(leads(0)); err != nil {
+	if err := p.Apply(leads(0), nowMs); err != nil {
 		t.Fatal(err)
 	}
 	r, err := appendTo(t, p, -1, kafka.NoLeaderEpoch, "a")
@@ -215,7 +215,7 @@ func TestFsyncBeforeCommit(t *testing.T) {
 func TestSomeRecordsMayBeUnflushed(t *testing.T) {
 	t.Parallel()
 	p, _, commit := newFlushedPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 3 })
-	if err := p.Apply(leads(0)); err != nil {
+	if err := p.Apply(leads(0), nowMs); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []int64{1, 2, 2, 2} { // high watermarks
@@ -238,7 +238,7 @@ func TestLeadershipCommitsWhatWasFound(t *testing.T) {
 	if _, err := p.Log().Append(storage.AppendRequest{Records: b, Origin: storage.OriginInternal, NowMs: nowMs}); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Apply(leads(1)); err != nil {
+	if err := p.Apply(leads(1), nowMs); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.ListOffset(kafka.LatestTimestamp, kafka.ReadUncommitted, -1); kafka.CodeOf(err) != kafka.ErrOffsetNotAvailable {
@@ -257,7 +257,7 @@ func TestLeadershipCommitsWhatWasFound(t *testing.T) {
 func TestFlushConfigChanges(t *testing.T) {
 	t.Parallel()
 	p, announced, commit := newFlushedPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1 })
-	if err := p.Apply(leads(0)); err != nil {
+	if err := p.Apply(leads(0), nowMs); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := appendTo(t, p, 1, kafka.NoLeaderEpoch, "a"); err != nil {
@@ -285,7 +285,7 @@ func TestReadAndDivergence(t *testing.T) {
 	t.Parallel()
 	p, _ := newPartition(t, nil)
 	for _, epoch := range []int32{2, 4} { // epoch 2: offsets 0 to 2, epoch 4: 3 to 5
-		if err := p.Apply(leads(epoch)); err != nil {
+		if err := p.Apply(leads(epoch), nowMs); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := appendTo(t, p, 1, epoch, "a", "b", "c"); err != nil {
@@ -335,7 +335,7 @@ func TestListOffset(t *testing.T) {
 	empty, _ := newPartition(t, nil)
 	full, _ := newPartition(t, nil)
 	for _, p := range []*Partition{empty, full} {
-		if err := p.Apply(leads(7)); err != nil {
+		if err := p.Apply(leads(7), nowMs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -371,14 +371,14 @@ func TestLaggingHighWatermark(t *testing.T) {
 	t.Parallel()
 	p, _ := newPartition(t, nil)
 	two := Assignment{Leader: 1, LeaderEpoch: 1, Replicas: []int32{1, 2}, ISR: []int32{1, 2}}
-	if err := p.Apply(two); err != nil {
+	if err := p.Apply(two, nowMs); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := appendTo(t, p, 1, -1, "a"); err != nil {
 		t.Fatal(err)
 	}
 	two.LeaderEpoch = 2 // begins at 1, while the high watermark is 0
-	if err := p.Apply(two); err != nil {
+	if err := p.Apply(two, nowMs); err != nil {
 		t.Fatal(err)
 	}
 	for timestamp, want := range map[int64]kafka.ErrorCode{kafka.LatestTimestamp: kafka.ErrOffsetNotAvailable, 0: kafka.ErrOffsetNotAvailable,
@@ -393,7 +393,7 @@ func TestEndOffsetForEpoch(t *testing.T) {
 	t.Parallel()
 	p, _ := newPartition(t, nil)
 	for _, epoch := range []int32{2, 4} {
-		if err := p.Apply(leads(epoch)); err != nil {
+		if err := p.Apply(leads(epoch), nowMs); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := appendTo(t, p, 1, epoch, "a"); err != nil {
@@ -409,7 +409,7 @@ func TestEndOffsetForEpoch(t *testing.T) {
 
 func BenchmarkAppend(b *testing.B) {
 	p, _ := newPartition(b, nil)
-	if err := p.Apply(leads(0)); err != nil {
+	if err := p.Apply(leads(0), nowMs); err != nil {
 		b.Fatal(err)
 	}
 	values := make([]string, 100)
@@ -429,7 +429,7 @@ func BenchmarkAppend(b *testing.B) {
 
 func BenchmarkRead(b *testing.B) {
 	p, _ := newPartition(b, nil)
-	if err := p.Apply(leads(0)); err != nil {
+	if err := p.Apply(leads(0), nowMs); err != nil {
 		b.Fatal(err)
 	}
 	values := make([]string, 1000)

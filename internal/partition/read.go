@@ -16,7 +16,9 @@ type ReadRequest struct {
 	// LastFetchedEpoch is the epoch of the last record the client has, from which a
 	// truncated log is found out (KIP-595); kafka.NoLeaderEpoch for a client that does not say.
 	LastFetchedEpoch int32
-	Buffer           func(n int) []byte
+	// IsReplica lets a follower read what is not committed yet.
+	IsReplica bool
+	Buffer    func(n int) []byte
 }
 
 // ReadResult is records and the offsets as they were before the read.
@@ -55,7 +57,10 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 		}
 	}
 	upTo := result.HighWatermark
-	if r.Isolation == kafka.ReadCommitted {
+	switch {
+	case r.IsReplica:
+		upTo = p.Log().LogEndOffset()
+	case r.Isolation == kafka.ReadCommitted:
 		upTo = result.LastStableOffset
 	}
 	var read storage.ReadResult

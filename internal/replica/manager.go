@@ -251,13 +251,22 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 		return
 	}
 	err := r.Apply(partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
-		Replicas: p.Replicas, ISR: p.ISR, MinInSyncReplicas: config.MinInSyncReplicas})
+		Replicas: p.Replicas, ISR: p.ISR, MinInSyncReplicas: config.MinInSyncReplicas}, m.options.Clock.Now().UnixMilli())
 	if err != nil {
 		slog.Error("cannot take over a partition; it stays without leader until its log dir is repaired and the broker restarted", "partition", tp.String(), "error", err)
 	}
 	// Fetches come back with the new epoch, appends of an epoch that is over with an error.
 	r.fetchWaiters.CompleteAll()
 	r.commitWaiters.Notify(0)
+}
+
+// replicaLagMaxMs is replica.lag.time.max.ms.
+const replicaLagMaxMs = 30_000
+
+// mayJoin reports whether a broker may be in sync.
+func (m *Manager) mayJoin(broker int32, brokerEpoch int64) bool {
+	b := m.image.Load().Broker(broker)
+	return b != nil && b.Epoch == brokerEpoch && b.Active()
 }
 
 func (m *Manager) open(tp kafka.TopicIDPartition, place storage.Placement, config TopicConfig) *Replica {
@@ -268,7 +277,7 @@ func (m *Manager) open(tp kafka.TopicIDPartition, place storage.Placement, confi
 		r.offline = &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: "the log of " + tp.TopicPartition.String() + " cannot be opened on this broker", Cause: err}
 		return r
 	}
-	r.Partition = partition.New(tp.TopicID, m.options.NodeID, log, r.advanced)
+	r.Partition = partition.New(tp.TopicID, m.options.NodeID, log, partition.ReplicationOptions{LagMaxMs: replicaLagMaxMs, MayJoin: m.mayJoin}, r.advanced)
 	return r
 }
 
@@ -329,7 +338,7 @@ func (m *Manager) applyConfigs(delta *metadata.Delta, config func(topic string) 
 		r.Log().UpdateConfig(c.Log)
 		if a := r.Assignment(); a.MinInSyncReplicas != c.MinInSyncReplicas {
 			a.MinInSyncReplicas = c.MinInSyncReplicas
-			if err := r.Apply(a); err != nil {
+			if err := r.Apply(a, m.options.Clock.Now().UnixMilli()); err != nil {
 				slog.Error("cannot change min.insync.replicas of a partition", "partition", r.TopicPartition().String(), "error", err)
 			}
 		}

@@ -169,8 +169,8 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 // noteEpoch records that a batch at base was written in epoch. The checkpoint file is due when
 // it is the epoch's first batch, also if AssignEpochStart has announced the epoch.
 func (l *Log) noteEpoch(epoch int32, base int64) {
-	epochs := l.epochs.Load().with(epoch, base)
-	if n := len(epochs.all); n > 0 && epochs.all[n-1].StartOffset == base {
+	epochs := l.epochs.Load().With(epoch, base)
+	if n := len(epochs.All()); n > 0 && epochs.All()[n-1].StartOffset == base {
 		l.epochsChanged = true
 	}
 	l.epochs.Store(epochs)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/epoch"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -53,7 +54,7 @@ type flushPlan struct {
 	point, end    int64
 	recovered     bool
 	pending       []pendingSnapshot
-	epochs        *epochList
+	epochs        *epoch.List
 	epochsChanged bool
 }
 
@@ -140,7 +141,7 @@ func (l *Log) flushRest(p flushPlan) (doing string, err error) {
 	}
 	if p.epochsChanged {
 		path := filepath.Join(l.folder.Path(), checkpoint.LeaderEpochFileName)
-		if err := checkpoint.WriteLeaderEpochs(l.dir.shared.fs, path, p.epochs.withoutEnd(p.end).all); err != nil {
+		if err := checkpoint.WriteLeaderEpochs(l.dir.shared.fs, path, p.epochs.WithoutEnd(p.end).All()); err != nil {
 			return "writing the leader epochs of", err
 		}
 	}

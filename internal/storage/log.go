@@ -9,6 +9,7 @@ import (
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/epoch"
 	"github.com/moldau/moldau/internal/storage/producerstate"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
@@ -24,7 +25,7 @@ type Log struct {
 
 	// segments is never empty; a list is never changed once it is stored.
 	segments atomic.Pointer[segmentList]
-	epochs   atomic.Pointer[epochList]
+	epochs   atomic.Pointer[epoch.List]
 
 	startOffset   atomic.Int64
 	endOffset     atomic.Int64
@@ -177,7 +178,7 @@ func (l *Log) raiseStartOffset(offset int64) {
 		return
 	}
 	l.startOffset.Store(offset)
-	l.epochs.Store(l.epochs.Load().withoutStart(offset))
+	l.epochs.Store(l.epochs.Load().WithoutStart(offset))
 	l.dir.logStarts.markChanged()
 }
 
@@ -208,15 +209,15 @@ func (l *Log) ExpireProducers(nowMs int64) {
 }
 
 // LatestEpoch returns the newest leader epoch in the log, or -1.
-func (l *Log) LatestEpoch() int32 { return l.epochs.Load().latest() }
+func (l *Log) LatestEpoch() int32 { return l.epochs.Load().Latest() }
 
 // EpochForOffset returns the leader epoch in which offset was written, or -1.
-func (l *Log) EpochForOffset(offset int64) int32 { return l.epochs.Load().at(offset) }
+func (l *Log) EpochForOffset(offset int64) int32 { return l.epochs.Load().At(offset) }
 
 // EndOffsetForEpoch answers OffsetForLeaderEpoch: the largest epoch at most leaderEpoch and
 // the offset after its last record, or -1, -1.
 func (l *Log) EndOffsetForEpoch(leaderEpoch int32) (epoch int32, endOffset int64) {
-	return l.epochs.Load().endOffset(leaderEpoch, l.endOffset.Load())
+	return l.epochs.Load().EndOffset(leaderEpoch, l.endOffset.Load())
 }
 
 // AssignEpochStart records on becoming leader that leaderEpoch begins at startOffset. It is
@@ -228,7 +229,7 @@ func (l *Log) AssignEpochStart(leaderEpoch int32, startOffset int64) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	l.epochs.Store(l.epochs.Load().with(leaderEpoch, startOffset))
+	l.epochs.Store(l.epochs.Load().With(leaderEpoch, startOffset))
 	return nil
 }
 

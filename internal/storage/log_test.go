@@ -279,7 +279,7 @@ func TestDamagedSideFilesAreReplaced(t *testing.T) {
 	}
 	_, l = openLogOn(t, mem.KillClone(), testConfig())
 	if l.EpochForOffset(1) != 3 || l.LatestEpoch() != 5 {
-		t.Fatalf("epochs %v", l.epochs.Load().all)
+		t.Fatalf("epochs %v", l.epochs.Load().All())
 	}
 	for _, s := range []batchSpec{idempotent(1, 0, 0, 2), idempotent(1, 0, 2, 2)} {
 		if r, err := produce(l, s.build(t, 0), 5, startMs); err != nil || !r.Duplicate {

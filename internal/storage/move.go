@@ -279,19 +279,10 @@ func (v *Move) begin(records []byte, end, nowMs int64) (*Log, error) {
 func (l *Log) copyIn(records []byte, nowMs int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.usable(); err != nil {
+	if err := l.appendAsTheyAre(records, nowMs); err != nil {
 		return err
 	}
-	for len(records) > 0 {
-		part, err := copyable(records)
-		if err != nil {
-			return l.readError(err)
-		}
-		if err := l.copyPart(part, nowMs); err != nil {
-			return err
-		}
-		records = records[len(part.records):]
-	}
+	l.highWatermark.Store(l.endOffset.Load()) // so that transactions which have ended are not kept in memory
 	return nil
 }
 
@@ -349,7 +340,6 @@ func (l *Log) copyPart(p preparedAppend, nowMs int64) error {
 	l.snapshots.bytesSince += int64(len(p.records))
 	l.appendedBytes += int64(len(p.records))
 	l.endOffset.Store(end)
-	l.highWatermark.Store(end) // so that transactions which have ended are not kept in memory
 	return nil
 }
 

@@ -50,7 +50,7 @@ type logView struct {
 func moveView(t testing.TB, l *Log) logView {
 	t.Helper()
 	v := logView{Start: l.LogStartOffset(), End: l.LogEndOffset(), Watermark: l.HighWatermark(), Stable: l.LastStableOffset(), Cleaned: l.CleanedOffset()}
-	v.Epochs = fmt.Sprint(l.epochs.Load().all)
+	v.Epochs = fmt.Sprint(l.epochs.Load().All())
 	v.Producers = fmt.Sprintf("%+v", l.Producers())
 	for _, b := range readAll(t, l) {
 		v.Batches = append(v.Batches, bytes.Clone(b))

@@ -12,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/epoch"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -35,7 +36,7 @@ func newLogAt(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, folder str
 		FS: d.shared.fs, Cache: d.cache, IndexIntervalBytes: config.IndexIntervalBytes, MaxIndexBytes: config.IndexMaxBytes,
 	})
 	l.config.Store(config)
-	l.epochs.Store(noEpochs)
+	l.epochs.Store(epoch.None)
 	l.unstable.Store(allStable)
 	l.commitDueMs.Store(never)
 	return l
@@ -151,7 +152,7 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 		if err := l.startOver(known.startOffset, end, nowMs); err != nil {
 			return nil, err
 		}
-		epochs, end = noEpochs, known.startOffset
+		epochs, end = epoch.None, known.startOffset
 	}
 	start := max(known.startOffset, l.segments.Load().all[0].BaseOffset())
 	l.startOffset.Store(start)
@@ -168,7 +169,7 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 			return nil, err
 		}
 	}
-	l.epochs.Store(epochs.withoutEnd(end).withoutStart(start))
+	l.epochs.Store(epochs.WithoutEnd(end).WithoutStart(start))
 	if err := l.rebuildProducers(nowMs, end, !known.clean); err != nil {
 		return nil, err
 	}
@@ -245,9 +246,9 @@ func (l *Log) openSegments(bases []int64, known knownOffsets, nowMs int64) error
 // recover checks the segments past the recovery point. At the first damage the log ends: the
 // segment is cut there and what follows is removed. Leader epochs that begin past the
 // recovery point are taken from the batches, as their file may be older or newer.
-func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error) {
+func (l *Log) recover(recoveryPoint int64, epochs *epoch.List) (*epoch.List, error) {
 	list := l.segments.Load()
-	recovered := epochs.withoutEnd(recoveryPoint)
+	recovered := epochs.WithoutEnd(recoveryPoint)
 	// From the last flushed offset on: where that ends a segment, its last index entries, which
 	// it got when it was closed, may be missing.
 	first := list.indexOf(max(recoveryPoint-1, 0))
@@ -255,7 +256,7 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 		result, err := list.all[i].Recover(segment.RecoverOptions{
 			FromOffset: recoveryPoint, NoHoles: true, HolesBelow: l.cleanedOffset.Load(),
 			Visit: func(b record.Batch) error {
-				recovered = recovered.with(b.PartitionLeaderEpoch(), b.BaseOffset())
+				recovered = recovered.With(b.PartitionLeaderEpoch(), b.BaseOffset())
 				return nil
 			},
 		})
@@ -301,7 +302,7 @@ func (l *Log) recover(recoveryPoint int64, epochs *epochList) (*epochList, error
 		break
 	}
 	l.dir.metrics.logsRecovered.Inc()
-	l.epochsChanged = !slices.Equal(recovered.all, epochs.all)
+	l.epochsChanged = !slices.Equal(recovered.All(), epochs.All())
 	return recovered, nil
 }
 
@@ -372,25 +373,25 @@ func (l *Log) startOver(startOffset, end, nowMs int64) error {
 }
 
 // readEpochs reads the leader epochs; known is false if the file is damaged.
-func (l *Log) readEpochs() (epochs *epochList, known bool, err error) {
+func (l *Log) readEpochs() (epochs *epoch.List, known bool, err error) {
 	path := filepath.Join(l.folder.Path(), checkpoint.LeaderEpochFileName)
 	all, err := checkpoint.ReadLeaderEpochs(l.dir.shared.fs, path)
 	if checkpoint.IsMalformed(err) {
 		slog.Warn("rebuilding the leader epochs from the records: their file is damaged", "path", path, "error", err)
-		return noEpochs, false, nil
+		return epoch.None, false, nil
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("read %s: %w", path, err)
 	}
-	return newEpochList(all), true, nil
+	return epoch.New(all), true, nil
 }
 
 // epochsOfRecords walks all batch headers for their leader epochs.
-func (l *Log) epochsOfRecords() (*epochList, error) {
-	epochs := noEpochs
+func (l *Log) epochsOfRecords() (*epoch.List, error) {
+	epochs := epoch.None
 	for _, s := range l.segments.Load().all {
 		err := s.ScanPastDamage(0, func(at segment.BatchPosition, _ record.Batch) error {
-			epochs = epochs.with(at.LeaderEpoch, at.BaseOffset)
+			epochs = epochs.With(at.LeaderEpoch, at.BaseOffset)
 			return nil
 		})
 		if err != nil {

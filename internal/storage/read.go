@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/epoch"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -140,7 +141,7 @@ func (l *Log) readSegment(list *segmentList, s *segment.Segment, r ReadRequest, 
 // batch cut off at the end is left out. So is one behind a hole whose successor is not at hand to
 // confirm its base offset, which, like the leader epoch, is outside of the CRC; the latter is
 // corrected.
-func wholeBatches(data []byte, firstOffset, upTo int64, epochs *epochList) (sizeBytes int, err error) {
+func wholeBatches(data []byte, firstOffset, upTo int64, epochs *epoch.List) (sizeBytes int, err error) {
 	atLeast, rest := firstOffset, data
 	for len(rest) > 0 {
 		b, next, err := record.Next(rest)
@@ -165,7 +166,7 @@ func wholeBatches(data []byte, firstOffset, upTo int64, epochs *epochList) (size
 		if b.BaseOffset() > atLeast && (len(next) < record.BatchOverhead || record.Batch(next).BaseOffset() <= b.LastOffset()) {
 			break
 		}
-		if epoch := epochs.at(b.BaseOffset()); epoch >= 0 && epoch != b.PartitionLeaderEpoch() && b.PartitionLeaderEpoch() != kafka.NoLeaderEpoch {
+		if epoch := epochs.At(b.BaseOffset()); epoch >= 0 && epoch != b.PartitionLeaderEpoch() && b.PartitionLeaderEpoch() != kafka.NoLeaderEpoch {
 			b.SetPartitionLeaderEpoch(epoch)
 		}
 		atLeast, rest = b.NextOffset(), next

@@ -162,7 +162,7 @@ func (m *member) writeFiles() (doing string, err error) {
 	}
 	if p.epochsChanged {
 		path := filepath.Join(l.folder.Path(), checkpoint.LeaderEpochFileName)
-		if err := checkpoint.WriteLeaderEpochs(&m.files, path, p.epochs.withoutEnd(p.end).all); err != nil {
+		if err := checkpoint.WriteLeaderEpochs(&m.files, path, p.epochs.WithoutEnd(p.end).All()); err != nil {
 			return "writing the leader epochs of", err
 		}
 	}

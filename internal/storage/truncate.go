@@ -2,8 +2,10 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 
+	"github.com/moldau/moldau/internal/storage/epoch"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -28,6 +30,7 @@ func (l *Log) truncateTo(offset, nowMs int64) error {
 	}
 	end := l.endOffset.Load()
 	if offset >= end {
+		l.forgetEpochs(end) // an epoch that was announced and has no records (AssignEpochStart)
 		return nil
 	}
 	list := l.segments.Load()
@@ -85,14 +88,73 @@ func (l *Log) truncateTo(offset, nowMs int64) error {
 	l.active, l.firstTimestampMs, l.activeSinceMs = true, unknownTimestamp, nowMs
 	l.segments.Store(&segmentList{append([]*segment.Segment(nil), list.all[:keep]...)})
 	l.dir.metrics.truncatedBytes.Add(removed)
-	if epochs := l.epochs.Load(); epochs != epochs.withoutEnd(offset) {
-		l.epochs.Store(epochs.withoutEnd(offset))
-		l.epochsChanged = true
-	}
+	l.forgetEpochs(offset)
 	l.markDirty(nowMs, 0)
 	slog.Info("truncated a log", "partition", l.tp.String(), "from", end, "to", offset)
 	if err := l.rebuildProducers(nowMs, offset, false); err != nil {
 		return l.failed("rebuilding the producer state of", err)
+	}
+	return nil
+}
+
+func (l *Log) forgetEpochs(endOffset int64) {
+	if epochs := l.epochs.Load(); epochs != epochs.WithoutEnd(endOffset) {
+		l.epochs.Store(epochs.WithoutEnd(endOffset))
+		l.epochsChanged = true
+	}
+}
+
+// StartAt removes everything and goes on at a later offset: a follower's log whose leader has nothing
+// any more of what would follow. A power loss in between leaves an empty log, for which it is done again.
+func (l *Log) StartAt(offset, nowMs int64) error {
+	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
+		return l.mayFail("removing the producer snapshots of", err)
+	}
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if offset < l.endOffset.Load() {
+		return fmt.Errorf("BUG: asked to start %s over at offset %d, it ends at offset %d", l.tp, offset, l.endOffset.Load())
+	}
+	if err := l.truncateTo(l.segments.Load().all[0].BaseOffset(), nowMs); err != nil {
+		return err
+	}
+	l.epochs.Store(epoch.None)
+	l.epochsChanged = true
+	l.producers.Reset()
+	l.unstable.Store(allStable)
+	if err := l.activate(); err != nil {
+		return err
+	}
+	l.endOffset.Store(offset)
+	if empty := l.segments.Load().all[0]; empty.BaseOffset() != offset {
+		if err := l.replaceEmpty(empty, nowMs); err != nil {
+			return err
+		}
+	}
+	l.highWatermark.Store(offset)
+	l.raiseStartOffset(offset)
+	l.dir.highWatermarks.markChanged()
+	l.markDirty(nowMs, 0)
+	l.count()
+	return nil
+}
+
+// replaceEmpty has the log go on at its end offset. A start would take the gap behind the empty segment
+// for a loss, and cut the log there, so that segment goes.
+func (l *Log) replaceEmpty(empty *segment.Segment, nowMs int64) error {
+	if err := l.roll(nowMs); err != nil {
+		return err
+	}
+	err := empty.MarkDeleted()
+	if err == nil {
+		l.removeLater(empty, nowMs)
+		l.segments.Store(&segmentList{[]*segment.Segment{l.segments.Load().last()}})
+		err = l.dir.shared.fs.SyncDir(l.folder.Path())
+	}
+	if err != nil {
+		return l.failed("starting over", err)
 	}
 	return nil
 }

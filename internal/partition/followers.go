@@ -1,0 +1,241 @@
+package partition
+
+import (
+	"slices"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// follower is what a leader knows of another replica.
+type follower struct {
+	// endOffset is where its log ends, of which everything below is as durable as the topic asks;
+	// unknownEnd until its first fetch in this leader epoch.
+	endOffset   int64
+	startOffset int64
+	// caughtUpMs is when it last had everything that the leader had by then.
+	caughtUpMs int64
+	// lastFetchMs and lastFetchEnd are when it last fetched and where the leader's log ended then: when
+	// it fetches from there on, it had caught up at that time.
+	lastFetchMs  int64
+	lastFetchEnd int64
+	brokerEpoch  int64
+}
+
+const unknownEnd = -1
+
+// ISRMember is an in-sync replica as AlterPartition names it (KIP-903).
+type ISRMember struct {
+	BrokerID    int32
+	BrokerEpoch int64 // kafka.NoBrokerEpoch where it is not known
+}
+
+// ISRChange is what a leader wants the controller to make the in-sync replicas.
+type ISRChange struct {
+	LeaderEpoch    int32
+	PartitionEpoch int32
+	ISR            []ISRMember
+}
+
+func (c *ISRChange) ids() []int32 {
+	ids := make([]int32, len(c.ISR))
+	for i, m := range c.ISR {
+		ids[i] = m.BrokerID
+	}
+	return ids
+}
+
+// Followed is a fetch of a follower that this leader has served.
+type Followed struct {
+	BrokerID    int32
+	BrokerEpoch int64
+	LeaderEpoch int32 // in which Read has checked it
+	// Offset is where the follower's log ends: it has everything below.
+	Offset         int64
+	LogStartOffset int64
+	NowMs          int64
+}
+
+// replication is what a leader knows of the others. Partition.following guards it.
+type replication struct {
+	followers map[int32]*follower
+	nowMs     int64 // of the last fetch or check
+	// pending was proposed and not answered. Until then nobody knows which of the two in-sync replica
+	// sets counts, so records are committed when both have them.
+	pending *ISRChange
+}
+
+// ReplicationOptions are what the in-sync replicas are decided by.
+type ReplicationOptions struct {
+	// LagMaxMs is replica.lag.time.max.ms.
+	LagMaxMs int64
+	// MayJoin reports whether a broker may be in sync: it is registered in that epoch, not fenced, and
+	// not about to stop.
+	MayJoin func(broker int32, brokerEpoch int64) bool
+}
+
+// resetReplication begins a leader epoch: until they fetch, nothing is known of the followers, but
+// those in sync are given time.
+func (p *Partition) resetReplication(a Assignment, nowMs int64) {
+	p.following.Lock()
+	defer p.following.Unlock()
+	p.state = replication{followers: map[int32]*follower{}, nowMs: nowMs}
+	for _, id := range a.Replicas {
+		if id == p.localID {
+			continue
+		}
+		f := &follower{endOffset: unknownEnd, startOffset: unknownEnd, brokerEpoch: kafka.NoBrokerEpoch}
+		if slices.Contains(a.ISR, id) {
+			f.caughtUpMs = nowMs
+		}
+		p.state.followers[id] = f
+	}
+}
+
+// updateReplication takes over what the metadata says while this broker goes on leading.
+func (p *Partition) updateReplication(old, a Assignment) {
+	p.following.Lock()
+	defer p.following.Unlock()
+	if a.PartitionEpoch > old.PartitionEpoch {
+		p.state.pending = nil
+	}
+	for id := range p.state.followers {
+		if !slices.Contains(a.Replicas, id) {
+			delete(p.state.followers, id)
+		}
+	}
+	for _, id := range a.Replicas {
+		if p.state.followers[id] == nil && id != p.localID {
+			p.state.followers[id] = &follower{endOffset: unknownEnd, startOffset: unknownEnd, brokerEpoch: kafka.NoBrokerEpoch}
+		}
+	}
+}
+
+// NoteFetch takes note of what a follower has, which Read has checked: its log is like this one's up
+// to the offset. It moves the high watermark, and returns the change of the in-sync replicas that is
+// to be proposed, or nil.
+func (p *Partition) NoteFetch(f Followed) *ISRChange {
+	p.mu.RLock()
+	r := p.role.Load()
+	if !r.isLeader || !slices.Contains(r.Replicas, f.BrokerID) {
+		p.mu.RUnlock()
+		return nil
+	}
+	end := p.Log().LogEndOffset()
+	p.following.Lock()
+	known := p.state.followers[f.BrokerID]
+	if known == nil || r.LeaderEpoch != f.LeaderEpoch || f.Offset > end {
+		p.following.Unlock()
+		p.mu.RUnlock()
+		return nil
+	}
+	switch {
+	case f.Offset >= end:
+		known.caughtUpMs = max(known.caughtUpMs, f.NowMs)
+	case f.Offset >= known.lastFetchEnd && known.lastFetchMs > 0:
+		known.caughtUpMs = max(known.caughtUpMs, known.lastFetchMs)
+	}
+	known.endOffset, known.startOffset, known.brokerEpoch = f.Offset, f.LogStartOffset, f.BrokerEpoch
+	known.lastFetchMs, known.lastFetchEnd = f.NowMs, end
+	p.state.nowMs = max(p.state.nowMs, f.NowMs)
+	change := p.expansion(r, f.BrokerID)
+	p.following.Unlock()
+	advanced := p.Log().AdvanceHighWatermark(p.committedOffset(r))
+	p.mu.RUnlock()
+	if advanced {
+		p.advanced(Everything)
+	}
+	return change
+}
+
+// expansion is the change that takes a follower in, if it has caught up with what is committed and
+// with where this leader's epoch begins.
+func (p *Partition) expansion(r *role, id int32) *ISRChange {
+	f := p.state.followers[id]
+	if p.state.pending != nil || slices.Contains(r.ISR, id) || f.endOffset < max(p.Log().HighWatermark(), r.epochStart) || !p.replicating.MayJoin(id, f.brokerEpoch) {
+		return nil
+	}
+	return p.propose(r, append(slices.Clone(r.ISR), id))
+}
+
+// Lagging returns the change that takes followers out which have not caught up for too long, or nil.
+func (p *Partition) Lagging(nowMs int64) *ISRChange {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	r := p.role.Load()
+	if !r.isLeader || len(r.ISR) < 2 {
+		return nil
+	}
+	end := p.Log().LogEndOffset()
+	p.following.Lock()
+	defer p.following.Unlock()
+	if p.state.pending != nil {
+		return nil
+	}
+	isr := slices.DeleteFunc(slices.Clone(r.ISR), func(id int32) bool {
+		f := p.state.followers[id]
+		return id != p.localID && (f == nil || f.endOffset < end && nowMs-f.caughtUpMs > p.replicating.LagMaxMs)
+	})
+	if len(isr) == len(r.ISR) {
+		return nil
+	}
+	return p.propose(r, isr)
+}
+
+func (p *Partition) propose(r *role, isr []int32) *ISRChange {
+	change := &ISRChange{LeaderEpoch: r.LeaderEpoch, PartitionEpoch: r.PartitionEpoch}
+	for _, id := range isr {
+		m := ISRMember{id, kafka.NoBrokerEpoch}
+		if f := p.state.followers[id]; f != nil {
+			m.BrokerEpoch = f.brokerEpoch
+		}
+		change.ISR = append(change.ISR, m)
+	}
+	p.state.pending = change
+	return change
+}
+
+// Refused says that the controller will not make the change, so that another may be proposed. A change
+// that was made comes with the metadata; one whose fate is not known must be proposed again.
+func (p *Partition) Refused(change *ISRChange) {
+	p.following.Lock()
+	if p.state.pending == change {
+		p.state.pending = nil
+	}
+	p.following.Unlock()
+	p.advance()
+}
+
+// committedOffset is how far all in-sync replicas have the log; for the leader itself that is what it
+// counts. While a change of the in-sync replicas is pending, those of before and after must have it. It
+// does not move while there are fewer of them than the topic asks for (KIP-966). A follower that
+// has just caught up is waited for, though it is not in sync yet, or it might never be.
+func (p *Partition) committedOffset(r *role) int64 {
+	offset := p.Log().CountedOffset()
+	if len(r.Replicas) == 1 && len(r.ISR) == 1 && r.ISR[0] == p.localID {
+		return offset
+	}
+	if len(r.ISR) < r.effectiveMinISR() || !slices.Contains(r.ISR, p.localID) {
+		return p.Log().HighWatermark()
+	}
+	p.following.Lock()
+	defer p.following.Unlock()
+	for id, f := range p.state.followers {
+		isIn := slices.Contains(r.ISR, id) || p.state.pending != nil && slices.Contains(p.state.pending.ids(), id)
+		joins := f.endOffset != unknownEnd && p.state.nowMs-f.caughtUpMs <= p.replicating.LagMaxMs && p.replicating.MayJoin(id, f.brokerEpoch)
+		if isIn || joins {
+			offset = min(offset, f.endOffset)
+		}
+	}
+	return offset
+}
+
+// LowWatermark is the smallest log start offset of the replicas.
+func (p *Partition) LowWatermark() int64 {
+	low := p.Log().LogStartOffset()
+	p.following.Lock()
+	defer p.following.Unlock()
+	for _, f := range p.state.followers {
+		low = min(low, max(f.startOffset, 0))
+	}
+	return low
+}

@@ -1,0 +1,105 @@
+package partition
+
+import (
+	"testing"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// threeReplicas returns a leader of three replicas, of which the first two are in sync, and what
+// lets the third one join.
+func threeReplicas(t *testing.T) (p *Partition, mayJoin *bool) {
+	p, _ = newPartition(t, nil)
+	mayJoin = new(bool)
+	p.replicating = ReplicationOptions{LagMaxMs: 1000, MayJoin: func(int32, int64) bool { return *mayJoin }}
+	a := Assignment{Leader: 1, LeaderEpoch: 4, PartitionEpoch: 7, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2}, MinInSyncReplicas: 2}
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := appendTo(t, p, -1, 4, "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p, mayJoin
+}
+
+func fetchedBy(id int32, offset int64) Followed {
+	return Followed{BrokerID: id, BrokerEpoch: int64(id), LeaderEpoch: 4, Offset: offset, NowMs: nowMs}
+}
+
+func wantHighWatermark(t *testing.T, p *Partition, want int64, when string) {
+	t.Helper()
+	if got := p.Log().HighWatermark(); got != want {
+		t.Errorf("%s: the high watermark is %d, expected %d", when, got, want)
+	}
+}
+
+func TestPendingExpansionHoldsHighWatermark(t *testing.T) {
+	t.Parallel()
+	p, mayJoin := threeReplicas(t)
+	*mayJoin = true
+	wantHighWatermark(t, p, 0, "before anybody fetched")
+	change := p.NoteFetch(fetchedBy(3, 1))
+	if change == nil || change.LeaderEpoch != 4 || change.PartitionEpoch != 7 || len(change.ISR) != 3 || change.ISR[2] != (ISRMember{3, 3}) || change.ISR[0].BrokerEpoch != kafka.NoBrokerEpoch {
+		t.Fatalf("proposes %+v", change)
+	}
+	*mayJoin = false // it is fenced meanwhile, but the controller may have let it in before
+	p.NoteFetch(fetchedBy(2, 3))
+	wantHighWatermark(t, p, 1, "while the change is pending")
+	if again := p.NoteFetch(fetchedBy(3, 2)); again != nil {
+		t.Errorf("proposes %+v while another change is pending", again)
+	}
+	p.Refused(change)
+	wantHighWatermark(t, p, 3, "after the refusal")
+}
+
+func TestMetadataEndsPendingChange(t *testing.T) {
+	t.Parallel()
+	p, mayJoin := threeReplicas(t)
+	*mayJoin = true
+	if p.NoteFetch(fetchedBy(3, 3)) == nil {
+		t.Fatal("proposes nothing")
+	}
+	a := p.Assignment()
+	a.PartitionEpoch, a.ISR = 8, []int32{1, 2, 3}
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	// Broker 2 has never fetched, and broker 3 has everything.
+	if change := p.Lagging(nowMs + 2000); change == nil || len(change.ISR) != 2 || change.ISR[1].BrokerID != 3 {
+		t.Errorf("after %d ms without a fetch: %+v", 2000, change)
+	}
+}
+
+func TestFetchOfAnotherEpochIsNotNoted(t *testing.T) {
+	t.Parallel()
+	p, _ := threeReplicas(t)
+	for _, wrong := range []Followed{
+		{BrokerID: 2, LeaderEpoch: 3, Offset: 3, NowMs: nowMs}, {BrokerID: 9, LeaderEpoch: 4, Offset: 3, NowMs: nowMs}, {BrokerID: 2, LeaderEpoch: 4, Offset: 4, NowMs: nowMs},
+	} {
+		if change := p.NoteFetch(wrong); change != nil {
+			t.Errorf("%+v: proposes %+v", wrong, change)
+		}
+		wantHighWatermark(t, p, 0, "after a fetch that does not count")
+	}
+	p.NoteFetch(fetchedBy(2, 2))
+	wantHighWatermark(t, p, 2, "after one that counts")
+}
+
+func TestTooFewInSync(t *testing.T) {
+	t.Parallel()
+	p, _ := threeReplicas(t)
+	a := p.Assignment()
+	a.PartitionEpoch, a.ISR = 8, []int32{1}
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	wantHighWatermark(t, p, 0, "with fewer in sync than min.insync.replicas")
+	if _, err := appendTo(t, p, -1, 4, "b"); kafka.CodeOf(err) != kafka.ErrNotEnoughReplicas {
+		t.Errorf("an append is answered %v", err)
+	}
+	if _, err := p.CommitState(4, 0); kafka.CodeOf(err) != kafka.ErrNotEnoughReplicasAfterAppend {
+		t.Errorf("one that was appended before is answered %v", err)
+	}
+}
