@@ -457,7 +457,7 @@ func BenchmarkRead(b *testing.B) {
 func TestReadAtEndIsRead(t *testing.T) {
 	t.Parallel()
 	p, _ := newPartition(t, nil)
-	if err := p.Apply(leads(3)); err != nil {
+	if err := p.Apply(leads(3), nowMs); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
