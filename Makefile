@@ -27,7 +27,7 @@ cross: ## the other platforms compile
 	for target in linux/arm64 darwin/arm64 windows/amd64; do \
 		echo "build $$target"; GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/moldau || exit 1; done
 
-compat: build ## real clients: kafkajs, franz-go (and its own tests), Java, librdkafka, kcat; exactly-once programs under kill -9
+compat: build ## real clients in Java, Go, Python, JavaScript, C and Rust; exactly-once programs under kill -9; writes the manual's table of clients
 	test/compat/run
 
 parity: build ## the same questions to Apache Kafka and to Moldau

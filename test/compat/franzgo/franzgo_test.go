@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,9 +15,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 var bootstrap = os.Getenv("BOOTSTRAP")
+
+// as is the version of Kafka as whose client the parts run at the moment; they run one after another.
+var as struct {
+	name string
+	max  *kversion.Versions // nil: whatever the client has
+}
+
+func named(name string) string { return fmt.Sprintf("fg-%d-%s-%s", os.Getpid(), as.name, name) }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -27,7 +38,11 @@ func TestMain(m *testing.M) {
 // client returns a client of the broker under test.
 func client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(bootstrap)}, opts...)...)
+	opts = append([]kgo.Opt{kgo.SeedBrokers(bootstrap), kgo.FetchMaxWait(200 * time.Millisecond)}, opts...)
+	if as.max != nil {
+		opts = append(opts, kgo.MaxVersions(as.max))
+	}
+	c, err := kgo.NewClient(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,17 +50,37 @@ func client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	return c
 }
 
-// TestFranzGo runs the parts one after another against one broker.
+// TestFranzGo runs the parts one after another against one broker: as the newest client, and in the suite as clients of
+// older versions of Kafka, too. gotest explains the names.
 func TestFranzGo(t *testing.T) {
+	versions := []*kversion.Versions{nil}
 	if bootstrap == "" {
 		bootstrap = kafkatest.StartBroker(t, "group.initial.rebalance.delay.ms=100").Addr()
+	} else if os.Getenv("SMOKE") != "" {
+		versions = append(versions, kversion.V2_1_0())
+	} else {
+		versions = append(versions, kversion.V3_9_0(), kversion.V3_4_0(), kversion.V2_8_0(), kversion.V2_1_0())
 	}
-	t.Run("codecs", testCodecs)
-	t.Run("transport", testManyPartitions)
-	t.Run("rebalance", testRebalance)
-	t.Run("offsets", testOffsetsAndTimes)
-	t.Run("administration", testAdministration)
-	t.Run("first use", testFirstUse)
+	for _, max := range versions {
+		as.name, as.max = "newest", max
+		name := os.Getenv("CLIENT_VERSION")
+		if max != nil {
+			as.name = max.VersionGuess()
+			name += " as Kafka " + strings.TrimPrefix(as.name, "v")
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Run("produce+consume+compression:codecs", testCodecs)
+			t.Run("many partitions:transport", testManyPartitions)
+			t.Run("groups+cooperative rebalance:rebalance", testRebalance)
+			t.Run("offsets for times:offsets", testOffsetsAndTimes)
+			t.Run("admin:administration", testAdministration)
+			t.Run("produce:first use", testFirstUse)
+			t.Run("large messages:large", testLargeMessages)
+			t.Run("pattern:pattern", testPattern)
+			t.Run("static members:static", testStaticMembers)
+			t.Run("transactions:transactions", testTransactions)
+		})
+	}
 }
 
 func create(t *testing.T, topic string, partitions int32) {
@@ -92,7 +127,7 @@ func testCodecs(t *testing.T) {
 		codec kgo.CompressionCodec
 	}{{"none", kgo.NoCompression()}, {"gzip", kgo.GzipCompression()}, {"snappy", kgo.SnappyCompression()}, {"lz4", kgo.Lz4Compression()}, {"zstd", kgo.ZstdCompression()}} {
 		t.Run(codec.name, func(t *testing.T) {
-			topic := "fg-" + codec.name
+			topic := named(codec.name)
 			create(t, topic, 1)
 			produce(t, client(t, kgo.ProducerBatchCompression(codec.codec), kgo.ProducerLinger(5*time.Millisecond)), topic, 0, 1000)
 			records := read(t, client(t, kgo.ConsumeTopics(topic)), 1000)
@@ -106,10 +141,10 @@ func testCodecs(t *testing.T) {
 }
 
 func testManyPartitions(t *testing.T) {
-	create(t, "fg-many", 64)
-	produce(t, client(t, kgo.RecordPartitioner(kgo.RoundRobinPartitioner())), "fg-many", 0, 6400)
+	create(t, named("many"), 64)
+	produce(t, client(t, kgo.RecordPartitioner(kgo.RoundRobinPartitioner())), named("many"), 0, 6400)
 	next := map[int32]int64{}
-	for _, r := range read(t, client(t, kgo.ConsumeTopics("fg-many")), 6400) {
+	for _, r := range read(t, client(t, kgo.ConsumeTopics(named("many"))), 6400) {
 		if r.Offset != next[r.Partition] {
 			t.Fatalf("partition %d: offset %d after %d", r.Partition, r.Offset, next[r.Partition])
 		}
@@ -123,7 +158,7 @@ func testManyPartitions(t *testing.T) {
 func testRebalance(t *testing.T) {
 	for name, balancer := range map[string]kgo.GroupBalancer{"range": kgo.RangeBalancer(), "cooperative": kgo.CooperativeStickyBalancer()} {
 		t.Run(name, func(t *testing.T) {
-			topic, group := "fg-rebalance-"+name, "fg-rebalance-"+name
+			topic, group := named("rebalance-"+name), named("rebalance-"+name)
 			create(t, topic, 6)
 			produce(t, client(t), topic, 0, 600)
 			g := &groupRun{seen: map[string]int{}}
@@ -214,83 +249,86 @@ func until(t *testing.T, what string, condition func() bool) {
 }
 
 func testOffsetsAndTimes(t *testing.T) {
-	create(t, "fg-times", 1)
+	topic := named("times")
+	create(t, topic, 1)
 	c := client(t, kgo.ProducerLinger(20*time.Millisecond))
 	start := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
 	for i := range 100 {
-		c.Produce(t.Context(), &kgo.Record{Topic: "fg-times", Value: []byte("v"), Timestamp: start.Add(time.Duration(i) * time.Second)}, nil)
+		c.Produce(t.Context(), &kgo.Record{Topic: topic, Value: []byte("v"), Timestamp: start.Add(time.Duration(i) * time.Second)}, nil)
 	}
 	if err := c.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	admin := kadm.NewClient(client(t))
-	listed, err := admin.ListOffsetsAfterMilli(t.Context(), start.Add(41500*time.Millisecond).UnixMilli(), "fg-times")
+	listed, err := admin.ListOffsetsAfterMilli(t.Context(), start.Add(41500*time.Millisecond).UnixMilli(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o, _ := listed.Lookup("fg-times", 0); o.Offset != 42 || o.Timestamp != start.Add(42*time.Second).UnixMilli() {
+	if o, _ := listed.Lookup(topic, 0); o.Offset != 42 || o.Timestamp != start.Add(42*time.Second).UnixMilli() {
 		t.Errorf("offset for a time within a batch: got %+v, want 42", o)
 	}
 	// A consumer whose offset is outside the log starts over where its policy says.
-	reader := client(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"fg-times": {0: kgo.NewOffset().At(5000)}}), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	reader := client(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(5000)}}), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if records := read(t, reader, 100); records[0].Offset != 0 {
 		t.Errorf("after an offset out of range: first record at %d", records[0].Offset)
 	}
 }
 
 func testAdministration(t *testing.T) {
+	topic, group := named("admin"), named("simple")
 	admin := kadm.NewClient(client(t))
-	create(t, "fg-admin", 2)
-	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "fg-admin"); !errors.Is(err, kerr.TopicAlreadyExists) {
+	create(t, topic, 2)
+	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, topic); !errors.Is(err, kerr.TopicAlreadyExists) {
 		t.Errorf("create twice: %v", err)
 	}
-	if _, err := admin.CreatePartitions(t.Context(), 2, "fg-admin"); err != nil { // two more
+	if _, err := admin.CreatePartitions(t.Context(), 2, topic); err != nil { // two more
 		t.Error(err)
 	}
 	retention := "123456"
-	altered, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &retention}}, "fg-admin")
+	alter := admin.AlterTopicConfigs
+	if as.max != nil && !as.max.HasKey(kmsg.IncrementalAlterConfigs.Int16()) {
+		alter = admin.AlterTopicConfigsState
+	}
+	altered, err := alter(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &retention}}, topic)
 	if err != nil || altered[0].Err != nil {
 		t.Errorf("alter: %v %+v", err, altered)
 	}
-	configs, err := admin.DescribeTopicConfigs(t.Context(), "fg-admin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(configs[0].Configs, func(c kadm.Config) bool { return c.Key == "retention.ms" })
-	if i < 0 || *configs[0].Configs[i].Value != "123456" {
-		t.Errorf("retention.ms is not 123456 in %+v", configs)
-	}
-	topics, err := admin.ListTopics(t.Context(), "fg-admin")
-	if err != nil || len(topics["fg-admin"].Partitions) != 4 || topics["fg-admin"].ID == (kadm.TopicID{}) {
+	until(t, "retention.ms is 123456", func() bool {
+		configs, err := admin.DescribeTopicConfigs(t.Context(), topic)
+		return err == nil && slices.ContainsFunc(configs[0].Configs, func(c kadm.Config) bool { return c.Key == "retention.ms" && *c.Value == retention })
+	})
+	topics, err := admin.ListTopics(t.Context(), topic)
+	if err != nil || len(topics[topic].Partitions) != 4 || as.max == nil && topics[topic].ID == (kadm.TopicID{}) {
 		t.Errorf("4 partitions and an id: %v %+v", err, topics)
 	}
 	offsets := kadm.Offsets{}
-	offsets.AddOffset("fg-admin", 0, 7, -1)
-	if err := admin.CommitAllOffsets(t.Context(), "fg-simple", offsets); err != nil {
+	offsets.AddOffset(topic, 0, 7, -1)
+	if err := admin.CommitAllOffsets(t.Context(), group, offsets); err != nil {
 		t.Error(err)
 	}
-	fetched, err := admin.FetchOffsets(t.Context(), "fg-simple")
-	if o, ok := fetched.Lookup("fg-admin", 0); err != nil || !ok || o.At != 7 {
+	fetched, err := admin.FetchOffsets(t.Context(), group)
+	if o, ok := fetched.Lookup(topic, 0); err != nil || !ok || o.At != 7 {
 		t.Errorf("committed offset: %v %+v", err, fetched)
 	}
-	if _, err := admin.DeleteGroups(t.Context(), "fg-simple"); err != nil {
+	if _, err := admin.DeleteGroups(t.Context(), group); err != nil {
 		t.Error(err)
 	}
-	if _, err := admin.DeleteTopics(t.Context(), "fg-admin"); err != nil {
+	if _, err := admin.DeleteTopics(t.Context(), topic); err != nil {
 		t.Error(err)
 	}
 	until(t, "the deleted topic is gone", func() bool {
 		topics, err := admin.ListTopics(t.Context())
-		return err == nil && !topics.Has("fg-admin")
+		return err == nil && !topics.Has(topic)
 	})
 }
 
 func testFirstUse(t *testing.T) {
+	topic := named("first-use")
 	c := client(t, kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(10))
-	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "fg-first-use", Value: []byte("hello")}).FirstErr(); err != nil {
+	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte("hello")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	if r := read(t, client(t, kgo.ConsumeTopics("fg-first-use")), 1)[0]; string(r.Value) != "hello" {
+	if r := read(t, client(t, kgo.ConsumeTopics(topic)), 1)[0]; string(r.Value) != "hello" {
 		t.Errorf("got %q", r.Value)
 	}
 }

@@ -1,0 +1,226 @@
+package sarama
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+var (
+	bootstrap = os.Getenv("BOOTSTRAP")
+	client    = os.Getenv("CLIENT_VERSION")
+	smoke     = os.Getenv("SMOKE") != ""
+	run       = os.Getpid() // keeps topics and groups apart when suites run against the same broker
+)
+
+// version is the client as a client of one version of Kafka.
+type version struct {
+	sarama.KafkaVersion
+	name string // for topics
+}
+
+func (v version) config(change ...func(*sarama.Config)) *sarama.Config {
+	c := sarama.NewConfig()
+	c.Version = v.KafkaVersion
+	c.Producer.Return.Successes = true
+	c.Producer.RequiredAcks = sarama.WaitForAll
+	c.Consumer.Offsets.Initial = sarama.OffsetOldest
+	c.Consumer.Group.Heartbeat.Interval = 200 * time.Millisecond
+	c.Consumer.MaxWaitTime = 100 * time.Millisecond
+	c.Metadata.Retry.Max, c.Metadata.Retry.Backoff = 40, 100*time.Millisecond
+	for _, f := range change {
+		f(c)
+	}
+	return c
+}
+
+// name returns the name of a topic, group or transactional id of this version's part of the run.
+func (v version) topicName(name string) string {
+	return fmt.Sprintf("sarama-%d-%s-%s", run, v.name, name)
+}
+
+func (v version) admin(t *testing.T) sarama.ClusterAdmin {
+	t.Helper()
+	admin, err := sarama.NewClusterAdmin([]string{bootstrap}, v.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { must(t, admin.Close()) })
+	return admin
+}
+
+// create creates a topic and waits until the broker says that it has leaders.
+func (v version) create(t *testing.T, name string, partitions int32, configs map[string]string) string {
+	t.Helper()
+	topic, admin := v.topicName(name), v.admin(t)
+	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: map[string]*string{}}
+	for k, value := range configs {
+		detail.ConfigEntries[k] = &value
+	}
+	must(t, admin.CreateTopic(topic, detail, false))
+	until(t, topic+" is there", func() bool {
+		described, err := admin.DescribeTopics([]string{topic})
+		return err == nil && len(described[0].Partitions) == int(partitions) &&
+			!slices.ContainsFunc(described[0].Partitions, func(p *sarama.PartitionMetadata) bool { return p.Leader < 0 || p.Err != sarama.ErrNoError })
+	})
+	return topic
+}
+
+// sent is an acknowledged record.
+type sent struct {
+	partition int32
+	offset    int64
+	value     string
+}
+
+// produce sends the values in order and returns what was acknowledged.
+func (v version) produce(t *testing.T, topic string, values []string, change ...func(*sarama.Config)) []sent {
+	t.Helper()
+	p, err := sarama.NewSyncProducer([]string{bootstrap}, v.config(change...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { must(t, p.Close()) }()
+	return send(t, p, topic, values)
+}
+
+func send(t *testing.T, p sarama.SyncProducer, topic string, values []string) []sent {
+	t.Helper()
+	messages := make([]*sarama.ProducerMessage, len(values))
+	for i, value := range values {
+		messages[i] = &sarama.ProducerMessage{Topic: topic, Key: sarama.StringEncoder("k" + value), Value: sarama.StringEncoder(value),
+			Headers: []sarama.RecordHeader{{Key: []byte("h"), Value: []byte(value)}, {Key: []byte("empty"), Value: []byte{}}}}
+	}
+	if err := p.SendMessages(messages); err != nil {
+		if failed := (sarama.ProducerErrors{}); errors.As(err, &failed) {
+			t.Fatalf("%d not sent, the first: %v", len(failed), failed[0].Err)
+		}
+		t.Fatal(err)
+	}
+	acks := make([]sent, len(values))
+	for i, m := range messages {
+		acks[i] = sent{m.Partition, m.Offset, values[i]}
+	}
+	return acks
+}
+
+// read reads every partition of the topic from the beginning until count records have come.
+func (v version) read(t *testing.T, topic string, count int, change ...func(*sarama.Config)) []*sarama.ConsumerMessage {
+	t.Helper()
+	c, err := sarama.NewConsumer([]string{bootstrap}, v.config(change...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { must(t, c.Close()) }()
+	partitions, err := c.Partitions(topic)
+	must(t, err)
+	all := make(chan *sarama.ConsumerMessage, 1000)
+	for _, p := range partitions {
+		pc, err := c.ConsumePartition(topic, p, sarama.OffsetOldest)
+		must(t, err)
+		var forward sync.WaitGroup
+		forward.Go(func() {
+			for m := range pc.Messages() {
+				all <- m
+			}
+		})
+		defer func() {
+			pc.AsyncClose()
+			forward.Wait()
+		}()
+	}
+	return receive(t, all, count)
+}
+
+// receive takes count records, and shows that no other follows at once.
+func receive(t *testing.T, from <-chan *sarama.ConsumerMessage, count int) []*sarama.ConsumerMessage {
+	t.Helper()
+	var got []*sarama.ConsumerMessage
+	deadline := time.After(40 * time.Second)
+	for len(got) < count {
+		select {
+		case m := <-from:
+			got = append(got, m)
+		case <-deadline:
+			t.Fatalf("%d of %d records within 40 s", len(got), count)
+		}
+	}
+	select {
+	case m := <-from:
+		t.Fatalf("record %d of %d: %s", count+1, count, m.Value)
+	case <-time.After(150 * time.Millisecond):
+	}
+	return got
+}
+
+func asSent(messages []*sarama.ConsumerMessage) []sent {
+	var list []sent
+	for _, m := range messages {
+		list = append(list, sent{m.Partition, m.Offset, string(m.Value)})
+	}
+	return sorted(list)
+}
+
+func sorted(list []sent) []sent {
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b sent) int {
+		if a.partition != b.partition {
+			return int(a.partition - b.partition)
+		}
+		return int(a.offset - b.offset)
+	})
+	return list
+}
+
+func values(messages []*sarama.ConsumerMessage) string {
+	var list []string
+	for _, m := range messages {
+		list = append(list, string(m.Value))
+	}
+	return strings.Join(list, " ")
+}
+
+func numbered(prefix string, n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("%s%d", prefix, i)
+	}
+	return list
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same[T comparable](t *testing.T, what string, want, got T) {
+	t.Helper()
+	if want != got {
+		t.Fatalf("%s: expected %v, got %v", what, want, got)
+	}
+}
+
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for !condition() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: not within 40 s", what)
+		case <-poll.C:
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package segmentio
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// TestKafkaGo runs the parts. gotest explains the names.
+func TestKafkaGo(t *testing.T) {
+	if bootstrap == "" {
+		t.Fatal("BOOTSTRAP names no broker")
+	}
+	t.Run(version, func(t *testing.T) {
+		for _, part := range []struct {
+			features, name string
+			test           func(*testing.T)
+		}{
+			{"produce+consume+compression", "codecs", testCodecs},
+			{"acks", "acks", testAcks},
+			{"headers+timestamps+offsets for times", "times", testTimes},
+			{"seeks", "seeks", testSeeks},
+			{"large messages", "large", testLargeMessages},
+			{"groups", "rebalance", testRebalance},
+			{"offsets", "offsets", testOffsets},
+			{"admin", "topics", testTopics},
+			{"admin", "configs", testConfigs},
+			{"transactions", "offsets only", testTransactions},
+			{"idempotence", "none", func(t *testing.T) { t.Skip("its writers are not idempotent") }},
+		} {
+			t.Run(part.features+":"+part.name, part.test)
+		}
+	})
+}
+
+func testCodecs(t *testing.T) {
+	count := 2000
+	if smoke {
+		count = 300
+	}
+	for _, codec := range []kafka.Compression{0, kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd} {
+		topic := create(t, "codec-"+codec.String(), 3)
+		write(t, topic, numbered("v", count), func(w *kafka.Writer) { w.Compression = codec })
+		seen := map[string]bool{}
+		listed, err := client.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(0), kafka.LastOffsetOf(1), kafka.LastOffsetOf(2)}}})
+		must(t, err)
+		for _, p := range listed.Topics[topic] {
+			last := -1
+			for i, m := range read(t, topic, p.Partition, int(p.LastOffset), kafka.ReadUncommitted) {
+				same(t, codec.String()+": offset", int64(i), m.Offset)
+				same(t, "key", "k"+string(m.Value), string(m.Key))
+				same(t, "headers", fmt.Sprintf("h=%s empty=", m.Value), fmt.Sprintf("%s=%s %s=%s", m.Headers[0].Key, m.Headers[0].Value, m.Headers[1].Key, m.Headers[1].Value))
+				var n int
+				if _, err := fmt.Sscanf(string(m.Value), "v%d", &n); err != nil || n <= last || seen[string(m.Value)] {
+					t.Fatalf("%s: %s after v%d in partition %d, or twice", codec, m.Value, last, p.Partition)
+				}
+				last, seen[string(m.Value)] = n, true
+			}
+		}
+		same(t, codec.String()+": records", count, len(seen))
+	}
+}
+
+func testAcks(t *testing.T) {
+	topic := create(t, "acks", 1)
+	for _, acks := range []kafka.RequiredAcks{kafka.RequireNone, kafka.RequireOne, kafka.RequireAll} {
+		write(t, topic, []string{fmt.Sprintf("acks-%d", acks)}, func(w *kafka.Writer) { w.RequiredAcks = acks })
+	}
+	same(t, "records by acks", "acks-0 acks-1 acks--1", values(read(t, topic, 0, 3, kafka.ReadCommitted)))
+	first := &kafka.Writer{Addr: address(bootstrap), Topic: named("first-use"), AllowAutoTopicCreation: true}
+	until(t, "the topic is made", func() bool {
+		err := first.WriteMessages(t.Context(), kafka.Message{Value: []byte("hello")})
+		if !errors.Is(err, kafka.UnknownTopicOrPartition) && !errors.Is(err, kafka.LeaderNotAvailable) {
+			must(t, err)
+		}
+		return err == nil
+	})
+	must(t, first.Close())
+	same(t, "a topic made on first use", "hello", values(read(t, first.Topic, 0, 1, kafka.ReadCommitted)))
+}
+
+func testTimes(t *testing.T) {
+	start := time.UnixMilli(1234567890000)
+	topic := create(t, "times", 1)
+	w := writer(topic)
+	for i := range 10 {
+		must(t, w.WriteMessages(t.Context(), kafka.Message{Value: fmt.Append(nil, i), Time: start.Add(time.Duration(i) * time.Second)}))
+	}
+	must(t, w.WriteMessages(t.Context(), kafka.Message{Key: []byte("gone"), Time: start.Add(time.Minute)}))
+	must(t, w.Close())
+	messages := read(t, topic, 0, 11, kafka.ReadUncommitted)
+	for i, m := range messages[:10] {
+		same(t, "time", start.Add(time.Duration(i)*time.Second).UnixMilli(), m.Time.UnixMilli())
+	}
+	same(t, "a null value", "gone 0", fmt.Sprintf("%s %d", messages[10].Key, len(messages[10].Value)))
+	listed, err := client.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.TimeOffsetOf(0, start.Add(3500*time.Millisecond)), kafka.FirstOffsetOf(0), kafka.LastOffsetOf(0)}}})
+	must(t, err)
+	got := listed.Topics[topic][0]
+	if _, ok := got.Offsets[4]; !ok || got.FirstOffset != 0 || got.LastOffset != 11 {
+		t.Errorf("listed offsets: %+v", got)
+	}
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, Topic: topic, MaxWait: 100 * time.Millisecond})
+	must(t, r.SetOffsetAt(t.Context(), start.Add(6500*time.Millisecond)))
+	same(t, "from a time on", "7 8 9 ", values(receive(t, r, 4)))
+	must(t, r.Close())
+	topic = create(t, "log-append-time", 1, kafka.ConfigEntry{ConfigName: "message.timestamp.type", ConfigValue: "LogAppendTime"})
+	produced, err := client.Produce(t.Context(), &kafka.ProduceRequest{Topic: topic, RequiredAcks: kafka.RequireAll, Records: kafka.NewRecordReader(kafka.Record{Time: start, Value: kafka.NewBytes([]byte("v"))})})
+	must(t, err)
+	must(t, produced.Error)
+	if time.Since(produced.LogAppendTime).Abs() > 5*time.Minute { // its readers take no notice of the broker's time
+		t.Errorf("the broker's time is %v", produced.LogAppendTime)
+	}
+	same(t, "value", "v", values(read(t, topic, 0, 1, kafka.ReadUncommitted)))
+}
+
+func testSeeks(t *testing.T) {
+	topic := create(t, "seeks", 1)
+	write(t, topic, numbered("v", 100))
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, Topic: topic, MaxWait: 100 * time.Millisecond})
+	for _, offset := range []int64{42, 99, 7, kafka.FirstOffset} {
+		must(t, r.SetOffset(offset))
+		m, err := r.ReadMessage(t.Context())
+		must(t, err)
+		same(t, "record after a seek", fmt.Sprintf("v%d", max(offset, 0)), string(m.Value))
+	}
+	lag, err := r.ReadLag(t.Context())
+	must(t, err)
+	same(t, "lag", 99, lag)
+	must(t, r.Close())
+	conn, err := kafka.DialLeader(t.Context(), "tcp", bootstrap, topic, 0)
+	must(t, err)
+	first, last, err := conn.ReadOffsets()
+	must(t, err)
+	same(t, "offsets", "0 100", fmt.Sprintf("%d %d", first, last))
+	n, err := conn.WriteMessages(kafka.Message{Value: []byte("written by hand")})
+	must(t, err)
+	same(t, "bytes written", len("written by hand"), n)
+	_, err = conn.Seek(100, kafka.SeekAbsolute)
+	must(t, err)
+	m, err := conn.ReadMessage(1000)
+	must(t, err)
+	same(t, "read by hand", "100 written by hand", fmt.Sprintf("%d %s", m.Offset, m.Value))
+	must(t, conn.Close())
+}
+
+func testLargeMessages(t *testing.T) {
+	topic, small := create(t, "large", 1, kafka.ConfigEntry{ConfigName: "max.message.bytes", ConfigValue: "6000000"}), create(t, "too-large", 1)
+	large := make([]byte, 5_000_000)
+	for i := range large {
+		large[i] = byte(i * 7 % 251)
+	}
+	w := writer(topic, func(w *kafka.Writer) { w.BatchBytes = 8_000_000 })
+	must(t, w.WriteMessages(t.Context(), kafka.Message{Value: large}))
+	must(t, w.Close())
+	w = writer(small, func(w *kafka.Writer) { w.BatchBytes = 8_000_000 })
+	var failed kafka.WriteErrors
+	if err := w.WriteMessages(t.Context(), kafka.Message{Value: large}); !errors.As(err, &failed) || !errors.Is(failed[0], kafka.MessageSizeTooLarge) {
+		t.Errorf("a record over max.message.bytes: %v", err)
+	}
+	must(t, w.Close())
+	if m := read(t, topic, 0, 1, kafka.ReadUncommitted)[0]; !bytes.Equal(m.Value, large) {
+		t.Error("the large record came through changed")
+	}
+}
