@@ -194,14 +194,18 @@ func (f *fleet) deleteAll(ctx context.Context, r *run, topic string) error {
 	}
 }
 
-// throughput produces to a new topic, reads that, and deletes it.
+// throughput produces to a topic and reads as much of it. A topic of its own is deleted after it.
 func (f *fleet) throughput(ctx context.Context, r *run, w workload) (produced, consumed *load.Result, err error) {
 	o := w.order
 	o.Mode = load.Produce
-	if o.Topic, err = f.newTopic(ctx, r, w.name, w.partitions); err != nil {
-		return nil, nil, err
+	if w.oneTopic {
+		o.Topic = keptTopic
+	} else {
+		if o.Topic, err = f.newTopic(ctx, r, w.name, w.partitions); err != nil {
+			return nil, nil, err
+		}
+		defer func() { err = errors.Join(err, f.deleteAll(ctx, r, o.Topic)) }()
 	}
-	defer func() { err = errors.Join(err, f.deleteAll(ctx, r, o.Topic)) }()
 	if produced, err = r.do(ctx, o); err != nil || !w.consumes {
 		return produced, nil, err
 	}

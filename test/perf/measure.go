@@ -26,6 +26,7 @@ const (
 	consumeCPU        = "consume, broker CPU per GB"
 	consumeThroughput = "consume, throughput"
 	consumeClientCPU  = "consume, client CPU per GB"
+	consumeBothCPU    = "consume, CPU per GB of broker and client"
 	endToEndP50       = "end to end, p50"
 	endToEndP99       = "end to end, p99"
 	endToEndP999      = "end to end, p99.9"
@@ -40,7 +41,7 @@ func (w workload) figures() []figure {
 	var all []figure
 	switch {
 	case w.backlog:
-		all = append(all, figure{name: consumeCPU, unit: "s"}, figure{name: consumeThroughput, unit: "MB/s", larger: true}, figure{name: consumeClientCPU, unit: "s"})
+		all = append(all, figure{name: consumeCPU, unit: "s"}, figure{name: consumeThroughput, unit: "MB/s", larger: true}, figure{name: consumeClientCPU, unit: "s"}, figure{name: consumeBothCPU, unit: "s"})
 		all = append(all, latencyFigures...)
 	case w.java:
 		all = append(all, figure{name: produceCPU, unit: "s"}, figure{name: produceThroughput, unit: "MB/s", larger: true})
@@ -52,7 +53,7 @@ func (w workload) figures() []figure {
 		all = append(all, figure{name: produceCPU, unit: "s"}, figure{name: produceThroughput, unit: "MB/s", larger: true})
 		all = append(all, latencyFigures...)
 		all = append(all, figure{name: produceClientCPU, unit: "s"}, figure{name: consumeCPU, unit: "s"},
-			figure{name: consumeThroughput, unit: "MB/s", larger: true}, figure{name: consumeClientCPU, unit: "s"})
+			figure{name: consumeThroughput, unit: "MB/s", larger: true}, figure{name: consumeClientCPU, unit: "s"}, figure{name: consumeBothCPU, unit: "s"})
 	}
 	return append(all, figure{name: peakMemory, unit: "MiB"})
 }
@@ -71,6 +72,7 @@ func (v values) noteProduced(r *load.Result) {
 func (v values) noteConsumed(r *load.Result) {
 	v[consumeCPU] = r.BrokerCPUSeconds / r.Gigabytes()
 	v[consumeClientCPU] = r.ClientCPUSeconds / r.Gigabytes()
+	v[consumeBothCPU] = v[consumeCPU] + v[consumeClientCPU]
 	v[consumeThroughput] = r.Gigabytes() * 1000 / r.Seconds
 }
 
@@ -128,25 +130,26 @@ func (f *fleet) measurePaced(ctx context.Context, w workload, r *run, v values) 
 	return nil
 }
 
-const backlogTopic = "backlog"
+// keptTopic is there for all runs of a workload.
+const keptTopic = "kept"
 
-// fill writes what a catch-up reads.
+// fill makes the kept topic, and writes what a catch-up reads.
 func (f *fleet) fill(ctx context.Context, w workload, r *run) error {
-	if err := createTopic(ctx, r.addr(), backlogTopic, w.partitions); err != nil {
+	if err := createTopic(ctx, r.addr(), keptTopic, w.partitions); err != nil || !w.backlog {
 		return err
 	}
 	o := w.order
-	o.Mode, o.Topic, o.Records = load.Produce, backlogTopic, r.amount(o.Records)
+	o.Mode, o.Topic, o.Records = load.Produce, keptTopic, r.amount(o.Records)
 	_, err := r.do(ctx, o)
 	return err
 }
 
 func (f *fleet) measureCatchUp(ctx context.Context, w workload, r *run, v values) (err error) {
-	if err := dropFromPageCache(r.folder, backlogTopic); err != nil {
+	if err := dropFromPageCache(r.folder, keptTopic); err != nil {
 		return err
 	}
 	o := w.order
-	o.Topic, o.Records = backlogTopic, r.amount(o.Records)
+	o.Topic, o.Records = keptTopic, r.amount(o.Records)
 	if o.LiveTopic, err = f.newTopic(ctx, r, "live", w.partitions); err != nil {
 		return err
 	}
@@ -194,10 +197,10 @@ func (f *fleet) runWorkload(ctx context.Context, w workload, pairs int) (sheet, 
 	if err := f.startMissing(ctx); err != nil {
 		return s, err
 	}
-	if w.backlog {
+	if w.backlog || w.oneTopic {
 		defer func() {
 			for _, r := range f.all() {
-				_ = f.deleteAll(ctx, r, backlogTopic) // the folders go in the end in any case
+				_ = f.deleteAll(ctx, r, keptTopic) // the folders go in the end in any case
 			}
 		}()
 		for _, r := range f.all() {

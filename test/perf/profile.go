@@ -138,8 +138,8 @@ func (p *profiler) work(ctx context.Context, mode load.Mode, kind string) (*load
 			return nil, err
 		}
 	case load.CatchUp:
-		o.LiveTopic, o.Topic, o.Records = o.Topic, backlogTopic, r.amount(p.w.order.Records)
-		if err := dropFromPageCache(r.folder, backlogTopic); err != nil {
+		o.LiveTopic, o.Topic, o.Records = o.Topic, keptTopic, r.amount(p.w.order.Records)
+		if err := dropFromPageCache(r.folder, keptTopic); err != nil {
 			return nil, err
 		}
 	}
