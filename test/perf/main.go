@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -30,6 +31,8 @@ type options struct {
 	soak                  time.Duration
 	profile               bool
 	dir                   string
+	doc                   string
+	out                   io.Writer // the tables
 	moldau, kafka, probe  string
 	profiled, profilesDir string
 }
@@ -59,12 +62,19 @@ func main() {
 	flag.StringVar(&o.profiled, "profiled", "bin/perf-moldau", "the moldau binary with profiling compiled in")
 	flag.StringVar(&o.profilesDir, "profiles", "bin/profiles", "where -profile puts the profiles")
 	flag.StringVar(&o.kafka, "kafka", "test/kafka/kafka", "the script that runs Apache Kafka")
+	flag.StringVar(&o.doc, "doc", "", "a file whose results, from the line "+resultsBegin+" to "+resultsEnd+", these results replace")
 	flag.Parse()
 	chosen, err := choose(o.only)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := runAll(ctx, o, chosen); err != nil {
+	var tables bytes.Buffer
+	o.out = io.MultiWriter(os.Stdout, &tables)
+	err = runAll(ctx, o, chosen)
+	if o.doc != "" && ctx.Err() == nil {
+		err = errors.Join(err, replaceResults(o.doc, tables.String()))
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }
@@ -126,13 +136,14 @@ func runAll(ctx context.Context, o options, chosen []item) error {
 		return profileAll(ctx, o, chosen)
 	}
 	began := time.Now()
+	fmt.Fprintf(o.out, "%s\n\n", conditions(ctx, o))
 	var failures error
 	var verdicts []verdict
 	note := func(name string, found []verdict, err error) {
 		verdicts = append(verdicts, found...)
 		if err != nil {
 			failures = errors.Join(failures, fmt.Errorf("%s: %w", name, err))
-			fmt.Printf("**%s failed**: %v\n\n", name, err)
+			fmt.Fprintf(o.out, "**%s failed**: %v\n\n", name, err)
 		}
 	}
 	ranWorkloads := false
@@ -147,8 +158,8 @@ func runAll(ctx context.Context, o options, chosen []item) error {
 			note("workloads", nil, runWorkloads(ctx, o, chosen, note))
 		}
 	}
-	printVerdicts(os.Stdout, verdicts)
-	fmt.Printf("All of it took %s.\n", time.Since(began).Round(time.Second))
+	printVerdicts(o.out, verdicts)
+	fmt.Fprintf(o.out, "All of it took %s.\n", time.Since(began).Round(time.Second))
 	return errors.Join(failures, context.Cause(ctx))
 }
 
@@ -160,7 +171,7 @@ func runWorkloads(ctx context.Context, o options, chosen []item, note func(strin
 	}
 	defer func() { err = errors.Join(err, f.stop()) }()
 	rounds, err := f.warmUp(ctx)
-	fmt.Printf("Warm-up of Apache Kafka, broker CPU seconds per GB produced and consumed, round by round: %.2f\n\n", rounds)
+	fmt.Fprintf(o.out, "Warm-up of Apache Kafka, broker CPU seconds per GB produced and consumed, round by round: %.2f\n\n", rounds)
 	if err != nil {
 		return err
 	}
@@ -171,13 +182,14 @@ func runWorkloads(ctx context.Context, o options, chosen []item, note func(strin
 		}
 		s, err := f.runWorkload(ctx, *i.workload, o.pairs)
 		if len(s.moldau) > 0 {
-			s.print(os.Stdout)
+			s.print(o.out)
 			sheets = append(sheets, s)
 			note(i.name, s.verdicts(), err)
 		} else {
 			note(i.name, nil, err)
 		}
 	}
+	printSummary(o.out, sheets)
 	note("workloads", aheadInMost(sheets), nil)
 	return nil
 }

@@ -65,7 +65,7 @@ func profileOne(ctx context.Context, o options, w workload) (err error) {
 	if err := p.answers(ctx, r); err != nil {
 		return err
 	}
-	fmt.Printf("### %s\n\n%s.\n\n", w.name, w.about)
+	fmt.Fprintf(p.out, "### %s\n\n%s.\n\n", w.name, w.about)
 	if w.backlog {
 		if err := p.fill(ctx, w, r); err != nil {
 			return err
@@ -95,7 +95,7 @@ func (p *profiler) take(ctx context.Context, mode load.Mode) error {
 			return err
 		}
 		if kind == "cpu" {
-			fmt.Printf("%s: %.2f CPU seconds per GB, %.0f MB/s, while profiled.\n\n", mode, result.BrokerCPUSeconds/result.Gigabytes(), result.Gigabytes()*1000/result.Seconds)
+			fmt.Fprintf(p.out, "%s: %.2f CPU seconds per GB, %.0f MB/s, while profiled.\n\n", mode, result.BrokerCPUSeconds/result.Gigabytes(), result.Gigabytes()*1000/result.Seconds)
 			allocs := p.file(mode, "allocs")
 			if err := p.save(ctx, "allocs", allocs); err != nil {
 				return err
@@ -196,6 +196,6 @@ func (p *profiler) top(ctx context.Context, mode load.Mode, title, path string, 
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, failure.String())
 	}
-	fmt.Printf("#### %s %s: %s\n\n```\n%s```\n\n", p.w.name, mode, title, out)
+	fmt.Fprintf(p.out, "#### %s %s: %s\n\n```\n%s```\n\n", p.w.name, mode, title, out)
 	return nil
 }

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -57,6 +62,61 @@ func spread(all []float64) string {
 		return fmt.Sprintf("%.3g", sorted[0])
 	}
 	return fmt.Sprintf("%.3g (%.3g–%.3g)", median(all), sorted[0], sorted[len(sorted)-1])
+}
+
+// printSummary is the workloads' main figures side by side.
+func printSummary(out io.Writer, sheets []sheet) {
+	for _, part := range []struct{ title, cpu, throughput string }{{"Produce", produceCPU, produceThroughput}, {"Consume", consumeCPU, consumeThroughput}} {
+		fmt.Fprintf(out, "### %s, all workloads\n\n| workload | broker CPU s per GB: Moldau | Apache Kafka | probe | Moldau ÷ Kafka | Moldau ÷ probe | throughput, Moldau ÷ Kafka |\n|---|---|---|---|---|---|---|\n", part.title)
+		for _, s := range sheets {
+			if !s.has(part.cpu) {
+				continue
+			}
+			moldau, kafka, probe := column(s.moldau, part.cpu), column(s.kafka, part.cpu), column(s.probe, part.cpu)
+			fmt.Fprintf(out, "| %s | %.3g | %.3g | %.3g | %s | %s | %s |\n", s.workload.name, median(moldau), median(kafka), median(probe), spread(ratios(moldau, kafka)), spread(ratios(moldau, probe)),
+				spread(ratios(column(s.moldau, part.throughput), column(s.kafka, part.throughput))))
+		}
+		fmt.Fprintln(out)
+	}
+}
+
+func (s sheet) has(name string) bool {
+	return slices.ContainsFunc(s.workload.figures(), func(f figure) bool { return f.name == name })
+}
+
+// conditions says on what and of what these are results.
+func conditions(ctx context.Context, o options) string {
+	first := func(name string, args ...string) string {
+		out, err := exec.CommandContext(ctx, name, args...).Output()
+		if err != nil {
+			return "?"
+		}
+		line, _, _ := strings.Cut(string(out), "\n")
+		return line
+	}
+	memory := "?"
+	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
+		line, _, _ := strings.Cut(string(text), "\n")
+		memory = strings.Join(strings.Fields(line)[1:], " ")
+	}
+	return fmt.Sprintf("Commit %s, %s, %s %s, %d cores, %s of memory, load average %s; %d pairs at scale %g.", first("git", "rev-parse", "--short", "HEAD"), runtime.Version(),
+		first("uname", "-s"), first("uname", "-r"), runtime.NumCPU(), memory, loadAverage(), o.pairs, o.scale)
+}
+
+// Where a document has the results.
+const resultsBegin, resultsEnd = "<!-- results -->", "<!-- end of results -->"
+
+func replaceResults(path, results string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok1 := strings.Cut(string(text), resultsBegin)
+	_, after, ok2 := strings.Cut(rest, resultsEnd)
+	if !ok1 || !ok2 {
+		return fmt.Errorf("%s lacks the line %s or %s", path, resultsBegin, resultsEnd)
+	}
+	return os.WriteFile(path, []byte(before+resultsBegin+"\n\n"+results+resultsEnd+after), 0o644)
 }
 
 func column(measured []values, name string) []float64 {
@@ -135,7 +195,7 @@ func aheadInMost(sheets []sheet) []verdict {
 	for _, name := range []string{produceThroughput, consumeThroughput} {
 		ahead, of := 0, 0
 		for _, s := range sheets {
-			if len(s.moldau) == 0 || !slices.ContainsFunc(s.workload.figures(), func(f figure) bool { return f.name == name }) {
+			if !s.has(name) {
 				continue
 			}
 			of++

@@ -105,7 +105,7 @@ func (sc scenario) compare(ctx context.Context, o options) ([]verdict, error) {
 			r.measured = append(r.measured, v)
 		}
 	}
-	sc.print(os.Stdout, runs, time.Since(began))
+	sc.print(o.out, runs, time.Since(began))
 	if sc.judge == nil || sc.moldauOnly {
 		return nil, nil
 	}

@@ -79,7 +79,7 @@ func soak(ctx context.Context, o options) (_ []verdict, err error) {
 	if err := errors.Join(sampleErr, <-churned, <-steady); err != nil {
 		return nil, fmt.Errorf("%w; the end of the broker's output:\n%s", err, r.outputEnd())
 	}
-	return judgeSoak(os.Stdout, o.soak, series)
+	return judgeSoak(o.out, o.soak, series)
 }
 
 // judgeSoak prints the table; growth is an error as well as a missed target.
