@@ -78,6 +78,16 @@ func printSummary(out io.Writer, sheets []sheet) {
 		}
 		fmt.Fprintln(out)
 	}
+	fmt.Fprintln(out, "### Latency at fixed rates, ms\n\n| rate | | Moldau | Apache Kafka | probe | Moldau ÷ Kafka |\n|---|---|---|---|---|---|")
+	for _, s := range sheets {
+		for _, name := range []string{produceP50, produceP99, produceP999, endToEndP50, endToEndP99, endToEndP999} {
+			if s.has(endToEndP50) {
+				moldau, kafka := column(s.moldau, name), column(s.kafka, name)
+				fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", s.workload.name, name, spread(moldau), spread(kafka), spread(column(s.probe, name)), spread(ratios(moldau, kafka)))
+			}
+		}
+	}
+	fmt.Fprintln(out)
 }
 
 func (s sheet) has(name string) bool {
