@@ -191,7 +191,8 @@ func (c *connection) grow(r *incoming, size int) error {
 	target := min(size, max(2*len(r.buffer), c.largestRequest, 1<<smallestBufferBits))
 	// Charged before the memory is taken, since many may wait here; and only for what is added, or a
 	// request of most of the budget would wait for itself. Both buffers exist while one is copied.
-	charge := int64(bufferBytes(target)) - r.charged
+	capacity := r.memory.bufferBytes(target)
+	charge := int64(capacity) - r.charged
 	favoured := size <= favouredBytes || c.context.Privileged
 	if err := r.memory.acquire(c.ctx, charge, favoured, c.server.limits.PartialRequest); err != nil {
 		if errors.Is(err, errNoMemory) {
@@ -200,7 +201,7 @@ func (c *connection) grow(r *incoming, size int) error {
 		return err
 	}
 	old := r.pooled
-	r.pooled = takeBuffer(target)
+	r.pooled = takeBuffer(capacity)
 	r.buffer = append(*r.pooled, r.buffer...)
 	r.charged += charge
 	if old != nil {
