@@ -78,6 +78,10 @@ func plain(v reflect.Value, name string) any {
 			}
 		}
 		return v.Int()
+	case reflect.Uint16:
+		if name == "Port" {
+			return "<port>"
+		}
 	case reflect.Int8, reflect.Int16, reflect.Int32:
 		if name == "Port" {
 			return "<port>"

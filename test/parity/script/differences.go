@@ -137,6 +137,10 @@ func otherDifferences() []Difference {
 			[]*rule{in(`^CreateDelegationToken v3 OwnerPrincipalName=`, `UNKNOWN_SERVER_ERROR`, `DELEGATION_TOKEN_REQUEST_NOT_ALLOWED`)},
 		},
 		{
+			"PushTelemetry: metrics that cannot be read", "taken, where no plug-in wants them", "INVALID_RECORD",
+			[]*rule{in(`^PushTelemetry .*(CompressionType=[134]|Metrics=one byte)$`, `^empty$`, `ErrorCode=INVALID_RECORD`)},
+		},
+		{
 			"AlterUserScramCredentials", "stored, also where no listener asks for them", "SECURITY_DISABLED",
 			[]*rule{instead(`^AlterUserScramCredentials `, `^`, `^(Results=\[.*SECURITY_DISABLED|closes the connection$|empty$)`)},
 		},

@@ -108,7 +108,7 @@ func (d *dumper) value(v reflect.Value, name string) string {
 
 // masked returns what stands for a value that differs from broker to broker or run to run.
 func (d *dumper) masked(v reflect.Value, name string) string {
-	if slices.Contains(d.session.subject.unlike, name) && v.Int() > 0 {
+	if slices.Contains(d.session.subject.unlike, name) && (v.Int() > 0 || v.Int() < -1) {
 		return "<number>"
 	}
 	switch name {

@@ -66,7 +66,7 @@ func TestAnswersAreApacheKafkas(t *testing.T) {
 		t.Errorf("golden/ has an answer to %s, which nobody asks: test/parity/run -record", id)
 	}
 	b := kafkatest.NewBroker(t, Settings...)
-	b.Overrides = append(b.Overrides, fmt.Sprintf("listeners=PLAINTEXT://localhost:%d,CONTROLLER://localhost:%d", b.Port, kafkatest.FreePort(t)), "controller.listener.names=CONTROLLER")
+	b.Overrides = append(b.Overrides, fmt.Sprintf("listeners=PLAINTEXT://localhost:%d,CONTROLLER://localhost:%d", b.Port, kafkatest.FreePort(t)), "controller.listener.names=CONTROLLER", "http.listen=localhost:0", "client.metrics.export.enable=true")
 	b.Start()
 	ours, err := Ask(b.Addr(), cases)
 	if err != nil {

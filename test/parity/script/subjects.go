@@ -8,7 +8,7 @@ import (
 )
 
 // subjects is the script.
-var subjects = slices.Concat(recordSubjects(), topicSubjects(), groupSubjects(), offsetSubjects(), transactionSubjects(), configSubjects(), quotaSubjects(), tokenSubjects(), adminSubjects())
+var subjects = slices.Concat(recordSubjects(), topicSubjects(), groupSubjects(), offsetSubjects(), transactionSubjects(), configSubjects(), quotaSubjects(), tokenSubjects(), telemetrySubjects(), adminSubjects())
 
 // waits are time-outs that cannot run out between two brokers of different speed.
 var waits = constants(int32(math.MaxInt32), int32(-1), int32(math.MinInt32))
