@@ -8,18 +8,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// atController has a step talk to the controller listener, whose port follows the broker's.
+// atController has a step talk to the controller listener.
 func atController(s step) step {
 	return func(b *broker, _ *conn) (string, error) {
-		host, port, err := net.SplitHostPort(b.addr)
-		if err != nil {
-			return "", err
-		}
-		n, err := strconv.Atoi(port)
-		if err != nil {
-			return "", err
-		}
-		c, err := dial(net.JoinHostPort(host, strconv.Itoa(n+1)))
+		c, err := dial(controllerOf(b.addr))
 		if err != nil {
 			return "", err
 		}
@@ -30,6 +22,19 @@ func atController(s step) step {
 		}
 		return answer, err
 	}
+}
+
+// controllerOf is the address of the controller listener, the port after the broker's.
+func controllerOf(broker string) string {
+	host, port, err := net.SplitHostPort(broker)
+	if err != nil {
+		return broker
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return broker
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+1))
 }
 
 // controllerProbes ask the controller listener what Kafka's tools ask with --bootstrap-controller.

@@ -34,6 +34,11 @@ func resourceCommands() []command {
 		{name: "groups refused", lines: slices.Concat(on("groups", "", "--list --group-type odd", "--list --group-type unknown", "--list --consumer --share", "--list --streams --protocol x", "--consumer", "--list --odd"), with("groups", "--list", "", "--version"))},
 		// Apache Kafka's tool ends its process at a wrong command line, so none is here.
 		{name: "cluster endpoints", shape: true, lines: on("cluster list-endpoints", "", "--include-fenced-brokers")},
+		{name: "controllers", shape: true, lines: slices.Concat(with("cluster list-endpoints --bootstrap-controller CONTROLLER", "", "--include-fenced-brokers"), with("features --bootstrap-controller CONTROLLER", "upgrade --feature transaction.version=2"),
+			with("metadata-quorum --bootstrap-controller CONTROLLER describe", "", "--status --replication"))},
+		{name: "configs at the controller", lines: slices.Concat(with("configs --bootstrap-controller CONTROLLER", "--alter --group rc@ --add-config share.isolation.level=read_committed"),
+			on("configs", "--describe --group rc@"), with("configs --bootstrap-controller CONTROLLER", "--alter --group rc@ --delete-config share.isolation.level", "--alter --group rc@ --add-config a=b"),
+			with("cluster unregister --bootstrap-controller CONTROLLER", "--id 77")), wordless: true},
 		{name: "cluster unregister", wordless: true, lines: on("cluster unregister", "--id 7", "--id -1", "-i 2147483647")},
 	}
 }

@@ -32,6 +32,11 @@ type Client struct {
 	APITimeout time.Duration
 	// MaxBlock bounds the wait for a topic's metadata before producing (max.block.ms).
 	MaxBlock time.Duration
+	// ToControllers has Request and RequestSharded go to the active controller.
+	ToControllers bool
+
+	opts       []kgo.Opt
+	controller *kgo.Client // of the active controller's address alone; nil until it is asked for
 }
 
 // Context returns a context that ends after the client's API time-out.
@@ -45,9 +50,9 @@ func (c *Client) Connect(ctx context.Context, call string) error {
 	ctx, cancel := c.Context(ctx)
 	defer cancel()
 	for wait := firstConnectWait; ; wait = min(2*wait, maxConnectWait) {
-		err := c.Ping(ctx)
-		if err == nil {
-			return nil
+		err := c.reach(ctx)
+		if _, answered := errors.AsType[*Error](err); err == nil || answered {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -55,6 +60,15 @@ func (c *Client) Connect(ctx context.Context, call string) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// reach asks one broker, or the controllers, for an answer.
+func (c *Client) reach(ctx context.Context) error {
+	if c.ToControllers {
+		_, err := c.activeController(ctx)
+		return err
+	}
+	return c.Ping(ctx)
 }
 
 // NewAdmin returns a client for administrative requests.
@@ -152,7 +166,7 @@ func open(streams cli.Streams, props Properties, s *settings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{Client: cl, APITimeout: s.apiTimeout, MaxBlock: s.maxBlock}, nil
+	return &Client{Client: cl, opts: s.opts, APITimeout: s.apiTimeout, MaxBlock: s.maxBlock}, nil
 }
 
 // ParseBootstrap splits bootstrap.servers and checks each address.

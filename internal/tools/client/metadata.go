@@ -60,7 +60,7 @@ func (c *Client) Metadata(ctx context.Context, names []string, call string) (*Cl
 			req.Topics = append(req.Topics, topic)
 		}
 	}
-	resp, err := req.RequestWith(ctx, c.Client)
+	resp, err := req.RequestWith(ctx, c)
 	if err != nil {
 		return nil, Convert(err, call)
 	}
@@ -130,7 +130,7 @@ func (c *Client) describeTopicPartitions(ctx context.Context, names []string, pa
 			topic.Topic = name
 			req.Topics = append(req.Topics, topic)
 		}
-		resp, err := req.RequestWith(ctx, c.Client)
+		resp, err := req.RequestWith(ctx, c)
 		if err != nil {
 			return nil, Convert(err, "describeTopics")
 		}

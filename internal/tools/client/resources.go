@@ -17,7 +17,7 @@ func (c *Client) ListConfigResources(ctx context.Context, kind kafka.ConfigResou
 	defer cancel()
 	req := kmsg.NewPtrListConfigResourcesRequest()
 	req.ResourceTypes = []int8{int8(kind)}
-	resp, err := req.RequestWith(ctx, c.Client)
+	resp, err := req.RequestWith(ctx, c)
 	if err == nil {
 		err = FromCode(resp.ErrorCode, nil)
 	}

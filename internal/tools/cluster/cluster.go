@@ -76,46 +76,39 @@ func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
 		}
 		props = loaded
 	}
-	switch {
-	case parsed.Has("--bootstrap-controller"):
-		return nil, errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server")
-	case !parsed.Has("--bootstrap-server"):
+	if !parsed.Has("--bootstrap-server") && !parsed.Has("--bootstrap-controller") {
 		return nil, parser.Fail(s, parsed, "one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required")
 	}
-	props["bootstrap.servers"] = parsed.Value("--bootstrap-server")
-	return client.NewAdmin(s, props)
+	return client.NewAdminOf(s, props, parsed.Value("--bootstrap-server"), parsed.Value("--bootstrap-controller"))
 }
 
 func printID(ctx context.Context, s cli.Streams, admin *client.Client) error {
-	cluster, err := admin.Metadata(ctx, []string{}, "describeCluster")
+	cluster, err := admin.Describe(ctx, false)
 	if err != nil {
 		return err
 	}
-	if cluster.ID == "" {
+	if cluster.ClusterID == "" {
 		s.Println("No cluster ID found. The Kafka version is probably too old.")
 		return nil
 	}
-	s.Println("Cluster ID: " + cluster.ID)
+	s.Println("Cluster ID: " + cluster.ClusterID)
 	return nil
 }
 
 func printEndpoints(ctx context.Context, s cli.Streams, admin *client.Client, includeFenced bool) error {
-	ctx, cancel := admin.Context(ctx)
-	defer cancel()
-	req := kmsg.NewPtrDescribeClusterRequest()
-	req.IncludeFencedBrokers = includeFenced
-	resp, err := req.RequestWith(ctx, admin.Client)
-	if err == nil {
-		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
+	if includeFenced && admin.ToControllers {
+		return errors.New("The option --include-fenced-brokers is only supported with --bootstrap-server option") //nolint:staticcheck // the words of Kafka's tools
 	}
+	resp, err := admin.Describe(ctx, includeFenced)
 	if err != nil {
-		return client.Convert(err, "describeCluster")
+		return err
 	}
-	printBrokers(s, resp.Brokers)
+	printNodes(s, resp.Brokers, admin.ToControllers)
 	return nil
 }
 
-func printBrokers(s cli.Streams, brokers []kmsg.DescribeClusterResponseBroker) {
+// printNodes prints a line for each node, as Kafka's tool does. Controllers have no state.
+func printNodes(s cli.Streams, brokers []kmsg.DescribeClusterResponseBroker, controllers bool) {
 	hostWidth, rackWidth := 0, 0
 	for _, b := range brokers {
 		hostWidth = max(hostWidth, len(b.Host))
@@ -125,8 +118,13 @@ func printBrokers(s cli.Streams, brokers []kmsg.DescribeClusterResponseBroker) {
 	}
 	hostWidth, rackWidth = cmp.Or(hostWidth, 100), cmp.Or(rackWidth, 10)
 	line := func(id, host, port, rack, state, kind string) {
+		if controllers {
+			s.Printf("%-10s %-*s %-10s %-*s %-15s\n", id, hostWidth, host, port, rackWidth, rack, kind)
+			return
+		}
 		s.Printf("%-10s %-*s %-10s %-*s %-10s %-15s\n", id, hostWidth, host, port, rackWidth, rack, state, kind)
 	}
+	kind := map[bool]string{true: "controller", false: "broker"}[controllers]
 	line("ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE")
 	sorted := slices.SortedFunc(slices.Values(brokers), func(a, b kmsg.DescribeClusterResponseBroker) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	for _, b := range sorted {
@@ -137,7 +135,7 @@ func printBrokers(s cli.Streams, brokers []kmsg.DescribeClusterResponseBroker) {
 		if b.IsFenced {
 			state = "fenced"
 		}
-		line(strconv.Itoa(int(b.NodeID)), b.Host, strconv.Itoa(int(b.Port)), rack, state, "broker")
+		line(strconv.Itoa(int(b.NodeID)), b.Host, strconv.Itoa(int(b.Port)), rack, state, kind)
 	}
 }
 
@@ -151,7 +149,7 @@ func unregister(ctx context.Context, s cli.Streams, admin *client.Client, parsed
 	defer cancel()
 	req := kmsg.NewPtrUnregisterBrokerRequest()
 	req.BrokerID = int32(id)
-	resp, err := req.RequestWith(ctx, admin.Client)
+	resp, err := req.RequestWith(ctx, admin)
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}

@@ -58,7 +58,7 @@ func TestEndpoints(t *testing.T) {
 	var out bytes.Buffer
 	b := kmsg.NewDescribeClusterResponseBroker()
 	b.NodeID, b.Host, b.Port = 1, "localhost", 27092
-	printBrokers(cli.Streams{Out: &out}, []kmsg.DescribeClusterResponseBroker{b})
+	printNodes(cli.Streams{Out: &out}, []kmsg.DescribeClusterResponseBroker{b}, false)
 	if out.String() != string(want) {
 		t.Errorf("got\n%s\nwant\n%s", &out, want)
 	}

@@ -44,14 +44,11 @@ func runAction(ctx context.Context, s cli.Streams, o *options) error {
 	if err != nil {
 		return err
 	}
-	if o.Has(o.bootstrapController) {
-		return errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server, and the broker forwards to the controller")
-	}
-	props["bootstrap.servers"] = o.String(o.bootstrap)
+	servers, controllers := o.String(o.bootstrap), o.String(o.bootstrapController)
 	if err := o.Err(); err != nil {
 		return err
 	}
-	admin, err := client.NewAdmin(s, props)
+	admin, err := client.NewAdminOf(s, props, servers, controllers)
 	if err != nil {
 		return err
 	}
@@ -169,13 +166,13 @@ func allNames(ctx context.Context, admin *client.Client, kind string) ([]string,
 	case groupType:
 		return groupNames(ctx, admin)
 	}
-	cluster, err := admin.Metadata(ctx, []string{}, "describeCluster")
+	cluster, err := admin.Describe(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	brokers := slices.SortedFunc(slices.Values(cluster.Brokers), func(a, b kmsg.MetadataResponseBroker) int { return cmp.Compare(a.NodeID, b.NodeID) })
-	for _, broker := range brokers {
+	nodes := slices.SortedFunc(slices.Values(cluster.Brokers), func(a, b kmsg.DescribeClusterResponseBroker) int { return cmp.Compare(a.NodeID, b.NodeID) })
+	for _, broker := range nodes {
 		names = append(names, strconv.Itoa(int(broker.NodeID)))
 	}
 	return append(names, ""), nil

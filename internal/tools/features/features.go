@@ -84,14 +84,10 @@ func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
 		}
 		props = loaded
 	}
-	switch {
-	case parsed.Has("--bootstrap-controller"):
-		return nil, errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server")
-	case !parsed.Has("--bootstrap-server"):
+	if !parsed.Has("--bootstrap-server") && !parsed.Has("--bootstrap-controller") {
 		return nil, parser.Fail(s, parsed, "You must specify either --bootstrap-controller or --bootstrap-server.")
 	}
-	props["bootstrap.servers"] = parsed.Value("--bootstrap-server")
-	return client.NewAdmin(s, props)
+	return client.NewAdminOf(s, props, parsed.Value("--bootstrap-server"), parsed.Value("--bootstrap-controller"))
 }
 
 func printMapping(s cli.Streams, parsed *cli.Parsed) error {
@@ -158,7 +154,7 @@ func describe(ctx context.Context, s cli.Streams, admin *client.Client, parsed *
 	defer cancel()
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "moldau-tools", cli.KafkaVersion
-	var target kmsg.Requestor = admin.Client
+	var target kmsg.Requestor = admin
 	if id, ok := parsed.Number("--node-id"); ok {
 		if id < 0 {
 			return fmt.Errorf("Invalid node id %d: must be non-negative.", id) //nolint:staticcheck // the words of Kafka's tools
@@ -290,7 +286,7 @@ func update(ctx context.Context, s cli.Streams, admin *client.Client, parsed *cl
 func ask(ctx context.Context, admin *client.Client, req *kmsg.UpdateFeaturesRequest) map[string]error {
 	ctx, cancel := admin.Context(ctx)
 	defer cancel()
-	resp, err := req.RequestWith(ctx, admin.Client)
+	resp, err := req.RequestWith(ctx, admin)
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}

@@ -54,14 +54,10 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 			return err
 		}
 	}
-	switch {
-	case parsed.Has("--bootstrap-controller"):
-		return errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server")
-	case !parsed.Has("--bootstrap-server"):
+	if !parsed.Has("--bootstrap-server") && !parsed.Has("--bootstrap-controller") {
 		return parser.Fail(s, parsed, "one of the arguments --bootstrap-server --bootstrap-controller is required")
 	}
-	props["bootstrap.servers"] = parsed.Value("--bootstrap-server")
-	admin, err := client.NewAdmin(s, props)
+	admin, err := client.NewAdminOf(s, props, parsed.Value("--bootstrap-server"), parsed.Value("--bootstrap-controller"))
 	if err != nil {
 		return err
 	}
@@ -90,11 +86,11 @@ func describe(ctx context.Context, s cli.Streams, admin *client.Client, parsed *
 	}
 	clusterID := ""
 	if status {
-		cluster, err := admin.Metadata(ctx, []string{}, "describeCluster")
+		cluster, err := admin.Describe(ctx, false)
 		if err != nil {
 			return err
 		}
-		clusterID = cluster.ID
+		clusterID = cluster.ClusterID
 	}
 	q, err := ask(ctx, admin)
 	if err != nil {
@@ -126,7 +122,7 @@ func ask(ctx context.Context, admin *client.Client) (quorum, error) {
 	asked := kmsg.NewDescribeQuorumRequestTopic()
 	asked.Topic, asked.Partitions = topic, append(asked.Partitions, partition)
 	req.Topics = append(req.Topics, asked)
-	resp, err := req.RequestWith(ctx, admin.Client)
+	resp, err := req.RequestWith(ctx, admin)
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}
@@ -245,7 +241,7 @@ func removeController(ctx context.Context, s cli.Streams, admin *client.Client, 
 		defer cancel()
 		req := kmsg.NewPtrRemoveRaftVoterRequest()
 		req.VoterID, req.VoterDirectoryID = int32(id), directory
-		resp, err := req.RequestWith(ctx, admin.Client)
+		resp, err := req.RequestWith(ctx, admin)
 		if err == nil {
 			err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 		}
