@@ -27,7 +27,13 @@ func TestMain(m *testing.M) {
 // TestTwoClusters mirrors between two nodes of the same kind.
 func TestTwoClusters(t *testing.T) {
 	needsJava(t)
-	mirror(t, programs.StartBroker(t), programs.StartBroker(t))
+	mirror(t, programs.StartBroker(t), programs.StartBroker(t), false)
+}
+
+// TestExactlyOnce mirrors what transactions wrote; not even a kill makes anything come twice.
+func TestExactlyOnce(t *testing.T) {
+	needsJava(t)
+	mirror(t, programs.StartBroker(t), programs.StartBroker(t), true)
 }
 
 // TestWithApacheKafka mirrors from Apache Kafka to Moldau and back.
@@ -36,7 +42,7 @@ func TestWithApacheKafka(t *testing.T) {
 	if programs.AgainstKafka() {
 		t.Skip("both are Apache Kafka: see TestTwoClusters")
 	}
-	mirror(t, programs.StartApacheKafka(t), programs.StartBroker(t))
+	mirror(t, programs.StartApacheKafka(t), programs.StartBroker(t), false)
 }
 
 func needsJava(t *testing.T) {
@@ -53,43 +59,50 @@ const (
 
 // cluster is one side.
 type cluster struct {
-	name  string
-	addr  string
-	other *cluster
-	admin *kadm.Client
-	topic string // what is written here; the other has it as name.topic
-	wrote map[int32][]string
+	name   string
+	broker programs.Broker
+	addr   string
+	other  *cluster
+	admin  *kadm.Client
+	topic  string // what is written here; the other has it as name.topic
+	wrote  map[int32][]string
 }
 
 func (c *cluster) mirrored() string { return c.name + "." + c.topic }
 
 type run struct {
-	t          *testing.T
-	east, west *cluster
-	config     string
+	t           *testing.T
+	east, west  *cluster
+	config      string
+	maker       *programs.Process
+	exactlyOnce bool
 }
 
-func mirror(t *testing.T, a, b programs.Broker) {
-	r := &run{t: t}
-	r.east, r.west = r.cluster("east", a.Addr()), r.cluster("west", b.Addr())
+func mirror(t *testing.T, a, b programs.Broker, exactlyOnce bool) {
+	r := &run{t: t, exactlyOnce: exactlyOnce}
+	r.east, r.west = r.cluster("east", a), r.cluster("west", b)
 	r.east.other, r.west.other = r.west, r.east
 	r.writeConfig()
-	maker := r.start("mirrormaker-1")
+	r.start("mirrormaker-1")
 	r.both(func(c *cluster) { r.write(c, partitions) })
 	r.both(r.recordsAreMirrored)
 	r.both(r.configsFollow)
 	r.both(r.offsetsAreTranslated)
 	r.both(r.heartbeatsArrive)
 	r.both(r.morePartitions)
-	maker.Kill()
+	r.maker.Kill()
 	r.both(func(c *cluster) { r.write(c, partitions+1) })
-	maker = r.start("mirrormaker-2")
+	r.start("mirrormaker-2")
 	r.both(r.nothingIsLost)
+	r.both(func(c *cluster) {
+		c.broker.Kill()
+		c.broker.Start()
+		r.write(c, partitions+1)
+		r.nothingIsLost(c)
+		r.nothingIsLost(c.other)
+	})
 	r.both(r.nothingGoesRound)
-	if err := maker.Running(); err != nil {
-		t.Error(err)
-	}
-	maker.Stop()
+	r.maker.Stop()
 }
 
 func (r *run) both(f func(c *cluster)) {
@@ -98,9 +111,10 @@ func (r *run) both(f func(c *cluster)) {
 	f(r.west)
 }
 
-func (r *run) cluster(name, addr string) *cluster {
+func (r *run) cluster(name string, broker programs.Broker) *cluster {
 	r.t.Helper()
-	c := &cluster{name: name, addr: addr, admin: kadm.NewClient(programs.Client(r.t, addr)), topic: name + "-orders", wrote: map[int32][]string{}}
+	addr := broker.Addr()
+	c := &cluster{name: name, broker: broker, addr: addr, admin: kadm.NewClient(programs.Client(r.t, addr)), topic: name + "-orders", wrote: map[int32][]string{}}
 	configs := map[string]*string{"retention.ms": kadm.StringPtr("123456789"), "compression.type": kadm.StringPtr("lz4")}
 	if _, err := c.admin.CreateTopic(r.t.Context(), partitions, 1, configs, c.topic); err != nil {
 		r.t.Fatal(err)
@@ -119,15 +133,31 @@ func (r *run) writeConfig() {
 		"emit.checkpoints.interval.seconds = 1", "emit.heartbeats.interval.seconds = 1", "sync.group.offsets.enabled = true",
 		"sync.group.offsets.interval.seconds = 1", "offset.lag.max = 0", "offset.flush.interval.ms = 500", "scheduled.rebalance.max.delay.ms = 500",
 	}
+	if r.exactlyOnce {
+		lines = append(lines, "exactly.once.source.support = enabled", "dedicated.mode.enable.internal.rest = true", "east->west.source.consumer.isolation.level = read_committed",
+			"west->east.source.consumer.isolation.level = read_committed",
+			fmt.Sprintf("listeners = http://127.0.0.1:%d", kafkatest.FreePort(r.t)))
+	}
 	r.config = filepath.Join(r.t.TempDir(), "mirrormaker.properties")
 	if err := os.WriteFile(r.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-func (r *run) start(name string) *programs.Process {
+// await waits while MirrorMaker runs.
+func (r *run) await(what string, condition func() error) {
 	r.t.Helper()
-	return programs.Start(r.t, name, programs.Java("org.apache.kafka.connect.mirror.MirrorMaker", r.config))
+	programs.Await(r.t, what, func() error {
+		if err := r.maker.Running(); err != nil {
+			r.t.Fatal(err)
+		}
+		return condition()
+	})
+}
+
+func (r *run) start(name string) {
+	r.t.Helper()
+	r.maker = programs.Start(r.t, name, programs.Java("org.apache.kafka.connect.mirror.MirrorMaker", r.config))
 }
 
 func perPartition() int {
@@ -139,19 +169,33 @@ func perPartition() int {
 
 func (r *run) write(c *cluster, partitions int32) {
 	r.t.Helper()
-	client := programs.Client(r.t, c.addr, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	opts := []kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner())}
+	if r.exactlyOnce {
+		opts = append(opts, kgo.TransactionalID("writer"))
+	}
+	client := programs.Client(r.t, c.addr, opts...)
 	defer client.Close()
-	var records []*kgo.Record
+	var records, dropped []*kgo.Record
 	for range perPartition() {
 		for p := range partitions {
 			value := fmt.Sprintf("%s %d %d", c.name, p, len(c.wrote[p]))
 			c.wrote[p] = append(c.wrote[p], value)
 			records = append(records, &kgo.Record{Topic: c.topic, Partition: p, Key: []byte(c.name), Value: []byte(value),
 				Headers: []kgo.RecordHeader{{Key: "value", Value: []byte(value)}}})
+			dropped = append(dropped, &kgo.Record{Topic: c.topic, Partition: p, Value: []byte("aborted")})
 		}
 	}
-	if err := client.ProduceSync(r.t.Context(), records...).FirstErr(); err != nil {
-		r.t.Fatal(err)
+	if !r.exactlyOnce {
+		if err := client.ProduceSync(r.t.Context(), records...).FirstErr(); err != nil {
+			r.t.Fatal(err)
+		}
+		return
+	}
+	for _, end := range []kgo.TransactionEndTry{kgo.TryAbort, kgo.TryCommit} {
+		batch := map[kgo.TransactionEndTry][]*kgo.Record{kgo.TryAbort: dropped, kgo.TryCommit: records}[end]
+		if err := errors.Join(client.BeginTransaction(), client.ProduceSync(r.t.Context(), batch...).FirstErr(), client.EndTransaction(r.t.Context(), end)); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 }
 
@@ -192,7 +236,7 @@ func compare(got, want map[int32][]string) error {
 
 func (r *run) recordsAreMirrored(c *cluster) {
 	r.t.Helper()
-	programs.Await(r.t, "records of "+c.mirrored(), func() error {
+	r.await("records of "+c.mirrored(), func() error {
 		got, err := r.read(c)
 		return errors.Join(err, compare(got, c.wrote))
 	})
@@ -200,7 +244,7 @@ func (r *run) recordsAreMirrored(c *cluster) {
 
 func (r *run) awaitConfig(c *cluster, key, want string) {
 	r.t.Helper()
-	programs.Await(r.t, c.mirrored()+": "+key, func() error {
+	r.await(c.mirrored()+": "+key, func() error {
 		configs, err := c.other.admin.DescribeTopicConfigs(r.t.Context(), c.mirrored())
 		if err != nil {
 			return err
@@ -229,21 +273,29 @@ func (r *run) configsFollow(c *cluster) {
 // consumer that moves over goes on where it was.
 func (r *run) offsetsAreTranslated(c *cluster) {
 	r.t.Helper()
-	offsets := kadm.Offsets{}
-	for p, values := range c.wrote {
-		offsets.AddOffset(c.topic, p, int64(len(values)), -1)
-	}
-	if err := c.admin.CommitAllOffsets(r.t.Context(), group, offsets); err != nil {
+	ends, err := c.admin.ListCommittedOffsets(r.t.Context(), c.topic)
+	if err != nil {
 		r.t.Fatal(err)
 	}
-	programs.Await(r.t, "offsets of the group for "+c.mirrored(), func() error {
+	if err := c.admin.CommitAllOffsets(r.t.Context(), group, ends.Offsets()); err != nil {
+		r.t.Fatal(err)
+	}
+	mirrored, err := programs.Records(r.t, c.other.addr, c.mirrored())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	next := map[int32]int64{}
+	for _, record := range mirrored {
+		next[record.Partition] = record.Offset + 1
+	}
+	r.await("offsets of the group for "+c.mirrored(), func() error {
 		there, err := c.other.admin.FetchOffsets(r.t.Context(), group)
 		if err != nil {
 			return err
 		}
-		for p, values := range c.wrote {
-			if offset, _ := there.Lookup(c.mirrored(), p); offset.At != int64(len(values)) {
-				return fmt.Errorf("partition %d: %d and not %d", p, offset.At, len(values))
+		for p := range c.wrote {
+			if offset, _ := there.Lookup(c.mirrored(), p); offset.At != next[p] {
+				return fmt.Errorf("partition %d: %d and not %d", p, offset.At, next[p])
 			}
 		}
 		return nil
@@ -257,7 +309,7 @@ func (r *run) offsetsAreTranslated(c *cluster) {
 // heartbeatsArrive: each side has its own heartbeats and those of the other one.
 func (r *run) heartbeatsArrive(c *cluster) {
 	r.t.Helper()
-	programs.Await(r.t, "heartbeats of "+c.name, func() error {
+	r.await("heartbeats of "+c.name, func() error {
 		records, err := programs.Records(r.t, c.other.addr, c.name+".heartbeats")
 		if err != nil {
 			return err
@@ -274,7 +326,7 @@ func (r *run) morePartitions(c *cluster) {
 	if _, err := c.admin.UpdatePartitions(r.t.Context(), partitions+1, c.topic); err != nil {
 		r.t.Fatal(err)
 	}
-	programs.Await(r.t, "partitions of "+c.mirrored(), func() error {
+	r.await("partitions of "+c.mirrored(), func() error {
 		topics, err := c.other.admin.ListTopics(r.t.Context(), c.mirrored())
 		if got := len(topics[c.mirrored()].Partitions); err == nil && got != partitions+1 {
 			err = fmt.Errorf("%d and not %d", got, partitions+1)
@@ -283,12 +335,15 @@ func (r *run) morePartitions(c *cluster) {
 	})
 }
 
-// nothingIsLost: after a kill records may come twice, but none is missing, and they are in order.
+// nothingIsLost: after a kill records may come twice, but for exactly once; none is missing, and they are in order.
 func (r *run) nothingIsLost(c *cluster) {
 	r.t.Helper()
-	programs.Await(r.t, "records of "+c.mirrored()+" after a kill", func() error {
+	r.await("records of "+c.mirrored()+" after a kill", func() error {
 		got, err := r.read(c)
 		for p := range got {
+			if r.exactlyOnce {
+				break
+			}
 			seen := map[string]bool{}
 			got[p] = slices.DeleteFunc(got[p], func(value string) bool {
 				twice := seen[value]

@@ -22,6 +22,7 @@ class Administration extends Clients {
         offsetsAndRecords(admin);
         logDirs(admin);
         replicas(admin);
+        limits(admin);
         security(admin);
     }
 
@@ -163,6 +164,17 @@ class Administration extends Clients {
         fails(InvalidReplicaAssignmentException.class,
             () -> admin.alterPartitionReassignments(Map.of(tp, Optional.of(new NewPartitionReassignment(List.of(broker + 1))))).all().get(), "a broker that is not there");
         fails(NoReassignmentInProgressException.class, () -> admin.alterPartitionReassignments(Map.of(tp, Optional.empty())).all().get(), "cancel what is not going on");
+    }
+
+    static void limits(Admin admin) throws Exception {
+        ClientQuotaEntity entity = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, name("limited")));
+        ClientQuotaFilter filter = ClientQuotaFilter.containsOnly(List.of(ClientQuotaFilterComponent.ofEntity(ClientQuotaEntity.CLIENT_ID, name("limited"))));
+        admin.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(new ClientQuotaAlteration.Op("producer_byte_rate", 1e6))))).all().get();
+        eventually(() -> admin.describeClientQuotas(filter).entities().get().equals(Map.of(entity, Map.of("producer_byte_rate", 1e6))), "the limit of a client");
+        admin.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(new ClientQuotaAlteration.Op("producer_byte_rate", null))))).all().get();
+        eventually(() -> admin.describeClientQuotas(filter).entities().get().isEmpty(), "the limit is removed");
+        fails(InvalidRequestException.class,
+            () -> admin.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(new ClientQuotaAlteration.Op("no_such_limit", 1.0))))).all().get(), "a limit that nobody knows");
     }
 
     static void security(Admin admin) throws Exception {

@@ -34,6 +34,7 @@ class Since33 extends Clients {
         same(1, quorum.voters().size(), "voters");
         same(quorum.leaderId(), quorum.voters().get(0).replicaId(), "the leader is the voter");
         check(quorum.voters().get(0).logEndOffset() > 0, "the end of the metadata log");
+        fails(BrokerIdNotRegisteredException.class, () -> admin.unregisterBroker(99).all().get(), "unregister a broker that is not there");
     }
 
     static void largestTimestamp(Admin admin) throws Exception {
