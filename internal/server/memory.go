@@ -27,8 +27,8 @@ func LimitMemory() int64 {
 
 // collectorBallastBytes is memory that is never touched, and so never takes a page, but counts for
 // the collector as live: it then runs once per that many bytes of garbage at least. A broker's heap
-// is a few MiB, mostly pools; without this, 400 producers had it collected 30 times a second, with
-// all stacks scanned, shrunk and grown again.
+// is a few MiB, mostly pools; without this, every 4 MiB of garbage had all stacks scanned, shrunk and
+// grown again.
 const collectorBallastBytes = 24 << 20
 
 var collectorBallast []byte
