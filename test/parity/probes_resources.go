@@ -214,7 +214,5 @@ func unregisterProbes() []probe {
 		r.BrokerID = id
 		return decided(0, r)
 	}
-	// Nobody receives clients' metrics on either side: such requests end the connection.
-	telemetry := []step{decided(0, kmsg.NewPtrGetTelemetrySubscriptionsRequest()), decided(0, kmsg.NewPtrPushTelemetryRequest())}
-	return []probe{{"telemetry without a receiver", telemetry}, {"unregister brokers that are not there", []step{of(7), of(-1), of(0), of(2147483647)}}}
+	return []probe{{"unregister brokers that are not there", []step{of(7), of(-1), of(0), of(2147483647)}}}
 }
