@@ -143,15 +143,21 @@ func testOffsets(t *testing.T) {
 func testTransactions(t *testing.T) {
 	topic, group, id := create(t, "tx", 1), named("tx"), named("tx")
 	for i, commit := range []bool{false, true, false} {
-		found, err := client.FindCoordinator(t.Context(), &kafka.FindCoordinatorRequest{Key: id, KeyType: kafka.CoordinatorKeyTypeTransaction})
-		must(t, err)
+		var found *kafka.FindCoordinatorResponse
+		var err error
+		until(t, "there is a coordinator", func() bool { // the first question makes its topic
+			found, err = client.FindCoordinator(t.Context(), &kafka.FindCoordinatorRequest{Key: id, KeyType: kafka.CoordinatorKeyTypeTransaction})
+			must(t, err)
+			return !errors.Is(found.Error, kafka.GroupCoordinatorNotAvailable)
+		})
 		must(t, found.Error)
 		same(t, "coordinator", 1, found.Coordinator.NodeID)
 		var producer *kafka.InitProducerIDResponse
-		until(t, "the transaction before is complete", func() bool {
+		until(t, "the transaction before is complete", func() bool { // and the coordinator has loaded its state
 			producer, err = client.InitProducerID(t.Context(), &kafka.InitProducerIDRequest{TransactionalID: id, TransactionTimeoutMs: 30000, ProducerID: -1, ProducerEpoch: -1})
 			must(t, err)
-			return !errors.Is(producer.Error, kafka.Error(51)) // CONCURRENT_TRANSACTIONS
+			return !slices.ContainsFunc([]kafka.Error{kafka.GroupLoadInProgress, kafka.NotCoordinatorForGroup, 51}, // CONCURRENT_TRANSACTIONS
+				func(again kafka.Error) bool { return errors.Is(producer.Error, again) })
 		})
 		must(t, producer.Error)
 		pid, epoch := producer.Producer.ProducerID, producer.Producer.ProducerEpoch
