@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -21,6 +20,7 @@ import (
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/tools"
 	"github.com/moldau/moldau/internal/tools/cli"
+	"github.com/moldau/moldau/internal/tools/completion"
 	"github.com/moldau/moldau/internal/tools/demo"
 	"github.com/moldau/moldau/internal/tools/install"
 	"github.com/moldau/moldau/internal/tools/server"
@@ -43,7 +43,12 @@ func main() {
 
 func run(ctx context.Context, s cli.Streams, args []string) int {
 	commands := tools.Commands(startBroker)
-	if tool, ok := tools.ByProgram(commands, args[0]); ok {
+	tool, isTool := tools.ByProgram(commands, args[0])
+	if len(args) == 3 && args[1] == completion.SuggestCommand {
+		suggest(ctx, s, commands, tool, args[2])
+		return 0
+	}
+	if isTool {
 		return cli.Exit(s, tool.Run(ctx, s, args[1:]))
 	}
 	root := newRoot(s, commands)
@@ -66,19 +71,21 @@ client and tool works unmodified.
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
 	root.AddGroup(&cobra.Group{ID: "broker", Title: "Broker:"}, &cobra.Group{ID: "tools", Title: "Kafka's tools:"})
-	root.AddCommand(startCommand(s), demoCommand(s), installCommand(s, commands), auditCommand(s), versionCommand(s))
+	root.AddCommand(startCommand(s), demoCommand(s), installCommand(s, commands), auditCommand(s), versionCommand(s), completionCommand(s, commands))
 	for _, tool := range commands {
-		root.AddCommand(&cobra.Command{
+		cmd := &cobra.Command{
 			Use: tool.Name(), Aliases: []string{tool.KafkaName}, Short: tool.Summary, GroupID: "tools",
 			// The tools read Kafka's spellings themselves.
 			DisableFlagParsing: true,
 			RunE:               func(cmd *cobra.Command, args []string) error { return tool.Run(cmd.Context(), s, args) },
-		})
+		}
+		cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { _ = tool.Run(cmd.Context(), s, []string{"--help"}) })
+		root.AddCommand(cmd)
 	}
 	return root
 }
@@ -137,14 +144,7 @@ func installCommand(s cli.Streams, commands []tools.Command) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("finding this program to link to: %w", err)
 			}
-			names := slices.Collect(func(yield func(string) bool) {
-				for _, command := range commands {
-					if !yield(command.KafkaName) {
-						return
-					}
-				}
-			})
-			return install.Run(s, program, args[0], names)
+			return install.Run(s, program, args[0], tools.Names(commands))
 		},
 	}
 }
@@ -155,7 +155,22 @@ func auditCommand(s cli.Streams) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all error
 			for _, dir := range args {
-				err := audit.Run(cmd.Context(), vfs.OS{}, dir, func(line string) { s.Println(line) })
+				var progress *cli.Progress
+				report := func(line string) {
+					if progress != nil {
+						progress.Clear()
+					}
+					s.Println(line)
+				}
+				err := audit.Run(cmd.Context(), vfs.OS{}, dir, report, func(done, total int) {
+					if progress == nil {
+						progress = s.Progress("Verifying "+dir, int64(total))
+					}
+					progress.Set(int64(done))
+				})
+				if progress != nil {
+					progress.Clear()
+				}
 				if err != nil && !errors.Is(err, audit.ErrProblems) {
 					return err
 				}

@@ -64,9 +64,12 @@ func (a *auditor) note(path, format string, args ...any) {
 	a.report("note " + path + ": " + fmt.Sprintf(format, args...))
 }
 
+// Advance is told how many of a dir's entries have been looked at.
+type Advance func(done, total int)
+
 // Run verifies a log dir. The error is ErrProblems if it is damaged, another one if it could not
 // be looked at.
-func Run(ctx context.Context, fsys vfs.FS, dir string, report Report) error {
+func Run(ctx context.Context, fsys vfs.FS, dir string, report Report, advance Advance) error {
 	a := &auditor{ctx: ctx, fs: fsys, report: report}
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
@@ -83,7 +86,8 @@ func Run(ctx context.Context, fsys vfs.FS, dir string, report Report) error {
 		a.recoverable(dir, "the last shutdown was not clean: the next start recovers what lies past the recovery points")
 	}
 	offsets := a.offsets(dir)
-	for _, e := range entries {
+	for i, e := range entries {
+		advance(i, len(entries))
 		if err := ctx.Err(); err != nil {
 			return err
 		}

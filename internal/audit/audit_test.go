@@ -97,7 +97,7 @@ func dataFolder(t *testing.T, compact, clean bool) *vfs.Mem {
 func audited(t *testing.T, fsys vfs.FS) (report string, problems bool) {
 	t.Helper()
 	var lines []string
-	err := Run(context.Background(), fsys, "/data", func(line string) { lines = append(lines, line) })
+	err := Run(context.Background(), fsys, "/data", func(line string) { lines = append(lines, line) }, func(int, int) {})
 	if err != nil && !errors.Is(err, ErrProblems) {
 		t.Fatal(err)
 	}
@@ -257,11 +257,11 @@ func TestRunningBrokersDataIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	err = Run(context.Background(), mem, "/data", func(string) {})
+	err = Run(context.Background(), mem, "/data", func(string) {}, func(int, int) {})
 	if err == nil || errors.Is(err, ErrProblems) || !strings.Contains(err.Error(), "running broker") {
 		t.Fatalf("%v", err)
 	}
-	if err := Run(context.Background(), mem, "/nowhere", func(string) {}); err == nil || errors.Is(err, ErrProblems) {
+	if err := Run(context.Background(), mem, "/nowhere", func(string) {}, func(int, int) {}); err == nil || errors.Is(err, ErrProblems) {
 		t.Fatalf("a folder that is not there: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/clientmetrics"
 	"github.com/moldau/moldau/internal/tools/cluster"
+	"github.com/moldau/moldau/internal/tools/completion"
 	"github.com/moldau/moldau/internal/tools/configs"
 	"github.com/moldau/moldau/internal/tools/consumer"
 	"github.com/moldau/moldau/internal/tools/delegationtokens"
@@ -26,6 +28,7 @@ import (
 	"github.com/moldau/moldau/internal/tools/reassign"
 	"github.com/moldau/moldau/internal/tools/server"
 	"github.com/moldau/moldau/internal/tools/storagetool"
+	"github.com/moldau/moldau/internal/tools/streamsreset"
 	"github.com/moldau/moldau/internal/tools/topics"
 	"github.com/moldau/moldau/internal/tools/transactions"
 	"github.com/moldau/moldau/internal/tools/verifiable"
@@ -44,7 +47,7 @@ func (c Command) Name() string { return strings.TrimPrefix(c.KafkaName, "kafka-"
 // Commands returns the tools in the order of their names. start runs a broker for
 // kafka-server-start.
 func Commands(start server.StartFunc) []Command {
-	return []Command{
+	commands := []Command{
 		{"kafka-acls", "Add, remove and list access control lists", acls.Run},
 		{"kafka-broker-api-versions", "Show which versions of which requests each broker serves", cluster.RunAPIVersions},
 		{"kafka-client-metrics", "Show and change which metrics clients push to the brokers", clientmetrics.Run},
@@ -69,11 +72,43 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-server-start", "Start a broker from a server.properties file", server.StartCommand(start)},
 		{"kafka-server-stop", "Stop this user's running brokers", server.Stop},
 		{"kafka-storage", "Generate a cluster id; look at log directories", storagetool.Run},
+		{"kafka-streams-application-reset", "Have an application of Kafka Streams begin anew", streamsreset.Run},
 		{"kafka-topics", "Create, list, describe, alter and delete topics", topics.Run},
 		{"kafka-transactions", "Show transactional ids; find and end transactions that hang", transactions.Run},
 		{"kafka-verifiable-consumer", "Read a topic in a group and tell as JSON what came", verifiable.RunConsumer},
 		{"kafka-verifiable-producer", "Send numbers and tell as JSON which are acknowledged", verifiable.RunProducer},
 	}
+	for i, c := range commands {
+		run, about := c.Run, cli.About{Program: c.KafkaName, Summary: c.Summary, Examples: examples[c.KafkaName]}
+		commands[i].Run = func(ctx context.Context, s cli.Streams, args []string) error {
+			s.About = about
+			return run(ctx, s, args)
+		}
+	}
+	return commands
+}
+
+// Names are the names of Kafka's scripts, without .sh.
+func Names(commands []Command) []string {
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.KafkaName)
+	}
+	return names
+}
+
+// Completable is what completion knows of the tools.
+func Completable(ctx context.Context, commands []Command) []completion.Tool {
+	var all []completion.Tool
+	for _, c := range commands {
+		t := completion.Tool{Names: []string{c.Name(), c.KafkaName}, Summary: c.Summary}
+		if c.KafkaName != "kafka-server-start" && c.KafkaName != "kafka-server-stop" { // which have their own ways
+			s := cli.Streams{Out: io.Discard, Err: io.Discard, Describe: func(h cli.Help) { t.Help = h }}
+			_ = c.Run(ctx, s, []string{"--help"})
+		}
+		all = append(all, t)
+	}
+	return all
 }
 
 // ByProgram finds the tool whose name a program was started under, such as

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/moldau/moldau/internal/tools/cli"
+	"github.com/moldau/moldau/internal/tools/completion"
 )
 
 func TestByProgram(t *testing.T) {
@@ -30,6 +31,66 @@ func TestByProgram(t *testing.T) {
 	}
 	if got := commands[len(commands)-1].Name(); got != "verifiable-producer" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestEveryToolHasExamples holds the table of examples to the table of tools.
+func TestEveryToolHasExamples(t *testing.T) {
+	t.Parallel()
+	own := []string{"kafka-server-start", "kafka-server-stop"} // whose help is their own
+	commands := Commands(nil)
+	for _, c := range commands {
+		if len(examples[c.KafkaName]) == 0 && !slices.Contains(own, c.KafkaName) {
+			t.Errorf("%s has no example", c.KafkaName)
+		}
+		for _, e := range examples[c.KafkaName] {
+			if !strings.Contains(e.Line, c.KafkaName+" ") {
+				t.Errorf("an example of %s is %s", c.KafkaName, e.Line)
+			}
+		}
+	}
+	for name := range examples {
+		if _, ok := ByProgram(commands, name); !ok {
+			t.Errorf("there are examples of %s, which does not exist", name)
+		}
+	}
+}
+
+// TestCompletionKnowsEveryTool asks for what completion offers.
+func TestCompletionKnowsEveryTool(t *testing.T) {
+	t.Parallel()
+	for _, c := range Completable(t.Context(), Commands(nil)) {
+		if len(c.Help.Options)+len(c.Help.Commands) == 0 && !strings.HasPrefix(c.Names[0], "server-") {
+			t.Errorf("%s has no options", c.Names[0])
+		}
+	}
+	for line, want := range map[string]string{
+		"kafka-topics --creat":                                  "--create",
+		"kafka-topics --list --exclude":                         "--exclude-internal",
+		"moldau topics --creat":                                 "--create",
+		"moldau kafka-topics --creat":                           "--create",
+		"moldau consumer-gr":                                    "consumer-groups",
+		"moldau features desc":                                  "describe",
+		"moldau features describe --node":                       "--node-id",
+		"kafka-leader-election --election-type PREF":            "PREFERRED",
+		"kafka-configs --entity-type=broker-":                   "--entity-type=broker-loggers",
+		"kafka-console-consumer --topic x --isolation-level re": "read_committed read_uncommitted",
+		"kafka-topics --topic ":                                 "",
+	} {
+		var out bytes.Buffer
+		program := ""
+		if first, _, _ := strings.Cut(line, " "); first != "moldau" {
+			program = first
+		}
+		completion.Suggest(t.Context(), cli.Streams{Out: &out}, Completable(t.Context(), Commands(nil)), program, line)
+		var words []string
+		for suggestion := range strings.Lines(out.String()) {
+			word, _, _ := strings.Cut(suggestion, "\t")
+			words = append(words, word)
+		}
+		if got := strings.Join(words, " "); got != want {
+			t.Errorf("%q is completed to %q, want %q", line, got, want)
+		}
 	}
 }
 
@@ -86,6 +147,7 @@ func TestHostileBrokers(t *testing.T) {
 		{"kafka-transactions", "--command-config", "CONFIG", "list"},
 		{"kafka-acls", "--list", "--command-config", "CONFIG"},
 		{"kafka-delegation-tokens", "--describe", "--command-config", "CONFIG"},
+		{"kafka-streams-application-reset", "--application-id", "a", "--command-config", "CONFIG"},
 		{"kafka-reassign-partitions", "--list", "--command-config", "CONFIG"},
 		{"kafka-console-producer", "--topic", "t", "--max-block-ms", "100", "--sync"},
 		{"kafka-console-consumer", "--topic", "t", "--timeout-ms", "100"},

@@ -59,7 +59,7 @@ func with(head string, tails ...string) []string {
 }
 
 func allCommands() []command {
-	return slices.Concat(quickStartCommands(), transactionCommands(), clusterCommands(), resourceCommands(), quotaCommands(), reassignCommands(), securityCommands(), adminCommands())
+	return slices.Concat(quickStartCommands(), transactionCommands(), clusterCommands(), resourceCommands(), quotaCommands(), reassignCommands(), securityCommands(), adminCommands(), offlineCommands(), measuringCommands())
 }
 
 // prompt begins each line of a transcript that is a command.

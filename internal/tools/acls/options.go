@@ -26,7 +26,7 @@ type options struct {
 
 func newOptions() *options {
 	p := cli.NewParser()
-	return &options{
+	o := &options{
 		parser:        p,
 		bootstrap:     p.Value("bootstrap-server", "server to connect to", "Brokers to connect to, host:port,..."),
 		controller:    p.Value("bootstrap-controller", "controller to connect to", "Not supported yet."),
@@ -54,6 +54,10 @@ func newOptions() *options {
 		producer:   p.Flag("producer", "Add or remove what a producer needs: Write, Describe and Create on the topic."),
 		consumer:   p.Flag("consumer", "Add or remove what a consumer needs: Read and Describe on the topic, Read on the group."),
 	}
+	p.Group("What to do", o.add, o.remove, o.list)
+	p.Group("Who, and what", o.allow, o.deny, o.allowHost, o.denyHost, o.operation, o.producer, o.consumer, o.idempotent, o.principal)
+	p.Group("On what", o.topic, o.group, o.cluster, o.transactional, o.token, o.user, o.patternType)
+	return o
 }
 
 // check is Kafka's check of what belongs together.

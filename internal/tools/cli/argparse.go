@@ -19,6 +19,10 @@ type OptionParser struct {
 // Parse reads a command line. Mistakes are printed on standard error; help, on standard output,
 // ends with exit code 1 where it was asked for and with 0 where nothing was, as Kafka's.
 func (p *OptionParser) Parse(s Streams, args []string) (*Parsed, error) {
+	if s.Describe != nil {
+		s.Describe(Help{Options: helpOptions(p.Arguments)})
+		return nil, ErrHelp
+	}
 	if len(args) == 0 {
 		p.help(s)
 		return nil, ErrHelp
@@ -78,4 +82,5 @@ func (p *OptionParser) help(s Streams) {
 	actions.usage(s.Out, command)
 	fmt.Fprintf(s.Out, "\n%s\n", p.Description)
 	command.options(s.Out)
+	s.printExamples(s.Out)
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/moldau/moldau/internal/kafka"
 )
 
 // ArgKind says whether an option takes an argument.
@@ -41,6 +43,7 @@ func (o *Option) isNumber() bool {
 type Parser struct {
 	options []*Option
 	byName  map[string]*Option
+	groups  []optionGroup
 	help    *Option
 	version *Option
 }
@@ -138,7 +141,20 @@ func (p *Parser) find(word string) (option *Option, argument string, hasArgument
 		// A single dash is a cluster of one-letter options to Kafka, and no tool has any.
 		name = name[:1]
 	}
-	return nil, "", false, parseErrorf("%s is not a recognized option", name)
+	return nil, "", false, parseErrorf("%s is not a recognized option%s", name, p.hint(word))
+}
+
+// hint is a second line that names the option which a word was probably meant to be.
+func (p *Parser) hint(word string) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	names := make([]string, len(p.options))
+	for i, option := range p.options {
+		names[i] = option.Name
+	}
+	if right := kafka.Nearest(name, names); right != "" {
+		return "\nDid you mean --" + right + "?"
+	}
+	return ""
 }
 
 func (s *Set) detect(option *Option, argument string, hasArgument bool) error {

@@ -69,7 +69,7 @@ func TestParseErrors(t *testing.T) {
 	}{
 		{[]string{"--foo"}, "foo is not a recognized option"},
 		{[]string{"-foo"}, "f is not a recognized option"},
-		{[]string{"--top", "x"}, "top is not a recognized option"},
+		{[]string{"--top", "x"}, "top is not a recognized option\nDid you mean --topic?"},
 		{[]string{"--topic"}, "Option topic requires an argument"},
 		{[]string{"--list=x"}, "Option list does not take an argument"},
 		{[]string{"--state"}, "Option(s) [state] are unavailable given other options on the command line"},

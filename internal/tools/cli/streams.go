@@ -13,6 +13,10 @@ type Streams struct {
 	In  io.Reader
 	Out io.Writer
 	Err io.Writer
+	// About is what the help of the tool that runs says about it.
+	About About
+	// Describe takes the help as data where completion asks for it; otherwise nil, and help is text.
+	Describe func(Help)
 }
 
 // Println writes one line to standard output.
@@ -50,7 +54,7 @@ func Exit(s Streams, err error) int {
 	if exit, ok := errors.AsType[*ExitError](err); ok {
 		return exit.Code
 	}
-	s.Errorln(err.Error())
+	s.Errorln(s.paint(s.Err)(red, err.Error()))
 	return 1
 }
 

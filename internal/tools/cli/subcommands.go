@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/moldau/moldau/internal/kafka"
 )
 
 // Argument is one option of a sub-command.
@@ -95,11 +97,15 @@ var ErrHelp error = &ExitError{Code: 0}
 
 // Parse reads a command line. Mistakes are printed on standard error, help on standard output.
 func (p *SubParser) Parse(s Streams, args []string) (*Parsed, error) {
+	if s.Describe != nil {
+		s.Describe(p.data())
+		return nil, ErrHelp
+	}
 	parsed := &Parsed{values: map[string][]string{}}
 	global := &SubCommand{Arguments: p.Global}
 	for len(args) > 0 && len(p.Global) > 0 && looksLikeOption(args[0]) {
 		if args[0] == "-h" || args[0] == "--help" {
-			p.help(s.Out)
+			p.help(s)
 			return nil, ErrHelp
 		}
 		used, err := p.take(s, parsed, nil, global, args)
@@ -115,7 +121,7 @@ func (p *SubParser) Parse(s Streams, args []string) (*Parsed, error) {
 		return nil, p.fail(s, nil, "too few arguments")
 	}
 	if args[0] == "-h" || args[0] == "--help" {
-		p.help(s.Out)
+		p.help(s)
 		return nil, ErrHelp
 	}
 	i := slices.IndexFunc(p.Commands, func(c SubCommand) bool { return c.Name == args[0] })
@@ -141,6 +147,7 @@ func (p *SubParser) parseArguments(s Streams, parsed *Parsed, command *SubComman
 		if args[0] == "-h" || args[0] == "--help" {
 			p.usage(s.Out, command)
 			command.options(s.Out)
+			s.printExamples(s.Out)
 			return ErrHelp
 		}
 		used, err := p.take(s, parsed, command, command, args)
@@ -159,7 +166,7 @@ func (p *SubParser) take(s Streams, parsed *Parsed, command, known *SubCommand, 
 	used = 1
 	switch {
 	case argument == nil:
-		return 0, p.fail(s, command, "unrecognized arguments: '%s'", args[0])
+		return 0, p.fail(s, command, "unrecognized arguments: '%s'%s", args[0], p.hint(known, args[0]))
 	case argument.IsFlag && hasValue:
 		return 0, p.fail(s, command, "argument %s: ignored explicit argument '%s'", argument.names(), value)
 	case argument.IsFlag:
@@ -241,6 +248,22 @@ func (c *SubCommand) find(word string) (argument *Argument, value string, hasVal
 	return nil, "", false
 }
 
+// hint is a second line that names the option which a word was probably meant to be.
+func (p *SubParser) hint(c *SubCommand, word string) string {
+	if p.Terse {
+		return ""
+	}
+	name, _, _ := strings.Cut(word, "=")
+	names := make([]string, len(c.Arguments))
+	for i, a := range c.Arguments {
+		names[i] = a.Long
+	}
+	if right := kafka.Nearest(name, names); right != "" {
+		return "\nDid you mean " + right + "?"
+	}
+	return ""
+}
+
 // Fail is how a tool complains about arguments of a command that Parse accepted.
 func (p *SubParser) Fail(s Streams, parsed *Parsed, format string, args ...any) error {
 	i := slices.IndexFunc(p.Commands, func(c SubCommand) bool { return c.Name == parsed.Command })
@@ -298,13 +321,14 @@ func words(arguments []Argument) string {
 	return b.String()
 }
 
-func (p *SubParser) help(w io.Writer) {
-	p.usage(w, nil)
-	fmt.Fprintf(w, "\n%s\n\npositional arguments:\n", p.Description)
+func (p *SubParser) help(s Streams) {
+	p.usage(s.Out, nil)
+	fmt.Fprintf(s.Out, "\n%s\n\npositional arguments:\n", p.Description)
 	for _, command := range p.Commands {
-		fmt.Fprintf(w, "  %-22s %s\n", command.Name, command.Help)
+		fmt.Fprintf(s.Out, "  %-22s %s\n", command.Name, command.Help)
 	}
-	(&SubCommand{Arguments: p.Global}).options(w)
+	(&SubCommand{Arguments: p.Global}).options(s.Out)
+	s.printExamples(s.Out)
 }
 
 // options lists what the options of a command mean.

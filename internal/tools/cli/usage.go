@@ -22,8 +22,13 @@ func (p *Parser) UsageError(s Streams, format string, args ...any) error {
 // HelpOrVersion handles an empty command line, --help and --version; done says that the tool
 // has nothing else to do.
 func (s *Set) HelpOrVersion(streams Streams, summary string) (done bool, err error) {
-	if len(s.Args) == 0 || s.Has(s.parser.help) {
-		return true, s.parser.UsageError(streams, "%s", summary)
+	switch {
+	case streams.Describe != nil:
+		streams.Describe(s.parser.data())
+		return true, nil
+	case len(s.Args) == 0 || s.Has(s.parser.help):
+		s.parser.printHelp(streams, summary)
+		return true, Failed
 	}
 	if s.Has(s.parser.version) {
 		streams.Println(KafkaVersion)
@@ -87,14 +92,17 @@ const (
 func (p *Parser) PrintUsage(w io.Writer) {
 	printUsageRow(w, "Option", "Description")
 	printUsageRow(w, "------", "-----------")
-	sorted := slices.SortedFunc(slices.Values(p.options), func(a, b *Option) int { return cmp.Compare(a.Name, b.Name) })
-	for _, option := range sorted {
+	for _, option := range p.sorted() {
 		help := option.Help
 		if option.Default != "" {
 			help += " (default: " + option.Default + ")"
 		}
 		printUsageRow(w, option.usage(), help)
 	}
+}
+
+func (p *Parser) sorted() []*Option {
+	return slices.SortedFunc(slices.Values(p.options), func(a, b *Option) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 func (o *Option) usage() string {

@@ -77,6 +77,8 @@ func newOptions() *options {
 	} {
 		o.defaults = append(o.defaults, entityOption{p.Flag(e.name, e.help), e.kind})
 	}
+	p.Group("What to do", o.describe, o.alter)
+	p.Group("What to change or show", o.addConfig, o.addConfigFile, o.deleteConfig, o.all)
 	return o
 }
 

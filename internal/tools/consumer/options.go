@@ -32,7 +32,7 @@ type options struct {
 
 func newOptions() *options {
 	p := cli.NewParser()
-	return &options{
+	o := &options{
 		parser:    p,
 		topic:     p.Value("topic", "String: topic", "The topic to read."),
 		include:   p.Value("include", "String: Java regex (String)", "Read all topics whose names match this regular expression."),
@@ -63,6 +63,10 @@ func newOptions() *options {
 		}),
 		group: p.Value("group", "String: consumer group id", "Read as a member of this group and commit its offsets."),
 	}
+	p.Group("What to read", o.topic, o.include, o.partition, o.offset, o.fromBeginning, o.group, o.isolation)
+	p.Group("When to stop", o.maxMessages, o.timeout, o.skipOnError)
+	p.Group("How to print", o.formatter, o.formatterProperty, o.formatterConfig, o.keyDeserializer, o.valueDeserializer)
+	return o
 }
 
 // check makes the checks of Kafka's tool in its order.

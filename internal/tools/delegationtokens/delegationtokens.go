@@ -36,7 +36,7 @@ func newOptions() *options {
 	optional := func(name, argName, help string) *cli.Option {
 		return p.Add(cli.Option{Name: name, Arg: cli.OptionalArg, ArgName: argName, Help: help})
 	}
-	return &options{
+	o := &options{
 		parser:     p,
 		bootstrap:  p.Value("bootstrap-server", "String", "REQUIRED: brokers to connect to."),
 		config:     p.Value("command-config", "String", "REQUIRED: file with client properties; tokens are for clients that authenticate."),
@@ -51,6 +51,8 @@ func newOptions() *options {
 		expiryTime: optional("expiry-time-period", "Long", "After how many milliseconds to expire; -1 is at once."),
 		hmac:       optional("hmac", "String", "The token's HMAC in Base64."),
 	}
+	p.Group("What to do", o.create, o.renew, o.expire, o.describe)
+	return o
 }
 
 // Run is kafka-delegation-tokens.

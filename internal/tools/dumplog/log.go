@@ -123,6 +123,8 @@ func (d *dumper) dumpLog(ctx context.Context, path string) error {
 	}
 	defer log.close()
 	position, lastOffset := int64(0), int64(-1)
+	progress := d.streams.Progress("Reading "+filepath.Base(path), log.end)
+	defer progress.Clear()
 	for ctx.Err() == nil {
 		b, err := log.next(position)
 		if errors.Is(err, io.EOF) {
@@ -138,6 +140,7 @@ func (d *dumper) dumpLog(ctx context.Context, path string) error {
 			}
 		}
 		position += int64(len(b))
+		progress.Add(int64(len(b)))
 	}
 	if trailing := log.end - position; trailing > 0 && d.maxBytes == math.MaxInt32 && ctx.Err() == nil {
 		d.printf("Found %d invalid bytes at the end of %s\n", trailing, filepath.Base(path))

@@ -4,6 +4,7 @@
 package features
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,9 +57,9 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 	}
 	switch parsed.Command {
 	case "version-mapping":
-		return printMapping(s, parsed)
+		return PrintMapping(s, parsed.Value("--release-version"))
 	case "feature-dependencies":
-		return printDependencies(s, parsed.Values("--feature"))
+		return PrintDependencies(s, parsed.Values("--feature"))
 	}
 	admin, err := connect(s, parsed)
 	if err != nil {
@@ -90,11 +91,9 @@ func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
 	return client.NewAdminOf(s, props, parsed.Value("--bootstrap-server"), parsed.Value("--bootstrap-controller"))
 }
 
-func printMapping(s cli.Streams, parsed *cli.Parsed) error {
-	release := latestMetadataVersion
-	if parsed.Has("--release-version") {
-		release = parsed.Value("--release-version")
-	}
+// PrintMapping shows which levels belong to a release; "" is the newest. kafka-storage has it too.
+func PrintMapping(s cli.Streams, release string) error {
+	release = cmp.Or(release, latestMetadataVersion)
 	level, err := metadataLevelOf(release)
 	if err != nil {
 		return err
@@ -106,7 +105,8 @@ func printMapping(s cli.Streams, parsed *cli.Parsed) error {
 	return nil
 }
 
-func printDependencies(s cli.Streams, wanted []string) error {
+// PrintDependencies shows what levels of features need. kafka-storage has it too.
+func PrintDependencies(s cli.Streams, wanted []string) error {
 	for _, text := range wanted {
 		name, level, err := parseLevel(text)
 		if err != nil {

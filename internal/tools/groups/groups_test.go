@@ -197,12 +197,12 @@ func TestDatetime(t *testing.T) {
 		"2020-01-01T00:00:00.000": 1577836800000, "2020-01-01T00:00:00.500Z": 1577836800500, "2020-01-01T01:00:00.000+01:00": 1577836800000,
 		"2020-01-01T01:00:00.000+0100": 1577836800000, "2020-01-01T01:00:00.000+01": 1577836800000,
 	} {
-		if got, err := parseDatetime(text); err != nil || got != want {
+		if got, err := cli.ParseDatetime(text); err != nil || got != want {
 			t.Errorf("%s: %d %v; want %d", text, got, err, want)
 		}
 	}
 	for _, bad := range []string{"foo", "2020-01-01", "2020-13-01T00:00:00.000", "2020-01-01T", "2020-01-01Tx"} {
-		if _, err := parseDatetime(bad); err == nil || !strings.Contains(err.Error(), "java.text.ParseException: ") {
+		if _, err := cli.ParseDatetime(bad); err == nil || !strings.Contains(err.Error(), "java.text.ParseException: ") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
@@ -214,12 +214,12 @@ func TestDuration(t *testing.T) {
 		"PT0S": 0, "P1D": 24 * time.Hour, "PT1H30M": 90 * time.Minute, "P1DT1S": 24*time.Hour + time.Second, "PT1.5S": 1500 * time.Millisecond,
 		"PT-1M": -time.Minute, "-PT1M": -time.Minute, "pt10m": 10 * time.Minute, "PT-0.5S": -500 * time.Millisecond, "P-1DT+2H": -22 * time.Hour,
 	} {
-		if got, err := parseDuration(text); err != nil || got != want {
+		if got, err := cli.ParseDuration(text); err != nil || got != want {
 			t.Errorf("%s: %v %v; want %v", text, got, err, want)
 		}
 	}
 	for _, bad := range []string{"", "P", "PT", "foo", "1D", "P1H", "P1DT", "PT1.5M", "P99999999999999999999D"} {
-		if _, err := parseDuration(bad); err == nil {
+		if _, err := cli.ParseDuration(bad); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
 	}

@@ -67,6 +67,10 @@ func newOptions() *options {
 		Name: "type", Arg: cli.OptionalArg, AvailableIf: []*cli.Option{o.list},
 		Help: "With --list: a column of types, or only groups of the given ones (classic,consumer).",
 	})
+	p.Group("What to do", o.list, o.describe, o.del, o.reset, o.deleteOffsets, o.regex)
+	p.Group("Of what", o.group, o.allGroups, o.topic, o.allTopics)
+	p.Group("What to show", o.members, o.offsets, o.state, o.kind, o.verbose)
+	p.Group("How to reset", append(o.scenarios(), o.dryRun, o.execute, o.export)...)
 	return o
 }
 

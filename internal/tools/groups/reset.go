@@ -214,13 +214,13 @@ func (t *tool) newOffsets(ctx context.Context, id string, partitions []kafka.Top
 	case t.Has(t.shiftBy):
 		return t.shifted(ctx, id, partitions)
 	case t.Has(t.toDatetime):
-		timestamp, err := parseDatetime(t.String(t.toDatetime))
+		timestamp, err := cli.ParseDatetime(t.String(t.toDatetime))
 		if err != nil {
 			return nil, err
 		}
 		return t.byTimestamp(ctx, partitions, timestamp)
 	case t.Has(t.byDuration):
-		duration, err := parseDuration(t.String(t.byDuration))
+		duration, err := cli.ParseDuration(t.String(t.byDuration))
 		if err != nil {
 			return nil, err
 		}

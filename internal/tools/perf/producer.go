@@ -68,12 +68,16 @@ func (p *producer) run(ctx context.Context) error {
 	now := time.Now()
 	p.all = newStats(p.streams, plan.records, plan.interval, false, now)
 	pacer := pace.New(plan.throughput, now)
+	progress := p.streams.Progress("Sending", plan.records)
+	defer progress.Clear()
 	for i := int64(0); i < plan.records && ctx.Err() == nil; i++ {
 		if err := p.send(ctx, i); err != nil {
 			return err
 		}
+		progress.Add(1)
 		pacer.Wait(ctx, i+1)
 	}
+	progress.Clear()
 	if err := p.finish(ctx); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func newOptions() *options {
 	number := func(name, argName, defaultValue, help string) *cli.Option {
 		return p.Add(cli.Option{Name: name, Arg: cli.RequiredArg, ArgName: argName, Default: defaultValue, Help: help})
 	}
-	return &options{
+	o := &options{
 		parser:     p,
 		verify:     p.Flag("verify", "Show how far the reassignment of --reassignment-json-file is; once it is done, remove its throttles."),
 		generate:   p.Flag("generate", "Propose where partitions could go. Nothing is moved."),
@@ -50,6 +50,10 @@ func newOptions() *options {
 		preserveThrottles: p.Flag("preserve-throttles", "Leave throttles as they are."),
 		sameReplicas:      p.Flag("disallow-replication-factor-change", "Refuse to change how many replicas a partition has."),
 	}
+	p.Group("What to do", o.generate, o.execute, o.verify, o.cancel, o.list)
+	p.Group("The plan", o.topics, o.brokers, o.rackUnaware, o.plan, o.additional, o.sameReplicas)
+	p.Group("Limits", o.throttle, o.dirThrottle, o.preserveThrottles, o.timeout)
+	return o
 }
 
 // Run is kafka-reassign-partitions.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/cli"
+	"github.com/moldau/moldau/internal/tools/features"
 )
 
 var config = cli.Argument{Long: "--config", Short: "-c", Required: true, Help: "The server.properties file."}
@@ -28,8 +29,8 @@ var parser = &cli.SubParser{
 	Commands: []cli.SubCommand{
 		{Name: "info", Help: "Show what the log directories of a node hold.", Arguments: []cli.Argument{config}},
 		{Name: "format", Help: "Accepted; Moldau needs no format step.", Arguments: []cli.Argument{
-			config,
 			{Long: "--cluster-id", Short: "-t", Required: true, Help: "The cluster id."},
+			config,
 			{Long: "--add-scram", Short: "-S", Repeats: true, Help: "Not supported yet."},
 			{Long: "--ignore-formatted", Short: "-g", IsFlag: true, Help: "Accepted."},
 			{Long: "--release-version", Short: "-r", Help: "Accepted."},
@@ -38,6 +39,10 @@ var parser = &cli.SubParser{
 			{Long: "--no-initial-controllers", Short: "-N", IsFlag: true, Help: "Accepted."},
 			{Long: "--initial-controllers", Short: "-I", Help: "Accepted."},
 		}},
+		{Name: "version-mapping", Help: "Show which levels of features belong to a release.", Arguments: []cli.Argument{
+			{Long: "--release-version", Short: "-r", Help: "The release, from 3.3-IV3 on; otherwise the newest."}}},
+		{Name: "feature-dependencies", Help: "Show what levels of features need.", Arguments: []cli.Argument{
+			{Long: "--feature", Short: "-f", Required: true, Repeats: true, Help: "A feature and its level, such as metadata.version=30."}}},
 		{Name: "random-uuid", Help: "Print a random UUID."},
 	},
 }
@@ -48,9 +53,14 @@ func Run(_ context.Context, s cli.Streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	if parsed.Command == "random-uuid" {
+	switch parsed.Command {
+	case "random-uuid":
 		s.Println(kafka.NewUUID(systemRandom{}).String())
 		return nil
+	case "version-mapping":
+		return features.PrintMapping(s, parsed.Value("--release-version"))
+	case "feature-dependencies":
+		return features.PrintDependencies(s, parsed.Values("--feature"))
 	}
 	properties, err := cli.LoadProperties(parsed.Value("--config"))
 	if err != nil {

@@ -23,7 +23,7 @@ type options struct {
 
 func newOptions() *options {
 	p := cli.NewParser()
-	return &options{
+	o := &options{
 		parser:        p,
 		bootstrap:     p.Value("bootstrap-server", "String: server to connect to", "REQUIRED: brokers to connect to, host:port,..."),
 		commandConfig: p.Value("command-config", "String: command config property file", "File with client properties."),
@@ -55,6 +55,10 @@ func newOptions() *options {
 			Default: "2000", Help: "How many partitions one answer may describe.",
 		}),
 	}
+	p.Group("What to do", o.create, o.list, o.describe, o.alter, o.del)
+	p.Group("The topic", o.topic, o.topicID, o.partitions, o.replicationFactor, o.assignment, o.config, o.ifExists, o.ifNotExists)
+	p.Group("What to show", o.excludeInternal, o.underReplicated, o.unavailable, o.underMin, o.atMin, o.overrides, o.partitionLimit)
+	return o
 }
 
 // check makes the checks of Kafka's tool in its order, so that the same mistake gets the same
