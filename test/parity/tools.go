@@ -282,7 +282,7 @@ func plainOutput(s string) string {
 // firstError is what a script shows of standard error: the first line that is no log line or,
 // after an argparse usage text, the sentence at its end.
 func firstError(text string) string {
-	lines := slices.DeleteFunc(strings.Split(plainOutput(without(text, stack, noise)), "\n"), func(line string) bool { return line == "" })
+	lines := slices.DeleteFunc(strings.Split(plainOutput(without(text, noise)), "\n"), func(line string) bool { return line == "" })
 	switch {
 	case len(lines) == 0:
 		return ""

@@ -49,7 +49,7 @@ func RunProducer(ctx context.Context, s cli.Streams, args []string) error {
 		return err
 	}
 	p := newProducer(s, set)
-	if p.client, err = client.NewProducer(s, props); err != nil {
+	if p.client, err = client.NewProducer(s, props, p.options()...); err != nil {
 		return fmt.Errorf("org.apache.kafka.common.KafkaException: Failed to construct kafka producer: %w", err)
 	}
 	defer p.client.Close()
@@ -106,6 +106,16 @@ func newProducer(s cli.Streams, set *cli.Parsed) *producer {
 		p.prefix = set.Value("--value-prefix") + "."
 	}
 	return p
+}
+
+// options are those of a client that sends records of another time: the library counts
+// delivery.timeout.ms from a record's timestamp, so that one of the past would have failed before it is
+// sent. The wait at the end of run stays bounded.
+func (p *producer) options() []kgo.Opt {
+	if p.createTime == -1 {
+		return nil
+	}
+	return []kgo.Opt{kgo.RecordDeliveryTimeout(0)}
 }
 
 func (p *producer) run(ctx context.Context) {
