@@ -44,18 +44,15 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 }
 
 func (o *options) act(ctx context.Context, s cli.Streams) error {
-	if o.Has(o.controller) {
-		return errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server")
-	}
 	props, err := client.LoadCommandConfig(o.Set, o.config)
 	if err != nil {
 		return err
 	}
-	props["bootstrap.servers"] = o.String(o.bootstrap)
+	servers, controllers := o.String(o.bootstrap), o.String(o.controller)
 	if err := o.Err(); err != nil {
 		return err
 	}
-	admin, err := client.NewAdmin(s, props)
+	admin, err := client.NewAdminOf(s, props, servers, controllers)
 	if err != nil {
 		return err
 	}

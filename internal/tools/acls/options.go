@@ -29,7 +29,7 @@ func newOptions() *options {
 	o := &options{
 		parser:        p,
 		bootstrap:     p.Value("bootstrap-server", "server to connect to", "Brokers to connect to, host:port,..."),
-		controller:    p.Value("bootstrap-controller", "controller to connect to", "Not supported yet."),
+		controller:    p.Value("bootstrap-controller", "controller to connect to", "Controllers to connect to instead."),
 		config:        p.Add(cli.Option{Name: "command-config", Arg: cli.OptionalArg, ArgName: "command-config", Help: "File with client properties."}),
 		add:           p.Flag("add", "Add ACLs."),
 		remove:        p.Flag("remove", "Remove ACLs."),

@@ -18,7 +18,7 @@ func describe(ctx context.Context, admin *client.Client, p *pattern) ([]rule, er
 		req.ResourceType, req.ResourceName, req.ResourcePatternType = p.kind, &p.name, p.match
 	}
 	req.Operation, req.PermissionType = kmsg.ACLOperationAny, kmsg.ACLPermissionTypeAny
-	resp, err := req.RequestWith(ctx, admin.Client)
+	resp, err := req.RequestWith(ctx, admin)
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}
@@ -46,7 +46,7 @@ func create(ctx context.Context, admin *client.Client, r rule) error {
 		creation.Principal, creation.Host, creation.Operation, creation.PermissionType = e.principal, e.host, e.operation, e.permission
 		req.Creations = append(req.Creations, creation)
 	}
-	resp, err := req.RequestWith(ctx, admin.Client)
+	resp, err := req.RequestWith(ctx, admin)
 	if err != nil {
 		return client.Convert(err, "createAcls")
 	}
@@ -73,7 +73,7 @@ func remove(ctx context.Context, admin *client.Client, r rule) error {
 		filter.Principal, filter.Host, filter.Operation, filter.PermissionType = &e.principal, &e.host, e.operation, e.permission
 		req.Filters = append(req.Filters, filter)
 	}
-	resp, err := req.RequestWith(ctx, admin.Client)
+	resp, err := req.RequestWith(ctx, admin)
 	if err != nil {
 		return client.Convert(err, "deleteAcls")
 	}

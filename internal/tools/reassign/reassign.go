@@ -34,7 +34,7 @@ func newOptions() *options {
 		cancel:     p.Flag("cancel", "Cancel an active reassignment."),
 		list:       p.Flag("list", "List the active reassignments."),
 		bootstrap:  p.Add(cli.Option{Name: "bootstrap-server", Arg: cli.OptionalArg, ArgName: "Server(s) to use for bootstrapping", Help: "Brokers to connect to."}),
-		controller: p.Add(cli.Option{Name: "bootstrap-controller", Arg: cli.OptionalArg, ArgName: "bootstrap controller to connect to", Help: "Not supported yet."}),
+		controller: p.Add(cli.Option{Name: "bootstrap-controller", Arg: cli.OptionalArg, ArgName: "bootstrap controller to connect to", Help: "Controllers to connect to instead, with --cancel and --list."}),
 		config:     p.Value("command-config", "Admin client property file", "File with client properties."),
 		plan: p.Value("reassignment-json-file", "manual assignment json file path",
 			`JSON file with partitions and their new replicas, such as {"version":1,"partitions":[{"topic":"foo","partition":1,"replicas":[1,2],"log_dirs":["any","/data2"]}]}. log_dirs may be absent.`),
@@ -127,23 +127,20 @@ func (o *options) check(s cli.Streams) error {
 }
 
 func (o *options) act(ctx context.Context, s cli.Streams) error {
-	if o.Has(o.controller) {
-		return errors.New("--bootstrap-controller is not supported yet; give --bootstrap-server")
-	}
 	props, err := client.LoadCommandConfig(o.Set, o.config)
 	if err != nil {
 		return err
 	}
-	props["bootstrap.servers"] = o.String(o.bootstrap)
 	if props["client.id"] == "" {
 		props["client.id"] = "reassign-partitions-tool"
 	}
 	limits := limits{between: o.Long(o.throttle), dirs: o.Long(o.dirThrottle)}
 	timeoutMs := o.Long(o.timeout)
+	servers, controllers := o.String(o.bootstrap), o.String(o.controller)
 	if err := o.Err(); err != nil {
 		return err
 	}
-	admin, err := client.NewAdmin(s, props)
+	admin, err := client.NewAdminOf(s, props, servers, controllers)
 	if err != nil {
 		return err
 	}

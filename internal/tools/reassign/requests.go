@@ -42,7 +42,7 @@ func (m *mover) active(ctx context.Context, partitions []kafka.TopicPartition) (
 	if partitions != nil && req.Topics == nil {
 		return nil, nil // nil would ask for all
 	}
-	resp, err := req.RequestWith(ctx, m.admin.Client)
+	resp, err := req.RequestWith(ctx, m.admin)
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}
@@ -83,7 +83,7 @@ func (m *mover) alter(ctx context.Context, changes []assignment, sameReplicas bo
 		p.Partition, p.Replicas = change.tp.Partition, change.replicas
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
-	resp, err := req.RequestWith(ctx, m.admin.Client)
+	resp, err := req.RequestWith(ctx, m.admin)
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}
@@ -211,8 +211,11 @@ func appendDir(dirs []kmsg.AlterReplicaLogDirsRequestDir, more kmsg.AlterReplica
 	return dirs
 }
 
-// brokers lists the cluster's brokers by id.
+// brokers lists the cluster's brokers by id. Controllers do not tell of them.
 func (m *mover) brokers(ctx context.Context) (map[int32]kmsg.MetadataResponseBroker, error) {
+	if m.admin.ToControllers {
+		return nil, nil
+	}
 	cluster, err := m.admin.Metadata(ctx, []string{}, "describeCluster")
 	if err != nil {
 		return nil, err
