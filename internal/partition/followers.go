@@ -10,8 +10,7 @@ import (
 type follower struct {
 	// endOffset is where its log ends, of which everything below is as durable as the topic asks;
 	// unknownEnd until its first fetch in this leader epoch.
-	endOffset   int64
-	startOffset int64
+	endOffset int64
 	// caughtUpMs is when it last had everything that the leader had by then.
 	caughtUpMs int64
 	// lastFetchMs and lastFetchEnd are when it last fetched and where the leader's log ended then: when
@@ -50,9 +49,8 @@ type Followed struct {
 	BrokerEpoch int64
 	LeaderEpoch int32 // in which Read has checked it
 	// Offset is where the follower's log ends: it has everything below.
-	Offset         int64
-	LogStartOffset int64
-	NowMs          int64
+	Offset int64
+	NowMs  int64
 }
 
 // replication is what a leader knows of the others. Partition.following guards it.
@@ -83,7 +81,7 @@ func (p *Partition) resetReplication(a Assignment, nowMs int64) {
 		if id == p.localID {
 			continue
 		}
-		f := &follower{endOffset: unknownEnd, startOffset: unknownEnd, brokerEpoch: kafka.NoBrokerEpoch}
+		f := &follower{endOffset: unknownEnd, brokerEpoch: kafka.NoBrokerEpoch}
 		if slices.Contains(a.ISR, id) {
 			f.caughtUpMs = nowMs
 		}
@@ -105,7 +103,7 @@ func (p *Partition) updateReplication(old, a Assignment) {
 	}
 	for _, id := range a.Replicas {
 		if p.state.followers[id] == nil && id != p.localID {
-			p.state.followers[id] = &follower{endOffset: unknownEnd, startOffset: unknownEnd, brokerEpoch: kafka.NoBrokerEpoch}
+			p.state.followers[id] = &follower{endOffset: unknownEnd, brokerEpoch: kafka.NoBrokerEpoch}
 		}
 	}
 }
@@ -134,7 +132,7 @@ func (p *Partition) NoteFetch(f Followed) *ISRChange {
 	case f.Offset >= known.lastFetchEnd && known.lastFetchMs > 0:
 		known.caughtUpMs = max(known.caughtUpMs, known.lastFetchMs)
 	}
-	known.endOffset, known.startOffset, known.brokerEpoch = f.Offset, f.LogStartOffset, f.BrokerEpoch
+	known.endOffset, known.brokerEpoch = f.Offset, f.BrokerEpoch
 	known.lastFetchMs, known.lastFetchEnd = f.NowMs, end
 	p.state.nowMs = max(p.state.nowMs, f.NowMs)
 	change := p.expansion(r, f.BrokerID)
@@ -227,15 +225,4 @@ func (p *Partition) committedOffset(r *role) int64 {
 		}
 	}
 	return offset
-}
-
-// LowWatermark is the smallest log start offset of the replicas.
-func (p *Partition) LowWatermark() int64 {
-	low := p.Log().LogStartOffset()
-	p.following.Lock()
-	defer p.following.Unlock()
-	for _, f := range p.state.followers {
-		low = min(low, max(f.startOffset, 0))
-	}
-	return low
 }

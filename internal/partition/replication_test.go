@@ -300,14 +300,14 @@ func (m *member) fetch() {
 		return isThis
 	}
 	m.after(150, func() { end() }) // however it goes on
-	start, brokerEpoch := m.p.Log().LogStartOffset(), m.brokerEpoch
+	brokerEpoch := m.brokerEpoch
 	if !g.healing && g.oneIn(10) {
 		return
 	}
 	leader.after(10, func() {
 		read, err := leader.p.Read(ReadRequest{Offset: offset, MaxBytes: 300, MinOneBatch: true, CurrentLeaderEpoch: a.LeaderEpoch, LastFetchedEpoch: lastEpoch, IsReplica: true})
 		if err == nil && read.Diverging == nil {
-			leader.tell(leader.p.NoteFetch(Followed{BrokerID: m.id, BrokerEpoch: brokerEpoch, LeaderEpoch: a.LeaderEpoch, Offset: offset, LogStartOffset: start, NowMs: g.nowMs}))
+			leader.tell(leader.p.NoteFetch(Followed{BrokerID: m.id, BrokerEpoch: brokerEpoch, LeaderEpoch: a.LeaderEpoch, Offset: offset, NowMs: g.nowMs}))
 		}
 		if !g.healing && g.oneIn(15) {
 			return

@@ -156,7 +156,7 @@ func (l *metadataLog) Snapshot() (*raftpb.Snapshot, error) {
 func confState(voters []VoterSpec) *raftpb.ConfState {
 	state := raftpb.EnsureConfState(nil)
 	for _, v := range voters {
-		state.Voters = append(state.Voters, raftID(v.DirectoryID))
+		state.Voters = append(state.Voters, PeerID(v.DirectoryID))
 	}
 	return state
 }

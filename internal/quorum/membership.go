@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
@@ -53,13 +54,19 @@ func (s voterSets) from(index uint64) voterSets {
 
 // PeerID is the id by which Raft knows a voter: its directory id in 64 bits. A voter whose disk was
 // replaced has another directory id and so is another member to Raft: ids are never used again.
-func PeerID(directory kafka.UUID) uint64 { return raftID(directory) }
+func PeerID(directory kafka.UUID) uint64 {
+	id := binary.BigEndian.Uint64(directory[:8]) ^ binary.BigEndian.Uint64(directory[8:])
+	if id == raft.None || id == observed || raft.IsLocalMsgTarget(id) {
+		id = uint64(directory[15]) + 2
+	}
+	return id
+}
 
 // Voters returns the voters as of the last committed entry.
 func (v *Voter) Voters() []VoterSpec { return v.log.sets.current() }
 
 // IsVoter reports whether this node votes. One that does not observes: see Observe.
-func (v *Voter) IsVoter() bool { return v.isMember(v.self.DirectoryID) }
+func (v *Voter) IsVoter() bool { return v.isMember(v.o.Self.DirectoryID) }
 
 func (v *Voter) isMember(directory kafka.UUID) bool {
 	return slices.ContainsFunc(v.Voters(), func(s VoterSpec) bool { return s.DirectoryID == directory })
@@ -112,11 +119,11 @@ func (v *Voter) changeVoters(kind raftpb.ConfChangeType, directory kafka.UUID, v
 	if v.votersTicket != 0 {
 		return 0, kafka.Errorf(kafka.ErrRequestTimedOut, "Another change of the voters is not committed yet: try again.")
 	}
-	batch, err := votersBatch(kind, raftID(directory), voters, nowMs)
+	batch, err := votersBatch(kind, PeerID(directory), voters, nowMs)
 	if err != nil {
 		return 0, err
 	}
-	if err := v.node.ProposeConfChange(confChange(kind, raftID(directory), batch)); err != nil {
+	if err := v.node.ProposeConfChange(confChange(kind, PeerID(directory), batch)); err != nil {
 		return 0, errors.Join(errNotLeader(), err)
 	}
 	v.lastTicket++

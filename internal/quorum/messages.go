@@ -99,7 +99,7 @@ func checkEntry(e *raftpb.Entry, isElection bool) error {
 // Step takes a message of another voter. The error of one that makes no sense is an ErrMessage, and
 // nothing has changed; after every other error the Voter is of no more use than to be closed.
 func (v *Voter) Step(data []byte) error {
-	m, err := decodeMessage(data, raftID(v.self.DirectoryID))
+	m, err := decodeMessage(data, PeerID(v.o.Self.DirectoryID))
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (v *Voter) retrySnapshots() {
 		switch {
 		case !pending[id]:
 			delete(v.snapshotsSent, id)
-		case v.snapshotsSent[id] > snapshotTimeouts*v.electionTicks:
+		case v.snapshotsSent[id] > snapshotTimeouts*v.o.ElectionTicks:
 			delete(v.snapshotsSent, id)
 			v.node.ReportSnapshot(id, raft.SnapshotFailure)
 		}

@@ -44,7 +44,7 @@ func FuzzStep(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		v := threeVoters(t)
 		defer v.Close()
-		if m, err := decodeMessage(data, raftID(v.self.DirectoryID)); err == nil && m.GetCommit() > 0 {
+		if m, err := decodeMessage(data, PeerID(v.o.Self.DirectoryID)); err == nil && m.GetCommit() > 0 {
 			return // the voter ends where the leader knows more of its log than there is
 		}
 		err := v.Step(data)

@@ -120,7 +120,7 @@ func (v *Voter) Observe(p Page) error {
 	}
 	// To Raft it is a message of a leader. It must forget that at once: a node that believes to hear
 	// from a leader votes for nobody else.
-	m := &raftpb.Message{Type: raftpb.MsgApp.Enum(), To: new(raftID(v.self.DirectoryID)), From: new(observed), Term: new(max(status.GetTerm(), uint64(uint32(p.Epoch)))),
+	m := &raftpb.Message{Type: raftpb.MsgApp.Enum(), To: new(PeerID(v.o.Self.DirectoryID)), From: new(observed), Term: new(max(status.GetTerm(), uint64(uint32(p.Epoch)))),
 		Index: new(p.After.Index), LogTerm: new(uint64(uint32(p.After.Epoch))), Entries: entries, Commit: new(p.CommitIndex)}
 	return v.guard(func() error { return errors.Join(v.node.Step(m), v.node.ForgetLeader()) })
 }

@@ -1,7 +1,6 @@
 package quorum
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -68,12 +67,10 @@ type Output struct {
 // Voter is one member of the metadata quorum, or an observer of it. Its owner calls one method at a
 // time; after an error of Process the Voter is of no more use than to be closed.
 type Voter struct {
-	o             Options
-	log           *metadataLog
-	node          *raft.RawNode
-	self          VoterSpec
-	electionTicks int
-	leadership    Leadership
+	o          Options
+	log        *metadataLog
+	node       *raft.RawNode
+	leadership Leadership
 	// leadershipChanged and votersChanged are for the next Output.
 	leadershipChanged bool
 	votersChanged     bool
@@ -100,7 +97,7 @@ type proposal struct {
 
 // Open recovers the voter of a log dir, or forms a quorum in an empty one.
 func Open(o Options) (*Voter, error) {
-	v := &Voter{o: o, self: o.Self, electionTicks: o.ElectionTicks}
+	v := &Voter{o: o}
 	if err := v.open(); err != nil {
 		return nil, err
 	}
@@ -113,7 +110,7 @@ func (v *Voter) open() error {
 		return err
 	}
 	node, err := raft.NewRawNode(&raft.Config{
-		ID:                        raftID(v.self.DirectoryID),
+		ID:                        PeerID(v.o.Self.DirectoryID),
 		Storage:                   log,
 		Applied:                   log.newest.RaftIndex,
 		ElectionTick:              v.o.ElectionTicks,
@@ -136,15 +133,6 @@ func (v *Voter) open() error {
 	v.proposals, v.votersTicket, v.offer = nil, 0, nil
 	v.leadership = Leadership{LeaderID: kafka.NoLeader, Epoch: int32(log.state.term)}
 	return nil
-}
-
-// raftID is PeerID.
-func raftID(directory kafka.UUID) uint64 {
-	id := binary.BigEndian.Uint64(directory[:8]) ^ binary.BigEndian.Uint64(directory[8:])
-	if id == raft.None || id == observed || raft.IsLocalMsgTarget(id) {
-		id = uint64(directory[15]) + 2
-	}
-	return id
 }
 
 // Snapshot names the newest snapshot.
@@ -374,7 +362,7 @@ func (v *Voter) commit(entry *raftpb.Entry, out *Output) error {
 			v.votersTicket = 0
 		}
 	}
-	if c.Ticket != 0 && c.Ticket == v.changeTicket && v.changeTerm == uint64(info.epoch) && v.leadership.Epoch == info.epoch && v.leadership.LeaderID == v.self.NodeID {
+	if c.Ticket != 0 && c.Ticket == v.changeTicket && v.changeTerm == uint64(info.epoch) && v.leadership.Epoch == info.epoch && v.leadership.LeaderID == v.o.Self.NodeID {
 		v.leadership.IsSelf, v.leadership.StartOffset = true, c.LastOffset+1
 	}
 	out.Committed = append(out.Committed, c)
@@ -385,7 +373,7 @@ func (v *Voter) commit(entry *raftpb.Entry, out *Output) error {
 // that Kafka's log has, so that it is stored together with Raft's own first entry.
 func (v *Voter) announceLeadership(nowMs int64) error {
 	status := v.node.BasicStatus()
-	if status.Lead == raft.None && !v.IsVoter() && v.leadership.LeaderID != v.self.NodeID {
+	if status.Lead == raft.None && !v.IsVoter() && v.leadership.LeaderID != v.o.Self.NodeID {
 		return nil // Observe knows the leader
 	}
 	leader := v.nodeOf(status.Lead)
@@ -401,12 +389,12 @@ func (v *Voter) announceLeadership(nowMs int64) error {
 	for _, voter := range v.Voters() {
 		one := record.LeaderChangeVoter{ID: voter.NodeID, DirectoryID: voter.DirectoryID}
 		voters = append(voters, one)
-		if id := raftID(voter.DirectoryID); voter.DirectoryID == v.self.DirectoryID || v.grants.term == v.changeTerm && v.grants.from[id] {
+		if id := PeerID(voter.DirectoryID); voter.DirectoryID == v.o.Self.DirectoryID || v.grants.term == v.changeTerm && v.grants.from[id] {
 			granting = append(granting, one)
 		}
 	}
 	// Version 0, as in Kafka, whose reader knows no other although there is one (4.3).
-	change := record.LeaderChange{Version: 0, LeaderID: v.self.NodeID, Voters: voters, GrantingVoters: granting}
+	change := record.LeaderChange{Version: 0, LeaderID: v.o.Self.NodeID, Voters: voters, GrantingVoters: granting}
 	batch, err := record.BuildControl(record.NoProducer(record.CodecNone), nowMs, record.ControlLeaderChange, change.Encode())
 	if err != nil {
 		return err
@@ -417,7 +405,7 @@ func (v *Voter) announceLeadership(nowMs int64) error {
 
 func (v *Voter) nodeOf(id uint64) int32 {
 	for _, voter := range v.Voters() {
-		if id != raft.None && raftID(voter.DirectoryID) == id {
+		if id != raft.None && PeerID(voter.DirectoryID) == id {
 			return voter.NodeID
 		}
 	}

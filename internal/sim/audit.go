@@ -285,9 +285,7 @@ func (s State) addGroups(tp kafka.TopicPartition, g *group.Shard, nowMs int64) {
 func (p *process) stateOnDisk() (State, error) {
 	w := p.node.w
 	fsys := p.disk.mem.KillClone()
-	self := quorum.VoterSpec{NodeID: p.node.id, DirectoryID: p.identity.DirectoryIDs[dataDir]}
-	voter, err := quorum.Open(quorum.Options{FS: fsys, LogDir: dataDir, Self: self, Form: []quorum.VoterSpec{self},
-		HeartbeatTicks: 1, ElectionTicks: 10, SegmentBytes: metadataSegmentBytes, Logger: quiet, NowMs: w.nowMs})
+	voter, err := p.openVoter(fsys)
 	if err != nil {
 		return nil, err
 	}

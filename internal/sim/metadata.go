@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/controller"
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/quorum"
@@ -35,10 +36,15 @@ type waitingChange struct {
 	done   func(err error)
 }
 
-func openMetadata(p *process) (*metadataPlane, error) {
+// openVoter opens the metadata log as fsys has it.
+func (p *process) openVoter(fsys vfs.FS) (*quorum.Voter, error) {
 	self := quorum.VoterSpec{NodeID: p.node.id, DirectoryID: p.identity.DirectoryIDs[dataDir]}
-	voter, err := quorum.Open(quorum.Options{FS: p.disk.fs, LogDir: dataDir, Self: self, Form: []quorum.VoterSpec{self},
+	return quorum.Open(quorum.Options{FS: fsys, LogDir: dataDir, Self: self, Form: []quorum.VoterSpec{self},
 		HeartbeatTicks: 1, ElectionTicks: 10, SegmentBytes: metadataSegmentBytes, Logger: quiet, NowMs: p.nowMs()})
+}
+
+func openMetadata(p *process) (*metadataPlane, error) {
+	voter, err := p.openVoter(p.disk.fs)
 	if err != nil {
 		return nil, err
 	}
