@@ -3,8 +3,11 @@ package client
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
 )
 
 // CommitContext lets a commit carry empty metadata, as Kafka's consumer does: the client library
@@ -30,4 +33,22 @@ func FirstCommitError(resp *kmsg.OffsetCommitResponse) error {
 		}
 	}
 	return nil
+}
+
+// SetOffsets commits offsets in the place of a group's members; without any it does nothing.
+func (c *Client) SetOffsets(ctx context.Context, group string, offsets map[kafka.TopicPartition]int64) error {
+	if len(offsets) == 0 {
+		return nil
+	}
+	ctx, cancel := c.Context(ctx)
+	defer cancel()
+	var commits kadm.Offsets
+	for tp, offset := range offsets {
+		commits.AddOffset(tp.Topic, tp.Partition, offset, -1)
+	}
+	answers, err := kadm.NewClient(c.Client).CommitOffsets(ctx, group, commits)
+	if err == nil {
+		err = answers.Error()
+	}
+	return Convert(err, "alterConsumerGroupOffsets")
 }

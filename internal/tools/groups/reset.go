@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/client"
@@ -77,26 +75,9 @@ func (t *tool) resetInactive(ctx context.Context, id string) (map[kafka.TopicPar
 		return nil, err
 	}
 	if t.Has(t.execute) {
-		err = t.commit(ctx, id, offsets)
+		err = t.client.SetOffsets(ctx, id, offsets)
 	}
 	return offsets, err
-}
-
-func (t *tool) commit(ctx context.Context, id string, offsets map[kafka.TopicPartition]int64) error {
-	ctx, cancel := t.client.Context(ctx)
-	defer cancel()
-	commits := kadm.Offsets{}
-	for tp, offset := range offsets {
-		commits.AddOffset(tp.Topic, tp.Partition, offset, -1)
-	}
-	if len(offsets) == 0 {
-		return nil
-	}
-	responses, err := t.admin.CommitOffsets(ctx, id, commits)
-	if err == nil {
-		err = responses.Error()
-	}
-	return client.Convert(err, "alterConsumerGroupOffsets")
 }
 
 func (t *tool) partitionsToReset(ctx context.Context, id string) ([]kafka.TopicPartition, error) {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/client"
@@ -64,7 +62,7 @@ func (t *tool) resetOffsets(ctx context.Context) (missing bool, err error) {
 		}
 	}
 	if !t.Has(t.dryRun) {
-		if err := t.commit(ctx, offsets); err != nil {
+		if err := t.client.SetOffsets(ctx, t.String(t.application), offsets); err != nil {
 			return missing, err
 		}
 	}
@@ -229,20 +227,6 @@ func (t *tool) withinRange(ctx context.Context, partitions []kafka.TopicPartitio
 		}
 	}
 	return offsets, nil
-}
-
-func (t *tool) commit(ctx context.Context, offsets map[kafka.TopicPartition]int64) error {
-	ctx, cancel := t.client.Context(ctx)
-	defer cancel()
-	var all kadm.Offsets
-	for tp, offset := range offsets {
-		all.AddOffset(tp.Topic, tp.Partition, offset, -1)
-	}
-	committed, err := t.admin.CommitOffsets(ctx, t.String(t.application), all)
-	if err == nil {
-		err = committed.Error()
-	}
-	return client.Convert(err, "alterConsumerGroupOffsets")
 }
 
 // readPlan reads lines of topic,partition,offset.
