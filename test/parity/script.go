@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 
@@ -21,6 +22,13 @@ func compareScript(kafka, moldau string) (int, []string) {
 		if err != nil {
 			return len(cases), []string{err.Error()}
 		}
+	}
+	recorded, err := script.Golden()
+	if err != nil {
+		return len(cases), []string{err.Error()}
+	}
+	for _, w := range script.Steady(cases, theirs, ours, recorded) {
+		fmt.Println("Apache Kafka has answered otherwise than when it was recorded:", w)
 	}
 	problems := script.Judge(cases, theirs, ours)
 	keys, more, err := script.CompareRecords(kafka, moldau, cases, theirs, ours)
