@@ -14,10 +14,11 @@ type Set struct {
 // NewSet returns an empty table.
 func NewSet() *Set { return &Set{byKey: map[int16]Handler{}} }
 
-// Add registers the handler of one API. The key must have a row in wire's version table and no
+// Add registers the handler of one API. The key must have a row in one of wire's tables and no
 // handler yet.
 func (s *Set) Add(key int16, h Handler) {
-	if _, known := wire.LookupAPI(key); !known {
+	_, public := wire.LookupAPI(key)
+	if _, ofPeers := wire.LookupPeerAPI(key); !public && !ofPeers {
 		panic(fmt.Sprintf("BUG: handler for API key %d, which has no row in the version table", key))
 	}
 	if _, taken := s.byKey[key]; taken {

@@ -1,5 +1,12 @@
 package security
 
+import (
+	"strings"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/wire"
+)
+
 // Principal is an authenticated identity, such as User:alice.
 type Principal struct {
 	Type string
@@ -12,8 +19,24 @@ var Anonymous = Principal{Type: "User", Name: "ANONYMOUS"}
 // String returns "Type:Name", the form of ACLs and logs.
 func (p Principal) String() string { return p.Type + ":" + p.Name }
 
+// ParsePrincipal parses the form that String returns.
+func ParsePrincipal(s string) (Principal, bool) {
+	kind, name, ok := strings.Cut(s, ":")
+	return Principal{Type: kind, Name: name}, ok && kind != ""
+}
+
+// Peer is a node of the cluster at the other end of a connection, as it has said in its hello.
+type Peer struct {
+	NodeID int32
+	// DirectoryID is that of the folder with its metadata log, zero for none.
+	DirectoryID kafka.UUID
+	// IncarnationID is that of its process.
+	IncarnationID kafka.UUID
+	Purpose       wire.PeerPurpose
+}
+
 // Connection is the context of one client connection. The connection's reader goroutine is its
-// only writer (ApiVersions sets the software's name and version); handlers of that connection
+// only writer (ApiVersions sets the software's name and version, PeerHello the peer); handlers of that connection
 // run on the same goroutine and may read it. A Wait function that runs later must copy what it needs.
 type Connection struct {
 	// ID is unique within the process; logs and metrics carry it.
@@ -37,4 +60,6 @@ type Connection struct {
 	// Privileged says that the listener may be used by brokers and controllers for requests
 	// that clients may not send (CVE-2018-1288).
 	Privileged bool
+	// Peer is the node that has said hello on a privileged listener, nil for clients and before.
+	Peer *Peer
 }

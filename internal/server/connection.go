@@ -110,6 +110,9 @@ func (c *connection) end() {
 		<-c.writerDone
 	}
 	c.server.forget(c)
+	if hears := c.server.options.OnPeerClosed; hears != nil && c.context.Peer != nil && !c.server.stopping.Load() {
+		hears(*c.context.Peer)
+	}
 }
 
 // fail ends the connection from any goroutine: waits end, the socket closes.

@@ -52,6 +52,11 @@ func startServer(t *testing.T, limits Limits, handlers map[int16]handlerFunc, op
 		}
 		set.Add(api.Key, h)
 	}
+	for key, h := range handlers {
+		if _, ofPeers := wire.LookupPeerAPI(key); ofPeers {
+			set.Add(key, h)
+		}
+	}
 	registry := metrics.NewRegistry()
 	o := Options{
 		Listeners: []Listener{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Address: "127.0.0.1:0", Kind: wire.BrokerListener}},

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,8 @@ type serverMetrics struct {
 	// throttled is how many connections are held back.
 	throttled *metrics.Gauge
 
-	apis   []atomic.Pointer[apiMetrics] // in the order of wire.APIs
+	rows   []wire.API                   // of clients and of peers
+	apis   []atomic.Pointer[apiMetrics] // in the order of rows
 	errors sync.Map                     // errorKey to *metrics.Counter
 }
 
@@ -43,6 +45,7 @@ type errorKey struct {
 }
 
 func newServerMetrics(r *metrics.Registry) *serverMetrics {
+	rows := slices.Concat(wire.APIs(), wire.PeerAPIs())
 	return &serverMetrics{
 		registry:  r,
 		accepted:  r.Counter("moldau_connections_accepted_total", "Connections accepted."),
@@ -51,7 +54,8 @@ func newServerMetrics(r *metrics.Registry) *serverMetrics {
 		panics:    r.Counter("moldau_request_panics_total", "Requests whose handler panicked; each is a bug."),
 		pending:   r.Gauge("moldau_unfinished_requests", "Produce requests that wait for their completing phase or for earlier responses."),
 		throttled: r.Gauge("moldau_throttled_connections", "Connections whose next request waits because a client is above its quota."),
-		apis:      make([]atomic.Pointer[apiMetrics], len(wire.APIs())),
+		rows:      rows,
+		apis:      make([]atomic.Pointer[apiMetrics], len(rows)),
 	}
 }
 
@@ -66,8 +70,8 @@ func (m *serverMetrics) broken(reason string) {
 }
 
 func (m *serverMetrics) of(api *wire.API) *apiMetrics {
-	for i := range wire.APIs() {
-		if wire.APIs()[i].Key != api.Key {
+	for i := range m.rows {
+		if m.rows[i].Key != api.Key {
 			continue
 		}
 		if a := m.apis[i].Load(); a != nil {

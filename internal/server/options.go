@@ -8,6 +8,7 @@ import (
 	"github.com/moldau/moldau/internal/handler"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/quota"
+	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
 
@@ -29,7 +30,7 @@ type Listener struct {
 type Limits struct {
 	// MaxRequestBytes is socket.request.max.bytes.
 	MaxRequestBytes int
-	// MaxIdle is connections.max.idle.ms; negative never closes idle connections.
+	// MaxIdle is connections.max.idle.ms; negative never closes idle connections. Those of peers stay.
 	MaxIdle time.Duration
 	// MaxConnections is max.connections; accepting pauses at the limit, as in Kafka. Negative lets
 	// nobody in.
@@ -66,9 +67,12 @@ type Options struct {
 	Quota     quota.Quota
 	// Connections says how fast connections may be made; nil for as fast as they come.
 	Connections *quota.Connections
-	Metrics     *metrics.Registry
-	Logger      *slog.Logger
-	Limits      Limits
+	// OnPeerClosed hears of connections of peers that have ended while the server runs; it must not
+	// block. May be nil.
+	OnPeerClosed func(peer security.Peer)
+	Metrics      *metrics.Registry
+	Logger       *slog.Logger
+	Limits       Limits
 }
 
 // minBytesPerSecond is the slowest a request may arrive: a request of 1 MiB has about four

@@ -16,7 +16,7 @@ import (
 func (c *connection) process(u *unfinishedRequest) bool {
 	in := &u.in
 	header, api, body, err := wire.ParseHeader(in.buffer, c.clientID)
-	if err == nil && api.Listeners&c.kind == 0 {
+	if err == nil && (api.Listeners&c.kind == 0 || api.Listeners&wire.PeersOnly != 0 && !c.servesPeer(api.Key)) {
 		err = &wire.UnknownAPIError{Key: header.APIKey, Version: header.APIVersion}
 	}
 	if err != nil {
@@ -64,6 +64,11 @@ func (c *connection) process(u *unfinishedRequest) bool {
 	return c.answer(u, reply)
 }
 
+// servesPeer says whether what only peers may send is served: on listeners for them, after a hello.
+func (c *connection) servesPeer(key int16) bool {
+	return c.context.Privileged && (c.context.Peer != nil || key == wire.KeyPeerHello)
+}
+
 // decode charges the budget with what the decoded request takes and decodes it. Bodies without
 // byte fields are copies, so their buffers go back at once: a long poll must not hold one.
 func (c *connection) decode(u *unfinishedRequest, body []byte) (kmsg.Request, error) {
@@ -87,6 +92,8 @@ func (c *connection) decode(u *unfinishedRequest, body []byte) (kmsg.Request, er
 	case wire.KeyProduce:
 	case wire.KeyJoinGroup, wire.KeySyncGroup:
 		u.in.keep = true // the group may hold on to metadata and assignments
+	case wire.KeyPeerRaft, wire.KeyPeerForward:
+		u.in.keep = true // the quorum and the controller go on when the request is answered
 	default:
 		c.server.memory.release(u.in.charged - cost)
 		u.in.charged = cost

@@ -72,7 +72,7 @@ func (c *connection) readRequest() (*unfinishedRequest, error) {
 // waitForFrame waits for a frame's size, for as long as a connection may be idle.
 func (c *connection) waitForFrame() error {
 	until := time.Time{}
-	if c.server.limits.MaxIdle > 0 {
+	if c.server.limits.MaxIdle > 0 && c.context.Peer == nil {
 		until = time.Now().Add(c.server.limits.MaxIdle)
 	}
 	if err := c.limitReads(until); err != nil {

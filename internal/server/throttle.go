@@ -11,7 +11,7 @@ import (
 // so that the answer goes into the response and the reader waits it out. A Produce that has yet to
 // complete counts now: its connection's next request must not get past the throttle.
 func (c *connection) account(u *unfinishedRequest, reply *handler.Reply) {
-	if reply.CloseConnection {
+	if reply.CloseConnection || c.context.Peer != nil { // nobody's quota is for the cluster's own traffic
 		return
 	}
 	u.throttle = reply.Throttle
@@ -33,6 +33,9 @@ const (
 
 // accountWrite counts the time of encoding and writing a response.
 func (c *connection) accountWrite(u *unfinishedRequest, sent time.Time, sizeBytes int) {
+	if u.conn.Peer != nil {
+		return
+	}
 	busy := min(sent.Sub(u.stages.ready), writeTime+time.Duration(sizeBytes)*writeTimePerByte)
 	c.server.options.Quota.Spend(u.conn, u.api.Key, busy, sent)
 }

@@ -37,7 +37,7 @@ func ParseHeader(frame []byte, lastClientID *string) (h RequestHeader, api *API,
 	h.APIKey = int16(binary.BigEndian.Uint16(frame))
 	h.APIVersion = int16(binary.BigEndian.Uint16(frame[2:]))
 	h.CorrelationID = int32(binary.BigEndian.Uint32(frame[4:]))
-	api, known := LookupAPI(h.APIKey)
+	api, known := lookupAny(h.APIKey)
 	if !known {
 		return h, nil, nil, &UnknownAPIError{Key: h.APIKey, Version: h.APIVersion}
 	}
@@ -65,7 +65,12 @@ func ParseHeader(frame []byte, lastClientID *string) (h RequestHeader, api *API,
 // DecodedBytes returns how much memory DecodeBody may allocate for body at most, or an error
 // that is ErrMalformed.
 func DecodedBytes(api *API, version int16, body []byte) (int64, error) {
-	return inspect(api, version, body)
+	cost, err := inspect(api, version, body)
+	if err == nil && api.Key == KeyPeerForward {
+		inner, err := forwardedBytes(body)
+		return cost + inner, err
+	}
+	return cost, err
 }
 
 // DecodeBody decodes a body that DecodedBytes accepted. Byte fields alias body; strings are copies.

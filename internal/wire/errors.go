@@ -5,7 +5,7 @@ import "github.com/twmb/franz-go/pkg/kmsg"
 // eachError calls yield with the error codes of a response that are not zero. The server counts
 // them by API; it is a table by type because kmsg has no common way to ask.
 func eachError(response kmsg.Response, yield func(code int16)) {
-	if eachGroupError(response, yield) {
+	if eachGroupError(response, yield) || eachPeerError(response, yield) {
 		return
 	}
 	switch r := response.(type) {

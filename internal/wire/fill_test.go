@@ -66,6 +66,8 @@ func fill(v reflect.Value, s *byteSource) {
 		v.SetBool(s.next()%2 == 1)
 	case reflect.Uint8:
 		v.SetUint(uint64(s.next()))
+	case reflect.Uint16, reflect.Uint64:
+		v.SetUint(reflect.ValueOf(s.number()).Convert(v.Type()).Uint())
 	default:
 		v.SetInt(reflect.ValueOf(s.number()).Convert(v.Type()).Int())
 	}

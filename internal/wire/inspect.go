@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // ErrMalformed is under every error about a request that does not follow its schema.
@@ -162,7 +160,7 @@ func (in *inspector) length(width int) (n int64, isNull bool) {
 	return n, n < 0
 }
 
-// tags skips a section of tagged fields and walks those of known that are structs.
+// tags skips a section of tagged fields and walks those that known describes.
 func (in *inspector) tags(known []shape) {
 	if !in.flexible || in.problem != "" {
 		return
@@ -187,17 +185,17 @@ func (in *inspector) tags(known []shape) {
 		}
 		for i := range known {
 			if known[i].kind == shapeTagged && known[i].tag == number {
-				in.tagged(content[:size], known[i].fields)
+				in.tagged(content[:size], &known[i].fields[0])
 			}
 		}
 	}
 }
 
 // tagged walks the content of one tagged field.
-func (in *inspector) tagged(content []byte, fields []shape) {
+func (in *inspector) tagged(content []byte, f *shape) {
 	rest := in.src
 	in.src = content
-	in.structure(fields)
+	in.field(f)
 	if in.problem == "" {
 		in.src = rest
 	}
@@ -240,9 +238,9 @@ func readUvarint(src []byte) (v uint32, n int) {
 var elementCosts = computeElementCosts()
 
 func computeElementCosts() map[int16]int64 {
-	costs := make(map[int16]int64, len(apis))
-	for _, a := range apis {
-		costs[a.Key] = largestElement(reflect.TypeOf(kmsg.RequestForKey(a.Key)).Elem())
+	costs := make(map[int16]int64)
+	for _, a := range allAPIs() {
+		costs[a.Key] = largestElement(reflect.TypeOf(newRequest(a.Key)).Elem())
 	}
 	return costs
 }

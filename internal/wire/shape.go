@@ -11,7 +11,7 @@ import (
 // string, b bytes, (…) an array of structs, […] an array of plain values, {…} a struct; ? follows
 // what may be null and @ the versions a field exists in, both with ranges such as 3-, -7 or 8-10
 // (all versions when left out). Tagged fields are skipped by their size and left out, except that # and a
-// number begin one whose content is a struct: it has a tag section of its own that must be walked.
+// number begin one whose content is a struct, which has a tag section of its own, or an array: it must be walked.
 // The version range of an API's row bounds the lowest and highest version.
 var requestShapes = map[int16]string{
 	KeyProduce:                      "s? 2 4 (s@-12 16@13- (4 b?))",
@@ -71,6 +71,16 @@ var requestShapes = map[int16]string{
 	KeyPushTelemetry:                "16 4 1 1 b",
 	KeyListConfigResources:          "[1]@1-",
 	KeyDescribeTopicPartitions:      "(s) 4 {s 4}?",
+	KeyAlterPartition:               "4 8 (16 (4 4 [4]@-2 (4 8)@3- 1 4))",
+	KeyBrokerRegistration:           "4 s 16 (s s 2 2) (s 2 2) s? 1@1- [16]@2- 8@3-",
+	KeyBrokerHeartbeat:              "4 8 8 1 1 #0[16] #1[16]?",
+	KeyAllocateProducerIDs:          "4 8",
+	KeyAssignReplicasToDirs:         "4 8 (16 (16 (4)))",
+	KeyPeerHello:                    "2 s 4 16 16 1",
+	KeyPeerRaft:                     "8 [b]",
+	KeyPeerMetadata:                 "4 16 8 8 4 4 4",
+	KeyPeerSnapshot:                 "8 4 8 4",
+	KeyPeerForward:                  "s s s 2 2 1 b",
 }
 
 type shapeKind uint8
@@ -161,9 +171,8 @@ func (p *shapeParser) field() shape {
 		p.at++
 	case '#':
 		p.at++
-		tag := uint32(p.number(0))
-		f = p.field()
-		f.kind, f.tag = shapeTagged, tag
+		f.kind, f.tag = shapeTagged, uint32(p.number(0))
+		f.fields = []shape{p.field()}
 	default:
 		f.size = int(p.number(0))
 	}

@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"sort"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
-)
+import "github.com/twmb/franz-go/pkg/kmsg"
 
 // Keys of the APIs that Moldau serves.
 const (
@@ -70,10 +66,12 @@ const (
 // ListenerKind says which listeners serve an API.
 type ListenerKind uint8
 
-// The kinds of listeners; a row may name both.
+// The kinds of listeners; a row may name both. PeersOnly is no listener: with it an API is served only to
+// nodes of the same cluster, which have said who they are (PeerHello), on listeners for them (CVE-2018-1288).
 const (
 	BrokerListener ListenerKind = 1 << iota
 	ControllerListener
+	PeersOnly
 )
 
 // NeverFlexible is the FlexibleFrom of an API without tagged fields in any version.
@@ -83,7 +81,7 @@ const NeverFlexible int16 = 1<<15 - 1
 type API struct {
 	Key  int16
 	Name string
-	// MinAdvertised to MaxAdvertised is what ApiVersions answers.
+	// MinAdvertised to MaxAdvertised is what ApiVersions answers (PeersOnly: what is served).
 	MinAdvertised int16
 	MaxAdvertised int16
 	// MinServed is the lowest version answered. It is above MinAdvertised for Produce only:
@@ -164,14 +162,8 @@ var apis = []API{
 // APIs returns the version table, sorted by key. The caller must not change it.
 func APIs() []API { return apis }
 
-// LookupAPI returns the row of key.
-func LookupAPI(key int16) (*API, bool) {
-	i := sort.Search(len(apis), func(i int) bool { return apis[i].Key >= key })
-	if i == len(apis) || apis[i].Key != key {
-		return nil, false
-	}
-	return &apis[i], true
-}
+// LookupAPI returns the row of a key that clients may send.
+func LookupAPI(key int16) (*API, bool) { return lookup(apis, key) }
 
 // Serves reports whether version is answered.
 func (a *API) Serves(version int16) bool {
@@ -181,9 +173,9 @@ func (a *API) Serves(version int16) bool {
 // IsFlexible reports whether version has tagged fields.
 func (a *API) IsFlexible(version int16) bool { return version >= a.FlexibleFrom }
 
-// NewRequest returns an empty kmsg request of the row's key in version.
+// NewRequest returns an empty request of the row's key in version.
 func (a *API) NewRequest(version int16) kmsg.Request {
-	request := kmsg.RequestForKey(a.Key)
+	request := newRequest(a.Key)
 	request.SetVersion(version)
 	return request
 }

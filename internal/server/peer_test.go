@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/handler"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/quota"
+	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// greet is what the hello's handler does to a connection.
+func greet(_ context.Context, r *handler.Request) handler.Reply {
+	hello := r.Body.(*wire.PeerHelloRequest)
+	r.Conn.Peer = &security.Peer{NodeID: hello.NodeID, IncarnationID: hello.IncarnationID, Purpose: hello.Purpose}
+	return handler.Respond(&wire.PeerHelloResponse{NodeID: 1})
+}
+
+// peerServer has one listener of the given kind that says who may use it, and tells of ended peers.
+func peerServer(t *testing.T, privileged bool, limits Limits, options ...func(*Options)) (*testServer, <-chan security.Peer) {
+	closed := make(chan security.Peer, 10)
+	s := startServer(t, limits, map[int16]handlerFunc{wire.KeyPeerHello: greet, wire.KeyPeerRaft: respondEmpty, wire.KeyBrokerHeartbeat: respondEmpty}, append(options, func(o *Options) {
+		o.Listeners[0].Kind, o.Listeners[0].Privileged = wire.ControllerListener, privileged
+		o.OnPeerClosed = func(peer security.Peer) { closed <- peer }
+	})...)
+	return s, closed
+}
+
+func raftRequest() *wire.PeerRaftRequest {
+	return &wire.PeerRaftRequest{Messages: [][]byte{[]byte("one"), []byte("two")}}
+}
+
+func TestOnlyPeersAreServedAsPeers(t *testing.T) {
+	t.Parallel()
+	heartbeat := kmsg.NewPtrBrokerHeartbeatRequest()
+	for _, request := range []kmsg.Request{raftRequest(), heartbeat} {
+		s, closed := peerServer(t, true, Limits{})
+		stranger := s.dial()
+		stranger.send(frameOf(request, 1))
+		stranger.wantClosed()
+
+		peer := s.dial()
+		peer.send(frameOf(&wire.PeerHelloRequest{NodeID: 2, IncarnationID: kafka.UUID{7}, Purpose: wire.PurposeRaft}, 1))
+		if id, _ := peer.receive(); id != 1 {
+			t.Fatalf("answer to request %d", id)
+		}
+		peer.send(frameOf(request, 2))
+		if id, _ := peer.receive(); id != 2 {
+			t.Fatalf("answer to request %d", id)
+		}
+		_ = peer.Close()
+		select {
+		case p := <-closed:
+			if p != (security.Peer{NodeID: 2, IncarnationID: kafka.UUID{7}, Purpose: wire.PurposeRaft}) {
+				t.Errorf("told of %+v", p)
+			}
+		case <-time.After(patience):
+			t.Fatal("nobody was told that the peer's connection has ended")
+		}
+		if len(closed) > 0 {
+			t.Errorf("told of %+v, too", <-closed)
+		}
+	}
+}
+
+func TestHelloIsRefusedOnClientsListeners(t *testing.T) {
+	t.Parallel()
+	s, _ := peerServer(t, false, Limits{})
+	c := s.dial()
+	c.send(frameOf(&wire.PeerHelloRequest{NodeID: 2}, 1))
+	c.wantClosed()
+	if n := s.counter("moldau_connections_broken_total", "reason", "unknown API"); n != 1 {
+		t.Errorf("%d connections closed for an unknown API", n)
+	}
+}
+
+// greedy wants every request held back for an hour.
+type greedy struct{ quota.Unlimited }
+
+func (greedy) Throttle(*security.Connection, quota.Usage) time.Duration { return time.Hour }
+
+func TestPeersAreNeitherThrottledNorIdle(t *testing.T) {
+	t.Parallel()
+	s, _ := peerServer(t, true, Limits{MaxIdle: 50 * time.Millisecond}, func(o *Options) { o.Quota = greedy{} })
+	peer, client := s.dial(), s.dial()
+	peer.send(frameOf(&wire.PeerHelloRequest{NodeID: 2}, 1))
+	peer.receive()
+	client.wantClosed()
+	for id := range int32(3) {
+		peer.send(frameOf(raftRequest(), id))
+		if got, _ := peer.receive(); got != id {
+			t.Fatalf("answer to request %d", got)
+		}
+	}
+}
