@@ -11,12 +11,13 @@ import (
 )
 
 // Delta collects what records change about an image: make one with NewDelta, Replay the
-// records, then Apply. What it returns is in a fixed order and must not be modified.
+// records, then Apply; or take the Difference of two images. What it returns is in a fixed order
+// and must not be modified.
 type Delta struct {
 	base    *Image
 	applied bool
 
-	features       map[string]int16      // level, 0 is off
+	features       map[string]int16      // level, 0 is off; featureGone
 	brokers        map[int32]*Broker     // nil removes
 	controllers    map[int32]*Controller // nil removes
 	topics         map[kafka.UUID]*topicDelta
@@ -68,7 +69,11 @@ func (d *Delta) Apply(offset int64, epoch int32) *Image {
 	if len(d.features) > 0 {
 		image.features = fork(image.features)
 		for name, level := range d.features {
-			image.features.Set(name, level)
+			if level == featureGone {
+				image.features.Delete(name)
+			} else {
+				image.features.Set(name, level)
+			}
 		}
 	}
 	image.brokers = applyNodes(image.brokers, d.brokers)
@@ -213,7 +218,7 @@ type FeatureChange struct {
 func (d *Delta) ChangedFeatures() []FeatureChange {
 	var changes []FeatureChange
 	for _, name := range slices.Sorted(maps.Keys(d.features)) {
-		changes = append(changes, FeatureChange{Name: name, Old: d.base.FeatureLevel(name), New: d.features[name]})
+		changes = append(changes, FeatureChange{Name: name, Old: d.base.FeatureLevel(name), New: max(0, d.features[name])})
 	}
 	return changes
 }

@@ -18,7 +18,10 @@ const queueLength = 256
 // Batch is a run of committed metadata records, or a whole snapshot. The records must not be
 // changed after it was submitted.
 type Batch struct {
-	BaseOffset int64 // one past the last offset loaded before
+	// Replaces says that the records are a whole snapshot that takes the place of what was loaded
+	// before: this node lagged behind what others still have as a log. The publishers get what differs.
+	Replaces   bool
+	BaseOffset int64 // one past the last offset loaded before; 0 where it replaces them
 	LastOffset int64 // may lie past the last record: control records have offsets too
 	Epoch      int32
 	Records    [][]byte
@@ -136,7 +139,7 @@ func (l *Loader) run(ctx context.Context) {
 // that starts on a long log are not called once per batch.
 func (l *Loader) load(b Batch) error {
 	base := l.Current()
-	r := replay{delta: metadata.NewDelta(base), offset: base.Offset, epoch: base.Epoch}
+	r := replay{base: base, delta: metadata.NewDelta(base), offset: base.Offset, epoch: base.Epoch}
 	if err := r.add(b); err != nil {
 		return err
 	}
@@ -146,19 +149,36 @@ func (l *Loader) load(b Batch) error {
 		}
 	}
 	l.queued.Set(int64(len(l.queue)))
-	l.publish(r.delta.Apply(r.offset, r.epoch), r.delta)
+	l.publish(r.end())
 	return nil
 }
 
 // replay is a delta that grows batch by batch.
 type replay struct {
-	delta  *metadata.Delta
+	base   *metadata.Image // the current image
+	delta  *metadata.Delta // from base, or after a snapshot from nothing
 	offset int64
 	epoch  int32
 }
 
+// end returns the new image and what it changes about the current one.
+func (r *replay) end() (*metadata.Image, *metadata.Delta) {
+	image := r.delta.Apply(r.offset, r.epoch)
+	if r.delta.Base() == r.base {
+		return image, r.delta
+	}
+	// The image shares what has not changed with the current one.
+	difference := metadata.Difference(r.base, image)
+	return difference.Apply(r.offset, r.epoch), difference
+}
+
 func (r *replay) add(b Batch) error {
-	if b.BaseOffset != r.offset+1 || b.LastOffset < b.BaseOffset+int64(len(b.Records))-1 || b.Epoch < r.epoch {
+	if b.Replaces {
+		if b.LastOffset < r.offset || b.Epoch < r.epoch {
+			return fmt.Errorf("metadata snapshot up to offset %d in epoch %d is older than offset %d in epoch %d, which is loaded", b.LastOffset, b.Epoch, r.offset, r.epoch)
+		}
+		r.delta = metadata.NewDelta(metadata.EmptyImage())
+	} else if b.BaseOffset != r.offset+1 || b.LastOffset < b.BaseOffset+int64(len(b.Records))-1 || b.Epoch < r.epoch {
 		return fmt.Errorf("metadata batch of offsets %d to %d in epoch %d with %d records does not follow offset %d in epoch %d",
 			b.BaseOffset, b.LastOffset, b.Epoch, len(b.Records), r.offset, r.epoch)
 	}

@@ -80,6 +80,55 @@ func TestQueuedBatchesArePublishedTogether(t *testing.T) {
 	})
 }
 
+// TestASnapshotReplacesTheImage lets a snapshot, and what follows it, come to a loader that has an
+// image: publishers see what differs, nothing else.
+func TestASnapshotReplacesTheImage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLoader(t, func(err error) { t.Error(err) })
+		submit := func(b Batch) {
+			t.Helper()
+			if err := l.Submit(t.Context(), b); err != nil {
+				t.Error(err)
+			}
+		}
+		var seen []string
+		var kept *metadata.Topic
+		l.Register(func(image *metadata.Image, delta *metadata.Delta) {
+			if image.Offset == 2 { // what comes now is loaded together
+				kept = image.TopicByName("kept")
+				submit(Batch{BaseOffset: 3, LastOffset: 3, Epoch: 1, Records: [][]byte{topic(9, "overtaken")}})
+				submit(Batch{Replaces: true, LastOffset: 20, Epoch: 4, Records: [][]byte{topic(1, "kept"), topic(3, "new")}})
+				submit(Batch{BaseOffset: 21, LastOffset: 21, Epoch: 4, Records: [][]byte{topic(4, "newer")}})
+				return
+			}
+			if delta.Base() != l.Current() {
+				t.Error("the delta has another base than the current image")
+			}
+			for _, topic := range delta.DeletedTopics() {
+				seen = append(seen, "-"+topic.Name)
+			}
+			for _, topic := range delta.CreatedTopics() {
+				if topic != image.TopicByName(topic.Name) {
+					t.Errorf("topic %s of the delta is not the image's", topic.Name)
+				}
+				seen = append(seen, "+"+topic.Name)
+			}
+		})
+		submit(Batch{LastOffset: 2, Epoch: 1, Records: [][]byte{topic(1, "kept"), topic(2, "gone")}})
+		l.Start()
+		if err := l.WaitFor(t.Context(), 21); err != nil {
+			t.Fatal(err)
+		}
+		if image := l.Current(); image.Offset != 21 || image.Epoch != 4 || image.TopicCount() != 3 || image.TopicByName("kept") != kept || kept == nil {
+			t.Errorf("the image has offset %d, epoch %d and %d topics", image.Offset, image.Epoch, image.TopicCount())
+		}
+		if !slices.Equal(seen, []string{"-gone", "+new", "+newer"}) {
+			t.Errorf("seen: %q", seen)
+		}
+	})
+}
+
 func TestWaitForEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -126,6 +175,8 @@ func TestABadLogStopsTheLoader(t *testing.T) {
 		{"last offset too small", Batch{BaseOffset: 1, LastOffset: 0, Epoch: 1, Records: good}, "does not follow"},
 		{"older epoch", Batch{BaseOffset: 1, LastOffset: 1, Epoch: 0, Records: good}, "in epoch 1"},
 		{"malformed", Batch{BaseOffset: 1, LastOffset: 1, Epoch: 1, Records: [][]byte{{1, 2}}}, "record 0 of the batch at offset 1"},
+		{"older snapshot", Batch{Replaces: true, LastOffset: -1, Epoch: 1}, "older than offset 0"},
+		{"snapshot of an older epoch", Batch{Replaces: true, LastOffset: 5, Epoch: 0}, "in epoch 1, which is loaded"},
 		{"contradiction", Batch{BaseOffset: 1, LastOffset: 2, Epoch: 1, Records: append(good, good...)}, "already exists"},
 	}
 	for _, test := range tests {
