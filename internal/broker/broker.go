@@ -271,9 +271,9 @@ func (b *broker) startMetadata() (err error) {
 		},
 		Image: b.loader.Current, WaitFor: b.loader.WaitFor, OnFault: b.fault,
 	})
+	self := quorum.VoterSpec{NodeID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir]}
 	b.quorum, err = quorumhost.Open(quorumhost.Options{
-		FS: b.fs, LogDir: b.config.MetadataLogDir,
-		Self:  quorum.VoterSpec{NodeID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir]},
+		FS: b.fs, LogDir: b.config.MetadataLogDir, Self: self, Form: []quorum.VoterSpec{self},
 		Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
 		SegmentBytes: int64(b.config.MetadataSegmentBytes), SnapshotMaxBytes: b.config.MetadataMaxBytesBetweenSnapshots,
 		SnapshotMaxInterval: milliseconds(b.config.MetadataMaxSnapshotIntervalMs),

@@ -64,8 +64,9 @@ func startNode(fsys vfs.FS, snapshotBytes int64) (*node, error) {
 		return nil, err
 	}
 	n.loader = metadatahost.NewLoader(metadatahost.Options{Spawner: n.spawner, Metrics: n.metrics, OnFault: n.fault})
+	self := quorum.VoterSpec{NodeID: 1, DirectoryID: kafka.UUID{9: 3}}
 	n.quorum, err = quorumhost.Open(quorumhost.Options{
-		FS: fsys, LogDir: "/data", Self: quorum.VoterSpec{NodeID: 1, DirectoryID: kafka.UUID{9: 3}}, Clock: env.SystemClock{}, Metrics: n.metrics,
+		FS: fsys, LogDir: "/data", Self: self, Form: []quorum.VoterSpec{self}, Clock: env.SystemClock{}, Metrics: n.metrics,
 		Logger: slog.New(slog.DiscardHandler), SegmentBytes: 1 << 30, SnapshotMaxBytes: snapshotBytes, SnapshotMaxInterval: time.Hour,
 		Image: n.loader.Current, Submit: n.loader.Submit,
 		OnLeadership: func(l quorum.Leadership) { n.host.OnLeadership(l) }, OnFault: n.fault,

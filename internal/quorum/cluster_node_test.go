@@ -29,6 +29,8 @@ type clusterNode struct {
 	fallBack bool // the next pull asks from what is known to be committed
 }
 
+func ignored([]byte) error { return nil }
+
 type fetchUnderWay struct {
 	to   *ReceivedSnapshot
 	from *clusterNode
@@ -111,7 +113,11 @@ func (n *clusterNode) join() {
 	if from.voter == nil || n.c.cut[[2]int{from.at, n.at}] {
 		return
 	}
-	r, err := Receive(vfs.NewFault(n.mem, n.disk.Decide), "/data", from.voter.Snapshot())
+	page, err := from.voter.Committed(NoPosition, 500)
+	if from.failed(err) {
+		return
+	}
+	r, err := Receive(vfs.NewFault(n.mem, n.disk.Decide), "/data", *page.Snapshot)
 	if err == nil {
 		for err == nil {
 			var data []byte
@@ -124,7 +130,7 @@ func (n *clusterNode) join() {
 			}
 		}
 		if err == nil {
-			if err = r.Check(); err == nil {
+			if err = r.Check(ignored); err == nil {
 				err = r.Join()
 			}
 		}
@@ -239,7 +245,7 @@ func (n *clusterNode) goOnFetching() {
 		n.failed(f.to.Discard())
 		return
 	}
-	if n.failed(f.to.Check()) {
+	if n.failed(f.to.Check(ignored)) {
 		return
 	}
 	installed, err := n.voter.Install(f.to)

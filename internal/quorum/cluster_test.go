@@ -23,6 +23,7 @@ type cluster struct {
 	// cut has the directions in which nothing arrives.
 	cut     map[[2]int]bool
 	healing bool
+	holds   bool // nodes have no room at times; old seeds are from before that
 
 	history   []committedBatch // by order, what any node has seen committed
 	byOffset  map[int64]int
@@ -52,7 +53,7 @@ const clusterNodes = 5
 func newCluster(t *testing.T, seed uint64) *cluster {
 	cryptotest.SetGlobalRandom(t, seed) // the Raft library draws election time-outs from it
 	c := &cluster{t: t, random: rand.New(rand.NewPCG(seed, 0x71756f72)), cut: map[[2]int]bool{}, byOffset: map[int64]int{}, acked: map[string]bool{},
-		leaderOf: map[int32]int32{}, count: map[string]int{}}
+		leaderOf: map[int32]int32{}, count: map[string]int{}, holds: !slices.Contains(oldSeeds, seed)}
 	for i := range clusterNodes {
 		n := &clusterNode{c: c, at: i, spec: VoterSpec{NodeID: int32(i + 1), DirectoryID: c.directory(i, 0),
 			Listeners: []VoterListener{{Name: "CONTROLLER", Host: "localhost", Port: uint16(9093 + i)}}}}
@@ -156,11 +157,14 @@ func (c *cluster) deliver(m inFlight) {
 	data := slices.Clone(m.data)
 	if !c.healing && c.oneIn(300) {
 		data[c.random.IntN(len(data))] ^= 1 << c.random.IntN(8)
-		if _, err := decodeMessage(data, m.to); err == nil {
+		if _, err := DecodeMessage(data, n.spec.DirectoryID); err == nil {
 			return // a flip that the network's own checksum has to find
 		}
 	}
-	err := n.voter.Step(data)
+	in, err := DecodeMessage(data, n.spec.DirectoryID)
+	if err == nil {
+		err = n.voter.Step(in)
+	}
 	if errors.Is(err, ErrMessage) {
 		c.count["damaged message"]++
 		return
@@ -188,6 +192,11 @@ func (c *cluster) harm() {
 		clear(c.cut)
 	case 6:
 		c.wipe(n)
+	case 7, 8:
+		if c.holds && n.voter != nil {
+			n.voter.HoldBack(c.oneIn(2))
+			c.count["held back"]++
+		}
 	}
 }
 
@@ -227,6 +236,9 @@ func (c *cluster) heal() {
 	for _, n := range c.nodes {
 		n.paused = 0
 		n.disk.N = 1 << 40
+		if n.voter != nil {
+			n.voter.HoldBack(false)
+		}
 	}
 	for limit := c.now + 3000; c.now < limit && c.err == nil; {
 		c.step()

@@ -107,13 +107,13 @@ func (r *ReceivedSnapshot) Discard() error {
 	return errors.Join(r.file.Close(), r.fs.Remove(r.path()+receivedSuffix))
 }
 
-// Check makes a file that is complete durable and reads it through. What is not as it was written
-// elsewhere is a *CorruptLogError: Discard it.
-func (r *ReceivedSnapshot) Check() error {
+// Check makes a file that is complete durable and reads it through; emit gets its metadata records.
+// What is not as it was written elsewhere is a *CorruptLogError: Discard it.
+func (r *ReceivedSnapshot) Check(emit func(record []byte) error) error {
 	if err := r.file.Sync(); err != nil {
 		return err
 	}
-	_, err := readSnapshotFile(r.fs, r.path()+receivedSuffix, r.id, func([]byte) error { return nil })
+	_, err := readSnapshotFile(r.fs, r.path()+receivedSuffix, r.id, emit)
 	return err
 }
 

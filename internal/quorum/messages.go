@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
 )
 
@@ -32,6 +33,19 @@ var ErrMessage = errors.New("malformed message between voters")
 var betweenVoters = map[raftpb.MessageType]bool{
 	raftpb.MsgApp: true, raftpb.MsgAppResp: true, raftpb.MsgVote: true, raftpb.MsgVoteResp: true, raftpb.MsgPreVote: true, raftpb.MsgPreVoteResp: true,
 	raftpb.MsgHeartbeat: true, raftpb.MsgHeartbeatResp: true, raftpb.MsgSnap: true, raftpb.MsgTimeoutNow: true,
+}
+
+// Incoming is a message of another voter that was checked.
+type Incoming struct{ m *raftpb.Message }
+
+// From is the PeerID of its sender.
+func (in Incoming) From() uint64 { return in.m.GetFrom() }
+
+// DecodeMessage checks a message to the voter of a directory. It may be called on any goroutine, so
+// that reading through what is large does not hold the voter up. The error is an ErrMessage.
+func DecodeMessage(data []byte, directory kafka.UUID) (Incoming, error) {
+	m, err := decodeMessage(data, PeerID(directory))
+	return Incoming{m}, err
 }
 
 // decodeMessage checks what the Raft library and the log take for granted.
@@ -96,14 +110,19 @@ func checkEntry(e *raftpb.Entry, isElection bool) error {
 	return err
 }
 
+// HoldBack makes the voter drop entries of the leader, as if the network had lost them: their host
+// has no room for what they would commit. The leader sends them again.
+func (v *Voter) HoldBack(hold bool) { v.holdsBack = hold }
+
 // Step takes a message of another voter. The error of one that makes no sense is an ErrMessage, and
 // nothing has changed; after every other error the Voter is of no more use than to be closed.
-func (v *Voter) Step(data []byte) error {
-	m, err := decodeMessage(data, PeerID(v.o.Self.DirectoryID))
-	if err != nil {
-		return err
-	}
+func (v *Voter) Step(in Incoming) error {
+	m := in.m
 	switch m.GetType() {
+	case raftpb.MsgApp:
+		if v.holdsBack && len(m.GetEntries()) > 0 {
+			return nil
+		}
 	case raftpb.MsgVoteResp:
 		if !m.GetReject() {
 			v.noteGrant(m.GetTerm(), m.GetFrom())

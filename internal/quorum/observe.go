@@ -21,6 +21,9 @@ type Position struct {
 	Epoch int32
 }
 
+// NoPosition is what a node asks for that has no log: it is told of a snapshot to begin with.
+var NoPosition = Position{Epoch: -1}
+
 // Page is what an observer gets of a voter.
 type Page struct {
 	// Leadership as the voter knows it.
@@ -49,7 +52,7 @@ func (v *Voter) Committed(after Position, maxBytes int) (Page, error) {
 		}
 	}
 	switch {
-	case after.Index < l.anchor.RaftIndex:
+	case after.Index < l.anchor.RaftIndex || after.Epoch < 0:
 		p.Snapshot = &l.newest.ID
 		return p, nil
 	case after.Index > v.committed:
@@ -111,7 +114,7 @@ func (v *Voter) Observe(p Page) error {
 	if err != nil {
 		return err
 	}
-	if !v.IsVoter() && (v.leadership.LeaderID != p.LeaderID || v.leadership.Epoch != p.Epoch) {
+	if v.learnsLeader(p) {
 		v.leadership = Leadership{LeaderID: p.LeaderID, Epoch: p.Epoch}
 		v.leadershipChanged = true
 	}
@@ -123,6 +126,19 @@ func (v *Voter) Observe(p Page) error {
 	m := &raftpb.Message{Type: raftpb.MsgApp.Enum(), To: new(PeerID(v.o.Self.DirectoryID)), From: new(observed), Term: new(max(status.GetTerm(), uint64(uint32(p.Epoch)))),
 		Index: new(p.After.Index), LogTerm: new(uint64(uint32(p.After.Epoch))), Entries: entries, Commit: new(p.CommitIndex)}
 	return v.guard(func() error { return errors.Join(v.node.Step(m), v.node.ForgetLeader()) })
+}
+
+// learnsLeader reports whether an observer takes the leader of a page for the present one. A voter
+// that was cut off tells of an old one.
+func (v *Voter) learnsLeader(p Page) bool {
+	known := v.leadership
+	switch {
+	case v.IsVoter() || known.LeaderID == p.LeaderID && known.Epoch == p.Epoch:
+		return false
+	case known.LeaderID == kafka.NoLeader || p.Epoch > known.Epoch:
+		return true
+	}
+	return p.Epoch == known.Epoch && p.LeaderID != kafka.NoLeader
 }
 
 // observed stands for the leader in the messages that an observer makes for itself; the answers to

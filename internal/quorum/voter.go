@@ -85,6 +85,7 @@ type Voter struct {
 	grants       grants
 	// snapshotsSent counts the ticks since a voter was offered a snapshot.
 	snapshotsSent map[uint64]int
+	holdsBack     bool
 	offer         *SnapshotOffer  // for the next Output
 	offered       *raftpb.Message // Raft's message of it
 }

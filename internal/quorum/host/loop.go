@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/moldau/moldau/internal/kafka"
 	metadatahost "github.com/moldau/moldau/internal/metadata/host"
 	"github.com/moldau/moldau/internal/quorum"
 )
@@ -13,7 +14,7 @@ import (
 // run is the goroutine that owns the voter.
 func (n *Node) run(ctx context.Context) {
 	defer n.end()
-	err := n.begin(ctx)
+	err := n.begin()
 	var interval <-chan time.Time
 	if n.o.SnapshotMaxInterval > 0 {
 		ticker := time.NewTicker(n.o.SnapshotMaxInterval)
@@ -22,14 +23,33 @@ func (n *Node) run(ctx context.Context) {
 	}
 	for err == nil {
 		snapshotDue := false
+		n.meters.undelivered.Set(int64(len(n.delivery.waiting)))
 		select {
 		case <-ctx.Done():
 			return
-		case p := <-n.proposals:
+		case p := <-n.takeProposals():
 			n.proposeGroup(p)
-			err = n.process(ctx)
+			err = n.process()
+		case n.delivery.next() <- n.delivery.waiting:
+			n.delivery.taken()
+			n.voter.HoldBack(false)
+		case m := <-n.messages:
+			err = n.stepGroup(m)
+		case <-n.clock.ticks():
+			err = n.tick()
+		case <-n.campaign.due():
+			err = n.campaignAgain()
+		case f := <-n.calls:
+			if err = f(); err == nil {
+				err = n.process()
+			}
+		case r := <-n.pulling.results:
+			err = n.pageCame(r)
+		case r := <-n.fetching.results:
+			err = n.snapshotCame(r)
 		case r := <-n.snapshots.results:
 			err = n.snapshotWritten(r)
+		case err = <-n.delivery.failed:
 		case <-interval:
 			snapshotDue = true
 		}
@@ -44,8 +64,17 @@ func (n *Node) run(ctx context.Context) {
 	n.fault(err)
 }
 
-// begin hands out the newest snapshot and campaigns: with one voter nobody needs to be waited for.
-func (n *Node) begin(ctx context.Context) error {
+// takeProposals is nil while the loader has no room for what they would commit.
+func (n *Node) takeProposals() <-chan proposal {
+	if n.delivery.full() {
+		return nil
+	}
+	return n.proposals
+}
+
+// begin hands out the newest snapshot and campaigns: a lone voter need not wait for anybody, and of
+// several each asks whether there is a leader.
+func (n *Node) begin() error {
 	if id := n.voter.Snapshot(); id.EndOffset > 0 {
 		b := metadatahost.Batch{LastOffset: id.EndOffset - 1, Epoch: id.Epoch}
 		err := n.voter.ReadSnapshot(func(record []byte) error {
@@ -55,19 +84,24 @@ func (n *Node) begin(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := n.o.Submit(ctx, b); err != nil {
-			return err
+		n.delivery.add(b)
+	}
+	n.votersChanged()
+	if n.isLone() {
+		if err := n.voter.Campaign(); err != nil {
+			return fmt.Errorf("campaign for the metadata quorum: %w", err)
 		}
+	} else if n.voter.IsVoter() {
+		n.startCampaign(kafka.NoLeader)
 	}
-	if err := n.voter.Campaign(); err != nil {
-		return fmt.Errorf("campaign for the metadata quorum: %w", err)
-	}
-	return n.process(ctx)
+	return n.process()
 }
 
 // end answers everything that still waits and closes the log.
 func (n *Node) end() {
-	n.setLeadership(quorum.Leadership{LeaderID: -1, Epoch: n.Leadership().Epoch})
+	n.clock.stop()
+	n.campaign.stop()
+	n.setLeadership(quorum.Leadership{LeaderID: kafka.NoLeader, Epoch: n.Leadership().Epoch})
 	n.failPending()
 	close(n.stopped)
 	n.refuseQueued()
@@ -116,19 +150,23 @@ func (n *Node) propose(p proposal) {
 	n.pending = append(n.pending, pendingProposal{ticket: ticket, done: p.done})
 }
 
-// process stores and commits what is waiting. Committed batches go to the loader before their
-// proposers hear of them, so that waiting for the loader is all they need to do.
-func (n *Node) process(ctx context.Context) error {
+// process stores, sends and commits what is waiting.
+func (n *Node) process() error {
 	began := n.o.Clock.Now()
 	out, err := n.voter.Process(began.UnixMilli())
 	if err != nil {
 		return err
 	}
-	for _, c := range out.Committed {
-		b := metadatahost.Batch{BaseOffset: c.BaseOffset, LastOffset: c.LastOffset, Epoch: c.Epoch, Records: c.Records}
-		if err := n.o.Submit(ctx, b); err != nil {
-			return err
+	if out.VotersChanged {
+		n.votersChanged()
+	}
+	for _, m := range out.Messages {
+		if to, ok := n.replicas.voter(m.To); ok {
+			n.o.SendRaft(to, m.Data)
 		}
+	}
+	for _, c := range out.Committed {
+		n.delivery.add(metadatahost.Batch{BaseOffset: c.BaseOffset, LastOffset: c.LastOffset, Epoch: c.Epoch, Records: c.Records})
 		n.highWatermark.Store(c.LastOffset + 1)
 		if c.Ticket != 0 {
 			n.finish(c)
@@ -136,16 +174,34 @@ func (n *Node) process(ctx context.Context) error {
 	}
 	n.finishUnstored()
 	if out.LeadershipChanged {
-		leadership := n.voter.Leadership()
-		n.setLeadership(leadership)
-		if !leadership.IsSelf {
-			n.failPending()
-		}
+		n.leadershipChanged()
 	}
-	n.meters.logEnd.Set(n.voter.LogEndOffset())
-	n.meters.commit.Set(n.highWatermark.Load())
-	n.meters.storeSeconds.Observe(n.o.Clock.Now().Sub(began).Seconds())
+	if out.LeadershipChanged || len(out.Committed) > 0 {
+		n.announceChange()
+	}
+	if out.Snapshot != nil {
+		n.offered(*out.Snapshot)
+	}
+	if n.delivery.full() {
+		n.voter.HoldBack(true)
+	}
+	n.clock.need(!n.isLone() || !n.voter.Leadership().IsSelf, n.o.Clock.Now())
+	n.show(out, began)
 	return nil
+}
+
+func (n *Node) show(out quorum.Output, began time.Time) {
+	n.meters.logEnd.Set(n.voter.LogEndOffset())
+	n.meters.logEndEpoch.Set(int64(n.voter.LastPosition().Epoch))
+	n.meters.commit.Set(n.highWatermark.Load())
+	n.meters.votersChange.Set(0)
+	if n.voter.ChangesVoters() {
+		n.meters.votersChange.Set(1)
+	}
+	n.meters.showRole(n.voter.Role())
+	if len(out.Committed) > 0 {
+		n.meters.storeSeconds.Observe(n.o.Clock.Now().Sub(began).Seconds())
+	}
 }
 
 // finish answers the proposer of c. Proposals ahead of it that nothing was stored for, because they
@@ -172,9 +228,40 @@ func (n *Node) failPending() {
 	n.pending = nil
 }
 
+func (n *Node) leadershipChanged() {
+	leadership, now := n.voter.Leadership(), n.o.Clock.Now()
+	n.setLeadership(leadership)
+	if !leadership.IsSelf {
+		n.failPending()
+	}
+	n.replicas.leadershipChanged(leadership, now)
+	if since := n.replicas.leaderless; leadership.LeaderID != kafka.NoLeader && !since.IsZero() {
+		n.meters.electionSeconds.Observe(now.Sub(since).Seconds())
+		n.replicas.leaderless = time.Time{}
+	}
+	if leadership.LeaderID != kafka.NoLeader {
+		n.campaign.stop()
+	}
+}
+
 func (n *Node) setLeadership(l quorum.Leadership) {
 	n.leadership.Store(&l)
 	n.meters.epoch.Set(int64(l.Epoch))
 	n.meters.leader.Set(int64(l.LeaderID))
 	n.o.OnLeadership(l)
+}
+
+// announceChange wakes who waits for a commit or a leader.
+func (n *Node) announceChange() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// nextChange returns what is closed at the next commit or change of the leader.
+func (n *Node) nextChange() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
 }

@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -22,17 +24,21 @@ const (
 	// groupCount and groupBytes bound what is stored with one fsync.
 	groupCount = 4096
 	groupBytes = 4 << 20
-	// Ticks matter only between voters; one voter campaigns when it starts.
-	heartbeatTicks, electionTicks = 5, 50
+	// callsLength bounds the calls that wait for the node's goroutine.
+	callsLength = 64
 )
 
-// Options is what a Node needs; every field is required.
+// Options is what a Node needs. The last group is for a quorum of several nodes; every other field is required.
 type Options struct {
 	FS vfs.FS
 	// LogDir is metadata.log.dir, or the first of log.dirs.
 	LogDir string
-	// Self is this node; its listeners are those of its controller and may be empty.
-	Self    quorum.VoterSpec
+	// Self is this node; its listeners are those of its controller and may be empty. With listeners
+	// it may become a voter, and so pulls from the leader, which then knows how far it is.
+	Self quorum.VoterSpec
+	// Form are the voters that an empty folder begins a new quorum with. Without them Open fails with
+	// quorum.ErrNotFormed there: Join fetches the log of a quorum that exists.
+	Form    []quorum.VoterSpec
 	Clock   env.Clock
 	Metrics *metrics.Registry
 	Logger  *slog.Logger
@@ -52,22 +58,46 @@ type Options struct {
 	// OnFault is called once when the log can no longer be written or a goroutine has panicked:
 	// the process must end. Proposals fail from then on.
 	OnFault func(error)
+
+	// SendRaft sends a message to a voter, or loses it. It must not block.
+	SendRaft func(to quorum.VoterSpec, data []byte)
+	// Pull asks a voter's HandlePull, FetchSnapshot its HandleSnapshot.
+	Pull          func(ctx context.Context, from quorum.VoterSpec, request PullRequest) (quorum.Page, error)
+	FetchSnapshot func(ctx context.Context, from quorum.VoterSpec, id quorum.SnapshotID, position int64, maxBytes int) (data []byte, sizeBytes int64, err error)
+	// OnVoters is told who votes, at the start and at every change, on the node's goroutine; it must
+	// not block.
+	OnVoters func([]quorum.VoterSpec)
 }
 
-// Node is the quorum member of this process.
+// Node is the quorum member of this process, or an observer.
 type Node struct {
 	o         Options
-	voter     *quorum.Voter // belongs to the goroutine "quorum" once it runs
 	spawner   *env.Spawner
 	proposals chan proposal
+	messages  chan message
+	calls     chan func() error
 	snapshots *snapshotter
-	pending   []pendingProposal // belongs to the goroutine, as the voter does
+	delivery  *delivery
+	stopped   chan struct{} // closed when the goroutine "quorum" has ended
+	faultOnce sync.Once
+	meters    meters
 
 	leadership    atomic.Pointer[quorum.Leadership]
+	voters        atomic.Pointer[[]quorum.VoterSpec]
 	highWatermark atomic.Int64
-	stopped       chan struct{} // closed when the goroutine has ended
-	faultOnce     sync.Once
-	meters        meters
+	messageBytes  atomic.Int64
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when something was committed or the leader changed
+
+	// What follows belongs to the goroutine "quorum" once it runs.
+	voter    *quorum.Voter
+	pending  []pendingProposal
+	clock    raftClock
+	campaign campaign
+	pulling  pulling
+	fetching fetching
+	replicas replicas
 }
 
 type proposal struct {
@@ -81,50 +111,46 @@ type pendingProposal struct {
 	done   func(lastOffset int64, err error)
 }
 
-type meters struct {
-	queued       *metrics.Gauge
-	epoch        *metrics.Gauge
-	leader       *metrics.Gauge
-	logEnd       *metrics.Gauge
-	commit       *metrics.Gauge
-	storeSeconds *metrics.Histogram
-	groupEntries *metrics.Histogram
-	snapshots    *metrics.Counter
-}
-
-func newMeters(r *metrics.Registry) meters {
-	return meters{
-		queued:       r.Gauge("kafka_raft_proposal_queue_size", "Metadata changes that wait to be stored."),
-		epoch:        r.Gauge("kafka_raft_current_epoch", "Epoch of the metadata quorum."),
-		leader:       r.Gauge("kafka_raft_current_leader", "Node that leads the metadata quorum, -1 for none."),
-		logEnd:       r.Gauge("kafka_raft_log_end_offset", "Offset after the last record of the metadata log."),
-		commit:       r.Gauge("kafka_raft_high_watermark", "Offset after the last committed record of the metadata log."),
-		storeSeconds: r.Histogram("kafka_raft_commit_latency_seconds", "Time to store and commit one group of metadata changes.", metrics.LatencySeconds),
-		groupEntries: r.Histogram("kafka_raft_group_size", "Metadata changes stored with one sync.", []float64{1, 2, 4, 8, 16, 64, 256, 1024, 4096}),
-		snapshots:    r.Counter("kafka_raft_snapshots_written_total", "Snapshots of the metadata log written."),
-	}
-}
-
-// Open recovers the log, or bootstraps an empty folder with this node as the one voter.
+// Open recovers the log, or forms a quorum in an empty folder.
 func Open(o Options) (*Node, error) {
-	voter, err := quorum.Open(quorum.Options{FS: o.FS, LogDir: o.LogDir, Self: o.Self, Form: []quorum.VoterSpec{o.Self}, SegmentBytes: o.SegmentBytes,
+	voter, err := quorum.Open(quorum.Options{FS: o.FS, LogDir: o.LogDir, Self: o.Self, Form: o.Form, SegmentBytes: o.SegmentBytes,
 		HeartbeatTicks: heartbeatTicks, ElectionTicks: electionTicks,
 		Logger: o.Logger, NowMs: o.Clock.Now().UnixMilli()})
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{o: o, voter: voter, proposals: make(chan proposal, queueLength), stopped: make(chan struct{}), meters: newMeters(o.Metrics)}
-	leadership := voter.Leadership()
+	n := &Node{o: o, voter: voter, proposals: make(chan proposal, queueLength), messages: make(chan message, messagesLength), calls: make(chan func() error, callsLength),
+		stopped: make(chan struct{}), changed: make(chan struct{}), delivery: newDelivery(o), meters: newMeters(o.Metrics), snapshots: newSnapshotter(o)}
+	if !n.isLone() && o.SendRaft == nil {
+		err := fmt.Errorf("the metadata log in %s has the voters %s, but this node is configured to be alone: set controller.quorum.voters and the listeners as they were, or choose another folder",
+			o.LogDir, describe(voter.Voters()))
+		return nil, errors.Join(err, voter.Close())
+	}
+	n.fetching.results, n.pulling.results = make(chan fetchResult, 1), make(chan pullResult, 1)
+	n.replicas = newReplicas()
+	leadership, voters := voter.Leadership(), voter.Voters()
 	n.leadership.Store(&leadership)
+	n.voters.Store(&voters)
 	n.highWatermark.Store(voter.Snapshot().EndOffset)
 	return n, nil
 }
 
-// Start begins to campaign and to take proposals, until Stop or the end of ctx.
+func describe(voters []quorum.VoterSpec) string {
+	text := ""
+	for i, v := range voters {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("%d (directory id %s)", v.NodeID, v.DirectoryID)
+	}
+	return text
+}
+
+// Start begins to vote or observe and to take proposals, until Stop or the end of ctx.
 func (n *Node) Start(ctx context.Context) {
 	n.spawner = env.NewSpawner(ctx, func(_ string, err error) { n.fault(err) })
-	n.snapshots = newSnapshotter(n.o)
 	n.spawner.Go("quorum-snapshot", n.snapshots.run)
+	n.spawner.Go("quorum-deliver", n.delivery.run)
 	n.spawner.Go("quorum", n.run)
 }
 
@@ -146,22 +172,37 @@ func (n *Node) Leadership() quorum.Leadership { return *n.leadership.Load() }
 // HighWatermark returns the offset after the last committed record.
 func (n *Node) HighWatermark() int64 { return n.highWatermark.Load() }
 
+// Voters returns who votes, as of the last committed change.
+func (n *Node) Voters() []quorum.VoterSpec { return *n.voters.Load() }
+
+// IsVoter reports whether this node votes.
+func (n *Node) IsVoter() bool {
+	for _, v := range n.Voters() {
+		if v.DirectoryID == n.o.Self.DirectoryID {
+			return true
+		}
+	}
+	return false
+}
+
+// isLone reports whether this node is the one voter. It is for the node's goroutine.
+func (n *Node) isLone() bool {
+	voters := n.voter.Voters()
+	return len(voters) == 1 && voters[0].DirectoryID == n.o.Self.DirectoryID
+}
+
 // Propose appends records as one batch in the present epoch and returns once it is committed.
 // When ctx ends first, the batch may still be committed.
 func (n *Node) Propose(ctx context.Context, records [][]byte) (lastOffset int64, epoch int32, err error) {
 	epoch = n.Leadership().Epoch
-	type outcome struct {
-		lastOffset int64
-		err        error
-	}
-	result := make(chan outcome, 1)
-	err = n.ProposeAsync(ctx, epoch, records, func(lastOffset int64, err error) { result <- outcome{lastOffset, err} })
+	result := make(chan outcome[int64], 1)
+	err = n.ProposeAsync(ctx, epoch, records, func(lastOffset int64, err error) { result <- outcome[int64]{lastOffset, err} })
 	if err != nil {
 		return 0, epoch, err
 	}
 	select {
 	case o := <-result:
-		return o.lastOffset, epoch, o.err
+		return o.value, epoch, o.err
 	case <-ctx.Done():
 		return 0, epoch, ctx.Err()
 	}
@@ -212,4 +253,46 @@ func notLeading() error {
 
 func (n *Node) fault(err error) {
 	n.faultOnce.Do(func() { n.o.OnFault(err) })
+}
+
+// outcome is what a call on the node's goroutine returned.
+type outcome[T any] struct {
+	value T
+	err   error
+}
+
+// call runs f on the node's goroutine. Its fatal error ends the node, and the call with it.
+func call[T any](ctx context.Context, n *Node, f func() (value T, err, fatal error)) (T, error) {
+	var none T
+	result := make(chan outcome[T], 1)
+	select {
+	case n.calls <- func() error {
+		value, err, fatal := f()
+		if fatal == nil {
+			result <- outcome[T]{value, err}
+		}
+		return fatal
+	}:
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case <-n.stopped:
+		return none, stopping()
+	}
+	select {
+	case r := <-result:
+		return r.value, r.err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case <-n.stopped:
+		select {
+		case r := <-result: // the last that the goroutine did
+			return r.value, r.err
+		default:
+			return none, stopping()
+		}
+	}
+}
+
+func stopping() error {
+	return kafka.Errorf(kafka.ErrBrokerNotAvailable, "this node is stopping")
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/moldau/moldau/internal/quorum"
 )
 
+var testSelf = quorum.VoterSpec{NodeID: 1, DirectoryID: kafka.UUID{5: 1}}
+
 type testNode struct {
 	*Node
 	mu        sync.Mutex
@@ -33,7 +35,7 @@ func startNode(t *testing.T, fsys vfs.FS) *testNode {
 	n := &testNode{faults: make(chan error, 1)}
 	var err error
 	n.Node, err = Open(Options{
-		FS: fsys, LogDir: "/data", Self: quorum.VoterSpec{NodeID: 1, DirectoryID: kafka.UUID{5: 1}}, Clock: env.SystemClock{},
+		FS: fsys, LogDir: "/data", Self: testSelf, Form: []quorum.VoterSpec{testSelf}, Clock: env.SystemClock{},
 		Metrics: metrics.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SegmentBytes: 1 << 30, SnapshotMaxBytes: 2000,
 		Image: func() *metadata.Image {
 			image := *metadata.EmptyImage()

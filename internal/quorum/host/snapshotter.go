@@ -59,11 +59,17 @@ func (n *Node) snapshotWritten(r snapshotResult) error {
 		n.o.Logger.Error("cannot write a snapshot of the metadata log; the log grows until the next one succeeds",
 			"snapshot", r.job.ID().FileName(), "error", r.err)
 		n.snapshots.dueSize = n.voter.BytesSinceSnapshot() + n.o.SnapshotMaxBytes
-		return nil
+	} else {
+		n.snapshots.dueSize = n.o.SnapshotMaxBytes
+		n.meters.snapshots.Inc()
+		if err := n.voter.FinishSnapshot(r.job); err != nil {
+			return err
+		}
 	}
-	n.snapshots.dueSize = n.o.SnapshotMaxBytes
-	n.meters.snapshots.Inc()
-	return n.voter.FinishSnapshot(r.job)
+	if ready := n.fetching.ready; ready != nil {
+		return n.install(*ready)
+	}
+	return nil
 }
 
 // maybeSnapshot starts a snapshot of the latest published image if enough was written since the

@@ -1,0 +1,240 @@
+package host
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/quorum"
+)
+
+const (
+	// tick is Raft's unit of time: a leader tells every 50 ms that it is there, and who has not heard of
+	// it for 500 ms to 1 s campaigns.
+	tick                          = 10 * time.Millisecond
+	heartbeatTicks, electionTicks = 5, 50
+	// lateTicks are counted where this goroutine, or the whole machine, was held up. A longer gap counts as
+	// one: who was stopped does not know whether the leader is gone.
+	lateTicks = 5
+	// messagesLength and messagesBytes bound the messages that wait; messageGroup is how many are taken
+	// with one fsync.
+	messagesLength = 1024
+	messagesBytes  = 64 << 20
+	messageGroup   = 64
+)
+
+type message struct {
+	quorum.Incoming
+	sizeBytes int64
+}
+
+// HandleRaft takes a message of another voter. It does not block: where too many wait, the message is
+// lost, as it may be on the network. The error of one that makes no sense is a quorum.ErrMessage.
+func (n *Node) HandleRaft(data []byte) error {
+	in, err := quorum.DecodeMessage(data, n.o.Self.DirectoryID)
+	if err != nil {
+		return err
+	}
+	m := message{in, int64(len(data))}
+	if n.messageBytes.Add(m.sizeBytes) > messagesBytes {
+		n.drop(m)
+		return nil
+	}
+	select {
+	case <-n.stopped:
+		n.drop(m)
+		return stopping()
+	default:
+	}
+	select {
+	case n.messages <- m:
+		n.meters.messages.Add(1)
+	default:
+		n.drop(m)
+	}
+	return nil
+}
+
+func (n *Node) drop(m message) {
+	n.messageBytes.Add(-m.sizeBytes)
+	n.meters.dropped.Inc()
+}
+
+// stepGroup hands first, and what else is waiting, to the voter.
+func (n *Node) stepGroup(first message) error {
+	for m, count := first, 1; ; count++ {
+		n.messageBytes.Add(-m.sizeBytes)
+		n.meters.messages.Add(-1)
+		if err := n.voter.Step(m.Incoming); errors.Is(err, quorum.ErrMessage) {
+			n.o.Logger.Warn("a message of another voter makes no sense", "error", err)
+		} else if err != nil {
+			return err
+		}
+		n.replicas.heardOf(m.From(), n.voter, n.o.Clock.Now())
+		if count == messageGroup {
+			return n.process()
+		}
+		select {
+		case m = <-n.messages:
+			continue
+		default:
+		}
+		return n.process()
+	}
+}
+
+// raftClock makes ticks, where there is anybody to agree with.
+type raftClock struct {
+	ticker *time.Ticker // nil: there are none
+	last   time.Time    // up to which they are counted
+	count  int
+}
+
+func (c *raftClock) need(needed bool, now time.Time) {
+	switch {
+	case needed && c.ticker == nil:
+		c.ticker, c.last = time.NewTicker(tick), now
+	case !needed:
+		c.stop()
+	}
+}
+
+func (c *raftClock) stop() {
+	if c.ticker != nil {
+		c.ticker.Stop()
+		c.ticker = nil
+	}
+}
+
+func (c *raftClock) ticks() <-chan time.Time {
+	if c.ticker == nil {
+		return nil
+	}
+	return c.ticker.C
+}
+
+// passed returns how many ticks have passed, with a long gap as one.
+func (c *raftClock) passed(now time.Time) int {
+	ticks := int(now.Sub(c.last) / tick)
+	c.last = c.last.Add(time.Duration(ticks) * tick)
+	if ticks > lateTicks {
+		ticks, c.last = 1, now
+	}
+	c.count += ticks
+	return ticks
+}
+
+func (n *Node) tick() error {
+	for range n.clock.passed(n.o.Clock.Now()) {
+		if err := n.voter.Tick(); err != nil {
+			return err
+		}
+		n.pulling.tick(n.voter)
+	}
+	if err := n.process(); err != nil {
+		return err
+	}
+	n.maybePull()
+	return nil
+}
+
+const (
+	// campaignRank is how long a voter waits for each that goes before it, campaignPause how long it
+	// waits for the votes before it asks again.
+	campaignRank  = 10 * time.Millisecond
+	campaignPause = 15 * time.Millisecond
+	// campaignTimes is how often it asks; then the election time-out decides.
+	campaignTimes = 8
+	// candidatePauses is for how many pauses votes may take to come, with an fsync of each voter, before the
+	// voter gives them up and begins again.
+	candidatePauses = 4
+)
+
+// campaign asks for votes without waiting for the election time-out. With pre-vote that does no harm
+// where the others hear from a leader.
+type campaign struct {
+	timer *time.Timer // nil: there is none
+	times int         // how often it will ask yet
+	waits int         // pauses for which it has waited for votes
+}
+
+func (c *campaign) due() <-chan time.Time {
+	if c.timer == nil {
+		return nil
+	}
+	return c.timer.C
+}
+
+func (c *campaign) stop() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
+// PeerDead tells that the process of a node is known to have ended. If it was the leader, the voters
+// elect another one at once.
+func (n *Node) PeerDead(nodeID int32) {
+	select {
+	case n.calls <- func() error { return n.peerDied(nodeID) }:
+	case <-n.stopped:
+	}
+}
+
+func (n *Node) peerDied(nodeID int32) error {
+	n.pulling.cancelFrom(nodeID)
+	if l := n.voter.Leadership(); l.LeaderID != nodeID || nodeID == n.o.Self.NodeID || !n.voter.IsVoter() {
+		return nil
+	}
+	n.o.Logger.Info("the active controller's process has ended: electing another one", "node", nodeID)
+	if err := n.voter.ForgetLeader(); err != nil {
+		return err
+	}
+	if err := n.process(); err != nil { // which notes that there is no leader
+		return err
+	}
+	n.startCampaign(nodeID)
+	return nil
+}
+
+// startCampaign has this voter ask for votes after those of lower node ids, dead not counted.
+func (n *Node) startCampaign(dead int32) {
+	rank := 0
+	for _, v := range n.voter.Voters() {
+		if v.NodeID < n.o.Self.NodeID && v.NodeID != dead {
+			rank++
+		}
+	}
+	n.campaign.stop()
+	n.campaign = campaign{timer: time.NewTimer(time.Duration(rank) * campaignRank), times: campaignTimes}
+}
+
+func (n *Node) campaignAgain() error {
+	c := &n.campaign
+	if c.times == 0 || !n.voter.IsVoter() || n.voter.Leadership().LeaderID != kafka.NoLeader {
+		c.stop()
+		return nil
+	}
+	c.timer.Reset(campaignPause)
+	if n.voter.Role() == quorum.RoleCandidate && c.waits < candidatePauses {
+		c.waits++
+		return nil
+	}
+	c.times, c.waits = c.times-1, 0
+	if err := n.voter.Campaign(); err != nil {
+		return err
+	}
+	return n.process()
+}
+
+// votersChanged tells the new voters to who needs to know.
+func (n *Node) votersChanged() {
+	voters := slices.Clone(n.voter.Voters())
+	n.voters.Store(&voters)
+	n.replicas.setVoters(voters)
+	n.meters.voters.Set(int64(len(voters)))
+	if n.o.OnVoters != nil {
+		n.o.OnVoters(voters)
+	}
+}
