@@ -96,6 +96,9 @@ func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, er
 // readSegment reads from one segment only, as Kafka does: the next fetch goes on with the
 // next segment. found is false when all of its batches are before the offset.
 func (l *Log) readSegment(list *segmentList, s *segment.Segment, r ReadRequest, upTo int64) (records []byte, found bool, err error) {
+	if records := l.readOn(list, s, r, upTo); len(records) > 0 {
+		return records, true, nil
+	}
 	at, found, err := s.Lookup(r.Offset)
 	if err != nil || !found {
 		return nil, false, err
@@ -118,59 +121,79 @@ func (l *Log) readSegment(list *segmentList, s *segment.Segment, r ReadRequest, 
 		return nil, false, errOvertaken // by a truncation
 	}
 	want = int(min(int64(want), left))
-	var buf []byte
-	if r.Buffer != nil {
-		buf = r.Buffer(want)[:want]
-	} else {
-		buf = make([]byte, want)
-	}
+	buf := r.buffer(want)
 	n, err := s.ReadAt(buf, at.Position)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, false, err
 	}
-	size, err := wholeBatches(buf[:n], at.BaseOffset, upTo, l.epochs.Load())
+	size, next, err := wholeBatches(buf[:n], at.BaseOffset, upTo, l.epochs.Load())
 	if err != nil && size == 0 {
 		return nil, false, &segment.CorruptionError{Path: s.Path(), Position: at.Position, Cause: err}
 	}
 	// What precedes a damaged batch is served; the reader meets the damage when it asks for it.
+	s.NoteReadEnd(next, at.Position+int64(size))
 	return buf[:size], true, nil
 }
 
+// readOn reads without a lookup where another read has ended just at r.Offset. It returns nothing where that does not
+// work out, for whatever reason: then the lookup finds out why.
+func (l *Log) readOn(list *segmentList, s *segment.Segment, r ReadRequest, upTo int64) []byte {
+	position, known := s.ReadEnd(r.Offset)
+	want := min(int64(r.MaxBytes), s.SizeBytes()-position)
+	if !known || want < record.BatchOverhead {
+		return nil
+	}
+	if s != list.last() {
+		upTo = min(upTo, list.endOf(list.indexOf(s.BaseOffset()), upTo))
+	}
+	buf := r.buffer(int(want))
+	n, err := s.ReadAt(buf, position)
+	if err != nil {
+		return nil
+	}
+	size, next, _ := wholeBatches(buf[:n], r.Offset, upTo, l.epochs.Load())
+	if size > 0 {
+		s.NoteReadEnd(next, position+int64(size))
+	}
+	return buf[:size]
+}
+
 // wholeBatches returns how many bytes of data are good batches of ascending offsets, the
-// first one at firstOffset, all below upTo, and what is wrong with the batch after them. A
+// first one at firstOffset, all below upTo, the offset after them, and what is wrong with the batch behind. A
 // batch cut off at the end is left out. So is one behind a hole whose successor is not at hand to
 // confirm its base offset, which, like the leader epoch, is outside of the CRC; the latter is
 // corrected.
-func wholeBatches(data []byte, firstOffset, upTo int64, epochs *epoch.List) (sizeBytes int, err error) {
-	atLeast, rest := firstOffset, data
+func wholeBatches(data []byte, firstOffset, upTo int64, epochs *epoch.List) (sizeBytes int, next int64, err error) {
+	next = firstOffset
+	rest := data
 	for len(rest) > 0 {
-		b, next, err := record.Next(rest)
+		b, behind, err := record.Next(rest)
 		if errors.Is(err, record.ErrIncomplete) {
 			if sizeBytes == 0 {
-				return 0, err // the first batch was asked for in full
+				return 0, next, err // the first batch was asked for in full
 			}
 			break
 		}
 		if err != nil {
-			return sizeBytes, err
+			return sizeBytes, next, err
 		}
-		if base := b.BaseOffset(); base < atLeast || b.LastOffsetDelta() < 0 || sizeBytes == 0 && base != firstOffset {
-			return sizeBytes, &record.CorruptError{Field: "base offset", Expected: atLeast, Got: base}
+		if base := b.BaseOffset(); base < next || b.LastOffsetDelta() < 0 || sizeBytes == 0 && base != firstOffset {
+			return sizeBytes, next, &record.CorruptError{Field: "base offset", Expected: next, Got: base}
 		}
 		if b.LastOffset() >= upTo {
 			break
 		}
 		if err := b.CheckCRC(); err != nil {
-			return sizeBytes, err
+			return sizeBytes, next, err
 		}
-		if b.BaseOffset() > atLeast && (len(next) < record.BatchOverhead || record.Batch(next).BaseOffset() <= b.LastOffset()) {
+		if b.BaseOffset() > next && (len(behind) < record.BatchOverhead || record.Batch(behind).BaseOffset() <= b.LastOffset()) {
 			break
 		}
 		if epoch := epochs.At(b.BaseOffset()); epoch >= 0 && epoch != b.PartitionLeaderEpoch() && b.PartitionLeaderEpoch() != kafka.NoLeaderEpoch {
 			b.SetPartitionLeaderEpoch(epoch)
 		}
-		atLeast, rest = b.NextOffset(), next
+		next, rest = b.NextOffset(), behind
 		sizeBytes += len(b)
 	}
-	return sizeBytes, nil
+	return sizeBytes, next, nil
 }

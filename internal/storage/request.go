@@ -70,6 +70,13 @@ type ReadRequest struct {
 	Aborted bool
 }
 
+func (r *ReadRequest) buffer(n int) []byte {
+	if r.Buffer == nil {
+		return make([]byte, n)
+	}
+	return r.Buffer(n)[:n]
+}
+
 // ReadResult is what a read found. Records is part of the memory from Buffer.
 type ReadResult struct {
 	Records        []byte

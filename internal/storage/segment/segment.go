@@ -24,6 +24,9 @@ type Segment struct {
 	// logHandle leads to the open .log file, if it is open.
 	logHandle atomic.Pointer[Handle]
 
+	// readEnds is nil until somebody reads.
+	readEnds atomic.Pointer[readEnds]
+
 	// uses counts Acquire; removed marks a segment whose files are gone.
 	uses   atomic.Int32
 	failed atomic.Bool // no more appends
@@ -39,12 +42,12 @@ type Segment struct {
 	// entries to the page cache, and while the indexes are loaded or rebuilt.
 	mu sync.Mutex
 	// loaded is set when the indexes have been checked; the next fields are unknown before.
-	loaded        bool
-	offsetEntries int32            // in the .index file
-	timeEntries   int32            // in the .timeindex file
-	largest       largestTimestamp // of a segment that is not active
+	loaded bool
 	// largestChecked says that largest was compared with the log, not only taken from an index.
 	largestChecked bool
+	offsetEntries  int32            // in the .index file
+	timeEntries    int32            // in the .timeindex file
+	largest        largestTimestamp // of a segment that is not active
 	// firstTimestamp is the largest timestamp of the first batch; unknownTimestamp until read.
 	firstTimestamp int64
 	// tail is what appending needs; nil unless the segment is active. The appender sets it and
