@@ -11,6 +11,8 @@ type follower struct {
 	// endOffset is where its log ends, of which everything below is as durable as the topic asks;
 	// unknownEnd until its first fetch in this leader epoch.
 	endOffset int64
+	// logStartOffset is what it said with its last fetch.
+	logStartOffset int64
 	// caughtUpMs is when it last had everything that the leader had by then.
 	caughtUpMs int64
 	// lastFetchMs and lastFetchEnd are when it last fetched and where the leader's log ended then: when
@@ -33,6 +35,8 @@ type ISRChange struct {
 	LeaderEpoch    int32
 	PartitionEpoch int32
 	ISR            []ISRMember
+	// Expands tells a change that takes somebody in from one that takes somebody out.
+	Expands bool
 }
 
 func (c *ISRChange) ids() []int32 {
@@ -50,7 +54,9 @@ type Followed struct {
 	LeaderEpoch int32 // in which Read has checked it
 	// Offset is where the follower's log ends: it has everything below.
 	Offset int64
-	NowMs  int64
+	// LogStartOffset is where the follower's log begins.
+	LogStartOffset int64
+	NowMs          int64
 }
 
 // replication is what a leader knows of the others. Partition.following guards it.
@@ -69,6 +75,11 @@ type ReplicationOptions struct {
 	// MayJoin reports whether a broker may be in sync: it is registered in that epoch, not fenced, and
 	// not about to stop.
 	MayJoin func(broker int32, brokerEpoch int64) bool
+	// Appended is called without locks when a leader has something for its followers. May be nil.
+	Appended func()
+	// Flushed is called without locks when a follower may fetch on from its leader, since it has
+	// flushed more. May be nil.
+	Flushed func(leader int32)
 }
 
 // resetReplication begins a leader epoch: until they fetch, nothing is known of the followers, but
@@ -132,7 +143,7 @@ func (p *Partition) NoteFetch(f Followed) *ISRChange {
 	case f.Offset >= known.lastFetchEnd && known.lastFetchMs > 0:
 		known.caughtUpMs = max(known.caughtUpMs, known.lastFetchMs)
 	}
-	known.endOffset, known.brokerEpoch = f.Offset, f.BrokerEpoch
+	known.endOffset, known.logStartOffset, known.brokerEpoch = f.Offset, f.LogStartOffset, f.BrokerEpoch
 	known.lastFetchMs, known.lastFetchEnd = f.NowMs, end
 	p.state.nowMs = max(p.state.nowMs, f.NowMs)
 	change := p.expansion(r, f.BrokerID)
@@ -180,7 +191,7 @@ func (p *Partition) Lagging(nowMs int64) *ISRChange {
 }
 
 func (p *Partition) propose(r *role, isr []int32) *ISRChange {
-	change := &ISRChange{LeaderEpoch: r.LeaderEpoch, PartitionEpoch: r.PartitionEpoch}
+	change := &ISRChange{LeaderEpoch: r.LeaderEpoch, PartitionEpoch: r.PartitionEpoch, Expands: len(isr) > len(r.ISR)}
 	for _, id := range isr {
 		m := ISRMember{id, kafka.NoBrokerEpoch}
 		if f := p.state.followers[id]; f != nil {
@@ -190,6 +201,13 @@ func (p *Partition) propose(r *role, isr []int32) *ISRChange {
 	}
 	p.state.pending = change
 	return change
+}
+
+// IsPending reports whether the change is still waited for: no newer metadata has overtaken it.
+func (p *Partition) IsPending(change *ISRChange) bool {
+	p.following.Lock()
+	defer p.following.Unlock()
+	return p.state.pending == change
 }
 
 // Refused says that the controller will not make the change, so that another may be proposed. A change
@@ -212,7 +230,7 @@ func (p *Partition) committedOffset(r *role) int64 {
 	if len(r.Replicas) == 1 && len(r.ISR) == 1 && r.ISR[0] == p.localID {
 		return offset
 	}
-	if len(r.ISR) < r.effectiveMinISR() || !slices.Contains(r.ISR, p.localID) {
+	if len(r.ISR) < r.EffectiveMinISR() || !slices.Contains(r.ISR, p.localID) {
 		return p.Log().HighWatermark()
 	}
 	p.following.Lock()
@@ -225,4 +243,32 @@ func (p *Partition) committedOffset(r *role) int64 {
 		}
 	}
 	return offset
+}
+
+// NearReplica returns the replica that a consumer near it had better read from (KIP-392): the in-sync
+// follower among the near ones that has caught up the furthest and has the offset, or kafka.NoLeader where the
+// leader is near itself, or nobody is.
+func (p *Partition) NearReplica(offset int64, isNear func(broker int32) bool) int32 {
+	r := p.role.Load()
+	if !r.isLeader || len(r.ISR) < 2 || isNear(p.localID) {
+		return kafka.NoLeader
+	}
+	p.following.Lock()
+	defer p.following.Unlock()
+	best := kafka.NoLeader
+	var bestOf *follower
+	for _, id := range r.ISR {
+		f := p.state.followers[id]
+		if f == nil || f.endOffset < offset || f.logStartOffset > offset || f.endOffset == unknownEnd || !isNear(id) {
+			continue
+		}
+		if bestOf == nil || f.isAheadOf(bestOf) || !bestOf.isAheadOf(f) && id > best {
+			best, bestOf = id, f
+		}
+	}
+	return best
+}
+
+func (f *follower) isAheadOf(other *follower) bool {
+	return f.endOffset > other.endOffset || f.endOffset == other.endOffset && f.caughtUpMs > other.caughtUpMs
 }

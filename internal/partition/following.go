@@ -35,32 +35,44 @@ func (p *Partition) FollowFrom() (offset int64, lastEpoch int32, ready bool) {
 	return offset, l.LatestEpoch(), l.CountedOffset() >= offset
 }
 
+// Lag is how far this follower was behind what its leader had committed, by the leader's last answer.
+func (p *Partition) Lag() int64 { return max(p.leaderHigh.Load()-p.Log().LogEndOffset(), 0) }
+
 // AppendFetched appends what the leader has answered; without records it only learns how far the
 // leader has committed.
 func (p *Partition) AppendFetched(f Fetched) error {
+	advanced, err := p.appendFetched(f)
+	if advanced {
+		p.advanced(Everything) // consumers may read from followers
+	}
+	return err
+}
+
+func (p *Partition) appendFetched(f Fetched) (advanced bool, err error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if err := p.follows(f.LeaderEpoch); err != nil {
-		return err
+		return false, err
 	}
+	p.leaderHigh.Store(f.LeaderHighWatermark)
 	l := p.Log()
 	if l.LogStartOffset() < l.LogEndOffset() && f.LeaderLogStartOffset >= l.LogEndOffset() {
 		// The leader has deleted all that it could be compared by: what is here may be of another history,
 		// and a power loss could take the leader's log start offset away again.
 		if err := l.StartAt(f.LeaderLogStartOffset, f.NowMs); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if len(f.Records) > 0 {
 		if err := l.AppendFetched(f.Fetched); err != nil {
-			return err
+			return false, err
 		}
 	}
-	l.AdvanceHighWatermark(min(f.LeaderHighWatermark, l.LogEndOffset()))
+	advanced = l.AdvanceHighWatermark(min(f.LeaderHighWatermark, l.LogEndOffset()))
 	if start := min(f.LeaderLogStartOffset, l.HighWatermark()); start > l.LogStartOffset() {
-		return l.AdvanceLogStartOffset(start)
+		return advanced, l.AdvanceLogStartOffset(start)
 	}
-	return nil
+	return advanced, nil
 }
 
 // TruncateToLeader cuts off what the leader does not have: of the leader's answer that this log has

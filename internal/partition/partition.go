@@ -37,6 +37,8 @@ type Partition struct {
 	replicating ReplicationOptions
 	following   sync.Mutex // guards state; taken after mu, and never while the log's mutex is held
 	state       replication
+	// leaderHigh is the high watermark that this follower's leader named last.
+	leaderHigh atomic.Int64
 }
 
 // Everything is what advanced is told when the number of bytes is not known: more than
@@ -131,6 +133,8 @@ func (p *Partition) Apply(a Assignment, nowMs int64) error {
 		p.resetReplication(a, nowMs)
 	} else if next.isLeader {
 		p.updateReplication(old.Assignment, a)
+	} else {
+		p.leaderHigh.Store(0)
 	}
 	p.role.Store(next)
 	if next.isLeader {
@@ -153,6 +157,11 @@ func (p *Partition) Close(why *kafka.Error) {
 // leader returns the role if this broker leads the partition in the epoch that the client
 // believes in; kafka.NoLeaderEpoch stands for a client that does not say.
 func (p *Partition) leader(currentLeaderEpoch int32) (*role, error) {
+	return p.serving(currentLeaderEpoch, false)
+}
+
+// serving is leader, or where followers may serve, too, the role in that epoch (KIP-392).
+func (p *Partition) serving(currentLeaderEpoch int32, anyReplica bool) (*role, error) {
 	r := p.role.Load()
 	switch {
 	case r.gone != nil:
@@ -161,10 +170,16 @@ func (p *Partition) leader(currentLeaderEpoch int32) (*role, error) {
 		return nil, kafka.Errorf(kafka.ErrFencedLeaderEpoch, "leader epoch %d of %s is over; the current one is %d", currentLeaderEpoch, p.tp, r.LeaderEpoch)
 	case currentLeaderEpoch != kafka.NoLeaderEpoch && currentLeaderEpoch > r.LeaderEpoch:
 		return nil, kafka.Errorf(kafka.ErrUnknownLeaderEpoch, "leader epoch %d of %s is not known here yet; the latest is %d", currentLeaderEpoch, p.tp, r.LeaderEpoch)
-	case !r.isLeader:
+	case !r.isLeader && !anyReplica:
 		return nil, kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d does not lead %s", p.localID, p.tp)
 	}
 	return r, nil
+}
+
+// CheckServing is CheckLeader, or where followers may serve, too, says whether this one may.
+func (p *Partition) CheckServing(currentLeaderEpoch int32, anyReplica bool) error {
+	_, err := p.serving(currentLeaderEpoch, anyReplica)
+	return err
 }
 
 // CheckLeader returns nil if this broker leads the partition in currentLeaderEpoch.
@@ -173,9 +188,9 @@ func (p *Partition) CheckLeader(currentLeaderEpoch int32) error {
 	return err
 }
 
-// effectiveMinISR caps min.insync.replicas by the number of replicas, so that a topic with
+// EffectiveMinISR caps min.insync.replicas by the number of replicas, so that a topic with
 // fewer replicas than that can be written at all (KIP-966).
-func (r *role) effectiveMinISR() int { return min(r.MinInSyncReplicas, len(r.Replicas)) }
+func (a *Assignment) EffectiveMinISR() int { return min(a.MinInSyncReplicas, len(a.Replicas)) }
 
 // AppendRequest asks a leader to append.
 type AppendRequest struct {
@@ -195,17 +210,21 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 		p.mu.RUnlock()
 		return storage.AppendResult{LogStartOffset: kafka.NoOffset}, err
 	}
-	if a.RequiredAcks == -1 && len(r.ISR) < r.effectiveMinISR() {
+	if a.RequiredAcks == -1 && len(r.ISR) < r.EffectiveMinISR() {
 		p.mu.RUnlock()
 		return storage.AppendResult{LogStartOffset: p.Log().LogStartOffset()}, kafka.Errorf(kafka.ErrNotEnoughReplicas,
-			"%s has %d in-sync replicas, min.insync.replicas asks for %d", p.tp, len(r.ISR), r.effectiveMinISR())
+			"%s has %d in-sync replicas, min.insync.replicas asks for %d", p.tp, len(r.ISR), r.EffectiveMinISR())
 	}
 	a.AppendRequest.LeaderEpoch = r.LeaderEpoch
 	result, err := p.Log().Append(a.AppendRequest)
 	if err == nil && !result.Duplicate {
 		p.Log().AdvanceHighWatermark(p.committedOffset(r))
 	}
+	isReplicated := len(r.Replicas) > 1
 	p.mu.RUnlock()
+	if isReplicated && p.replicating.Appended != nil && err == nil && !result.Duplicate {
+		p.replicating.Appended()
+	}
 	// Told by the append itself and not by whoever moved the high watermark past it, so that
 	// the bytes of appends that overlap are all counted.
 	if err == nil && !result.Duplicate && p.Log().HighWatermark() > result.LastOffset {
@@ -226,6 +245,9 @@ func (p *Partition) counted(bytes int64, ended bool) {
 		bytes = Everything
 	}
 	p.advanced(bytes)
+	if r := p.role.Load(); !r.isLeader && r.Leader >= 0 && p.replicating.Flushed != nil {
+		p.replicating.Flushed(r.Leader)
+	}
 }
 
 // advance moves the high watermark as far as the in-sync replicas count.
@@ -243,9 +265,9 @@ func (p *Partition) CommitState(leaderEpoch int32, offset int64) (done bool, err
 		p.advance() // a flush may have counted more and be about to tell
 	}
 	done, err = p.reached(p.Log().HighWatermark(), leaderEpoch, offset)
-	if r := p.role.Load(); done && r.isLeader && len(r.ISR) < r.effectiveMinISR() {
+	if r := p.role.Load(); done && r.isLeader && len(r.ISR) < r.EffectiveMinISR() {
 		return true, kafka.Errorf(kafka.ErrNotEnoughReplicasAfterAppend, "the records are in the log of %s, but it has %d in-sync replicas, min.insync.replicas asks for %d",
-			p.tp, len(r.ISR), r.effectiveMinISR())
+			p.tp, len(r.ISR), r.EffectiveMinISR())
 	}
 	return done, err
 }

@@ -1,6 +1,8 @@
 package partition
 
 import (
+	"slices"
+
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/storage"
 	"github.com/moldau/moldau/internal/storage/segment"
@@ -16,9 +18,12 @@ type ReadRequest struct {
 	// LastFetchedEpoch is the epoch of the last record the client has, from which a
 	// truncated log is found out (KIP-595); kafka.NoLeaderEpoch for a client that does not say.
 	LastFetchedEpoch int32
-	// IsReplica lets a follower read what is not committed yet.
+	// IsReplica lets the follower ReplicaID read what is not committed yet.
 	IsReplica bool
-	Buffer    func(n int) []byte
+	ReplicaID int32
+	// AnyReplica lets a follower answer, too, for what it knows to be committed (KIP-392).
+	AnyReplica bool
+	Buffer     func(n int) []byte
 }
 
 // ReadResult is records and the offsets as they were before the read.
@@ -27,6 +32,7 @@ type ReadResult struct {
 	HighWatermark    int64
 	LastStableOffset int64
 	LogStartOffset   int64
+	LogEndOffset     int64
 	// Aborted are the aborted transactions with records in Records, by first offset; only for
 	// kafka.ReadCommitted.
 	Aborted []segment.AbortedTransaction
@@ -42,10 +48,10 @@ type EpochEnd struct {
 
 // Read reads up to the high watermark or the last stable offset.
 func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
-	if _, err := p.leader(r.CurrentLeaderEpoch); err != nil {
+	if err := p.mayRead(&r); err != nil {
 		return ReadResult{}, err
 	}
-	result := ReadResult{HighWatermark: p.Log().HighWatermark(), LastStableOffset: p.Log().LastStableOffset(), LogStartOffset: p.Log().LogStartOffset()}
+	result := p.Offsets()
 	if r.LastFetchedEpoch != kafka.NoLeaderEpoch {
 		diverging, err := p.divergence(r, result.LogStartOffset)
 		if err != nil {
@@ -59,7 +65,7 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	upTo := result.HighWatermark
 	switch {
 	case r.IsReplica:
-		upTo = p.Log().LogEndOffset()
+		upTo = result.LogEndOffset
 	case r.Isolation == kafka.ReadCommitted:
 		upTo = result.LastStableOffset
 	}
@@ -75,19 +81,35 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	return result, nil
 }
 
+// Offsets is a read of no records.
+func (p *Partition) Offsets() ReadResult {
+	l := p.Log()
+	return ReadResult{HighWatermark: l.HighWatermark(), LastStableOffset: l.LastStableOffset(), LogStartOffset: l.LogStartOffset(), LogEndOffset: l.LogEndOffset()}
+}
+
+// mayRead refuses readers that ask the wrong broker. A follower that the assignment does not name, yet or
+// any more, is told that one of the two does not know the other's epoch, as in Kafka: it asks again.
+func (p *Partition) mayRead(r *ReadRequest) error {
+	role, err := p.serving(r.CurrentLeaderEpoch, r.AnyReplica)
+	if err == nil && r.IsReplica && !slices.Contains(role.Replicas, r.ReplicaID) {
+		err = kafka.Errorf(kafka.ErrUnknownLeaderEpoch, "broker %d is no replica of %s in leader epoch %d", r.ReplicaID, p.tp, role.LeaderEpoch)
+	}
+	return err
+}
+
 // ReadAtEnd is Read for a reader that has everything already, as most partitions of a fetch have; false
 // where there may be more to it.
 func (p *Partition) ReadAtEnd(r *ReadRequest) (result ReadResult, ok bool) {
-	if r.LastFetchedEpoch != kafka.NoLeaderEpoch {
+	if r.LastFetchedEpoch != kafka.NoLeaderEpoch && !r.IsReplica || p.mayRead(r) != nil {
 		return result, false
 	}
-	if _, err := p.leader(r.CurrentLeaderEpoch); err != nil {
-		return result, false
-	}
-	log := p.Log()
-	result.HighWatermark, result.LastStableOffset, result.LogStartOffset = log.HighWatermark(), log.LastStableOffset(), log.LogStartOffset()
+	result = p.Offsets()
 	upTo := result.HighWatermark
-	if r.Isolation == kafka.ReadCommitted {
+	switch {
+	case r.IsReplica:
+		// Its last record is of the leader's last epoch, so that there is nothing to compare.
+		return result, r.Offset == result.LogEndOffset && r.Offset > result.LogStartOffset && r.LastFetchedEpoch == p.Log().EpochForOffset(r.Offset-1)
+	case r.Isolation == kafka.ReadCommitted:
 		upTo = result.LastStableOffset
 	}
 	return result, r.Offset == upTo && r.Offset >= result.LogStartOffset

@@ -18,6 +18,20 @@ type FetchRequest struct {
 	MaxBytes   int
 	Isolation  kafka.IsolationLevel
 	Partitions []FetchPartition // in the order in which they are read
+	// Follower is who fetches to replicate: it reads what is not committed, and what it says to have counts.
+	// Whoever sets it has checked who asks (CVE-2018-1288).
+	Follower *Follower
+	// AnyReplica lets followers serve consumers that know of it (KIP-392). Those that say where they are, on
+	// which listener they come in, are sent to a replica near them.
+	AnyReplica bool
+	Rack       string
+	Listener   string
+}
+
+// Follower is a broker that fetches to replicate.
+type Follower struct {
+	BrokerID    int32
+	BrokerEpoch int64
 }
 
 // FetchPartition is one partition of a FetchRequest.
@@ -28,12 +42,15 @@ type FetchPartition struct {
 	MaxBytes           int32
 	CurrentLeaderEpoch int32
 	LastFetchedEpoch   int32
+	LogStartOffset     int64 // of a follower's log
 }
 
 // FetchResult is what was read of one partition, or why nothing was.
 type FetchResult struct {
 	partition.ReadResult
 	Err error
+	// ReadReplica is the broker that the consumer should read from, kafka.NoLeader for none.
+	ReadReplica int32
 }
 
 // Fetch reads the partitions into memory of buffers and returns a result for each. Unless
@@ -44,13 +61,15 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 	buffers.memory = &m.fetchMemory
 	f := fetch{m: m, request: r, buffers: buffers}
 	f.results, f.seen = buffers.resultsFor(len(r.Partitions))
+	elections := m.elections.Load()
 	f.lookUp()
 	f.read(false)
+	f.note()
 	if r.MaxWait <= 0 || len(r.Partitions) == 0 || f.isSatisfied() {
 		return f.results
 	}
 	for left, start := r.MaxWait, m.options.Clock.Now(); left > 0; left = r.MaxWait - m.options.Clock.Now().Sub(start) {
-		outcome := f.wait(ctx, left)
+		outcome := f.wait(ctx, left, elections)
 		if outcome == purgatory.Canceled {
 			break
 		}
@@ -59,6 +78,9 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 			f.lookUp()
 		}
 		f.read(unchanged)
+		if r.Follower != nil && m.elections.Load() != elections {
+			break // it wants to fetch more
+		}
 		if outcome == purgatory.Expired || f.isSatisfied() {
 			break
 		}
@@ -82,6 +104,7 @@ type fetch struct {
 type seen struct {
 	replica        *Replica // nil if there is none
 	committedBytes int64
+	appends        int64
 }
 
 // lookUp finds the replicas.
@@ -102,7 +125,13 @@ func (f *fetch) lookUp() {
 // isUnchanged reports whether reading a partition once more would find nothing new.
 func (f *fetch) isUnchanged(i int) bool {
 	r := f.seen[i].replica
-	return r != nil && r.committedBytes.Load() == f.seen[i].committedBytes && r.Usable() == nil && r.CheckLeader(f.request.Partitions[i].CurrentLeaderEpoch) == nil
+	s := &f.seen[i]
+	return r != nil && r.committedBytes.Load() == s.committedBytes && (f.request.Follower == nil || r.appends.Load() == s.appends) && r.Usable() == nil && f.mayServe(i) == nil
+}
+
+// mayServe returns why the replica of a partition cannot answer this fetch, or nil.
+func (f *fetch) mayServe(i int) error {
+	return f.seen[i].replica.CheckServing(f.request.Partitions[i].CurrentLeaderEpoch, f.request.AnyReplica)
 }
 
 // isSatisfied reports whether waiting adds nothing: there is enough, something to tell, or less
@@ -116,7 +145,10 @@ func (f *fetch) isCutShort() bool {
 	for i := range f.results {
 		r := &f.results[i]
 		upTo := r.HighWatermark
-		if f.request.Isolation == kafka.ReadCommitted {
+		switch {
+		case f.request.Follower != nil:
+			upTo = r.LogEndOffset
+		case f.request.Isolation == kafka.ReadCommitted:
 			upTo = r.LastStableOffset
 		}
 		if nextOffset(f.request.Partitions[i].Offset, r.Records) < upTo {
@@ -145,7 +177,10 @@ func (f *fetch) read(again bool) {
 	f.buffers.Release()
 	f.bytes, f.urgent = 0, false
 	left, minOneBatch := f.request.MaxBytes, true
-	r := partition.ReadRequest{Isolation: f.request.Isolation, Buffer: f.buffers.next}
+	r := partition.ReadRequest{Isolation: f.request.Isolation, AnyReplica: f.request.AnyReplica, Buffer: f.buffers.next}
+	if f.request.Follower != nil {
+		r.IsReplica, r.ReplicaID = true, f.request.Follower.BrokerID
+	}
 	for i := range f.request.Partitions {
 		if again && f.isUnchanged(i) {
 			continue
@@ -155,9 +190,12 @@ func (f *fetch) read(again bool) {
 			f.seen[i].replica = f.m.find(p.TopicPartition)
 		}
 		r.Offset, r.CurrentLeaderEpoch, r.LastFetchedEpoch = p.Offset, p.CurrentLeaderEpoch, p.LastFetchedEpoch
-		r.MaxBytes, r.MinOneBatch = min(int(p.MaxBytes), left, f.m.fetchMemory.left()), minOneBatch
+		r.MaxBytes, r.MinOneBatch = min(int(p.MaxBytes), left), minOneBatch
+		if f.request.Follower == nil { // followers are few, and consumers must not hold up what is acknowledged
+			r.MaxBytes = min(r.MaxBytes, f.m.fetchMemory.left())
+		}
 		f.readPartition(i, p, &r)
-		if f.results[i].Err != nil || f.results[i].Diverging != nil {
+		if result := &f.results[i]; result.Err != nil || result.Diverging != nil || result.ReadReplica != kafka.NoLeader {
 			f.urgent = true
 		}
 		if n := len(f.results[i].Records); n > 0 {
@@ -170,12 +208,20 @@ func (f *fetch) read(again bool) {
 
 func (f *fetch) readPartition(i int, p *FetchPartition, r *partition.ReadRequest) {
 	result, replica := &f.results[i], f.seen[i].replica
-	result.Err = nil
+	result.Err, result.ReadReplica = nil, kafka.NoLeader
 	if replica == nil || replica.Usable() != nil || !p.TopicID.IsZero() && p.TopicID != replica.topicID {
 		result.ReadResult, result.Err = partition.ReadResult{}, f.m.whyNot(p)
 		return
 	}
-	f.seen[i].committedBytes = replica.committedBytes.Load()
+	f.seen[i].committedBytes, f.seen[i].appends = replica.committedBytes.Load(), replica.appends.Load()
+	if f.request.Rack != "" {
+		if result.ReadReplica = f.m.nearReplica(replica, f.request, p.Offset); result.ReadReplica != kafka.NoLeader {
+			if result.Err = f.mayServe(i); result.Err == nil {
+				result.ReadResult = replica.Offsets()
+				return
+			}
+		}
+	}
 	var atEnd bool
 	if result.ReadResult, atEnd = replica.ReadAtEnd(r); atEnd {
 		return
@@ -201,15 +247,13 @@ func (m *Manager) whyNot(p *FetchPartition) error {
 
 // wait parks the fetch on its partitions until enough bytes came, in sum. Bytes that come
 // between a read and the wait may be counted twice: then the fetch reads once more.
-func (f *fetch) wait(ctx context.Context, timeout time.Duration) purgatory.Outcome {
+func (f *fetch) wait(ctx context.Context, timeout time.Duration, elections int64) purgatory.Outcome {
+	if f.request.Follower != nil {
+		return f.waitForAppends(ctx, timeout, elections)
+	}
 	missing := new(atomic.Int64)
 	missing.Store(int64(f.request.MinBytes - f.bytes))
-	f.buffers.Release() // what was read is read again; nothing is held while parked
-	lists := make([]*purgatory.List, len(f.seen))
-	for i := range f.seen {
-		f.results[i].Records = nil
-		lists[i] = &f.seen[i].replica.fetchWaiters
-	}
+	lists := f.listsOf(func(r *Replica) *purgatory.List { return &r.fetchWaiters })
 	op := purgatory.NewOperation(func(n int64) bool { return missing.Add(-n) <= 0 }, nil)
 	if err := f.m.fetches.Watch(op, lists); err != nil {
 		return purgatory.Expired // no room to wait: answer with what there is
@@ -224,10 +268,21 @@ func (f *fetch) wait(ctx context.Context, timeout time.Duration) purgatory.Outco
 	return op.Wait(ctx, timeout)
 }
 
+// listsOf gives up what was read, since it will be read again, and returns a list of each partition to wait on.
+func (f *fetch) listsOf(list func(r *Replica) *purgatory.List) []*purgatory.List {
+	f.buffers.Release() // nothing is held while parked
+	lists := make([]*purgatory.List, len(f.seen), len(f.seen)+1)
+	for i := range f.seen {
+		f.results[i].Records = nil
+		lists[i] = list(f.seen[i].replica)
+	}
+	return lists
+}
+
 // anyGone finds partitions that ended between the read and the wait.
 func (f *fetch) anyGone() bool {
 	for i, s := range f.seen {
-		if s.replica.CheckLeader(f.request.Partitions[i].CurrentLeaderEpoch) != nil || s.replica.Usable() != nil {
+		if f.mayServe(i) != nil || s.replica.Usable() != nil {
 			return true
 		}
 	}

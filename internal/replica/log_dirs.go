@@ -50,8 +50,7 @@ func (m *Manager) WakeOffline() {
 	}
 	m.mu.RUnlock()
 	for _, r := range offline {
-		r.fetchWaiters.CompleteAll()
-		r.commitWaiters.CompleteAll()
+		r.release()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/purgatory"
+	"github.com/moldau/moldau/internal/replica/plan"
 	"github.com/moldau/moldau/internal/storage"
 )
 
@@ -37,6 +38,8 @@ type Options struct {
 	// FetchMemoryBytes is how much the responses of all fetches may take together, beyond a first
 	// batch each.
 	FetchMemoryBytes int64
+	// Cluster is what replicas on several brokers need; nil on a node that is alone.
+	Cluster *Cluster
 }
 
 // Manager hosts the replicas of this broker.
@@ -46,6 +49,11 @@ type Manager struct {
 	commits *purgatory.Purgatory
 
 	fetchMemory fetchMemory
+
+	// elections counts the changes of the metadata by which this broker began to lead what others follow;
+	// their fetches wait for it, too.
+	elections       atomic.Int64
+	electionWaiters purgatory.List
 
 	applying sync.Mutex // taken first
 	started  bool
@@ -66,6 +74,9 @@ type Replica struct {
 
 	fetchWaiters  purgatory.List
 	commitWaiters purgatory.List
+	// followerWaiters are fetches of followers, which wait for what is appended, committed or not.
+	followerWaiters purgatory.List
+	appends         atomic.Int64 // announced to them
 	// committedBytes counts what was announced, so that a fetch finds out what it missed
 	// between reading and waiting.
 	committedBytes atomic.Int64
@@ -98,6 +109,19 @@ func (r *Replica) advanced(bytes int64) {
 	r.commitWaiters.Notify(bytes)
 }
 
+// appended tells followers that there is more to fetch.
+func (r *Replica) appended() {
+	r.appends.Add(1)
+	r.followerWaiters.Notify(1)
+}
+
+// release lets everybody go who waits for the replica: what they wait for may not come.
+func (r *Replica) release() {
+	r.fetchWaiters.CompleteAll()
+	r.followerWaiters.CompleteAll()
+	r.commitWaiters.CompleteAll()
+}
+
 // New returns a Manager without replicas. Register Apply with the metadata loader, and call
 // Start once the loader has caught up.
 func New(o Options) *Manager {
@@ -116,6 +140,7 @@ func New(o Options) *Manager {
 	o.Metrics.GaugeFunc("moldau_partitions", "Replicas on this broker.", count(func(*Replica) bool { return true }))
 	o.Metrics.GaugeFunc("moldau_leader_partitions", "Partitions that this broker leads.", count(func(r *Replica) bool { return r.Usable() == nil && r.IsLeader() }))
 	o.Metrics.GaugeFunc("moldau_offline_replicas", "Replicas whose log cannot be used.", count(func(r *Replica) bool { return r.Usable() != nil }))
+	m.registerReplication(count)
 	return m
 }
 
@@ -214,14 +239,19 @@ func (m *Manager) Apply(image *metadata.Image, delta *metadata.Delta) {
 		}
 		return c
 	}
-	for _, change := range delta.ChangedPartitions() {
-		if change.New != nil && slices.Contains(change.New.Replicas, m.options.NodeID) {
-			isNew := change.Old == nil || !slices.Contains(change.Old.Replicas, m.options.NodeID)
-			m.host(kafka.TopicIDPartition{TopicID: change.TopicID, TopicPartition: kafka.TopicPartition{Topic: change.Topic, Partition: change.ID}},
-				change.New, config(change.Topic), isNew)
-		} else {
-			m.stop(change)
+	isElected := false
+	for _, step := range plan.Steps(m.options.NodeID, delta.ChangedPartitions()) {
+		if step.Role == plan.Stop {
+			m.stop(step.PartitionChange)
+			continue
 		}
+		m.host(kafka.TopicIDPartition{TopicID: step.TopicID, TopicPartition: kafka.TopicPartition{Topic: step.Topic, Partition: step.ID}},
+			step.New, config(step.Topic), step.IsNew)
+		isElected = isElected || step.IsElected
+	}
+	if isElected {
+		m.elections.Add(1)
+		m.electionWaiters.CompleteAll()
 	}
 	m.applyConfigs(delta, config)
 }
@@ -246,8 +276,8 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	if r.Usable() != nil {
 		// Whatever the metadata says: it cannot be used, and an append that waits for its disk keeps
 		// its role from changing.
-		r.fetchWaiters.CompleteAll()
-		r.commitWaiters.CompleteAll()
+		r.release()
+		m.unfollow(r)
 		return
 	}
 	err := r.Apply(partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
@@ -257,16 +287,13 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	}
 	// Fetches come back with the new epoch, appends of an epoch that is over with an error.
 	r.fetchWaiters.CompleteAll()
+	r.followerWaiters.CompleteAll()
 	r.commitWaiters.Notify(0)
-}
-
-// replicaLagMaxMs is replica.lag.time.max.ms.
-const replicaLagMaxMs = 30_000
-
-// mayJoin reports whether a broker may be in sync.
-func (m *Manager) mayJoin(broker int32, brokerEpoch int64) bool {
-	b := m.image.Load().Broker(broker)
-	return b != nil && b.Epoch == brokerEpoch && b.Active()
+	if plan.Of(m.options.NodeID, p) == plan.Follow {
+		m.follow(r, p)
+	} else {
+		m.unfollow(r)
+	}
 }
 
 func (m *Manager) open(tp kafka.TopicIDPartition, place storage.Placement, config TopicConfig) *Replica {
@@ -277,7 +304,7 @@ func (m *Manager) open(tp kafka.TopicIDPartition, place storage.Placement, confi
 		r.offline = &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: "the log of " + tp.TopicPartition.String() + " cannot be opened on this broker", Cause: err}
 		return r
 	}
-	r.Partition = partition.New(tp.TopicID, m.options.NodeID, log, partition.ReplicationOptions{LagMaxMs: replicaLagMaxMs, MayJoin: m.mayJoin}, r.advanced)
+	r.Partition = partition.New(tp.TopicID, m.options.NodeID, log, m.replicationOptions(r), r.advanced)
 	return r
 }
 
@@ -303,8 +330,8 @@ func (m *Manager) stop(change metadata.PartitionChange) {
 		why = kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "topic %s was deleted", tp.Topic)
 	}
 	r.Close(why)
-	r.fetchWaiters.CompleteAll()
-	r.commitWaiters.CompleteAll()
+	r.release()
+	m.unfollow(r)
 	if err := m.options.Storage.Delete(tp, m.options.Clock.Now().UnixMilli()); err != nil {
 		slog.Error("cannot delete the log of a partition; it is set aside as a stray at the next start", "partition", tp.String(), "error", err)
 	}
@@ -355,8 +382,8 @@ func (m *Manager) Stop() {
 		r := byPartition[tp]
 		if r.offline == nil {
 			r.Close(kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d is stopping", m.options.NodeID))
-			r.fetchWaiters.CompleteAll()
-			r.commitWaiters.CompleteAll()
+			r.release()
+			m.unfollow(r)
 		}
 	}
 }

@@ -65,9 +65,17 @@ type Request struct {
 	Epoch     int32
 	// UsesTopicIDs is set from Fetch version 13.
 	UsesTopicIDs bool
-	Partitions   []Partition
-	Forgotten    []Key
-	NowMs        int64
+	// Owner is who fetches. Nobody else may use a follower's sessions.
+	Owner      Owner
+	Partitions []Partition
+	Forgotten  []Key
+	NowMs      int64
+}
+
+// Owner tells followers from consumers, which are all the same.
+type Owner struct {
+	IsFollower bool
+	BrokerID   int32 // of a follower
 }
 
 // Begin returns the context of a request: Partitions to fetch, in order. The error is one of
@@ -76,19 +84,19 @@ type Request struct {
 func (c *Cache) Begin(r Request) (*Context, error) {
 	if r.Epoch == InitialEpoch || r.Epoch == FinalEpoch {
 		if r.SessionID != NoSession {
-			c.remove(r.SessionID)
+			c.remove(r.SessionID, r.Owner)
 		}
 		kind := fullContext
 		if r.Epoch == FinalEpoch {
 			kind = sessionlessContext
 		}
-		return &Context{cache: c, kind: kind, usesTopicIDs: r.UsesTopicIDs, Partitions: distinct(r.Partitions)}, nil
+		return &Context{cache: c, kind: kind, usesTopicIDs: r.UsesTopicIDs, owner: r.Owner, Partitions: distinct(r.Partitions)}, nil
 	}
 	sh := c.shardOf(r.SessionID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	s := sh.sessions[r.SessionID]
-	if s == nil {
+	if s == nil || s.owner != r.Owner {
 		return nil, kafka.Errorf(kafka.ErrFetchSessionIDNotFound, "there is no fetch session %d", r.SessionID)
 	}
 	s.mu.Lock()
@@ -143,11 +151,11 @@ func nextEpoch(epoch int32) int32 {
 
 func (c *Cache) shardOf(id int32) *shard { return &c.shards[uint32(id)%shardCount] }
 
-func (c *Cache) remove(id int32) {
+func (c *Cache) remove(id int32, owner Owner) {
 	sh := c.shardOf(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if s := sh.sessions[id]; s != nil {
+	if s := sh.sessions[id]; s != nil && s.owner == owner {
 		s.mu.Lock()
 		c.drop(sh, s)
 		s.mu.Unlock()
@@ -164,16 +172,17 @@ func (c *Cache) drop(sh *shard, s *session) {
 
 // create makes a session of the partitions of a full fetch and their answers. It returns
 // NoSession where there is no room for it.
-func (c *Cache) create(usesTopicIDs bool, partitions []Partition, answers []Answer, nowMs int64) int32 {
+func (c *Cache) create(f *Context, answers []Answer, nowMs int64) int32 {
 	number := c.nextShard.Add(1) % shardCount
 	sh := &c.shards[number]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if len(sh.sessions) >= sh.slots && !c.evict(sh, len(partitions), nowMs) {
+	if len(sh.sessions) >= sh.slots && !c.evict(sh, len(f.Partitions), f.owner.IsFollower, nowMs) {
 		return NoSession
 	}
-	s := newSession(c.newID(sh, number), usesTopicIDs, nowMs)
-	s.fill(partitions, answers)
+	s := newSession(c.newID(sh, number), f.usesTopicIDs, nowMs)
+	s.owner = f.owner
+	s.fill(f.Partitions, answers)
 	s.counted = len(s.index)
 	sh.sessions[s.id] = s
 	c.sessions.Add(1)
@@ -193,21 +202,22 @@ func (c *Cache) newID(sh *shard, number uint32) int32 {
 
 // evict makes room in a full shard: the session unused for longest goes if that is long
 // enough; else the smallest of those that are old enough, if the new one is larger, since
-// the largest sessions spare the most.
-func (c *Cache) evict(sh *shard, size int, nowMs int64) bool {
+// the largest sessions spare the most. A follower's gives way only if it is unused, and takes the place of
+// the smallest of a consumer's whatever its age and size.
+func (c *Cache) evict(sh *shard, size int, isFollower bool, nowMs int64) bool {
 	var unused, smallest *session
 	for _, s := range sh.sessions {
 		if unused == nil || s.lastUsedMs < unused.lastUsedMs || s.lastUsedMs == unused.lastUsedMs && s.id < unused.id {
 			unused = s
 		}
-		if nowMs-s.createdMs > evictionMs && (smallest == nil || s.counted < smallest.counted || s.counted == smallest.counted && s.id < smallest.id) {
+		if !s.owner.IsFollower && (isFollower || nowMs-s.createdMs > evictionMs) && (smallest == nil || s.counted < smallest.counted || s.counted == smallest.counted && s.id < smallest.id) {
 			smallest = s
 		}
 	}
 	victim := smallest
 	if unused != nil && nowMs-unused.lastUsedMs > evictionMs {
 		victim = unused
-	} else if smallest == nil || size <= smallest.counted {
+	} else if smallest == nil || !isFollower && size <= smallest.counted {
 		return false
 	}
 	victim.mu.Lock()

@@ -19,6 +19,7 @@ type Partition struct {
 	FetchOffset        int64
 	CurrentLeaderEpoch int32
 	LastFetchedEpoch   int32
+	LogStartOffset     int64 // of a follower's log
 	MaxBytes           int32
 }
 
@@ -37,6 +38,7 @@ type Answer struct {
 type session struct {
 	id           int32
 	usesTopicIDs bool
+	owner        Owner
 	createdMs    int64
 	lastUsedMs   int64 // guarded by the shard, as counted
 	counted      int   // partitions counted in the metric
@@ -162,6 +164,7 @@ type Context struct {
 	cache        *Cache
 	kind         contextKind
 	usesTopicIDs bool
+	owner        Owner
 	session      *session
 	snapshot     *snapshot
 	epoch        int32
@@ -210,7 +213,7 @@ func (c *Context) Finish(answers []Answer, send []bool, nowMs int64) (sessionID 
 	case sessionlessContext:
 		return NoSession, nil
 	case fullContext:
-		return c.cache.create(c.usesTopicIDs, c.Partitions, answers, nowMs), nil
+		return c.cache.create(c, answers, nowMs), nil
 	}
 	s := c.session
 	s.mu.Lock()

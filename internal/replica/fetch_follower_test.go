@@ -1,0 +1,255 @@
+package replica
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+// word is what a Manager has said to the rest of the cluster.
+type word struct {
+	followed  map[kafka.TopicPartition]int32 // leader
+	proposals []*partition.ISRChange
+}
+
+// newClusterHarness is broker 1 of three in a cluster, in racks a, b and b.
+func newClusterHarness(t *testing.T) (*harness, *word) {
+	t.Helper()
+	w := &word{followed: map[kafka.TopicPartition]int32{}}
+	h := newHarness(t)
+	o := h.options
+	o.Metrics = metrics.NewRegistry()
+	o.Cluster = &Cluster{LagMaxMs: 1000, NearestByRack: true, Flushed: func(int32) {},
+		Follow:   func(p *partition.Partition, leader, _ int32) { w.followed[p.TopicPartition()] = leader },
+		Unfollow: func(p *partition.Partition) { delete(w.followed, p.TopicPartition()) },
+		Propose:  func(_ *partition.Partition, c *partition.ISRChange) { w.proposals = append(w.proposals, c) }}
+	h.Manager = New(o)
+	if err := h.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var brokers []metadata.Record
+	for id, rack := range []string{1: "a", 2: "b", 3: "b"} {
+		if id > 0 {
+			brokers = append(brokers, &metadata.RegisterBrokerRecord{BrokerID: int32(id), BrokerEpoch: int64(10 * id), Rack: &rack,
+				Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: "h", Port: 9092}}})
+		}
+	}
+	h.apply(brokers...)
+	return h, w
+}
+
+// createReplicated makes a topic of one partition with replicas on three brokers.
+func (h *harness) createReplicated(topic string, leader int32, isr ...int32) {
+	h.tb.Helper()
+	h.apply(&metadata.TopicRecord{Name: topic, TopicID: idOf(topic)},
+		&metadata.PartitionRecord{TopicID: idOf(topic), Replicas: []int32{1, 2, 3}, ISR: isr, Leader: leader, Directories: make([]kafka.UUID, 3)})
+}
+
+func followerFetch(wait time.Duration, id int32, partitions ...FetchPartition) *FetchRequest {
+	r := request(wait, 1, partitions...)
+	r.Follower = &Follower{BrokerID: id, BrokerEpoch: int64(10 * id)}
+	for i := range r.Partitions {
+		r.Partitions[i].CurrentLeaderEpoch = 0
+	}
+	return r
+}
+
+func TestFollowersArePutToWork(t *testing.T) {
+	t.Parallel()
+	h, w := newClusterHarness(t)
+	h.createReplicated("led", 1, 1, 2, 3)
+	h.createReplicated("followed", 2, 1, 2, 3)
+	if len(w.followed) != 1 || w.followed[tpOf("followed", 0)] != 2 {
+		t.Fatalf("follows %v", w.followed)
+	}
+	change := metadata.NewPartitionChangeRecord(idOf("followed"), 0)
+	change.Leader = 3
+	h.apply(change)
+	change = metadata.NewPartitionChangeRecord(idOf("led"), 0)
+	change.Leader = 2
+	h.apply(change)
+	if len(w.followed) != 2 || w.followed[tpOf("followed", 0)] != 3 || w.followed[tpOf("led", 0)] != 2 {
+		t.Fatalf("follows %v", w.followed)
+	}
+	change = metadata.NewPartitionChangeRecord(idOf("led"), 0)
+	change.Leader = kafka.NoLeader
+	h.apply(change)
+	if len(w.followed) != 1 {
+		t.Fatalf("follows %v where nobody leads", w.followed)
+	}
+	h.apply(&metadata.RemoveTopicRecord{TopicID: idOf("followed")})
+	if len(w.followed) != 0 {
+		t.Errorf("follows %v of a deleted topic", w.followed)
+	}
+}
+
+// TestFollowersMoveTheHighWatermark lets both followers fetch, after one of which the records are committed.
+func TestFollowersMoveTheHighWatermark(t *testing.T) {
+	t.Parallel()
+	h, w := newClusterHarness(t)
+	h.createReplicated("t", 1, 1, 2)
+	h.produce("t", 0, 10, "a")
+	var buffers Buffers
+	results := h.Fetch(t.Context(), followerFetch(time.Hour, 2, partitionOf("t", 0, 0)), &buffers)
+	if results[0].Err != nil || len(results[0].Records) == 0 || results[0].HighWatermark != 0 || results[0].LogEndOffset != 1 {
+		t.Fatalf("%+v", results[0])
+	}
+	done := make(chan error, 1)
+	h.WhenCommitted(tpOf("t", 0), 0, 1, func(err error) { done <- err })
+	if len(done) > 0 {
+		t.Fatal("committed before broker 2 has it")
+	}
+	h.Fetch(t.Context(), followerFetch(0, 2, partitionOf("t", 0, 1)), &buffers)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if len(w.proposals) != 0 {
+		t.Fatalf("proposes %+v", w.proposals[0])
+	}
+	// A broker that is no replica, and one that has been registered anew since, change nothing.
+	stranger := followerFetch(0, 9, partitionOf("t", 0, 1))
+	if r := h.Fetch(t.Context(), stranger, &buffers); kafka.CodeOf(r[0].Err) != kafka.ErrUnknownLeaderEpoch {
+		t.Errorf("a stranger gets %v", r[0].Err)
+	}
+	old := followerFetch(0, 3, partitionOf("t", 0, 1))
+	old.Follower.BrokerEpoch = 7
+	h.Fetch(t.Context(), old, &buffers)
+	if len(w.proposals) != 0 {
+		t.Fatalf("proposes %+v", w.proposals[0])
+	}
+	h.Fetch(t.Context(), followerFetch(0, 3, partitionOf("t", 0, 1)), &buffers)
+	if len(w.proposals) != 1 || len(w.proposals[0].ISR) != 3 || w.proposals[0].ISR[2] != (partition.ISRMember{BrokerID: 3, BrokerEpoch: 30}) {
+		t.Fatalf("proposes %+v", w.proposals)
+	}
+}
+
+func TestLaggingFollowersAreProposed(t *testing.T) {
+	t.Parallel()
+	h, w := newClusterHarness(t)
+	h.createReplicated("t", 1, 1, 2, 3)
+	h.produce("t", 0, 10, "a")
+	h.CheckLag(time.Now().UnixMilli())
+	if len(w.proposals) != 0 {
+		t.Fatalf("proposes %+v", w.proposals[0])
+	}
+	h.CheckLag(time.Now().UnixMilli() + 2000)
+	if len(w.proposals) != 1 || w.proposals[0].Expands || len(w.proposals[0].ISR) != 1 {
+		t.Errorf("proposes %+v", w.proposals)
+	}
+}
+
+// TestFollowersLongPoll: a follower's fetch ends with an append, committed or not, and when this broker begins to lead
+// more that the follower may want; it does not end when only the high watermark moves.
+func TestFollowersLongPoll(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		at        func(h *harness)
+		wantAfter time.Duration
+		records   bool
+		committed int64
+	}{
+		{name: "nothing happens", at: func(*harness) {}, wantAfter: time.Minute},
+		{name: "records are appended", at: func(h *harness) { h.produce("t", 0, 10, "b") }, wantAfter: time.Second, records: true},
+		{name: "the high watermark moves", wantAfter: time.Minute, committed: 1, at: func(h *harness) {
+			var buffers Buffers
+			h.Fetch(h.tb.Context(), followerFetch(0, 3, partitionOf("t", 0, 1)), &buffers)
+		}},
+		{name: "it leads a new topic", at: func(h *harness) { h.createReplicated("more", 1, 1, 2, 3) }, wantAfter: time.Second},
+		{name: "it is elected", wantAfter: time.Second, at: func(h *harness) {
+			change := metadata.NewPartitionChangeRecord(idOf("other"), 0)
+			change.Leader = 1
+			h.apply(change)
+		}},
+		{name: "others' topics come", at: func(h *harness) { h.createReplicated("more", 2, 1, 2, 3) }, wantAfter: time.Minute},
+		{name: "a topic without followers comes", at: func(h *harness) { h.create("more", 1) }, wantAfter: time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h, _ := newClusterHarness(t)
+				h.createReplicated("t", 1, 1, 2, 3)
+				h.createReplicated("other", 2, 1, 2, 3)
+				h.produce("t", 0, 10, "a")
+				start := time.Now()
+				time.AfterFunc(time.Second, func() { c.at(h) })
+				var buffers Buffers
+				results := h.Fetch(t.Context(), followerFetch(time.Minute, 2, partitionOf("t", 0, 1)), &buffers)
+				if r := results[0]; r.Err != nil || len(r.Records) > 0 != c.records || r.HighWatermark != c.committed || time.Since(start) != c.wantAfter {
+					t.Errorf("after %v: %+v", time.Since(start), r)
+				}
+			})
+		})
+	}
+}
+
+// TestConsumersAreSentToTheirRack (KIP-392).
+func TestConsumersAreSentToTheirRack(t *testing.T) {
+	t.Parallel()
+	h, _ := newClusterHarness(t)
+	h.createReplicated("t", 1, 1, 2)
+	h.produce("t", 0, 10, "a")
+	var buffers Buffers
+	h.Fetch(t.Context(), followerFetch(0, 2, partitionOf("t", 0, 1)), &buffers)
+	for rack, want := range map[string]int32{"": kafka.NoLeader, "a": kafka.NoLeader, "b": 2, "c": kafka.NoLeader} {
+		r := request(time.Hour, 1, partitionOf("t", 0, 0))
+		r.AnyReplica, r.Rack, r.Listener = true, rack, "PLAINTEXT"
+		result := h.Fetch(t.Context(), r, &buffers)[0]
+		if result.Err != nil || result.ReadReplica != want || len(result.Records) > 0 != (want == kafka.NoLeader) || result.HighWatermark != 1 {
+			t.Errorf("rack %q: %+v", rack, result)
+		}
+		r.Partitions[0].CurrentLeaderEpoch = 9
+		if result := h.Fetch(t.Context(), r, &buffers)[0]; kafka.CodeOf(result.Err) != kafka.ErrUnknownLeaderEpoch {
+			t.Errorf("rack %q in another epoch: %+v", rack, result)
+		}
+	}
+	r := request(0, 1, partitionOf("t", 0, 0))
+	r.AnyReplica, r.Rack, r.Listener = true, "b", "OTHER"
+	if result := h.Fetch(t.Context(), r, &buffers)[0]; result.ReadReplica != kafka.NoLeader {
+		t.Errorf("sent to broker %d, which does not have the listener", result.ReadReplica)
+	}
+	h.apply(&metadata.BrokerRegistrationChangeRecord{BrokerID: 2, BrokerEpoch: 20, Fenced: 1})
+	r.Listener = "PLAINTEXT"
+	if result := h.Fetch(t.Context(), r, &buffers)[0]; result.ReadReplica != kafka.NoLeader {
+		t.Errorf("sent to broker %d, which is fenced", result.ReadReplica)
+	}
+}
+
+// TestConsumersWaitAtFollowers: a consumer's fetch at a follower ends when the follower hears that more is committed.
+func TestConsumersWaitAtFollowers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newClusterHarness(t)
+		h.createReplicated("t", 2, 1, 2, 3)
+		r, err := h.Lookup(tpOf("t", 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch := batchOf(t, 10, "a")
+		batch.SetPartitionLeaderEpoch(0)
+		fetched := partition.Fetched{Fetched: storage.Fetched{Records: batch, NowMs: time.Now().UnixMilli()}}
+		time.AfterFunc(time.Second, func() {
+			if err := r.AppendFetched(fetched); err != nil {
+				t.Error(err)
+			}
+		})
+		time.AfterFunc(2*time.Second, func() {
+			fetched.Records, fetched.LeaderHighWatermark = nil, 1
+			if err := r.AppendFetched(fetched); err != nil {
+				t.Error(err)
+			}
+		})
+		start := time.Now()
+		fetch := request(time.Minute, 1, partitionOf("t", 0, 0))
+		fetch.AnyReplica = true
+		var buffers Buffers
+		if result := h.Fetch(t.Context(), fetch, &buffers)[0]; result.Err != nil || len(result.Records) == 0 || time.Since(start) != 2*time.Second {
+			t.Errorf("after %v: %+v", time.Since(start), result)
+		}
+	})
+}

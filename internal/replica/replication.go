@@ -1,0 +1,97 @@
+package replica
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/partition"
+)
+
+// Cluster connects the replicas of this broker with those of others.
+type Cluster struct {
+	// LagMaxMs is replica.lag.time.max.ms.
+	LagMaxMs int64
+	// Follow has a partition fetched from its leader, and from nobody else; Unfollow from nobody. Flushed
+	// says that partitions led by a broker may be fetched on. They are follower/host's, and do not block.
+	Follow   func(p *partition.Partition, leader, leaderEpoch int32)
+	Unfollow func(p *partition.Partition)
+	Flushed  func(leader int32)
+	// Propose takes a change of the in-sync replicas to the controller. It is isr/host's, and does not block.
+	Propose func(p *partition.Partition, change *partition.ISRChange)
+	// NearestByRack has leaders send consumers to an in-sync replica in their rack (KIP-392).
+	NearestByRack bool
+}
+
+// follow has a replica fetch what its leader has.
+func (m *Manager) follow(r *Replica, p *metadata.Partition) {
+	if m.options.Cluster != nil {
+		m.options.Cluster.Follow(r.Partition, p.Leader, p.LeaderEpoch)
+	}
+}
+
+func (m *Manager) unfollow(r *Replica) {
+	if m.options.Cluster != nil {
+		m.options.Cluster.Unfollow(r.Partition)
+	}
+}
+
+func (m *Manager) propose(r *Replica, change *partition.ISRChange) {
+	if change != nil && m.options.Cluster != nil {
+		m.options.Cluster.Propose(r.Partition, change)
+	}
+}
+
+func (m *Manager) replicationOptions(r *Replica) partition.ReplicationOptions {
+	o := partition.ReplicationOptions{MayJoin: m.mayJoin, Appended: r.appended}
+	if c := m.options.Cluster; c != nil {
+		o.LagMaxMs, o.Flushed = c.LagMaxMs, c.Flushed
+	}
+	return o
+}
+
+// mayJoin reports whether a broker may be in sync.
+func (m *Manager) mayJoin(broker int32, brokerEpoch int64) bool {
+	b := m.image.Load().Broker(broker)
+	return b != nil && b.Epoch == brokerEpoch && b.Active()
+}
+
+// CheckLag proposes to take followers out of the in-sync replicas that have not caught up for too long.
+func (m *Manager) CheckLag(nowMs int64) {
+	m.mu.RLock()
+	byPartition := maps.Collect(m.replicas.all())
+	m.mu.RUnlock()
+	for _, tp := range slices.SortedFunc(maps.Keys(byPartition), kafka.TopicPartition.Compare) {
+		if r := byPartition[tp]; r.Usable() == nil {
+			m.propose(r, r.Lagging(nowMs))
+		}
+	}
+}
+
+// registerReplication registers what tells whether the replicas of partitions are as they should be.
+func (m *Manager) registerReplication(count func(counts func(r *Replica) bool) func() float64) {
+	leads := func(counts func(a partition.Assignment) bool) func() float64 {
+		return count(func(r *Replica) bool { return r.Usable() == nil && r.IsLeader() && counts(r.Assignment()) })
+	}
+	registry := m.options.Metrics
+	registry.GaugeFunc("kafka_server_replicamanager_underreplicatedpartitions", "Partitions led here that have fewer in-sync replicas than replicas.",
+		leads(func(a partition.Assignment) bool { return len(a.ISR) < len(a.Replicas) }))
+	registry.GaugeFunc("kafka_server_replicamanager_underminisrpartitioncount", "Partitions led here with fewer in-sync replicas than min.insync.replicas: acks=all is refused.",
+		leads(func(a partition.Assignment) bool { return len(a.ISR) < a.EffectiveMinISR() }))
+	registry.GaugeFunc("kafka_server_replicamanager_atminisrpartitioncount", "Partitions led here with as many in-sync replicas as min.insync.replicas: one less, and acks=all is refused.",
+		leads(func(a partition.Assignment) bool { return len(a.ISR) == a.EffectiveMinISR() }))
+	registry.GaugeFunc("kafka_server_replicafetchermanager_maxlag", "Records that the follower furthest behind here has not fetched of what its leader has committed.", m.maxLag)
+}
+
+func (m *Manager) maxLag() float64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	most := int64(0)
+	for _, r := range m.replicas.all() {
+		if r.offline == nil && !r.IsLeader() {
+			most = max(most, r.Lag())
+		}
+	}
+	return float64(most)
+}
