@@ -10,6 +10,7 @@ const (
 	NoLeaderEpoch   int32 = -1
 	NoBrokerEpoch   int64 = -1
 	NoLeader        int32 = -1
+	NoNode          int32 = -1
 )
 
 // Timestamps that ListOffsets takes as questions.
