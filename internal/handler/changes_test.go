@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -75,61 +77,77 @@ func TestThrottledFetch(t *testing.T) {
 	})
 }
 
-// TestChangesOverTheQuota: KIP-599 tells clients that know the code, and holds back the others.
+// TestChangesOverTheQuota: KIP-599 tells clients that know the code, and holds back the others, wherever
+// the controller is.
 func TestChangesOverTheQuota(t *testing.T) {
 	t.Parallel()
+	t.Run("controller here", func(t *testing.T) { changesOverTheQuota(t, false) })
+	t.Run("controller elsewhere", func(t *testing.T) { changesOverTheQuota(t, true) })
+}
+
+func changesOverTheQuota(t *testing.T, elsewhere bool) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newAdminFixture(t, nil)
 		q := quotaOf(t, "controller_mutation_rate", 1)
-		f.set.Lookup(wire.KeyCreateTopics).(*CreateTopics).Quota = q
-		f.set.Lookup(wire.KeyDeleteTopics).(*DeleteTopics).Quota = q
-		f.set.Lookup(wire.KeyCreatePartitions).(*CreatePartitions).Quota = q
-		f.set.Lookup(wire.KeyMetadata).(*Metadata).Quota = q
-		handle := func(version int16, req kmsg.Request) (Reply, kmsg.Response) {
-			t.Helper()
-			resp := f.ask(version, req)
-			return f.reply, resp
+		create, deletion, partition, auto := f.set.Lookup(wire.KeyCreateTopics).(*CreateTopics), f.set.Lookup(wire.KeyDeleteTopics).(*DeleteTopics),
+			f.set.Lookup(wire.KeyCreatePartitions).(*CreatePartitions), f.set.Lookup(wire.KeyMetadata).(*Metadata)
+		create.Quota, deletion.Quota, partition.Quota, auto.Quota = q, q, q, q
+		if elsewhere {
+			other := &forwarding{t: t, to: &PeerForward{Quota: quotaOf(t, "controller_mutation_rate", 1), Controller: func(ctx context.Context, origin peer.Origin, req kmsg.Request) (kmsg.Response, int64, error) {
+				resp, err := f.Send(ctx, origin, req)
+				return resp, 5, err
+			}}}
+			create.Controller, deletion.Controller, partition.Controller, auto.Controller = other, other, other, other
 		}
-		create := func(names ...string) *kmsg.CreateTopicsRequest {
-			var topics []kmsg.CreateTopicsRequestTopic
-			for _, name := range names {
-				topics = append(topics, newTopic(name, 15, 1))
-			}
-			return createRequest(false, topics...)
-		}
-		reply, resp := handle(7, create("a", "b"))
-		created := resp.(*kmsg.CreateTopicsResponse).Topics
-		if created[0].ErrorCode != 0 || kafka.ErrorCode(created[1].ErrorCode) != kafka.ErrThrottlingQuotaExceeded || reply.Throttle != 4*time.Second {
-			t.Fatalf("throttled for %v: %+v", reply.Throttle, created)
-		}
-		partitions := kmsg.NewPtrCreatePartitionsRequest()
-		partitions.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: "a", Count: 16}}
-		reply, resp = handle(3, partitions)
-		if added := resp.(*kmsg.CreatePartitionsResponse).Topics; kafka.ErrorCode(added[0].ErrorCode) != kafka.ErrThrottlingQuotaExceeded || reply.Throttle != 4*time.Second {
-			t.Errorf("throttled for %v: %+v", reply.Throttle, added)
-		}
-		deletion := kmsg.NewPtrDeleteTopicsRequest()
-		deletion.TopicNames = []string{"a"}
-		reply, resp = handle(5, deletion)
-		if deleted := resp.(*kmsg.DeleteTopicsResponse).Topics; kafka.ErrorCode(deleted[0].ErrorCode) != kafka.ErrThrottlingQuotaExceeded || reply.Throttle != 4*time.Second {
-			t.Errorf("throttled for %v: %+v", reply.Throttle, deleted)
-		}
-		_, resp = handle(12, metadataRequest(true, "wanted"))
-		if found := resp.(*kmsg.MetadataResponse).Topics; kafka.ErrorCode(found[0].ErrorCode) != kafka.ErrUnknownTopicOrPartition {
-			t.Errorf("a topic that is created by the way: %+v", found)
-		}
-		// Older clients do not know the code: their changes are made.
-		reply, resp = handle(5, create("old"))
-		if created = resp.(*kmsg.CreateTopicsResponse).Topics; created[0].ErrorCode != 0 || reply.Throttle != 19*time.Second {
-			t.Errorf("throttled for %v: %+v", reply.Throttle, created)
-		}
-		reply, resp = handle(2, partitions)
-		if added := resp.(*kmsg.CreatePartitionsResponse).Topics; added[0].ErrorCode != 0 || reply.Throttle != 20*time.Second {
-			t.Errorf("throttled for %v: %+v", reply.Throttle, added)
-		}
-		reply, resp = handle(4, deletion)
-		if deleted := resp.(*kmsg.DeleteTopicsResponse).Topics; deleted[0].ErrorCode != 0 || reply.Throttle != 36*time.Second {
-			t.Errorf("throttled for %v: %+v", reply.Throttle, deleted)
-		}
+		testChanges(t, f)
 	})
+}
+
+func testChanges(t *testing.T, f *adminFixture) {
+	handle := func(version int16, req kmsg.Request) (Reply, kmsg.Response) {
+		t.Helper()
+		resp := f.ask(version, req)
+		return f.reply, resp
+	}
+	create := func(names ...string) *kmsg.CreateTopicsRequest {
+		var topics []kmsg.CreateTopicsRequestTopic
+		for _, name := range names {
+			topics = append(topics, newTopic(name, 15, 1))
+		}
+		return createRequest(false, topics...)
+	}
+	reply, resp := handle(7, create("a", "b"))
+	created := resp.(*kmsg.CreateTopicsResponse).Topics
+	if created[0].ErrorCode != 0 || kafka.ErrorCode(created[1].ErrorCode) != kafka.ErrThrottlingQuotaExceeded || reply.Throttle != 4*time.Second {
+		t.Fatalf("throttled for %v: %+v", reply.Throttle, created)
+	}
+	partitions := kmsg.NewPtrCreatePartitionsRequest()
+	partitions.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: "a", Count: 16}}
+	reply, resp = handle(3, partitions)
+	if added := resp.(*kmsg.CreatePartitionsResponse).Topics; kafka.ErrorCode(added[0].ErrorCode) != kafka.ErrThrottlingQuotaExceeded || reply.Throttle != 4*time.Second {
+		t.Errorf("throttled for %v: %+v", reply.Throttle, added)
+	}
+	deletion := kmsg.NewPtrDeleteTopicsRequest()
+	deletion.TopicNames = []string{"a"}
+	reply, resp = handle(5, deletion)
+	if deleted := resp.(*kmsg.DeleteTopicsResponse).Topics; kafka.ErrorCode(deleted[0].ErrorCode) != kafka.ErrThrottlingQuotaExceeded || reply.Throttle != 4*time.Second {
+		t.Errorf("throttled for %v: %+v", reply.Throttle, deleted)
+	}
+	_, resp = handle(12, metadataRequest(true, "wanted"))
+	if found := resp.(*kmsg.MetadataResponse).Topics; kafka.ErrorCode(found[0].ErrorCode) != kafka.ErrUnknownTopicOrPartition {
+		t.Errorf("a topic that is created by the way: %+v", found)
+	}
+	// Older clients do not know the code: their changes are made.
+	reply, resp = handle(5, create("old"))
+	if created = resp.(*kmsg.CreateTopicsResponse).Topics; created[0].ErrorCode != 0 || reply.Throttle != 19*time.Second {
+		t.Errorf("throttled for %v: %+v", reply.Throttle, created)
+	}
+	reply, resp = handle(2, partitions)
+	if added := resp.(*kmsg.CreatePartitionsResponse).Topics; added[0].ErrorCode != 0 || reply.Throttle != 20*time.Second {
+		t.Errorf("throttled for %v: %+v", reply.Throttle, added)
+	}
+	reply, resp = handle(4, deletion)
+	if deleted := resp.(*kmsg.DeleteTopicsResponse).Topics; deleted[0].ErrorCode != 0 || reply.Throttle != 36*time.Second {
+		t.Errorf("throttled for %v: %+v", reply.Throttle, deleted)
+	}
 }

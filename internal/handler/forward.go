@@ -30,6 +30,11 @@ func forward(ctx context.Context, controller peer.ControllerChannel, r *Request,
 	response, err := controller.Send(ctx, origin, req)
 	switch {
 	case err == nil:
+		// Another node's controller has charged the quota of changes, and says how long the client must wait.
+		if t, throttles := response.(kmsg.ThrottleResponse); throttles && r.Changes != nil {
+			throttleMs, _ := t.Throttle()
+			r.Changes.HoldBack(milliseconds(throttleMs))
+		}
 		return response, nil
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, kafka.Errorf(kafka.ErrRequestTimedOut, "the controller did not finish within the request's time-out; the change may still take effect")

@@ -64,6 +64,15 @@ func (m *Manager) permit(c *Changes, partitions int, at time.Time) (wait time.Du
 	return used.bucket.throttle(m.o.Changes, c.limit, nowMs), false
 }
 
+// HoldBack has Throttle return at least wait from now on: another node has charged the changes.
+func (c *Changes) HoldBack(wait time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if wait > 0 {
+		c.wait, c.askedAt = wait, c.now()
+	}
+}
+
 // Throttle returns for how much longer the client must be held back, and counts it: it is called
 // once, when the request is answered. c may be nil.
 func (c *Changes) Throttle() time.Duration {

@@ -1,0 +1,70 @@
+package handler
+
+import (
+	"context"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quorum"
+	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// PeerHello learns who is at the other end of a connection of the cluster's own, and says who this node
+// is (key 20000). The server lets nobody else in on listeners for clients.
+type PeerHello struct {
+	Self peer.Self
+	// Quorum returns what this node knows of the metadata quorum; formed is false as long as it has no
+	// metadata log.
+	Quorum func() (leadership quorum.Leadership, voters []quorum.VoterSpec, formed bool)
+}
+
+// Handle makes the connection a peer's, unless the node has only asked who is there. One that does not
+// belong here is told why, and the connection ends.
+func (h *PeerHello) Handle(_ context.Context, r *Request) Reply {
+	req := r.Body.(*wire.PeerHelloRequest)
+	resp := &wire.PeerHelloResponse{FormatVersion: wire.PeerFormat, ClusterID: h.Self.ClusterID(), NodeID: h.Self.NodeID,
+		DirectoryID: h.Self.DirectoryID, IncarnationID: h.Self.IncarnationID, LeaderID: kafka.NoLeader}
+	if leadership, voters, formed := h.Quorum(); formed {
+		resp.Formed, resp.LeaderID, resp.Epoch = true, leadership.LeaderID, leadership.Epoch
+		for _, v := range voters {
+			voter := wire.PeerVoter{NodeID: v.NodeID, DirectoryID: v.DirectoryID}
+			for _, l := range v.Listeners {
+				voter.Listeners = append(voter.Listeners, wire.PeerListener{Name: l.Name, Host: l.Host, Port: l.Port})
+			}
+			resp.Voters = append(resp.Voters, voter)
+		}
+	}
+	reply := Respond(resp)
+	if err := h.check(r.Conn, req); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = errorFields(err)
+		reply.CloseConnection = true
+		return reply
+	}
+	if req.Purpose != wire.PurposeProbe {
+		r.Conn.Peer = &security.Peer{NodeID: req.NodeID, DirectoryID: req.DirectoryID, IncarnationID: req.IncarnationID, Purpose: req.Purpose}
+	}
+	return reply
+}
+
+// check refuses who cannot be a node of this cluster.
+func (h *PeerHello) check(c *security.Connection, req *wire.PeerHelloRequest) error {
+	ours := h.Self.ClusterID()
+	switch {
+	case req.FormatVersion != wire.PeerFormat:
+		return kafka.Errorf(kafka.ErrUnsupportedVersion, "node %d speaks version %d of the requests between nodes, this node version %d: install the same release on both", req.NodeID, req.FormatVersion, wire.PeerFormat)
+	case !req.Purpose.IsKnown():
+		return kafka.Errorf(kafka.ErrUnsupportedVersion, "this node knows no connections of %s", req.Purpose)
+	case c.Peer != nil:
+		return kafka.Errorf(kafka.ErrInvalidRequest, "node %d has said hello on this connection before", c.Peer.NodeID)
+	case req.Purpose == wire.PurposeProbe:
+		return nil
+	case req.NodeID < 0 || req.IncarnationID.IsZero():
+		return kafka.Errorf(kafka.ErrInvalidRequest, "a hello of node %d in incarnation %s", req.NodeID, req.IncarnationID)
+	case ours != "" && req.ClusterID != "" && ours != req.ClusterID:
+		return kafka.Errorf(kafka.ErrInconsistentClusterID, "node %d belongs to cluster %s, this node to %s: check the addresses in controller.quorum.voters and controller.quorum.bootstrap.servers, and the node's log dirs", req.NodeID, req.ClusterID, ours)
+	case req.NodeID == h.Self.NodeID && req.IncarnationID != h.Self.IncarnationID:
+		return kafka.Errorf(kafka.ErrDuplicateBrokerRegistration, "two nodes have node.id=%d: give one of them another", req.NodeID)
+	}
+	return nil
+}
