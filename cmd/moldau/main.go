@@ -135,7 +135,7 @@ func demoCommand(s cli.Streams) *cobra.Command {
 
 func installCommand(s cli.Streams, commands []tools.Command) *cobra.Command {
 	return &cobra.Command{
-		Use: "install-tools DIR", Short: "Write links with the names of Kafka's tools into DIR", GroupID: "broker", Args: cobra.ExactArgs(1),
+		Use: "install-tools DIR", Short: "Write links with the names of Kafka's tools, and their completion, into DIR", GroupID: "broker", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			program, err := os.Executable()
 			if err == nil {

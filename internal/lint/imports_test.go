@@ -38,10 +38,11 @@ var clients = map[string][]string{
 	"internal/tools": {"internal/kafka", "internal/tools"},
 }
 
-// readers are clients' packages that read files of the broker, and the packages of the formats that they
-// may import for it.
+// readers are clients' packages that read files of the broker, or write them, and the packages of the formats
+// that they may import for it.
 var readers = map[string][]string{
-	"internal/tools/dumplog": {"internal/record", "internal/metadata", "internal/storage/segment", "internal/storage/producerstate"},
+	"internal/tools/dumplog":     {"internal/record", "internal/metadata", "internal/storage/segment", "internal/storage/producerstate"},
+	"internal/tools/storagetool": {"internal/config", "internal/env/vfs", "internal/storage/checkpoint"},
 }
 
 // outside says which packages alone may import a third-party module.

@@ -59,7 +59,13 @@ var examples = map[string][]cli.Example{
 		{Purpose: "Do it", Line: `echo '{"version":1,"partitions":[{"topic":"orders","partition":0,"replicas":[1]}]}' > plan.json; kafka-reassign-partitions --bootstrap-server localhost:9092 --execute --reassignment-json-file plan.json`},
 		{Purpose: "See whether it is done", Line: "kafka-reassign-partitions --bootstrap-server localhost:9092 --verify --reassignment-json-file plan.json"},
 	},
-	"kafka-storage": {{Purpose: "An id for a new cluster", Line: "kafka-storage random-uuid"}, {Purpose: "What a release brings", Line: "kafka-storage version-mapping --release-version 4.3"}},
+	"kafka-replica-verification": {{Purpose: "Verify a topic from its beginning on, for two seconds",
+		Line: "timeout 2 kafka-replica-verification --broker-list localhost:9092 --topics-include orders --time -2 --report-interval-ms 500 || true"}},
+	"kafka-storage": {
+		{Purpose: "An id for a new cluster", Line: "kafka-storage random-uuid"},
+		{Purpose: "Folders for a cluster with an id of your choice", Line: "echo log.dirs=new-data > server.properties; kafka-storage format --cluster-id jVKI9tV5Rfu5n__-BQhKbg --config server.properties"},
+		{Purpose: "What a release brings", Line: "kafka-storage version-mapping --release-version 4.3"},
+	},
 	"kafka-streams-application-reset": {{Purpose: "What resetting an application would do",
 		Line: "kafka-streams-application-reset --bootstrap-server localhost:9092 --application-id billing --input-topics orders --dry-run"}},
 	"kafka-topics": {

@@ -26,6 +26,7 @@ import (
 	"github.com/moldau/moldau/internal/tools/perf"
 	"github.com/moldau/moldau/internal/tools/producer"
 	"github.com/moldau/moldau/internal/tools/reassign"
+	"github.com/moldau/moldau/internal/tools/replicaverification"
 	"github.com/moldau/moldau/internal/tools/server"
 	"github.com/moldau/moldau/internal/tools/storagetool"
 	"github.com/moldau/moldau/internal/tools/streamsreset"
@@ -69,9 +70,10 @@ func Commands(start server.StartFunc) []Command {
 		{"kafka-metadata-quorum", "Show the quorum of the cluster's metadata", metadataquorum.Run},
 		{"kafka-producer-perf-test", "Measure how fast a topic takes records", perf.RunProducer},
 		{"kafka-reassign-partitions", "Move partitions between brokers and log directories", reassign.Run},
+		{"kafka-replica-verification", "Compare the replicas of topics with each other", replicaverification.Run},
 		{"kafka-server-start", "Start a broker from a server.properties file", server.StartCommand(start)},
 		{"kafka-server-stop", "Stop this user's running brokers", server.Stop},
-		{"kafka-storage", "Generate a cluster id; look at log directories", storagetool.Run},
+		{"kafka-storage", "Generate a cluster id; format log directories and look at them", storagetool.Run},
 		{"kafka-streams-application-reset", "Have an application of Kafka Streams begin anew", streamsreset.Run},
 		{"kafka-topics", "Create, list, describe, alter and delete topics", topics.Run},
 		{"kafka-transactions", "Show transactional ids; find and end transactions that hang", transactions.Run},
@@ -88,6 +90,12 @@ func Commands(start server.StartFunc) []Command {
 	return commands
 }
 
+// IsScript says of one of Kafka's names that it is a shell script with flags of its own, and that ours has
+// no help for completion either.
+func IsScript(kafkaName string) bool {
+	return kafkaName == "kafka-server-start" || kafkaName == "kafka-server-stop"
+}
+
 // Names are the names of Kafka's scripts, without .sh.
 func Names(commands []Command) []string {
 	var names []string
@@ -102,7 +110,7 @@ func Completable(ctx context.Context, commands []Command) []completion.Tool {
 	var all []completion.Tool
 	for _, c := range commands {
 		t := completion.Tool{Names: []string{c.Name(), c.KafkaName}, Summary: c.Summary}
-		if c.KafkaName != "kafka-server-start" && c.KafkaName != "kafka-server-stop" { // which have their own ways
+		if !IsScript(c.KafkaName) {
 			s := cli.Streams{Out: io.Discard, Err: io.Discard, Describe: func(h cli.Help) { t.Help = h }}
 			_ = c.Run(ctx, s, []string{"--help"})
 		}

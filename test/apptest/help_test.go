@@ -103,6 +103,25 @@ func TestCompletionInBash(t *testing.T) {
 	}
 }
 
+// TestInstalledCompletion has each shell read the script that install-tools wrote.
+func TestInstalledCompletion(t *testing.T) {
+	t.Parallel()
+	for shell, script := range map[string]string{
+		"bash": `source SCRIPT && COMP_LINE='kafka-groups.sh --prot' COMP_WORDS=(kafka-groups.sh --prot) COMP_POINT=22 COMP_CWORD=1; _moldau; echo "${COMPREPLY[@]}"; complete -p kafka-groups.sh >/dev/null`,
+		"zsh":  `autoload -Uz compinit && compinit -u -D; source SCRIPT; _describe() { print -r -- ${(P)3} }; words=(kafka-groups.sh --prot); CURRENT=2; _moldau`,
+		"fish": `source SCRIPT; complete -C 'kafka-groups.sh --prot'`,
+	} {
+		t.Run(shell, func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t)
+			script := strings.ReplaceAll(script, "SCRIPT", filepath.Join(s.tools, "completion", "moldau."+shell))
+			if out, err := s.shellOf(shell, t.TempDir(), script); err != nil || !strings.HasPrefix(out, "--protocol") {
+				t.Errorf("%v %q", err, out)
+			}
+		})
+	}
+}
+
 // TestCompletionInFish has fish complete a line.
 func TestCompletionInFish(t *testing.T) {
 	t.Parallel()

@@ -44,15 +44,7 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 }
 
 func (o *options) act(ctx context.Context, s cli.Streams) error {
-	props, err := client.LoadCommandConfig(o.Set, o.config)
-	if err != nil {
-		return err
-	}
-	servers, controllers := o.String(o.bootstrap), o.String(o.controller)
-	if err := o.Err(); err != nil {
-		return err
-	}
-	admin, err := client.NewAdminOf(s, props, servers, controllers)
+	admin, err := client.Connection{Servers: o.bootstrap, Controllers: o.controller, Config: o.config}.Open(s, o.Set)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,29 @@ func (c *Client) reach(ctx context.Context) error {
 		_, err := c.activeController(ctx)
 		return err
 	}
-	return c.Ping(ctx)
+	_, err := within(ctx, func() (struct{}, error) { return struct{}{}, c.Ping(ctx) })
+	return err
+}
+
+// within returns when ask does, or when ctx ends: the client library waits ten seconds for a broker that lets
+// it connect and then says nothing, whatever ctx says. What is left of ask ends with the client.
+func within[T any](ctx context.Context, ask func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		value, err := ask()
+		answers <- answer{value, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.value, a.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // NewAdmin returns a client for administrative requests.

@@ -71,7 +71,7 @@ func (c *Client) activeController(ctx context.Context) (*kgo.Broker, error) {
 func askForController(ctx context.Context, seed *kgo.Broker) (string, error) {
 	req := kmsg.NewPtrDescribeClusterRequest()
 	req.EndpointType = endpointTypeController
-	resp, err := req.RequestWith(ctx, seed)
+	resp, err := within(ctx, func() (*kmsg.DescribeClusterResponse, error) { return req.RequestWith(ctx, seed) })
 	if err == nil {
 		err = FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}

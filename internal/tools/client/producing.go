@@ -46,7 +46,7 @@ func (c *Client) askTopic(ctx context.Context, name string) error {
 	topic.Topic = kmsg.StringPtr(name)
 	req.Topics = append(req.Topics, topic)
 	req.AllowAutoTopicCreation = true
-	resp, err := req.RequestWith(ctx, c.Client)
+	resp, err := within(ctx, func() (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, c.Client) })
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ var producerProperties = []property{
 	{"max.request.size", number(func(s *settings, n int64) { s.add(kgo.ProducerBatchMaxBytes(int32(min(n, math.MaxInt32)))) })},
 	{"buffer.memory", number(func(s *settings, n int64) { s.add(kgo.MaxBufferedBytes(int(n))) })},
 	{"retries", number(func(s *settings, n int64) { s.add(kgo.RecordRetries(int(n))) })},
-	{"delivery.timeout.ms", millis(func(s *settings, d time.Duration) { s.add(kgo.RecordDeliveryTimeout(d)) })},
+	{"delivery.timeout.ms", millis(func(s *settings, d time.Duration) { s.add(kgo.RecordDeliveryTimeout(max(d, time.Second))) })}, // less is refused by the library
 	{"max.block.ms", millis(func(s *settings, d time.Duration) { s.maxBlock = d })},
 	{"enable.idempotence", boolean(func(s *settings, on bool) { s.idempotent = &on })},
 	{"max.in.flight.requests.per.connection", number(func(s *settings, n int64) { s.inflight = int(n) })},

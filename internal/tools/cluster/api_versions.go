@@ -29,18 +29,7 @@ func RunAPIVersions(ctx context.Context, s cli.Streams, args []string) error {
 	if err := set.CheckRequired(s, bootstrap); err != nil {
 		return err
 	}
-	props, err := client.LoadCommandConfig(set, commandConfig)
-	if err != nil {
-		return err
-	}
-	props["bootstrap.servers"] = set.String(bootstrap)
-	if _, given := props["default.api.timeout.ms"]; !given {
-		props["default.api.timeout.ms"] = "5000"
-	}
-	if err := set.Err(); err != nil {
-		return err
-	}
-	admin, err := client.NewAdmin(s, props)
+	admin, err := client.Connection{Servers: bootstrap, Config: commandConfig, Defaults: client.Properties{"default.api.timeout.ms": "5000"}}.Open(s, set)
 	if err != nil {
 		return err
 	}

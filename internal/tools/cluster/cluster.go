@@ -60,26 +60,18 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 }
 
 func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
-	file := parsed.Value("--command-config")
+	config := "--command-config"
 	if parsed.Has("--config") {
 		if parsed.Has("--command-config") {
 			return nil, parser.Fail(s, parsed, "--config and --command-config cannot be specified together.")
 		}
 		s.Println("Option --config has been deprecated and will be removed in a future version. Use --command-config instead.")
-		file = parsed.Value("--config")
-	}
-	props := client.Properties{}
-	if file != "" {
-		loaded, err := cli.LoadProperties(file)
-		if err != nil {
-			return nil, err
-		}
-		props = loaded
+		config = "--config"
 	}
 	if !parsed.Has("--bootstrap-server") && !parsed.Has("--bootstrap-controller") {
 		return nil, parser.Fail(s, parsed, "one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required")
 	}
-	return client.NewAdminOf(s, props, parsed.Value("--bootstrap-server"), parsed.Value("--bootstrap-controller"))
+	return client.OpenParsed(s, parsed, config)
 }
 
 func printID(ctx context.Context, s cli.Streams, admin *client.Client) error {

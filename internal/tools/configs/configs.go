@@ -40,15 +40,7 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 
 func runAction(ctx context.Context, s cli.Streams, o *options) error {
 	kind := o.types()[0]
-	props, err := client.LoadCommandConfig(o.Set, o.commandConfig)
-	if err != nil {
-		return err
-	}
-	servers, controllers := o.String(o.bootstrap), o.String(o.bootstrapController)
-	if err := o.Err(); err != nil {
-		return err
-	}
-	admin, err := client.NewAdminOf(s, props, servers, controllers)
+	admin, err := client.Connection{Servers: o.bootstrap, Controllers: o.bootstrapController, Config: o.commandConfig}.Open(s, o.Set)
 	if err != nil {
 		return err
 	}

@@ -69,12 +69,7 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 	if err := o.check(s); err != nil {
 		return err
 	}
-	props, err := client.LoadCommandConfig(set, o.config)
-	if err != nil {
-		return err
-	}
-	props["bootstrap.servers"] = set.String(o.bootstrap)
-	admin, err := client.NewAdmin(s, props)
+	admin, err := client.Connection{Servers: o.bootstrap, Config: o.config}.Open(s, set)
 	if err != nil {
 		return err
 	}

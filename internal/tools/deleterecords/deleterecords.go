@@ -40,15 +40,7 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 	if err := set.CheckRequired(s, bootstrap, file); err != nil {
 		return err
 	}
-	props, err := client.LoadCommandConfig(set, config)
-	if err != nil {
-		return fail(s, err)
-	}
-	props["bootstrap.servers"] = set.String(bootstrap)
-	if err := set.Err(); err != nil {
-		return fail(s, err)
-	}
-	admin, err := client.NewAdmin(s, props)
+	admin, err := client.Connection{Servers: bootstrap, Config: config}.Open(s, set)
 	if err != nil {
 		return fail(s, err)
 	}

@@ -50,8 +50,8 @@ func newOptions(p *cli.Parser) options {
 		offsets:        p.Flag("offsets-decoder", "The log is one of __consumer_offsets."),
 		transactions:   p.Flag("transaction-log-decoder", "The log is one of __transaction_state."),
 		metadata:       p.Flag("cluster-metadata-decoder", "The log or snapshot is one of __cluster_metadata."),
-		remote:         p.Flag("remote-log-metadata-decoder", "Not supported: there is no tiered storage."),
-		share:          p.Flag("share-group-state-decoder", "Not supported: there are no share groups."),
+		remote:         p.Flag("remote-log-metadata-decoder", "Refused: there is no tiered storage."),
+		share:          p.Flag("share-group-state-decoder", "Refused: there are no share groups."),
 		skipMetadata:   p.Flag("skip-record-metadata", "Print neither the records' metadata nor control records."),
 	}
 }

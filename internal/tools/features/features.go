@@ -59,7 +59,7 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 	case "version-mapping":
 		return PrintMapping(s, parsed.Value("--release-version"))
 	case "feature-dependencies":
-		return PrintDependencies(s, parsed.Values("--feature"))
+		return PrintDependencies(s, parsed.Values("--feature"), words)
 	}
 	admin, err := connect(s, parsed)
 	if err != nil {
@@ -77,18 +77,10 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 }
 
 func connect(s cli.Streams, parsed *cli.Parsed) (*client.Client, error) {
-	props := client.Properties{}
-	if file := parsed.Value("--command-config"); file != "" {
-		loaded, err := cli.LoadProperties(file)
-		if err != nil {
-			return nil, err
-		}
-		props = loaded
-	}
 	if !parsed.Has("--bootstrap-server") && !parsed.Has("--bootstrap-controller") {
 		return nil, parser.Fail(s, parsed, "You must specify either --bootstrap-controller or --bootstrap-server.")
 	}
-	return client.NewAdminOf(s, props, parsed.Value("--bootstrap-server"), parsed.Value("--bootstrap-controller"))
+	return client.OpenParsed(s, parsed, "--command-config")
 }
 
 // PrintMapping shows which levels belong to a release; "" is the newest. kafka-storage has it too.
@@ -105,10 +97,19 @@ func PrintMapping(s cli.Streams, release string) error {
 	return nil
 }
 
-// PrintDependencies shows what levels of features need. kafka-storage has it too.
-func PrintDependencies(s cli.Streams, wanted []string) error {
+// Words are the sentences by which a tool refuses levels, with {argument}, {level} and {name} where these belong.
+type Words struct{ NoPair, NoNumber, NoLevel string }
+
+var words = Words{
+	NoPair:   "Can't parse feature=level string {argument}: equals sign not found.",
+	NoNumber: "Can't parse feature=level string {argument}: unable to parse {level} as a short.",
+	NoLevel:  "No feature:{name} with feature level {level}",
+}
+
+// PrintDependencies shows what levels of features need. kafka-storage has it too, in words of its own.
+func PrintDependencies(s cli.Streams, wanted []string, words Words) error {
 	for _, text := range wanted {
-		name, level, err := parseLevel(text)
+		name, level, err := parseLevel(text, words)
 		if err != nil {
 			return err
 		}
@@ -126,7 +127,7 @@ func PrintDependencies(s cli.Streams, wanted []string) error {
 		}
 		switch {
 		case level < 0 || int(level) > len(production[i].defaults):
-			return fmt.Errorf("No feature:%s with feature level %d", name, level) //nolint:staticcheck // the words of Kafka's tools
+			return sentence(words.NoLevel, text, strconv.Itoa(int(level)), name)
 		case name == eligibleLeaderReplicas && level == 1: // the only one that needs something
 			s.Printf("%s=%d requires:\n    %s=23 (%s)\n", name, level, metadataVersionName, levelText(metadataVersionName, 23))
 		default:
@@ -136,17 +137,21 @@ func PrintDependencies(s cli.Streams, wanted []string) error {
 	return nil
 }
 
-func parseLevel(text string) (name string, level int16, err error) {
+func parseLevel(text string, words Words) (name string, level int16, err error) {
 	name, levelText, ok := strings.Cut(text, "=")
+	name, levelText = strings.TrimSpace(name), strings.TrimSpace(levelText)
 	if !ok {
-		return "", 0, fmt.Errorf("Can't parse feature=level string %s: equals sign not found.", text) //nolint:staticcheck // the words of Kafka's tools
+		return "", 0, sentence(words.NoPair, text, "", "")
 	}
-	levelText = strings.TrimSpace(levelText)
 	number, err := strconv.ParseInt(levelText, 10, 16)
 	if err != nil {
-		return "", 0, fmt.Errorf("Can't parse feature=level string %s: unable to parse %s as a short.", text, levelText) //nolint:staticcheck // the words of Kafka's tools
+		return "", 0, sentence(words.NoNumber, text, levelText, name)
 	}
-	return strings.TrimSpace(name), int16(number), nil
+	return name, int16(number), nil
+}
+
+func sentence(template, text, levelText, name string) error {
+	return errors.New(strings.NewReplacer("{argument}", text, "{level}", levelText, "{name}", name).Replace(template))
 }
 
 func describe(ctx context.Context, s cli.Streams, admin *client.Client, parsed *cli.Parsed) error {
@@ -222,7 +227,7 @@ func changes(s cli.Streams, parsed *cli.Parsed) (map[string]int16, error) {
 		name, level := text, int16(0)
 		if parsed.Command != "disable" {
 			var err error
-			if name, level, err = parseLevel(text); err != nil {
+			if name, level, err = parseLevel(text, words); err != nil {
 				return nil, err
 			}
 		}

@@ -43,20 +43,22 @@ func (f feature) defaultLevel(metadataLevel int16) int16 {
 }
 
 // metadataLevelOf finds the level of a release: 4.3, 4.3.1 or 4.3-IV0.
-func metadataLevelOf(release string) (int16, error) {
+func metadataLevelOf(release string) (int16, error) { return levelIn(metadataVersions, release) }
+
+func levelIn(versions []string, release string) (int16, error) {
 	key := release
 	if parts := strings.Split(release, "."); len(parts) > 2 {
 		key = parts[0] + "." + parts[1]
 	}
 	level := int16(-1)
-	for i, name := range metadataVersions {
+	for i, name := range versions {
 		short, _, _ := strings.Cut(name, "-")
 		if name == key || short == key { // of a release without -IV, the last level
 			level = int16(firstMetadataLevel + i)
 		}
 	}
 	if level < 0 {
-		return 0, fmt.Errorf("Unknown metadata.version '%s'. Supported metadata.version are: %s", release, strings.Join(metadataVersions, ", ")) //nolint:staticcheck // the words of Kafka's tools
+		return 0, fmt.Errorf("Unknown metadata.version '%s'. Supported metadata.version are: %s", release, strings.Join(versions, ", ")) //nolint:staticcheck // the words of Kafka's tools
 	}
 	return level, nil
 }

@@ -89,16 +89,8 @@ type tool struct {
 }
 
 func runAction(ctx context.Context, s cli.Streams, o *options) error {
-	props, err := client.LoadCommandConfig(o.Set, o.commandConfig)
-	if err != nil {
-		return err
-	}
-	props["bootstrap.servers"] = o.String(o.bootstrap)
 	timeoutMs := o.Long(o.timeout)
-	if err := o.Err(); err != nil {
-		return err
-	}
-	c, err := client.NewAdmin(s, props)
+	c, err := client.Connection{Servers: o.bootstrap, Config: o.commandConfig}.Open(s, o.Set)
 	if err != nil {
 		return err
 	}

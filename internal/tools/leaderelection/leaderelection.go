@@ -167,18 +167,7 @@ func (o options) connect(s cli.Streams, set *cli.Set) (*client.Client, error) {
 		s.Println("Option --admin.config has been deprecated and will be removed in a future version. Use --command-config instead.")
 		config = o.oldConfig
 	}
-	props, err := client.LoadCommandConfig(set, config)
-	if err != nil {
-		return nil, err
-	}
-	props["bootstrap.servers"] = set.String(o.bootstrap)
-	if _, given := props["default.api.timeout.ms"]; !given {
-		props["default.api.timeout.ms"] = "30000"
-	}
-	if err := set.Err(); err != nil {
-		return nil, err
-	}
-	return client.NewAdmin(s, props)
+	return client.Connection{Servers: o.bootstrap, Config: config, Defaults: client.Properties{"default.api.timeout.ms": "30000"}}.Open(s, set)
 }
 
 // elect has leaders elected and prints what came of it.

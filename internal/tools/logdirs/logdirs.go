@@ -37,22 +37,11 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 	if err := set.CheckRequired(s, bootstrap, describe); err != nil {
 		return err
 	}
-	props, err := client.LoadCommandConfig(set, config)
-	if err != nil {
-		return fail(s, err)
-	}
-	props["bootstrap.servers"] = set.String(bootstrap)
-	if props["client.id"] == "" {
-		props["client.id"] = "log-dirs-tool"
-	}
-	if err := set.Err(); err != nil {
-		return fail(s, err)
-	}
 	wanted, err := brokerIDs(set.String(brokers))
 	if err != nil {
 		return fail(s, err)
 	}
-	admin, err := client.NewAdmin(s, props)
+	admin, err := client.Connection{Servers: bootstrap, Config: config, Defaults: client.Properties{"client.id": "log-dirs-tool"}}.Open(s, set)
 	if err != nil {
 		return fail(s, err)
 	}

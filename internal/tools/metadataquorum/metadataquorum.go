@@ -33,7 +33,7 @@ var parser = &cli.SubParser{
 			{Long: "--replication", IsFlag: true, Help: "How far each member is."},
 			{Long: "--human-readable", IsFlag: true, Help: "With --replication: times as durations."},
 		}},
-		{Name: "add-controller", Help: "Not supported.", Arguments: []cli.Argument{{Long: "--dry-run", IsFlag: true, Help: "Only say what would be done."}}},
+		{Name: "add-controller", Help: "Refused: one node is the whole quorum.", Arguments: []cli.Argument{{Long: "--dry-run", IsFlag: true, Help: "Only say what would be done."}}},
 		{Name: "remove-controller", Help: "Remove a controller from the quorum.", Arguments: []cli.Argument{
 			{Long: "--controller-id", Short: "-i", Required: true, Bits: 32, Help: "The controller's id."},
 			{Long: "--controller-directory-id", Short: "-d", Required: true, Help: "The id of its directory."},
@@ -48,16 +48,10 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	props := client.Properties{}
-	if file := parsed.Value("--command-config"); file != "" {
-		if props, err = cli.LoadProperties(file); err != nil {
-			return err
-		}
-	}
 	if !parsed.Has("--bootstrap-server") && !parsed.Has("--bootstrap-controller") {
 		return parser.Fail(s, parsed, "one of the arguments --bootstrap-server --bootstrap-controller is required")
 	}
-	admin, err := client.NewAdminOf(s, props, parsed.Value("--bootstrap-server"), parsed.Value("--bootstrap-controller"))
+	admin, err := client.OpenParsed(s, parsed, "--command-config")
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func newConsumerOptions() *consumerOptions {
 		socketBuffer: withDefault("socket-buffer-size", "Integer: size", "2097152", "Accepted; the operating system sizes the buffers."),
 		oldConfig:    p.Value("consumer.config", "String: config file", "(DEPRECATED) The former name of --command-config."),
 		config:       p.Value("command-config", "String: config file", "File with consumer properties; --command-property wins."),
-		printMetrics: p.Flag("print-metrics", "Refused: the metrics of Kafka's Java client do not exist here."),
+		printMetrics: p.Flag("print-metrics", "Print the client's metrics at the end, by the names that Kafka's Java client has for them."),
 		detailed:     p.Flag("show-detailed-stats", "Report every interval instead of once."),
 		timeout: p.Add(cli.Option{
 			Name: "timeout", Arg: cli.OptionalArg, ArgName: "Long: milliseconds", Default: "10000", Help: "Stop when no record has come for this long.",
@@ -73,9 +73,6 @@ func (o *consumerOptions) check(s cli.Streams) error {
 	}
 	if err := o.CheckInvalid(s, o.oldConfig, o.config); err != nil {
 		return err
-	}
-	if o.Has(o.printMetrics) {
-		return o.parser.UsageError(s, "%s", noMetrics)
 	}
 	if o.Has(o.messages) {
 		s.Println("Warning: --messages is deprecated. Use --num-records instead.")
@@ -156,6 +153,8 @@ type consumer struct {
 	records           int64
 	timeout, interval time.Duration
 	joins             joins
+	counts            *meter // nil unless metrics are wanted
+	clientID          string
 
 	read, lastRead consumed
 	lastReport     time.Time
@@ -186,7 +185,11 @@ func (c *consumer) open(o *consumerOptions) error {
 	if props["enable.auto.commit"] == "false" {
 		opts = append(opts, kgo.DisableAutoCommit())
 	}
-	c.joins.startedAt = time.Now()
+	c.joins.startedAt, c.clientID = time.Now(), props["client.id"]
+	if o.Has(o.printMetrics) {
+		c.counts = newMeter(c.joins.startedAt)
+		opts = append(opts, kgo.WithHooks(c.counts))
+	}
 	opts = append(opts, kgo.OnPartitionsAssigned(c.joins.assigned), kgo.OnPartitionsRevoked(c.joins.revoked), kgo.OnPartitionsLost(c.joins.revoked))
 	c.client, err = client.NewConsumer(c.streams, props, opts...)
 	return err
@@ -212,6 +215,9 @@ func (c *consumer) run(ctx context.Context) error {
 	}
 	if !c.detailed {
 		c.printTotal(started, time.Now())
+	}
+	if c.counts != nil {
+		c.counts.consumerTable(c.clientID, c.read, time.Now()).print(c.streams)
 	}
 	if ctx.Err() != nil {
 		return &cli.ExitError{Code: interruptedExit}

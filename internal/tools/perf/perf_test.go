@@ -106,7 +106,6 @@ func TestCommandLines(t *testing.T) {
 		{RunProducer, producer + "--record-size 1 --payload-monotonic", "argument --payload-monotonic: not allowed with argument --record-size"},
 		{RunProducer, producer + "--record-size 0", "--record-size should be greater than zero."},
 		{RunProducer, producer + "--record-size 1 --warmup-records 10", tooManyWarmup},
-		{RunProducer, producer + "--record-size 1 --print-metrics", noMetrics},
 		{RunProducer, producer + "--record-size 1 --producer-props a=b --command-property c=d", "--command-property and --producer-props cannot be specified together."},
 		{RunProducer, producer + "--record-size 1 --command-property a=b c", "java.lang.IllegalArgumentException: Invalid property: c"},
 		{RunProducer, "--throughput x", `argument --throughput: could not convert 'x' to Double (For input string: "x")`},
@@ -139,6 +138,68 @@ func TestCheckReceived(t *testing.T) {
 	} {
 		if err := checkReceived(sent, received); err == nil {
 			t.Errorf("%s was accepted", name)
+		}
+	}
+}
+
+// TestMetrics holds the form of what --print-metrics prints.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	start := time.UnixMilli(1_000)
+	m := newMeter(start)
+	m.OnBrokerConnect(kgo.BrokerMetadata{}, 0, nil, nil)
+	m.OnBrokerConnect(kgo.BrokerMetadata{}, 0, nil, io.EOF)
+	m.OnBrokerE2E(kgo.BrokerMetadata{}, 0, kgo.BrokerE2E{BytesWritten: 300, BytesRead: 40, TimeToWrite: time.Millisecond, ReadWait: 2 * time.Millisecond})
+	m.OnBrokerE2E(kgo.BrokerMetadata{}, 0, kgo.BrokerE2E{BytesWritten: 100, ReadErr: io.EOF})
+	m.OnProduceBatchWritten(kgo.BrokerMetadata{}, "t", 0, kgo.ProduceBatchMetrics{NumRecords: 5, UncompressedBytes: 239, CompressedBytes: 89})
+	var out bytes.Buffer
+	m.producerTable("c", start.Add(2*time.Second)).print(cli.Streams{Out: &out})
+	want := `
+Metric Name Value
+producer-metrics:batch-size-avg:{client-id=c} : 150.000
+producer-metrics:batch-size-max:{client-id=c} : 150.000
+producer-metrics:compression-rate-avg:{client-id=c} : 0.500
+producer-metrics:connection-close-total:{client-id=c} : 0.000
+producer-metrics:connection-count:{client-id=c} : 1.000
+producer-metrics:connection-creation-total:{client-id=c} : 1.000
+producer-metrics:incoming-byte-rate:{client-id=c} : 20.000
+producer-metrics:incoming-byte-total:{client-id=c} : 40.000
+producer-metrics:outgoing-byte-rate:{client-id=c} : 200.000
+producer-metrics:outgoing-byte-total:{client-id=c} : 400.000
+producer-metrics:produce-throttle-time-avg:{client-id=c} : NaN
+producer-metrics:produce-throttle-time-max:{client-id=c} : NaN
+producer-metrics:record-send-rate:{client-id=c} : 2.500
+producer-metrics:record-send-total:{client-id=c} : 5.000
+producer-metrics:records-per-request-avg:{client-id=c} : 5.000
+producer-metrics:request-latency-avg:{client-id=c} : 3.000
+producer-metrics:request-latency-max:{client-id=c} : 3.000
+producer-metrics:request-rate:{client-id=c} : 1.000
+producer-metrics:request-size-avg:{client-id=c} : 200.000
+producer-metrics:request-size-max:{client-id=c} : 300.000
+producer-metrics:request-total:{client-id=c} : 2.000
+producer-metrics:response-rate:{client-id=c} : 0.500
+producer-metrics:response-total:{client-id=c} : 1.000
+producer-topic-metrics:byte-rate:{client-id=c, topic=t} : 75.000
+producer-topic-metrics:byte-total:{client-id=c, topic=t} : 150.000
+producer-topic-metrics:record-send-rate:{client-id=c, topic=t} : 2.500
+producer-topic-metrics:record-send-total:{client-id=c, topic=t} : 5.000
+`
+	if got := regexp.MustCompile(" +").ReplaceAllString(out.String(), " "); got != want {
+		t.Errorf("got %s", got)
+	}
+	for line := range strings.Lines(strings.TrimPrefix(out.String(), "\n")) {
+		if column := len("producer-topic-metrics:record-send-total:{client-id=c, topic=t}"); line[column:column+3] != " : " && line[column:column+3] != "   " {
+			t.Errorf("%q is not in columns", line)
+		}
+	}
+	out.Reset()
+	read := newMeter(start)
+	read.OnBrokerThrottle(kgo.BrokerMetadata{}, 30*time.Millisecond, true)
+	read.consumerTable("c", consumed{records: 10, bytes: 500}, start.Add(2*time.Second)).print(cli.Streams{Out: &out})
+	for _, line := range []string{"consumer-fetch-manager-metrics:bytes-consumed-rate:{client-id=c} : 250.000\n", "consumer-fetch-manager-metrics:fetch-throttle-time-max:{client-id=c} : 30.000\n",
+		"consumer-fetch-manager-metrics:records-per-request-avg:{client-id=c} : Infinity\n", "consumer-coordinator-metrics:join-time-avg:{client-id=c} : NaN\n"} {
+		if !strings.Contains(regexp.MustCompile(" +").ReplaceAllString(out.String(), " "), line) {
+			t.Errorf("no %q in %s", line, &out)
 		}
 	}
 }

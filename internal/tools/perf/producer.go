@@ -26,6 +26,11 @@ func RunProducer(ctx context.Context, s cli.Streams, args []string) error {
 	if plan.transactionalID != "" {
 		opts = append(opts, kgo.TransactionalID(plan.transactionalID))
 	}
+	var counts *meter
+	if plan.printMetrics {
+		counts = newMeter(time.Now())
+		opts = append(opts, kgo.WithHooks(counts))
+	}
 	cl, err := client.NewProducer(s, plan.props, opts...)
 	if err != nil {
 		return fmt.Errorf("org.apache.kafka.common.KafkaException: Failed to construct kafka producer: %w", err)
@@ -34,6 +39,9 @@ func RunProducer(ctx context.Context, s cli.Streams, args []string) error {
 	p := &producer{plan: plan, streams: s, client: cl}
 	if err := p.run(ctx); err != nil {
 		return err
+	}
+	if counts != nil {
+		counts.producerTable(plan.props["client.id"], time.Now()).print(s)
 	}
 	if ctx.Err() != nil {
 		return &cli.ExitError{Code: interruptedExit}

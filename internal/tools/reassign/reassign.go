@@ -127,20 +127,10 @@ func (o *options) check(s cli.Streams) error {
 }
 
 func (o *options) act(ctx context.Context, s cli.Streams) error {
-	props, err := client.LoadCommandConfig(o.Set, o.config)
-	if err != nil {
-		return err
-	}
-	if props["client.id"] == "" {
-		props["client.id"] = "reassign-partitions-tool"
-	}
 	limits := limits{between: o.Long(o.throttle), dirs: o.Long(o.dirThrottle)}
 	timeoutMs := o.Long(o.timeout)
-	servers, controllers := o.String(o.bootstrap), o.String(o.controller)
-	if err := o.Err(); err != nil {
-		return err
-	}
-	admin, err := client.NewAdminOf(s, props, servers, controllers)
+	connection := client.Connection{Servers: o.bootstrap, Controllers: o.controller, Config: o.config, Defaults: client.Properties{"client.id": "reassign-partitions-tool"}}
+	admin, err := connection.Open(s, o.Set)
 	if err != nil {
 		return err
 	}

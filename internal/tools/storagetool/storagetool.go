@@ -1,6 +1,7 @@
-// Package storagetool is kafka-storage: generate cluster ids and look at log directories. The
-// command table in internal/tools calls Run; nothing here starts a goroutine. Formatting is
-// accepted and does nothing, because a Moldau broker sets up an empty log directory itself.
+// Package storagetool is kafka-storage: it generates cluster ids, gives log directories to a cluster
+// and a node, and looks at them. The command table in internal/tools calls Run; nothing here starts
+// a goroutine. A broker formats empty log directories itself, so format is for those who want to
+// choose the cluster's id, or have scripts that do.
 package storagetool
 
 import (
@@ -16,28 +17,29 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/features"
 )
 
-var config = cli.Argument{Long: "--config", Short: "-c", Required: true, Help: "The server.properties file."}
+var configArgument = cli.Argument{Long: "--config", Short: "-c", Required: true, Help: "The server.properties file."}
 
 var parser = &cli.SubParser{
 	Program:     "kafka-storage",
 	Description: "The Kafka storage tool.",
 	Commands: []cli.SubCommand{
-		{Name: "info", Help: "Show what the log directories of a node hold.", Arguments: []cli.Argument{config}},
-		{Name: "format", Help: "Accepted; Moldau needs no format step.", Arguments: []cli.Argument{
-			{Long: "--cluster-id", Short: "-t", Required: true, Help: "The cluster id."},
-			config,
-			{Long: "--add-scram", Short: "-S", Repeats: true, Help: "Not supported yet."},
-			{Long: "--ignore-formatted", Short: "-g", IsFlag: true, Help: "Accepted."},
-			{Long: "--release-version", Short: "-r", Help: "Accepted."},
-			{Long: "--feature", Short: "-f", Repeats: true, Help: "Accepted."},
-			{Long: "--standalone", Short: "-s", IsFlag: true, Help: "Accepted."},
-			{Long: "--no-initial-controllers", Short: "-N", IsFlag: true, Help: "Accepted."},
-			{Long: "--initial-controllers", Short: "-I", Help: "Accepted."},
+		{Name: "info", Help: "Show what the log directories of a node hold.", Arguments: []cli.Argument{configArgument}},
+		{Name: "format", Help: "Give empty log directories to a node of a cluster. A start does it too, with an id of its own.", Arguments: []cli.Argument{
+			{Long: "--cluster-id", Short: "-t", Required: true, Help: "The cluster's id."},
+			configArgument,
+			{Long: "--add-scram", Short: "-S", Repeats: true, Help: "Refused: there is no SASL yet."},
+			{Long: "--ignore-formatted", Short: "-g", IsFlag: true, Help: "Leave formatted log directories as they are and format the others."},
+			{Long: "--release-version", Short: "-r", Help: "Release whose features the cluster begins with; 4.3 is the only one."},
+			{Long: "--feature", Short: "-f", Repeats: true, Help: "Level that a feature begins with, such as transaction.version=2; others than a start's are refused."},
+			{Long: "--standalone", Short: "-s", IsFlag: true, Help: "This node is the only controller."},
+			{Long: "--no-initial-controllers", Short: "-N", IsFlag: true, Help: "The controllers are told later."},
+			{Long: "--initial-controllers", Short: "-I", Help: "The first controllers, id@host:port:directory,...; this node's directory id is taken from it."},
 		}},
 		{Name: "version-mapping", Help: "Show which levels of features belong to a release.", Arguments: []cli.Argument{
 			{Long: "--release-version", Short: "-r", Help: "The release, from 3.3-IV3 on; otherwise the newest."}}},
@@ -45,6 +47,12 @@ var parser = &cli.SubParser{
 			{Long: "--feature", Short: "-f", Required: true, Repeats: true, Help: "A feature and its level, such as metadata.version=30."}}},
 		{Name: "random-uuid", Help: "Print a random UUID."},
 	},
+}
+
+var words = features.Words{
+	NoPair:   "Invalid feature format: {argument}. Expected format: 'feature=version' (e.g. 'group.version=1')",
+	NoNumber: "Invalid version format: {level} for feature {name}",
+	NoLevel:  "Feature level {level} is not supported for feature {name}",
 }
 
 // Run is kafka-storage.
@@ -60,17 +68,20 @@ func Run(_ context.Context, s cli.Streams, args []string) error {
 	case "version-mapping":
 		return features.PrintMapping(s, parsed.Value("--release-version"))
 	case "feature-dependencies":
-		return features.PrintDependencies(s, parsed.Values("--feature"))
+		return features.PrintDependencies(s, parsed.Values("--feature"), words)
 	}
 	properties, err := cli.LoadProperties(parsed.Value("--config"))
 	if err != nil {
 		return err
 	}
-	directories := logDirectories(properties)
-	if parsed.Command == "info" {
-		return info(s, directories)
+	node, _, err := config.NewBroker(properties)
+	if err != nil {
+		return fmt.Errorf("%s: %w", parsed.Value("--config"), err)
 	}
-	return format(s, parsed, directories)
+	if parsed.Command == "info" {
+		return info(s, directories(node))
+	}
+	return format(s, parsed, node, properties)
 }
 
 // systemRandom draws from the operating system.
@@ -82,42 +93,9 @@ func (systemRandom) Uint64() uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// logDirectories lists the directories of a server.properties file, each once, sorted.
-func logDirectories(properties map[string]string) []string {
-	list, ok := properties["log.dirs"]
-	if !ok || strings.TrimSpace(list) == "" {
-		list = properties["log.dir"]
-	}
-	if list == "" {
-		list = "moldau-data" // the broker's default
-	}
-	var directories []string
-	for directory := range strings.SplitSeq(list+","+properties["metadata.log.dir"], ",") {
-		if directory = strings.TrimSpace(directory); directory != "" {
-			directories = append(directories, directory)
-		}
-	}
-	return slices.Compact(slices.Sorted(slices.Values(directories)))
-}
-
-func format(s cli.Streams, parsed *cli.Parsed, directories []string) error {
-	if parsed.Has("--add-scram") {
-		return errors.New("--add-scram is not supported yet")
-	}
-	if _, err := kafka.ParseUUID(parsed.Value("--cluster-id")); err != nil {
-		return fmt.Errorf("the cluster id: %w", err)
-	}
-	for _, directory := range directories {
-		metadata, problem := readMetadata(directory)
-		if problem != "" {
-			continue // there is nothing to contradict
-		}
-		if given, found := parsed.Value("--cluster-id"), metadata["cluster.id"]; found != given {
-			return fmt.Errorf("Invalid cluster.id in: %s. Expected %s, but read %s", filepath.Join(directory, "meta.properties"), given, found) //nolint:staticcheck // the words of Kafka's tools
-		}
-	}
-	s.Printf("No format is needed: a Moldau broker sets up %s when it starts, and a new cluster gives itself an id.\n", strings.Join(directories, ", "))
-	return nil
+// directories lists a node's log directories, each once, sorted.
+func directories(node *config.Broker) []string {
+	return slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(node.LogDirs), node.MetadataLogDir))))
 }
 
 func info(s cli.Streams, directories []string) error {

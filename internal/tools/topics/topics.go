@@ -64,15 +64,7 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 }
 
 func newAdmin(s cli.Streams, o *options) (*client.Client, error) {
-	props, err := client.LoadCommandConfig(o.Set, o.commandConfig)
-	if err != nil {
-		return nil, err
-	}
-	props["bootstrap.servers"] = o.String(o.bootstrap)
-	if err := o.Err(); err != nil {
-		return nil, err
-	}
-	return client.NewAdmin(s, props)
+	return client.Connection{Servers: o.bootstrap, Config: o.commandConfig}.Open(s, o.Set)
 }
 
 // requestedTopics returns the names of existing topics that --topic matches, sorted; it is an
