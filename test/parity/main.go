@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/moldau/moldau/test/kafka/toolbox"
 )
 
 // broker is one side of the comparison.
@@ -32,11 +34,22 @@ func main() {
 	dumped := flag.String("dumped", "", "address of a Moldau whose files are read with Apache Kafka's dump-log")
 	dumpedData := flag.String("dumped-data", "", "its log dir")
 	record := flag.String("record", "", "write Apache Kafka's answers to the script into this folder instead")
+	recordHelp := flag.Bool("record-flags", false, "write the flags of Apache Kafka's tools into "+flagsFile+" instead")
 	only := flag.String("only", "", "run only probes whose name has this in it")
 	shown := flag.Bool("show", false, "print what is compared")
 	smoke := flag.Bool("smoke", false, "run the short set only")
 	flag.Parse()
 
+	if *recordHelp {
+		jvm := toolbox.NewWarmJVM(*kafkaTools)
+		defer jvm.Stop()
+		if err := recordFlags(jvm); err != nil {
+			jvm.Stop()
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	if *record != "" {
 		if err := recordScript(*kafka, *record); err != nil {
 			fmt.Println(err)
@@ -70,8 +83,11 @@ func main() {
 		}
 	}
 	if *kafkaTools != "" {
-		jvm, moldauBinary := newWarmJVM(*kafkaTools), program{*moldauTools}
-		defer jvm.stop()
+		jvm, moldauBinary := toolbox.NewWarmJVM(*kafkaTools), toolbox.Program{*moldauTools}
+		defer jvm.Stop()
+		if strings.Contains("flags of the tools", *only) {
+			compareFlags(jvm, judge)
+		}
 		compareTools(jvm, moldauBinary, *kafka, *moldau, func(c command) bool { return strings.Contains("tool: "+c.name, *only) && (c.smoke || !*smoke) }, judge)
 	}
 	if name := "dump-log of compacted and transactional logs"; *dumped != "" && *kafkaTools != "" && strings.Contains(name, *only) {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/moldau/moldau/test/kafka/toolbox"
 )
 
 // command is what a user types, line by line: a tool's name without "kafka-" and its arguments,
@@ -68,14 +70,14 @@ const prompt = "$ "
 // toolSide is a broker with the tools of one side at it.
 type toolSide struct {
 	name  string
-	tools toolbox
+	tools toolbox.Toolbox
 	addr  string
 	mark  string
 }
 
 // compareTools runs the commands and has each outcome judged against Apache Kafka's tools at
 // Apache Kafka.
-func compareTools(theirs, ours toolbox, kafka, moldau string, chosen func(c command) bool, judge func(name, expected, got string)) {
+func compareTools(theirs, ours toolbox.Toolbox, kafka, moldau string, chosen func(c command) bool, judge func(name, expected, got string)) {
 	run := strconv.FormatInt(time.Now().Unix()%1e6, 36) // brokers may have seen an earlier comparison
 	theirMark, ourMark := "-"+run+"-1", "-"+run+"-2"
 	base := toolSide{"Apache Kafka", theirs, kafka, theirMark}
@@ -149,19 +151,19 @@ func (c command) run(side toolSide) (string, error) {
 	var out strings.Builder
 	for _, line := range c.lines {
 		words, stdin := split(line, there)
-		got, err := side.tools.run(words, stdin)
+		got, err := side.tools.Run(words, stdin)
 		if err != nil {
 			return out.String(), err
 		}
-		fmt.Fprintf(&out, prompt+"%s\n%s", line, c.plain(back.Replace(got.stdout)))
-		messages := back.Replace(got.stderr)
-		if strings.Contains(got.stdout, "Error: ") {
+		fmt.Fprintf(&out, prompt+"%s\n%s", line, c.plain(back.Replace(got.Stdout)))
+		messages := back.Replace(got.Stderr)
+		if strings.Contains(got.Stdout, "Error: ") {
 			messages = class.ReplaceAllString(messages, "") // the same again, as a stack trace
 		}
 		if first := firstError(messages); first != "" && !c.wordless {
 			fmt.Fprintf(&out, "error: %s\n", first)
 		}
-		fmt.Fprintf(&out, "exit code %d\n", got.code)
+		fmt.Fprintf(&out, "exit code %d\n", got.Code)
 		if err := settle(side.addr); err != nil {
 			return out.String(), err
 		}
@@ -232,7 +234,9 @@ var (
 	topicID = regexp.MustCompile(`TopicId: [A-Za-z0-9_-]{22}`)
 	// What the cluster gave a producer is another number each time.
 	producerID = regexp.MustCompile(`producerId=\d+`)
-	localPort  = regexp.MustCompile(`localhost[: \t]+\d+`)
+	// So is the id of a folder.
+	directoryID = regexp.MustCompile(`directory\.id=[A-Za-z0-9_-]{22}`)
+	localPort   = regexp.MustCompile(`localhost[: \t]+\d+`)
 	// Both sides' log lines and stack traces.
 	noise    = regexp.MustCompile(`(?m)^(\[?\d{4}-\d\d-\d\d|\s+at |\s*\.\.\. \d+ more|Caused by: |SLF4J|The consumer rebalance protocol |Picked up|(java|com\.fasterxml|joptsimple)[.a-zA-Z]*Exception: ).*\n`)
 	stack    = regexp.MustCompile(`(?m)^org\.apache\.kafka[.a-zA-Z]*Exception: .*\n(\s+at .*\n)+`)
@@ -267,6 +271,7 @@ func plainOutput(s string) string {
 	})
 	s = thrown.ReplaceAllString(s, "")
 	s = localPort.ReplaceAllString(s, "localhost:<port>")
+	s = directoryID.ReplaceAllString(s, "directory.id=<id>")
 	s = producerID.ReplaceAllString(s, "producerId=<id>")
 	var lines []string
 	for _, line := range strings.Split(s, "\n") {

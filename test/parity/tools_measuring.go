@@ -1,6 +1,15 @@
 package main
 
-import "slices"
+import (
+	"regexp"
+	"slices"
+)
+
+// ownMetrics are what --print-metrics of our tools shows: each must be among those of Apache Kafka's.
+var ownMetrics = regexp.MustCompile(`^(Metric Name |producer-metrics:(batch-size-avg|batch-size-max|compression-rate-avg|record-send-total|record-send-rate|records-per-request-avg|request-latency-avg|request-latency-max|produce-throttle-time-avg|produce-throttle-time-max|connection-count|connection-creation-total|connection-close-total|request-total|request-rate|request-size-avg|request-size-max|outgoing-byte-total|outgoing-byte-rate|response-total|response-rate|incoming-byte-total|incoming-byte-rate):` +
+	`|producer-topic-metrics:(record-send-total|record-send-rate|byte-total|byte-rate):|consumer-metrics:(connection-count|connection-creation-total|connection-close-total|request-total|request-rate|request-size-avg|request-size-max|outgoing-byte-total|outgoing-byte-rate|response-total|response-rate|incoming-byte-total|incoming-byte-rate):` +
+	`|consumer-coordinator-metrics:(commit-total|commit-latency-avg|commit-latency-max|heartbeat-total|heartbeat-response-time-max|join-total|join-time-avg|join-time-max|sync-total|sync-time-avg|sync-time-max):` +
+	`|consumer-fetch-manager-metrics:(fetch-total|fetch-rate|fetch-latency-avg|fetch-latency-max|fetch-size-avg|fetch-size-max|fetch-throttle-time-avg|fetch-throttle-time-max|records-consumed-total|records-consumed-rate|records-per-request-avg|bytes-consumed-total|bytes-consumed-rate):\{client-id=[a-z-]+\})`)
 
 // measuringCommands print what differs from run to run: only its form is compared.
 func measuringCommands() []command {
@@ -13,6 +22,8 @@ func measuringCommands() []command {
 				"producer-perf-test --bootstrap-server BOOTSTRAP --topic c-perf@ --num-records 10 --payload-monotonic --throughput -1"},
 				on("consumer-perf-test --topic c-perf@", "--num-records 1000", "--num-records 1000 --show-detailed-stats --reporting-interval 60000", "--num-records 1000 --hide-header", "--messages 1000 --timeout 20000", "--num-records 500 --fetch-size 1000 --group c-perf@"),
 				[]string{"e2e-latency --bootstrap-server BOOTSTRAP --topic c-perf@ --num-records 20 --producer-acks 1 --record-size 20 --record-key-size 5 --num-headers 1 --record-header-key-size 3 --record-header-size 4"})},
+		{name: "perf tests, metrics", shape: true, prepare: prepare, kept: ownMetrics,
+			lines: []string{load + " --print-metrics", "consumer-perf-test --bootstrap-server BOOTSTRAP --topic c-perf@ --num-records 1000 --print-metrics"}},
 		{name: "perf tests, refused", lines: slices.Concat(with("producer-perf-test", "--topic c-perf@ --num-records 10 --record-size 10 --throughput -1", "--bootstrap-server BOOTSTRAP --topic c-perf@ --num-records 0 --record-size 10 --throughput -1",
 			"--bootstrap-server BOOTSTRAP --topic c-perf@ --num-records 5 --record-size 0 --throughput -1", "--bootstrap-server BOOTSTRAP --topic c-perf@ --num-records 5 --record-size 10 --throughput -1 --warmup-records 5",
 			"--bootstrap-server BOOTSTRAP --topic c-perf@ --num-records 5 --record-size 10 --throughput -1 --reporting-interval 0"),

@@ -1,4 +1,4 @@
-package main
+package toolbox
 
 import (
 	"bufio"
@@ -14,25 +14,27 @@ import (
 	"time"
 )
 
-// toolTimeout bounds the run of one tool.
-const toolTimeout = 2 * time.Minute
+// timeout bounds the run of one tool.
+const timeout = 2 * time.Minute
 
-// output is what a tool leaves behind.
-type output struct {
-	stdout, stderr string
-	code           int
+// Output is what a tool leaves behind.
+type Output struct {
+	Stdout, Stderr string
+	Code           int
 }
 
-// toolbox runs the tools of one side: the first word is the tool's name without "kafka-".
-type toolbox interface {
-	run(words []string, stdin string) (output, error)
+// Toolbox has the tools of one side.
+type Toolbox interface {
+	// Run runs a tool: the first word is its name without "kafka-".
+	Run(words []string, stdin string) (Output, error)
 }
 
-// program is a command line that tools' names are appended to, such as the moldau binary.
-type program []string
+// Program is a command line that tools' names are appended to, such as the moldau binary.
+type Program []string
 
-func (p program) run(words []string, stdin string) (output, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), toolTimeout)
+// Run runs a tool in a process of its own.
+func (p Program) Run(words []string, stdin string) (Output, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p[0], append(p[1:len(p):len(p)], words...)...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -43,11 +45,12 @@ func (p program) run(words []string, stdin string) (output, error) {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		code, err = exit.ExitCode(), nil
 	}
-	return output{stdout.String(), stderr.String(), code}, err
+	return Output{stdout.String(), stderr.String(), code}, err
 }
 
-// warmJVM runs Apache Kafka's tools in one JVM, as test/kafka/ToolRunner.java describes.
-type warmJVM struct {
+// WarmJVM has Apache Kafka's tools and runs them one after the other in one JVM, as
+// test/kafka/ToolRunner.java describes. It is used by one goroutine at a time.
+type WarmJVM struct {
 	script  string
 	classes map[string]string
 	cmd     *exec.Cmd
@@ -55,11 +58,12 @@ type warmJVM struct {
 	out     *bufio.Reader
 }
 
-func newWarmJVM(script string) *warmJVM {
-	return &warmJVM{script: script, classes: map[string]string{}}
+// NewWarmJVM returns the toolbox of the script test/kafka/kafka. The JVM starts with the first tool.
+func NewWarmJVM(script string) *WarmJVM {
+	return &WarmJVM{script: script, classes: map[string]string{}}
 }
 
-func (j *warmJVM) start() (err error) {
+func (j *WarmJVM) start() (err error) {
 	j.cmd = exec.Command(j.script, "tools")
 	j.cmd.Stderr = os.Stderr
 	if j.in, err = j.cmd.StdinPipe(); err != nil {
@@ -73,8 +77,8 @@ func (j *warmJVM) start() (err error) {
 	return j.cmd.Start()
 }
 
-// stop ends the JVM; the next run starts another one.
-func (j *warmJVM) stop() {
+// Stop ends the JVM; the next run starts another one.
+func (j *WarmJVM) Stop() {
 	if j.cmd == nil {
 		return
 	}
@@ -85,21 +89,22 @@ func (j *warmJVM) stop() {
 	j.cmd = nil
 }
 
-func (j *warmJVM) run(words []string, stdin string) (output, error) {
+// Run implements Toolbox.
+func (j *WarmJVM) Run(words []string, stdin string) (Output, error) {
 	name := words[0]
 	if strings.HasPrefix(name, "verifiable-") { // their last words come when the JVM ends
-		return program{j.script, "tool"}.run(words, stdin)
+		return Program{j.script, "tool"}.Run(words, stdin)
 	}
 	if j.classes[name] == "" {
 		class, err := exec.Command(j.script, "tool-class", name).Output()
 		if err != nil {
-			return output{}, fmt.Errorf("Apache Kafka's tool %s: %w", name, err)
+			return Output{}, fmt.Errorf("Apache Kafka's tool %s: %w", name, err)
 		}
 		j.classes[name] = strings.TrimSpace(string(class))
 	}
 	if j.cmd == nil {
 		if err := j.start(); err != nil {
-			return output{}, err
+			return Output{}, err
 		}
 	}
 	question := binary.BigEndian.AppendUint32(nil, uint32(len(words)))
@@ -107,36 +112,36 @@ func (j *warmJVM) run(words []string, stdin string) (output, error) {
 		question = binary.BigEndian.AppendUint32(question, uint32(len(word)))
 		question = append(question, word...)
 	}
-	patience := time.AfterFunc(toolTimeout, func() { _ = j.cmd.Process.Kill() })
+	patience := time.AfterFunc(timeout, func() { _ = j.cmd.Process.Kill() })
 	defer patience.Stop()
 	answer, err := j.ask(question)
 	if err != nil {
 		// Some mistakes end argparse's tools without a chance to hold the JVM: one of their own, then.
-		j.stop()
-		return program{j.script, "tool"}.run(words, stdin)
+		j.Stop()
+		return Program{j.script, "tool"}.Run(words, stdin)
 	}
 	return answer, nil
 }
 
-func (j *warmJVM) ask(question []byte) (output, error) {
+func (j *WarmJVM) ask(question []byte) (Output, error) {
 	if _, err := j.in.Write(question); err != nil {
-		return output{}, err
+		return Output{}, err
 	}
 	var code int32
 	if err := binary.Read(j.out, binary.BigEndian, &code); err != nil {
-		return output{}, err
+		return Output{}, err
 	}
 	var texts [2]string
 	for i := range texts {
 		var size int32
 		if err := binary.Read(j.out, binary.BigEndian, &size); err != nil {
-			return output{}, err
+			return Output{}, err
 		}
 		text := make([]byte, size)
 		if _, err := io.ReadFull(j.out, text); err != nil {
-			return output{}, err
+			return Output{}, err
 		}
 		texts[i] = string(text)
 	}
-	return output{texts[0], texts[1], int(code)}, nil
+	return Output{texts[0], texts[1], int(code)}, nil
 }
