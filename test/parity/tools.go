@@ -20,6 +20,7 @@ import (
 //
 //	BOOTSTRAP  is the broker's address
 //	CONTROLLER is that of its controller listener
+//	{at}       is an @
 //	@          belongs to a name and differs between the tools, so that those of both can do the same at one broker
 //	DIR        is a folder with the files
 //	{name}     is what prepare learned
@@ -176,7 +177,7 @@ var word = regexp.MustCompile(`'[^']*'|\S+`)
 
 // placeholders returns what puts a side's values into a command, and what takes them out of its output.
 func placeholders(side toolSide, b *broker, dir string) (there, back *strings.Replacer) {
-	put := []string{"BOOTSTRAP", side.addr, "CONTROLLER", controllerOf(side.addr), "@", side.mark, "DIR", dir, `\n`, "\n"}
+	put := []string{"{at}", "@", "BOOTSTRAP", side.addr, "CONTROLLER", controllerOf(side.addr), "@", side.mark, "DIR", dir, `\n`, "\n"}
 	take := []string{side.mark, "@", dir, "DIR"}
 	for _, name := range slices.Sorted(maps.Keys(b.state)) {
 		put = append(put, "{"+name+"}", fmt.Sprint(b.state[name]))

@@ -30,22 +30,22 @@ func offlineCommands() []command {
 func formatCommand() command {
 	const id, other = "Q0hhbmdlIG1lIHBsZWFzZQ", "jVKI9tV5Rfu5n__-BQhKbg"
 	node := func(dirs string) string {
-		return "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=localhost:9093\nlisteners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n" +
-			"controller.listener.names=CONTROLLER\nlog.dirs=" + dirs + "\n"
+		return "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=localhost:9093\nlisteners=PLAINTEXT://localhost:9092,QUORUM://localhost:9093\n" +
+			"controller.listener.names=QUORUM\nlistener.security.protocol.map=QUORUM:PLAINTEXT,PLAINTEXT:PLAINTEXT\nlog.dirs=" + dirs + "\n"
 	}
 	return command{name: "storage format", smoke: true, unordered: true, kept: regexp.MustCompile("^([^B]|$)"),
 		files: map[string]string{
 			"one": node("DIR/a"), "two": node("DIR/b,DIR/c"), "three": node("DIR/a,DIR/d"), "renamed": node("DIR/a") + "node.id=2\n", "late": node("DIR/e"), "listed": node("DIR/f"), "elsewhere": node("DIR/g"),
-			"voters": node("DIR/h") + "controller.quorum.voters=1@localhost:9093\n", "refused": node("DIR/i"), "file": "",
+			"voters": node("DIR/h") + "controller.quorum.voters=1{at}localhost:9093\n", "refused": node("DIR/i"), "file": "",
 			"apart": node("DIR/j,DIR/k") + "metadata.log.dir=DIR/l\n", "odd": node("DIR/a,DIR/b,DIR/file"),
 		},
-		lines: with("storage", "info -c DIR/one", "info -c DIR/nothing", "format -c DIR/one", "format -t "+id, "format -c DIR/one -t "+id, "format -c DIR/one --standalone -t "+id, "info -c DIR/one",
+		lines: with("storage", "info -c DIR/one", "format -c DIR/one", "format -t "+id, "format -c DIR/one -t "+id, "format -c DIR/one --standalone -t "+id, "info -c DIR/one",
 			"format -c DIR/one --standalone -t "+id, "format -c DIR/one --standalone -g -t "+id, "format -c DIR/one --standalone -g -t "+other, "format -c DIR/renamed --standalone -g -t "+id,
 			"format -c DIR/two -s -t "+other, "info -c DIR/two", "format -c DIR/three -s -t "+id, "format -c DIR/three -s --ignore-formatted --cluster-id "+id, "info -c DIR/three", "info -c DIR/odd",
-			"format -c DIR/late -N -t "+id, "format -c DIR/listed -t "+id+" -I 1@localhost:9093:JEXY6aqzQY-32P5TStzaFg", "info -c DIR/listed",
-			"format -c DIR/elsewhere -t "+id+" --initial-controllers 2@localhost:9093:JEXY6aqzQY-32P5TStzaFg", "format -c DIR/voters -t "+id+" -s", "format -c DIR/voters -t "+id, "format -c DIR/apart -s -t "+id,
+			"format -c DIR/late -N -t "+id, "format -c DIR/listed -t "+id+" -I 1{at}localhost:9093:JEXY6aqzQY-32P5TStzaFg", "info -c DIR/listed",
+			"format -c DIR/elsewhere -t "+id+" --initial-controllers 2{at}localhost:9093:JEXY6aqzQY-32P5TStzaFg", "format -c DIR/voters -t "+id+" -s", "format -c DIR/voters -t "+id, "format -c DIR/apart -s -t "+id,
 			"format -c DIR/refused -t "+id+" -s -N", "format -c DIR/refused -t "+id+" -s -r 9.9", "format -c DIR/refused -t "+id+" -s -r 4.3 -f metadata.version=30", "format -c DIR/refused -t "+id+" -s -f nope=1",
 			"format -c DIR/refused -t "+id+" -s -f x", "format -c DIR/refused -t "+id+" -s -f group.version=9", "format -c DIR/refused -t "+id+" -s -f metadata.version=99", "format -c DIR/refused -t "+id+" -I x",
-			"format -c DIR/refused -t "+id+" -I 1@host", "format -c DIR/refused -t "+id+" -I 1@host:9", "format -c DIR/refused -t "+id+" -I 1@host:a:b", "format -c DIR/refused -t "+id+" -I 1@host:9:b", "format -c DIR/refused -t "+id+" --nonsense",
+			"format -c DIR/refused -t "+id+" -I 1{at}host", "format -c DIR/refused -t "+id+" -I 1{at}host:9", "format -c DIR/refused -t "+id+" -I 1{at}host:a:b", "format -c DIR/refused -t "+id+" -I 1{at}host:9:b", "format -c DIR/refused -t "+id+" --nonsense",
 			"format -c DIR/refused -t "+id+" -s --release-version 4.3 --feature transaction.version=2", "info -c DIR/refused")}
 }

@@ -94,7 +94,10 @@ func parseVoters(text string) (map[int32]kafka.UUID, error) {
 		if voter == "" {
 			continue
 		}
-		id, rest, _ := strings.Cut(voter, "@")
+		id, rest, found := strings.Cut(voter, "@")
+		if !found {
+			return nil, errors.New("No @ found in dynamic voter string.") //nolint:staticcheck // the words of Kafka's tools
+		}
 		node, err := strconv.ParseInt(id, 10, 32)
 		switch {
 		case err != nil:
