@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
 )
 
@@ -17,6 +18,8 @@ type topicConfigTest struct {
 	observe  func(p *configTopic) string
 	byValue  string // what is observed with value
 	byAbsent string // and with the default
+	// perCluster says that single brokers may not have a value of their own.
+	perCluster bool
 }
 
 // topicConfigTests has one entry for each topic config that has an effect.
@@ -110,13 +113,13 @@ var topicConfigTests = []topicConfigTest{
 		p.roll()
 		return compacted(p)
 	}},
-	{name: "min.insync.replicas", value: "2", byAbsent: "1", byValue: "2", observe: func(p *configTopic) string {
+	{name: "min.insync.replicas", value: "2", byAbsent: "1", byValue: "2", perCluster: true, observe: func(p *configTopic) string {
 		// With one replica at most one is asked for, so there is nothing to see from outside.
 		r, err := p.b.replicas.Lookup(p.log().TopicPartition())
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		return fmt.Sprint(r.Assignment().MinInSyncReplicas)
+		return fmt.Sprint(kafka.EffectiveMinISR(r.Assignment().MinInSyncReplicas, 2))
 	}},
 	{name: "retention.bytes", value: "1", configs: map[string]string{"retention.ms": "-1"}, byAbsent: "keeps", byValue: "deletes", observe: retention},
 	{name: "retention.ms", value: "-1", byAbsent: "deletes", byValue: "keeps", observe: retention},
@@ -282,6 +285,11 @@ func TestTopicConfigsTakeEffect(t *testing.T) {
 		synonym, _ := config.TopicSynonym(test.name)
 		n.alter(ofCluster(synonym, changed))
 		test.check(p, test.byValue, "set for the cluster")
+		if test.perCluster {
+			n.alter(ofCluster(synonym, nil))
+			test.check(p, test.byAbsent, "removed from the cluster")
+			continue
+		}
 		n.alter(ofBroker(synonym, ptr(d.Default)))
 		test.check(p, test.byAbsent, "set for the cluster, the default set for the broker")
 		n.alter(ofTopic(p.name, test.name, changed))
@@ -324,7 +332,9 @@ func TestTopicConfigsAfterARestart(t *testing.T) {
 		for i := range topicConfigTests {
 			test := &topicConfigTests[i]
 			synonym, _ := config.TopicSynonym(test.name)
-			n.alter(level(synonym, value(test)))
+			if setting := level(synonym, value(test)); !test.perCluster || setting.resource == "" {
+				n.alter(setting)
+			}
 		}
 	}
 	toChanged := func(test *topicConfigTest) *string { return &test.value }
@@ -358,5 +368,10 @@ func TestTopicConfigsAfterARestart(t *testing.T) {
 	checkAll("in the properties, the default set for the cluster", unchanged)
 	setAll(ofBroker, toChanged)
 	n.restart(nil)
-	checkAll("set for the broker before a restart, the default set for the cluster", changed)
+	checkAll("set for the broker before a restart, the default set for the cluster", func(test *topicConfigTest) string {
+		if test.perCluster {
+			return test.byAbsent
+		}
+		return test.byValue
+	})
 }

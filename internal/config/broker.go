@@ -24,8 +24,11 @@ type Broker struct {
 	// 13): whoever creates a topic caps them unless Explicit says that the operator chose.
 	NumPartitions            int32
 	DefaultReplicationFactor int16
-	AutoCreateTopics         bool
-	DeleteTopics             bool
+	// MinInSyncReplicas is this node's min.insync.replicas, 0 where it is not given: the controller stores it
+	// for the cluster.
+	MinInSyncReplicas int32
+	AutoCreateTopics  bool
+	DeleteTopics      bool
 
 	// Network.
 	SocketRequestMaxBytes        int32

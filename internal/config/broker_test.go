@@ -202,7 +202,7 @@ func FuzzParseProperties(f *testing.F) {
 		}
 		l := Layers{Static: b, DynamicBroker: properties}
 		l.DescribeBroker()
-		l.DescribeTopic(properties)
+		l.DescribeTopic(properties, 1)
 		l.Topic(properties)
 		if _, err := l.Current(); err != nil && l.ValidateBrokerConfigs(properties, true) == nil {
 			t.Errorf("valid for a dynamic change, and yet: %v", err)

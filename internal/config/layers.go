@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -184,8 +185,8 @@ func entry(e Entry, d *Def, value *string, synonyms []Synonym) Entry {
 	return e
 }
 
-// DescribeTopic returns every topic config by name for a topic with overrides.
-func (l Layers) DescribeTopic(overrides map[string]string) []Entry {
+// DescribeTopic returns every topic config by name for a topic with overrides and so many replicas.
+func (l Layers) DescribeTopic(overrides map[string]string, replicas int) []Entry {
 	current := l.topicValues(overrides)
 	var entries []Entry
 	for _, d := range topicDefsByName {
@@ -199,6 +200,10 @@ func (l Layers) DescribeTopic(overrides map[string]string) []Entry {
 		}
 		if fallback := topicSynonyms[d.Name]; fallback != nil {
 			synonyms = append(synonyms, l.synonyms(fallback[0].name)...)
+		}
+		if d.Name == "min.insync.replicas" && len(synonyms) == 1 { // nobody has set it: the default follows the replicas
+			value = strconv.Itoa(kafka.EffectiveMinISR(0, replicas))
+			synonyms = []Synonym{{d.Name, &value, kafka.ConfigSourceDefault}}
 		}
 		entries = append(entries, entry(Entry{Name: d.Name}, d, &value, synonyms))
 	}

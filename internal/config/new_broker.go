@@ -63,6 +63,9 @@ func newBroker(v values) (*Broker, Warnings, error) {
 		MaxPartitionsPerRequest: v.int32("max.request.partition.size.limit"),
 		given:                   v,
 	}
+	if _, given := v["min.insync.replicas"]; given {
+		b.MinInSyncReplicas = v.int32("min.insync.replicas")
+	}
 	b.fillLogs(v)
 	b.fillGroups(v)
 	b.fillTransactions(v)

@@ -19,7 +19,7 @@ type TopicConfig struct {
 	MaxCompactionLagMs   int64
 	MinCleanableRatio    float64
 	FileDeleteDelayMs    int64
-	MinInsyncReplicas    int32
+	MinInsyncReplicas    int32  // 0: nobody has set it, see kafka.EffectiveMinISR
 	CompressionType      string // producer, uncompressed, gzip, snappy, lz4, zstd
 	GzipLevel            int32
 	LZ4Level             int32

@@ -96,7 +96,7 @@ func (l Layers) Topic(overrides map[string]string) TopicConfig {
 		MaxCompactionLagMs:   v.get("max.compaction.lag.ms").Int,
 		MinCleanableRatio:    v.get("min.cleanable.dirty.ratio").Double,
 		FileDeleteDelayMs:    v.get("file.delete.delay.ms").Int,
-		MinInsyncReplicas:    int32(v.get("min.insync.replicas").Int),
+		MinInsyncReplicas:    int32(l.MinInSyncReplicas(overrides)),
 		CompressionType:      v.get("compression.type").Text,
 		GzipLevel:            int32(v.get("compression.gzip.level").Int),
 		LZ4Level:             int32(v.get("compression.lz4.level").Int),

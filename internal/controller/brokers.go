@@ -27,7 +27,7 @@ func checkBrokerEpoch(image *metadata.Image, id int32, epoch int64) (*metadata.B
 func (c *Controller) registerBroker(in Input, req *kmsg.BrokerRegistrationRequest) Result {
 	resp := kmsg.NewPtrBrokerRegistrationResponse()
 	resp.Version = req.Version
-	if err := c.checkRegistration(in.Image, req); err != nil {
+	if err := c.checkRegistration(in, req); err != nil {
 		resp.ErrorCode = int16(kafka.CodeOf(err))
 		return Result{Response: resp}
 	}
@@ -41,24 +41,32 @@ func (c *Controller) registerBroker(in Input, req *kmsg.BrokerRegistrationReques
 	for _, dir := range req.LogDirs {
 		r.LogDirs = append(r.LogDirs, dir)
 	}
-	var records []metadata.Record
+	changes := c.changePartitions(in.Image)
 	existing := in.Image.Broker(req.BrokerID)
 	if existing != nil && existing.IncarnationID == req.IncarnationID {
 		r.BrokerEpoch, r.Fenced, r.InControlledShutdown = existing.Epoch, existing.Fenced, existing.InControlledShutdown
 	} else {
-		if existing != nil {
-			records = moveLeaders(in.Image, req.BrokerID) // what the last incarnation led
+		changes.with(&metadata.Broker{ID: req.BrokerID, Fenced: true}, func(*metadata.Broker) {})
+		// Who knows the epoch of the last registration vouches that nothing of that time is lost.
+		if existing != nil && existing.Epoch == req.PreviousBrokerEpoch {
+			changes.brokerLeaves(req.BrokerID)
+		} else {
+			changes.brokerLostData(req.BrokerID)
 		}
-		r.BrokerEpoch = in.NextOffset + int64(len(records))
+		r.BrokerEpoch = in.NextOffset + int64(len(changes.records))
 	}
 	resp.BrokerEpoch = r.BrokerEpoch
-	return Result{Response: resp, Records: append(records, r), Divisible: true}
+	return Result{Response: resp, Records: append(changes.records, r), Divisible: true}
 }
 
-func (c *Controller) checkRegistration(image *metadata.Image, req *kmsg.BrokerRegistrationRequest) error {
-	switch {
+func (c *Controller) checkRegistration(in Input, req *kmsg.BrokerRegistrationRequest) error {
+	image := in.Image
+	switch existing := image.Broker(req.BrokerID); {
 	case req.ClusterID != c.o.ClusterID:
 		return kafka.Errorf(kafka.ErrInconsistentClusterID, "Expected cluster ID %s, but got cluster ID %s", c.o.ClusterID, req.ClusterID)
+	case existing != nil && existing.IncarnationID != req.IncarnationID && in.Sessions.isValid(existing) && !sharesDirectory(existing, req):
+		return kafka.Errorf(kafka.ErrDuplicateBrokerRegistration,
+			"Another broker is registered with id %d and alive: give this one another node.id, or wait until the session of the other has ended", req.BrokerID)
 	case req.IsMigratingZkBroker:
 		return kafka.Errorf(kafka.ErrBrokerIDNotRegistered, "Controller does not support registering ZK brokers.")
 	case len(req.LogDirs) == 0:
@@ -94,45 +102,14 @@ func (c *Controller) checkRegistration(image *metadata.Image, req *kmsg.BrokerRe
 	return nil
 }
 
-// brokerHeartbeat moves a broker between its states: fenced, until it has applied its own
-// registration; unfenced; in controlled shutdown.
-func (c *Controller) brokerHeartbeat(in Input, req *kmsg.BrokerHeartbeatRequest) Result {
-	resp := kmsg.NewPtrBrokerHeartbeatResponse()
-	resp.Version = req.Version
-	b, err := checkBrokerEpoch(in.Image, req.BrokerID, req.BrokerEpoch)
-	if err != nil {
-		resp.ErrorCode = int16(kafka.CodeOf(err))
-		return Result{Response: resp}
-	}
-	resp.IsCaughtUp, resp.IsFenced = req.CurrentMetadataOffset >= b.Epoch, b.Fenced
-	change := &metadata.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}
-	var records []metadata.Record
-	switch {
-	case req.WantShutdown:
-		// Partitions stay with the broker where no other replica could take over: its next
-		// incarnation leads them again in a new epoch.
-		resp.ShouldShutdown = true
-		if !b.Fenced && !b.InControlledShutdown {
-			change.InControlledShutdown = 1
-			records = append(moveLeaders(in.Image, b.ID), change)
-		}
-	case req.WantFence:
-		resp.IsFenced = true
-		if !b.Fenced {
-			change.Fenced = metadata.FencingFence
-			records = append(moveLeaders(in.Image, b.ID), change)
-		}
-	case b.Fenced && resp.IsCaughtUp:
-		resp.IsFenced = false
-		change.Fenced = metadata.FencingUnfence
-		records = append(renewLeaders(in.Image, b.ID), change)
-	}
-	records = append(records, loseDirectories(in.Image, b, req.OfflineLogDirs)...)
-	return Result{Response: resp, Records: records, Divisible: true}
+// sharesDirectory reports whether a registration is from the log dirs of the one before. Then it is the
+// same broker, restarted: a folder's lock keeps two processes from having it.
+func sharesDirectory(existing *metadata.Broker, req *kmsg.BrokerRegistrationRequest) bool {
+	return slices.ContainsFunc(req.LogDirs, func(dir [16]byte) bool { return slices.Contains(existing.LogDirs, kafka.UUID(dir)) })
 }
 
-// unregisterBroker forgets a broker. It keeps its replicas, and its place in the ISR where it is the
-// last there: under the same id it can come back and lead again.
+// unregisterBroker forgets a broker. It keeps its replicas, and those that have no other stay in the ISR:
+// under the same id it can come back and lead again.
 func (c *Controller) unregisterBroker(in Input, req *kmsg.UnregisterBrokerRequest) Result {
 	resp := kmsg.NewPtrUnregisterBrokerResponse()
 	b := in.Image.Broker(req.BrokerID)
@@ -141,83 +118,9 @@ func (c *Controller) unregisterBroker(in Input, req *kmsg.UnregisterBrokerReques
 		resp.ErrorCode, resp.ErrorMessage = int16(kafka.CodeOf(err)), errorText(err)
 		return Result{Response: resp}
 	}
-	var records []metadata.Record
-	for topic := range in.Image.Topics() {
-		for _, p := range topic.Partitions {
-			if p.Leader == b.ID || len(p.ISR) > 1 && slices.Contains(p.ISR, b.ID) {
-				records = append(records, withoutReplica(in.Image, topic.ID, p, b.ID))
-			}
-		}
-	}
-	return Result{Response: resp, Records: append(records, &metadata.UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}), Divisible: true}
-}
-
-// moveLeaders gives the partitions that broker leads to another replica in sync, and takes the
-// broker out of the ISR wherever somebody else is in it.
-func moveLeaders(image *metadata.Image, broker int32) []metadata.Record {
-	var records []metadata.Record
-	for topic := range image.Topics() {
-		for _, p := range topic.Partitions {
-			at := slices.Index(p.ISR, broker)
-			if at < 0 || len(p.ISR) == 1 {
-				continue
-			}
-			records = append(records, withoutReplica(image, topic.ID, p, broker))
-		}
-	}
-	return records
-}
-
-// withoutReplica takes broker out of the ISR, unless it is the last one there, and gives its
-// leadership to another replica in sync that can take it, or to none.
-func withoutReplica(image *metadata.Image, topicID kafka.UUID, p *metadata.Partition, broker int32) *metadata.PartitionChangeRecord {
-	change := metadata.NewPartitionChangeRecord(topicID, p.ID)
-	isr := p.ISR
-	if at := slices.Index(p.ISR, broker); at >= 0 && len(p.ISR) > 1 {
-		isr = slices.Delete(slices.Clone(p.ISR), at, at+1)
-		change.ISR = isr
-	}
-	if p.Leader != broker {
-		return change
-	}
-	change.Leader = kafka.NoLeader
-	for _, replica := range p.Replicas {
-		if replica != broker && slices.Contains(isr, replica) && mayLead(image, p, replica) {
-			change.Leader = replica
-			break
-		}
-	}
-	return change
-}
-
-// mayLead reports whether a replica is on a broker that is there, in a log dir that is there.
-func mayLead(image *metadata.Image, p *metadata.Partition, broker int32) bool {
-	b := image.Broker(broker)
-	directory, _ := p.Directory(broker)
-	return b != nil && b.Active() && b.HasOnlineDirectory(directory)
-}
-
-// renewLeaders makes an unfenced broker the leader of the partitions that have none but it: in a
-// new leader epoch, since what its last incarnation had not synced may be gone (KIP-101). What lies
-// in a log dir that the broker does not have gets no leader.
-func renewLeaders(image *metadata.Image, broker int32) []metadata.Record {
-	var records []metadata.Record
-	b := image.Broker(broker)
-	for topic := range image.Topics() {
-		for _, p := range topic.Partitions {
-			if p.Leader != broker && p.Leader != kafka.NoLeader || !slices.Contains(p.ISR, broker) {
-				continue
-			}
-			change := metadata.NewPartitionChangeRecord(topic.ID, p.ID)
-			change.Leader = broker
-			if directory, _ := p.Directory(broker); !b.HasOnlineDirectory(directory) {
-				if p.Leader == kafka.NoLeader {
-					continue
-				}
-				change.Leader = kafka.NoLeader
-			}
-			records = append(records, change)
-		}
-	}
-	return records
+	changes := c.changePartitions(in.Image).with(b, func(b *metadata.Broker) { b.Fenced = true })
+	changes.each(func(p *metadata.Partition) bool {
+		return p.Leader == b.ID || slices.Contains(p.ISR, b.ID) || slices.Contains(p.ELR, b.ID)
+	}, func(change *partitionChange) { change.loseData(b.ID) })
+	return Result{Response: resp, Records: append(changes.records, &metadata.UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}), Divisible: true}
 }

@@ -100,7 +100,7 @@ func (c *Controller) alterResources(image *metadata.Image, alterations []alterat
 		altered, errs[i] = c.alterResource(image, a, replaceAll)
 		records = append(records, altered...)
 	}
-	return records, errs
+	return append(records, c.followConfigs(image, records)...), errs
 }
 
 func resourceOf(t kmsg.ConfigResourceType, name string) kafka.ConfigResource {
@@ -114,6 +114,9 @@ func (c *Controller) alterResource(image *metadata.Image, a alteration, replaceA
 		return nil, err
 	}
 	if err := checkResource(image, resource); err != nil {
+		return nil, err
+	}
+	if err := checkMinISR(image, resource, changes); err != nil {
 		return nil, err
 	}
 	current := image.Config(resource)

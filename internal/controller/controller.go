@@ -48,6 +48,9 @@ type Input struct {
 	Random     env.Random
 	// Permit is the origin's.
 	Permit func(partitions int) error
+	// Sessions are those of the brokers, for their registrations and heartbeats; nil where nobody
+	// watches over them.
+	Sessions *Sessions
 }
 
 // permit charges the client's quota of changes (KIP-599).
@@ -98,6 +101,8 @@ func (c *Controller) Handle(in Input, req kmsg.Request) (Result, error) {
 		return c.updateFeatures(in, r), nil
 	case *kmsg.AllocateProducerIDsRequest:
 		return c.allocateProducerIDs(in, r), nil
+	case *kmsg.AlterPartitionRequest:
+		return c.alterPartition(in, r), nil
 	case *kmsg.BrokerRegistrationRequest:
 		return c.registerBroker(in, r), nil
 	case *kmsg.BrokerHeartbeatRequest:

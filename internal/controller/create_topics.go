@@ -16,15 +16,17 @@ type topicCreation struct {
 	placer *placer
 	// created maps the collision keys of topics that this request creates to their names.
 	created map[string]string
-	// plainConfigs are the effective configs of a topic without overrides, once they are known.
-	plainConfigs []kmsg.CreateTopicsResponseTopicConfig
+	// plainConfigs are the effective configs of a topic without overrides, once they are known, by the
+	// number of replicas.
+	plainConfigs map[int][]kmsg.CreateTopicsResponseTopicConfig
 	records      []metadata.Record
 }
 
 func (c *Controller) createTopics(in Input, req *kmsg.CreateTopicsRequest) Result {
 	resp := kmsg.NewPtrCreateTopicsResponse()
 	resp.Version = req.Version
-	tc := &topicCreation{Controller: c, Input: in, placer: newPlacer(in.Image, in.Random), created: map[string]string{}}
+	tc := &topicCreation{Controller: c, Input: in, placer: newPlacer(in.Image, in.Random), created: map[string]string{},
+		plainConfigs: map[int][]kmsg.CreateTopicsResponseTopicConfig{}}
 	occurrences := make(map[string]int, len(req.Topics))
 	for i := range req.Topics {
 		occurrences[req.Topics[i].Topic]++
@@ -120,7 +122,7 @@ func (tc *topicCreation) create(topic *kmsg.CreateTopicsRequestTopic) (kmsg.Crea
 	}
 	answer.Topic, answer.TopicID = topic.Topic, id
 	answer.NumPartitions, answer.ReplicationFactor = int32(len(assignments)), int16(len(assignments[0]))
-	answer.Configs = tc.describe(overrides)
+	answer.Configs = tc.describe(overrides, len(assignments[0]))
 	return answer, nil
 }
 
@@ -191,17 +193,17 @@ func (tc *topicCreation) checkConfigs(topic *kmsg.CreateTopicsRequestTopic) (map
 }
 
 // describe returns the effective configs of a new topic.
-func (tc *topicCreation) describe(overrides map[string]string) []kmsg.CreateTopicsResponseTopicConfig {
-	if len(overrides) == 0 && tc.plainConfigs != nil {
-		return tc.plainConfigs
+func (tc *topicCreation) describe(overrides map[string]string, replicas int) []kmsg.CreateTopicsResponseTopicConfig {
+	if plain := tc.plainConfigs[replicas]; len(overrides) == 0 && plain != nil {
+		return plain
 	}
-	entries := tc.layers(tc.Image).DescribeTopic(overrides)
+	entries := tc.layers(tc.Image).DescribeTopic(overrides, replicas)
 	configs := make([]kmsg.CreateTopicsResponseTopicConfig, len(entries))
 	for i, e := range entries {
 		configs[i] = kmsg.CreateTopicsResponseTopicConfig{Name: e.Name, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), IsSensitive: e.Sensitive}
 	}
 	if len(overrides) == 0 {
-		tc.plainConfigs = configs
+		tc.plainConfigs[replicas] = configs
 	}
 	return configs
 }

@@ -14,7 +14,7 @@ func (cl *cluster) registerDirs(incarnation byte, dirs ...[16]byte) *metadata.Br
 	cl.t.Helper()
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.BrokerID, req.ClusterID, req.IncarnationID, req.LogDirs = 1, "cluster", [16]byte{incarnation}, dirs
-	req.Features = []kmsg.BrokerRegistrationRequestFeature{{Name: metadata.MetadataVersionFeature, MinSupportedVersion: 7, MaxSupportedVersion: 30}, {Name: TransactionVersionFeature, MaxSupportedVersion: TransactionVersion}}
+	req.Features = supported()
 	cl.handle(req)
 	cl.heartbeat(1, cl.image.Broker(1).Epoch, false, false)
 	return cl.image.Broker(1)

@@ -1,8 +1,6 @@
 package controller
 
 import (
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -11,26 +9,20 @@ import (
 
 // Election types of ElectLeaders (KIP-460).
 const (
-	electPreferred int8 = 0
-	electUnclean   int8 = 1
+	electionTypePreferred int8 = 0
+	electionTypeUnclean   int8 = 1
 )
-
-// recoveringLeader is the LeaderRecoveryState of a leader that was not in sync when elected.
-const recoveringLeader int8 = 1
 
 // electLeaders answers ElectLeaders (API key 43). Version 0 knows preferred leaders only.
 func (c *Controller) electLeaders(in Input, req *kmsg.ElectLeadersRequest) Result {
 	resp := kmsg.NewPtrElectLeadersResponse()
 	resp.Version = req.Version
-	if req.ElectionType != electPreferred && req.ElectionType != electUnclean {
+	if req.ElectionType != electionTypePreferred && req.ElectionType != electionTypeUnclean {
 		return Result{Response: failedElections(resp, req)}
 	}
-	var records []metadata.Record
+	changes := c.changePartitions(in.Image)
 	elect := func(answer *kmsg.ElectLeadersResponseTopic, topic *metadata.Topic, partition int32, all bool) {
-		change, err := electLeader(in.Image, topic, partition, req.ElectionType)
-		if change != nil {
-			records = append(records, change)
-		}
+		err := electLeader(changes, topic, partition, req.ElectionType)
 		if all && kafka.CodeOf(err) == kafka.ErrElectionNotNeeded {
 			return // who asks for all partitions hears of those only that needed one
 		}
@@ -59,7 +51,7 @@ func (c *Controller) electLeaders(in Input, req *kmsg.ElectLeadersRequest) Resul
 		}
 		resp.Topics = append(resp.Topics, answer)
 	}
-	return Result{Response: resp, Records: records, Divisible: true}
+	return Result{Response: resp, Records: changes.records, Divisible: true}
 }
 
 func failedElections(resp *kmsg.ElectLeadersResponse, req *kmsg.ElectLeadersRequest) *kmsg.ElectLeadersResponse {
@@ -78,40 +70,24 @@ func failedElections(resp *kmsg.ElectLeadersResponse, req *kmsg.ElectLeadersRequ
 	return resp
 }
 
-// electLeader returns the change that makes the preferred replica the leader or, in an unclean
-// election, that gives a partition without leader one: of the ISR if that is possible.
-func electLeader(image *metadata.Image, topic *metadata.Topic, partition int32, kind int8) (metadata.Record, error) {
+// electLeader makes the preferred replica the leader or, in an unclean election, gives a partition
+// without leader one: a clean one if that is possible.
+func electLeader(changes *partitionChanges, topic *metadata.Topic, partition int32, kind int8) error {
 	if topic == nil || partition < 0 || int(partition) >= len(topic.Partitions) {
-		return nil, kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "This server does not host this topic-partition.")
+		return kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "This server does not host this topic-partition.")
 	}
-	p := topic.Partitions[partition]
-	if kind == electPreferred && p.Leader == p.Replicas[0] || kind == electUnclean && p.Leader != kafka.NoLeader {
-		return nil, kafka.Errorf(kafka.ErrElectionNotNeeded, "Leader election not needed for topic partition.")
+	c := changes.begin(topic, topic.Partitions[partition])
+	if kind == electionTypePreferred && c.from.Leader == c.from.Replicas[0] || kind == electionTypeUnclean && c.from.Leader != kafka.NoLeader {
+		return kafka.Errorf(kafka.ErrElectionNotNeeded, "Leader election not needed for topic partition.")
 	}
-	isActive := func(id int32) bool {
-		b := image.Broker(id)
-		return b != nil && b.Active()
+	if c.election = electPreferred; kind == electionTypeUnclean {
+		c.election = electUnclean
 	}
-	change := metadata.NewPartitionChangeRecord(topic.ID, p.ID)
-	if kind == electPreferred {
-		preferred := p.Replicas[0]
-		if !isActive(preferred) || !slices.Contains(p.ISR, preferred) {
-			return nil, kafka.Errorf(kafka.ErrPreferredLeaderNotAvailable, "The preferred leader %d is not in sync or not alive.", preferred)
-		}
-		change.Leader = preferred
-		return change, nil
+	if _, changed := changes.add(c); changed {
+		return nil
 	}
-	for _, id := range p.Replicas {
-		if isActive(id) && slices.Contains(p.ISR, id) {
-			change.Leader = id
-			return change, nil
-		}
+	if kind == electionTypePreferred {
+		return kafka.Errorf(kafka.ErrPreferredLeaderNotAvailable, "The preferred leader %d is not in sync or not alive.", c.from.Replicas[0])
 	}
-	for _, id := range p.Replicas {
-		if isActive(id) {
-			change.Leader, change.ISR, change.LeaderRecoveryState = id, []int32{id}, recoveringLeader
-			return change, nil
-		}
-	}
-	return nil, kafka.Errorf(kafka.ErrEligibleLeadersNotAvailable, "No replica of the partition is alive.")
+	return kafka.Errorf(kafka.ErrEligibleLeadersNotAvailable, "No replica of the partition is alive.")
 }

@@ -23,11 +23,16 @@ const TransactionVersion int16 = 2
 // TransactionVersionFeature is the feature that producers switch their protocol on by.
 const TransactionVersionFeature = "transaction.version"
 
+// ELRVersion is eligible.leader.replicas.version 1: who left the in-sync replicas below the minimum may
+// still lead (KIP-966).
+const ELRVersion int16 = 1
+
 // Features returns what this release supports. Features of groups and share groups join when what
 // they promise is served: clients switch on by them.
 func Features() []Feature {
 	return []Feature{
 		{Name: metadata.MetadataVersionFeature, MinLevel: MetadataVersion, MaxLevel: MetadataVersion, BootstrapLevel: MetadataVersion},
+		{Name: metadata.ELRVersionFeature, MinLevel: 0, MaxLevel: ELRVersion, BootstrapLevel: ELRVersion},
 		{Name: TransactionVersionFeature, MinLevel: 0, MaxLevel: TransactionVersion, BootstrapLevel: TransactionVersion},
 	}
 }
@@ -42,7 +47,21 @@ func (c *Controller) Bootstrap(image *metadata.Image) []metadata.Record {
 			records = append(records, &metadata.FeatureLevelRecord{Name: f.Name, FeatureLevel: f.BootstrapLevel})
 		}
 	}
+	if c.usesELR(image, records) {
+		records = append(records, c.sameMinISR(image)...)
+	}
 	return records
+}
+
+// usesELR reports whether eligible leader replicas are on once records are applied.
+func (c *Controller) usesELR(image *metadata.Image, records []metadata.Record) bool {
+	level := image.FeatureLevel(metadata.ELRVersionFeature)
+	for _, r := range records {
+		if f, ok := r.(*metadata.FeatureLevelRecord); ok && f.Name == metadata.ELRVersionFeature {
+			level = f.FeatureLevel
+		}
+	}
+	return level > 0
 }
 
 // CheckFeatures returns an error if the cluster has finalized a level that this release does not

@@ -3,6 +3,9 @@ package controller
 import (
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 )
 
@@ -23,12 +26,40 @@ func TestOlderFoldersGetNewFeatures(t *testing.T) {
 	c := newCluster(t, nil).c
 	old := &metadata.FeatureLevelRecord{Name: metadata.MetadataVersionFeature, FeatureLevel: MetadataVersion}
 	got := c.Bootstrap(of(old))
-	if len(got) != 1 || *got[0].(*metadata.FeatureLevelRecord) != (metadata.FeatureLevelRecord{Name: TransactionVersionFeature, FeatureLevel: TransactionVersion}) {
+	if len(got) != 2 || *got[0].(*metadata.FeatureLevelRecord) != (metadata.FeatureLevelRecord{Name: metadata.ELRVersionFeature, FeatureLevel: ELRVersion}) ||
+		*got[1].(*metadata.FeatureLevelRecord) != (metadata.FeatureLevelRecord{Name: TransactionVersionFeature, FeatureLevel: TransactionVersion}) {
 		t.Errorf("%+v", got)
 	}
+	elr := &metadata.FeatureLevelRecord{Name: metadata.ELRVersionFeature}
 	for _, level := range []int16{0, 1, TransactionVersion} {
-		if got := c.Bootstrap(of(old, &metadata.FeatureLevelRecord{Name: TransactionVersionFeature, FeatureLevel: level})); len(got) != 0 {
+		if got := c.Bootstrap(of(old, elr, &metadata.FeatureLevelRecord{Name: TransactionVersionFeature, FeatureLevel: level})); len(got) != 0 {
 			t.Errorf("level %d is overwritten: %+v", level, got)
 		}
+	}
+}
+
+// With eligible leader replicas all nodes must see the same min.insync.replicas: the controller's own is
+// stored for the cluster, and values of single brokers go.
+func TestMinISRIsTheSameForAllNodes(t *testing.T) {
+	t.Parallel()
+	cl := newCluster(t, map[string]string{minISRConfig: "2"})
+	cluster := kafka.ConfigResource{Type: kafka.ConfigResourceBroker}
+	if got := cl.image.Config(cluster)[minISRConfig]; got != "2" {
+		t.Errorf("stored %q", got)
+	}
+	one := "1"
+	off := &metadata.FeatureLevelRecord{Name: metadata.ELRVersionFeature}
+	cl.apply([]metadata.Record{off, &metadata.ConfigRecord{ResourceType: kafka.ConfigResourceBroker, ResourceName: "1", Name: minISRConfig, Value: &one},
+		&metadata.ConfigRecord{ResourceType: kafka.ConfigResourceBroker, Name: minISRConfig}})
+	if got := cl.c.Bootstrap(cl.image); len(got) != 0 {
+		t.Errorf("at the next start, with the feature off: %+v", got)
+	}
+	req := kmsg.NewPtrUpdateFeaturesRequest()
+	req.Version = 2
+	req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: metadata.ELRVersionFeature, MaxVersionLevel: ELRVersion, UpgradeType: featureUpgrade}}
+	cl.handle(req)
+	broker := cl.image.Config(kafka.ConfigResource{Type: kafka.ConfigResourceBroker, Name: "1"})
+	if got := cl.image.Config(cluster)[minISRConfig]; got != "2" || broker[minISRConfig] != "" || cl.image.FeatureLevel(metadata.ELRVersionFeature) != ELRVersion {
+		t.Errorf("turned on: the cluster has %q, broker 1 %q", got, broker[minISRConfig])
 	}
 }

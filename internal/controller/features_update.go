@@ -33,6 +33,9 @@ func (c *Controller) updateFeatures(in Input, req *kmsg.UpdateFeaturesRequest) R
 		}
 		records = append(records, &metadata.FeatureLevelRecord{Name: u.Feature, FeatureLevel: u.MaxVersionLevel})
 	}
+	if in.Image.FeatureLevel(metadata.ELRVersionFeature) == 0 && c.usesELR(in.Image, records) {
+		records = append(c.sameMinISR(in.Image), records...)
+	}
 	if req.Version <= 1 { // later versions answer for the whole request only
 		for i := range req.FeatureUpdates {
 			result := kmsg.NewUpdateFeaturesResponseResult()

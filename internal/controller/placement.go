@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/moldau/moldau/internal/env"
@@ -12,11 +13,12 @@ import (
 const maxPartitionsPerRequest = 10_000
 
 // placer stripes replicas over the brokers: leaders round-robin from a random start, followers at
-// a shift that grows with every round, so that a broker's followers spread. Brokers that
-// are fenced get replicas only where there are too few others.
+// a shift that grows with every round, so that a broker's followers spread, and each in a rack that has none
+// yet, as far as there are racks. Brokers that are fenced get replicas only where there are
+// too few others, or for their rack.
 type placer struct {
-	image      *metadata.Image
-	active     []int32
+	racks      map[int32]string
+	active     []int32 // one of each rack in turn
 	fenced     []int32
 	registered int
 	start      uint64
@@ -24,19 +26,40 @@ type placer struct {
 }
 
 func newPlacer(image *metadata.Image, random env.Random) *placer {
-	p := &placer{image: image}
+	p := &placer{racks: map[int32]string{}}
 	for b := range image.Brokers() {
 		p.registered++
+		if b.Rack != nil {
+			p.racks[b.ID] = *b.Rack
+		}
 		if b.Active() {
 			p.active = append(p.active, b.ID)
 		} else {
 			p.fenced = append(p.fenced, b.ID)
 		}
 	}
+	p.active = p.interleave(p.active)
 	if len(p.active) > 1 {
 		p.start, p.shift = random.Uint64()>>1, random.Uint64()>>1
 	}
 	return p
+}
+
+// interleave orders brokers so that neighbours are in different racks.
+func (p *placer) interleave(brokers []int32) []int32 {
+	nth := make(map[int32]int, len(brokers)) // within its rack
+	count := map[string]int{}
+	for _, id := range brokers {
+		nth[id] = count[p.racks[id]]
+		count[p.racks[id]]++
+	}
+	slices.SortStableFunc(brokers, func(a, b int32) int {
+		if len(count) == 1 {
+			return cmp.Compare(a, b)
+		}
+		return cmp.Or(cmp.Compare(nth[a], nth[b]), cmp.Compare(p.racks[a], p.racks[b]))
+	})
+	return brokers
 }
 
 // check returns an error unless partitions with replicationFactor replicas can be placed.
@@ -58,41 +81,63 @@ func (p *placer) place(n int, replicationFactor int16) []int32 {
 	count := uint64(len(p.active))
 	first := (p.start + uint64(n)) % count
 	shift := p.shift + uint64(n)/count
-	replicas := []int32{p.active[first]}
-	for j := uint64(0); len(replicas) < int(replicationFactor) && j+1 < count; j++ {
-		replicas = append(replicas, p.active[(first+1+(shift+j)%(count-1))%count])
+	candidates := make([]int32, 0, p.registered)
+	for j := uint64(0); j+1 < count; j++ {
+		candidates = append(candidates, p.active[(first+1+(shift+j)%(count-1))%count])
 	}
-	for i := 0; len(replicas) < int(replicationFactor); i++ {
-		replicas = append(replicas, p.fenced[i])
+	return p.spread([]int32{p.active[first]}, append(candidates, p.fenced...), int(replicationFactor))
+}
+
+// spread adds candidates to replicas, in their order, but each from a rack that has the fewest of them.
+func (p *placer) spread(replicas, candidates []int32, replicationFactor int) []int32 {
+	inRack := map[string]int{}
+	for _, id := range replicas {
+		inRack[p.racks[id]]++
+	}
+	for len(replicas) < replicationFactor && len(candidates) > 0 {
+		best := 0
+		for i, id := range candidates {
+			if inRack[p.racks[id]] < inRack[p.racks[candidates[best]]] {
+				best = i
+			}
+		}
+		replicas = append(replicas, candidates[best])
+		inRack[p.racks[candidates[best]]]++
+		candidates = slices.Delete(candidates, best, best+1)
 	}
 	return replicas
 }
 
-// checkManual checks the replicas that a client chose for one partition. replicationFactor is
-// that of the partitions before, 0 for the first.
-func checkManual(image *metadata.Image, partition int32, replicas []int32, replicationFactor int) error {
+// checkReplicas checks the replicas that a client chose for one partition.
+func checkReplicas(image *metadata.Image, replicas []int32) error {
 	if len(replicas) == 0 {
 		return kafka.Errorf(kafka.ErrInvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
 	}
 	sorted := slices.Sorted(slices.Values(replicas))
-	active := false
 	for i, id := range sorted {
-		b := image.Broker(id)
-		if b == nil {
+		if image.Broker(id) == nil {
 			return kafka.Errorf(kafka.ErrInvalidReplicaAssignment,
 				"The manual partition assignment includes broker %d, but no such broker is registered.", id)
 		}
 		if i > 0 && sorted[i-1] == id {
 			return kafka.Errorf(kafka.ErrInvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
 		}
-		active = active || b.Active()
+	}
+	return nil
+}
+
+// checkManual checks the replicas that a client chose for a new partition. replicationFactor is
+// that of the partitions before, 0 for the first.
+func checkManual(image *metadata.Image, partition int32, replicas []int32, replicationFactor int) error {
+	if err := checkReplicas(image, replicas); err != nil {
+		return err
 	}
 	if replicationFactor > 0 && len(replicas) != replicationFactor {
 		return kafka.Errorf(kafka.ErrInvalidReplicaAssignment,
 			"The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).",
 			len(replicas), replicationFactor)
 	}
-	if !active {
+	if !slices.ContainsFunc(replicas, func(id int32) bool { return image.Broker(id).Active() }) {
 		return kafka.Errorf(kafka.ErrInvalidReplicaAssignment,
 			"All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", partition)
 	}
@@ -108,11 +153,7 @@ func newPartition(image *metadata.Image, topicID kafka.UUID, id int32, replicas 
 		if b.Active() {
 			r.ISR = append(r.ISR, broker)
 		}
-		// With several log dirs the broker chooses, and tells later.
-		r.Directories[i] = kafka.DirectoryUnassigned
-		if len(b.LogDirs) == 1 {
-			r.Directories[i] = b.LogDirs[0]
-		}
+		r.Directories[i] = firstDirectory(b)
 	}
 	r.Leader = r.ISR[0]
 	return r

@@ -9,8 +9,8 @@ import (
 	"github.com/moldau/moldau/internal/metadata"
 )
 
-// alterPartitionAssignments answers AlterPartitionReassignments (API key 45) as far as it needs no
-// copying: another order of the same replicas. Replicas do not move between brokers yet.
+// alterPartitionAssignments answers AlterPartitionReassignments (API key 45): replicas are added at
+// once, and those that go are removed when the new ones are in sync, which AlterPartition tells.
 func (c *Controller) alterPartitionAssignments(in Input, req *kmsg.AlterPartitionAssignmentsRequest) Result {
 	resp := kmsg.NewPtrAlterPartitionAssignmentsResponse()
 	resp.Version = req.Version
@@ -18,17 +18,15 @@ func (c *Controller) alterPartitionAssignments(in Input, req *kmsg.AlterPartitio
 	if len(req.Topics) == 0 {
 		resp.ErrorMessage = kmsg.StringPtr("") // as in Kafka, where answers with topics have null
 	}
-	var records []metadata.Record
+	changes := c.changePartitions(in.Image)
 	for i := range req.Topics {
 		topic := in.Image.TopicByName(req.Topics[i].Topic)
 		answer := kmsg.NewAlterPartitionAssignmentsResponseTopic()
 		answer.Topic = req.Topics[i].Topic
 		for j := range req.Topics[i].Partitions {
 			p := &req.Topics[i].Partitions[j]
-			change, err := reassign(in.Image, topic, p.Partition, p.Replicas)
-			if change != nil {
-				records = append(records, change)
-			}
+			// Before version 1 nobody could forbid it (KIP-860).
+			err := changes.reassign(topic, p, req.AllowReplicationFactorChange || req.Version < 1)
 			result := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
 			result.Partition = p.Partition
 			if err != nil {
@@ -38,33 +36,50 @@ func (c *Controller) alterPartitionAssignments(in Input, req *kmsg.AlterPartitio
 		}
 		resp.Topics = append(resp.Topics, answer)
 	}
-	return Result{Response: resp, Records: records}
+	return Result{Response: resp, Records: changes.records}
 }
 
-// reassign returns the change that gives a partition the target replicas, nil where it has them;
-// a nil target cancels a reassignment, and none is ever under way.
-func reassign(image *metadata.Image, topic *metadata.Topic, partition int32, target []int32) (metadata.Record, error) {
-	if topic == nil || partition < 0 || int(partition) >= len(topic.Partitions) {
-		return nil, kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "This server does not host this topic-partition.")
+// reassign begins to give a partition the replicas asked for; null cancels a reassignment.
+func (s *partitionChanges) reassign(topic *metadata.Topic, asked *kmsg.AlterPartitionAssignmentsRequestTopicPartition, mayChangeFactor bool) error {
+	if topic == nil || asked.Partition < 0 || int(asked.Partition) >= len(topic.Partitions) {
+		return kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "This server does not host this topic-partition.")
 	}
-	if target == nil {
-		return nil, kafka.Errorf(kafka.ErrNoReassignmentInProgress, "No partition reassignment is in progress.")
+	c := s.begin(topic, topic.Partitions[asked.Partition])
+	if asked.Replicas == nil {
+		return c.cancelReassignment()
 	}
-	if err := checkManual(image, partition, target, 0); err != nil {
-		return nil, err
+	target := asked.Replicas
+	if err := checkReplicas(s.image, target); err != nil {
+		return err
 	}
-	p := topic.Partitions[partition]
-	if slices.Equal(target, p.Replicas) {
-		return nil, nil
+	if factor := len(without(c.from.Replicas, c.from.RemovingReplicas...)); len(target) != factor && !mayChangeFactor {
+		return kafka.Errorf(kafka.ErrInvalidReplicationFactor, "The replication factor is changed from %d to %d", factor, len(target))
 	}
-	if !slices.Equal(slices.Sorted(slices.Values(target)), slices.Sorted(slices.Values(p.Replicas))) {
-		return nil, kafka.Errorf(kafka.ErrInvalidReplicaAssignment, "Replicas cannot move to other brokers in this release.")
+	// What an earlier reassignment was adding is not there yet, whatever the list of replicas says.
+	c.to.AddingReplicas = without(target, without(c.from.Replicas, c.from.AddingReplicas...)...)
+	c.to.RemovingReplicas = without(c.from.Replicas, target...)
+	slices.Sort(c.to.AddingReplicas)
+	slices.Sort(c.to.RemovingReplicas)
+	c.to.Replicas = slices.Concat(target, c.to.RemovingReplicas)
+	s.add(c)
+	return nil
+}
+
+// cancelReassignment takes back what was being added. If nobody else who is there has the data, that takes
+// an unclean election.
+func (c *partitionChange) cancelReassignment() error {
+	if !c.from.IsReassigning() {
+		return kafka.Errorf(kafka.ErrNoReassignmentInProgress, "No partition reassignment is in progress.")
 	}
-	change := metadata.NewPartitionChangeRecord(topic.ID, p.ID)
-	change.Replicas = target
-	for _, id := range target {
-		directory, _ := p.Directory(id)
-		change.Directories = append(change.Directories, directory)
+	c.to.Replicas, c.to.ISR = without(c.from.Replicas, c.from.AddingReplicas...), without(c.from.ISR, c.from.AddingReplicas...)
+	c.to.ELR = only(c.from.ELR, c.to.Replicas)
+	hasData := len(c.to.ISR)+len(c.to.ELR) > 0
+	staysOnline := c.from.Leader == kafka.NoLeader || slices.ContainsFunc(c.to.Replicas, c.mayLeadCleanly)
+	if c.election != electUnclean && !(hasData && staysOnline) {
+		return kafka.Errorf(kafka.ErrInvalidReplicaAssignment,
+			"Unable to revert partition assignment for %s:%d because it would require an unclean leader election.", c.topic.Name, c.from.ID)
 	}
-	return change, nil
+	c.to.AddingReplicas, c.to.RemovingReplicas = nil, nil
+	c.changes.add(c)
+	return nil
 }

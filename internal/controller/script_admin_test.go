@@ -26,7 +26,7 @@ func (cl *cluster) elect(out *strings.Builder, lines [][]string, unclean bool) {
 	req := kmsg.NewPtrElectLeadersRequest()
 	req.Version = 2
 	if unclean {
-		req.ElectionType = electUnclean
+		req.ElectionType = electionTypeUnclean
 	}
 	for _, fields := range lines {
 		topic := kmsg.ElectLeadersRequestTopic{Topic: fields[0]}
@@ -51,9 +51,9 @@ func (cl *cluster) leaderless(topic, partition, isr string) {
 	cl.apply([]metadata.Record{change})
 }
 
-func (cl *cluster) reassign(out *strings.Builder, lines [][]string) {
+func (cl *cluster) reassign(out *strings.Builder, lines [][]string, mayChangeFactor bool) {
 	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
-	req.Version = 1
+	req.Version, req.AllowReplicationFactorChange = 1, mayChangeFactor
 	for _, fields := range lines {
 		p := kmsg.AlterPartitionAssignmentsRequestTopicPartition{Partition: int32(cl.number(fields[1]))}
 		if fields[2] != "cancel" {

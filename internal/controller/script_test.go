@@ -24,6 +24,8 @@ type cluster struct {
 	image  *metadata.Image
 	random env.Random
 	permit func(partitions int) error
+	// sessions are those of the brokers, nil for none.
+	sessions *Sessions
 }
 
 func newCluster(t *testing.T, properties map[string]string) *cluster {
@@ -55,29 +57,12 @@ func (cl *cluster) apply(records []metadata.Record) {
 
 func (cl *cluster) handle(req kmsg.Request) (kmsg.Response, []metadata.Record) {
 	cl.t.Helper()
-	result, err := cl.c.Handle(Input{Image: cl.image, NextOffset: cl.image.Offset + 1, Random: cl.random, Permit: cl.permit}, req)
+	result, err := cl.c.Handle(Input{Image: cl.image, NextOffset: cl.image.Offset + 1, Random: cl.random, Permit: cl.permit, Sessions: cl.sessions}, req)
 	if err != nil {
 		cl.t.Fatal(err)
 	}
 	cl.apply(result.Records)
 	return result.Response, result.Records
-}
-
-// addBroker registers a broker and, unless fenced, unfences it.
-func (cl *cluster) addBroker(id int32, fenced bool) {
-	cl.t.Helper()
-	req := kmsg.NewPtrBrokerRegistrationRequest()
-	req.BrokerID, req.ClusterID, req.IncarnationID = id, "cluster", [16]byte{byte(id), byte(cl.image.Offset)}
-	req.LogDirs = [][16]byte{{byte(id)}}
-	req.Features = []kmsg.BrokerRegistrationRequestFeature{{Name: metadata.MetadataVersionFeature, MinSupportedVersion: 7, MaxSupportedVersion: 30}, {Name: TransactionVersionFeature, MaxSupportedVersion: TransactionVersion}}
-	resp, _ := cl.handle(req)
-	r := resp.(*kmsg.BrokerRegistrationResponse)
-	if r.ErrorCode != 0 {
-		cl.t.Fatalf("registration: %s", kafka.ErrorCode(r.ErrorCode))
-	}
-	if !fenced {
-		cl.heartbeat(id, r.BrokerEpoch, false, false)
-	}
 }
 
 func (cl *cluster) heartbeat(id int32, epoch int64, wantFence, wantShutdown bool) *kmsg.BrokerHeartbeatResponse {
@@ -91,12 +76,15 @@ func (cl *cluster) heartbeat(id int32, epoch int64, wantFence, wantShutdown bool
 
 // TestScripts runs testdata/scripts. Each line of input is one topic or resource:
 //
-//	brokers 1 2 fenced=3 (registers) · fence ID · shutdown ID · register ID (anew)
+//	brokers 1 2 fenced=3 (registers) [rack=NAME] · fence ID · shutdown ID · unregister ID
+//	register ID [clean] [fenced] (anew; clean proves that nothing is lost)
+//	isr LEADER: NAME PARTITION ISR [leader-epoch=±N] [partition-epoch=±N] [stale=ID] [recovering] · isr LEADER stale
 //	create [validate]: NAME [partitions=N] [rf=N] [assign=1,2;2,1] [CONFIG=VALUE …]
 //	delete: NAME or id:NAME (its id) · partitions [validate]: NAME COUNT [assign=…]
 //	alter [validate] | replace [validate]: topic:NAME or broker:NAME, then K=V, -K, K+=V or K-=V
 //	producer-ids BROKER · describe
-//	elect [unclean]: NAME PARTITION … (no lines: all partitions) · reassign: NAME PARTITION 1,2,3 (or cancel)
+//	elect [unclean]: NAME PARTITION … (no lines: all partitions) · balance · elect-unclean (what is due by time)
+//	reassign [same-factor]: NAME PARTITION 1,2,3 (or cancel)
 //	leaderless NAME PARTITION ISR (as after the loss of its leader)
 //	quota [validate]: @TYPE=NAME (or <default>) …, KEY=VALUE and -KEY · permits N (the client's quota of partitions)
 //	features [validate]: NAME LEVEL [TYPE] · bootstrap (as at the next start)
@@ -128,16 +116,23 @@ func (cl *cluster) run(d *datadriven.TestData) string {
 	var out strings.Builder
 	switch d.Cmd {
 	case "brokers":
-		for _, arg := range d.CmdArgs {
-			text := arg.Key
-			if arg.Key == "fenced" {
-				text = arg.Vals[0]
-			}
-			id, _ := strconv.Atoi(text)
-			cl.addBroker(int32(id), arg.Key == "fenced")
-		}
+		cl.brokers(d.CmdArgs)
 	case "register":
-		cl.addBroker(int32(argument()), false)
+		r := registration{id: int32(argument()), fenced: d.HasArg("fenced")}
+		if b := cl.image.Broker(r.id); b != nil && d.HasArg("clean") {
+			r.previous = b.Epoch
+		}
+		cl.register(r)
+	case "isr":
+		cl.alterISR(&out, int32(argument()), d.HasArg("stale"), lines)
+	case "balance":
+		records, more := cl.c.BalanceLeaders(Input{Image: cl.image})
+		cl.apply(records)
+		fmt.Fprintf(&out, "%d records, more %v\n", len(records), more)
+	case "elect-unclean":
+		records, more := cl.c.ElectUncleanLeaders(Input{Image: cl.image})
+		cl.apply(records)
+		fmt.Fprintf(&out, "%d records, more %v\n", len(records), more)
 	case "fence", "shutdown":
 		r := cl.heartbeat(int32(argument()), epoch(argument()), d.Cmd == "fence", d.Cmd == "shutdown")
 		fmt.Fprintf(&out, "fenced %v, shut down %v\n", r.IsFenced, r.ShouldShutdown)
@@ -172,7 +167,7 @@ func (cl *cluster) run(d *datadriven.TestData) string {
 	case "leaderless":
 		cl.leaderless(d.CmdArgs[0].Key, d.CmdArgs[1].Key, d.CmdArgs[2].Key)
 	case "reassign":
-		cl.reassign(&out, lines)
+		cl.reassign(&out, lines, !d.HasArg("same-factor"))
 	case "features":
 		cl.features(&out, lines, validate)
 	case "quota":
@@ -365,7 +360,7 @@ func (cl *cluster) describe(out *strings.Builder) {
 	}
 	for topic := range cl.image.Topics() {
 		for _, p := range topic.Partitions {
-			fmt.Fprintf(out, "%s-%d leader %d epoch %d replicas %v isr %v\n", topic.Name, p.ID, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR)
+			fmt.Fprintf(out, "%s-%d leader %d epoch %d replicas %v isr %v%s\n", topic.Name, p.ID, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR, unusual(p))
 		}
 	}
 	for r := range cl.image.ConfigResources() {

@@ -121,10 +121,11 @@ func (h *DescribeConfigs) describe(r *Request, resource kafka.ConfigResource) ([
 		if err := kafka.ValidateTopicName(resource.Name); err != nil {
 			return nil, err
 		}
-		if image.TopicByName(resource.Name) == nil {
+		topic := image.TopicByName(resource.Name)
+		if topic == nil {
 			return nil, kafka.ErrUnknownTopicOrPartition
 		}
-		return layers.DescribeTopic(image.Config(resource)), nil
+		return layers.DescribeTopic(image.Config(resource), len(topic.Partitions[0].Replicas)), nil
 	case kafka.ConfigResourceBroker:
 		if resource.Name == "" {
 			return layers.DescribeBrokerDefaults(), nil

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -176,7 +177,12 @@ func TestAPIVersions(t *testing.T) {
 	if f.conn.ClientSoftwareName != "apache-kafka-java" || f.conn.ClientSoftwareVersion != "4.3.1" {
 		t.Errorf("connection says %q %q", f.conn.ClientSoftwareName, f.conn.ClientSoftwareVersion)
 	}
-	if len(resp.FinalizedFeatures) != 2 || resp.FinalizedFeatures[0].Name != metadata.MetadataVersionFeature || resp.FinalizedFeatures[1].Name != controller.TransactionVersionFeature || resp.FinalizedFeaturesEpoch != f.current().Offset || len(resp.SupportedFeatures) != 2 {
+	var finalized []string
+	for _, feature := range resp.FinalizedFeatures {
+		finalized = append(finalized, feature.Name)
+	}
+	if !slices.Equal(finalized, []string{metadata.ELRVersionFeature, metadata.MetadataVersionFeature, controller.TransactionVersionFeature}) ||
+		resp.FinalizedFeaturesEpoch != f.current().Offset || len(resp.SupportedFeatures) != len(finalized) {
 		t.Errorf("features: %+v", resp)
 	}
 	for _, bad := range []string{"", "-a", "a-", ".", "a b", "ä", "a_b"} {

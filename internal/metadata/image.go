@@ -125,6 +125,9 @@ func (p *Partition) Directory(broker int32) (kafka.UUID, bool) {
 	return p.Directories[i], true
 }
 
+// IsReassigning reports whether replicas are being added or removed.
+func (p *Partition) IsReassigning() bool { return len(p.AddingReplicas)+len(p.RemovingReplicas) > 0 }
+
 // HasOnlineDirectory reports whether the broker can use the log directory of a replica, as far as
 // the metadata says (KIP-858).
 func (b *Broker) HasOnlineDirectory(id kafka.UUID) bool {

@@ -235,30 +235,37 @@ func (d *Delta) replayPartitionChange(r *PartitionChangeRecord) error {
 	if old == nil {
 		return fmt.Errorf("%s-%d does not exist", t.topic.Name, r.PartitionID)
 	}
-	p := *old
-	p.PartitionEpoch++
-	if r.Leader != NoLeaderChange {
-		p.Leader = r.Leader
-		p.LeaderEpoch++
-	}
-	if r.LeaderRecoveryState != NoLeaderRecoveryStateChange {
-		p.LeaderRecoveryState = r.LeaderRecoveryState
-	}
-	replaceIfGiven(&p.Replicas, r.Replicas)
-	replaceIfGiven(&p.ISR, r.ISR)
-	replaceIfGiven(&p.RemovingReplicas, r.RemovingReplicas)
-	replaceIfGiven(&p.AddingReplicas, r.AddingReplicas)
-	replaceIfGiven(&p.ELR, r.EligibleLeaderReplicas)
-	replaceIfGiven(&p.LastKnownELR, r.LastKnownELR)
-	if r.Directories != nil {
-		p.Directories = r.Directories
-	}
-	p.Directories = directoriesOrMigrating(p.Directories, len(p.Replicas))
-	if err := p.check(); err != nil {
+	p, err := old.Merge(r)
+	if err != nil {
 		return fmt.Errorf("%s-%d: %w", t.topic.Name, r.PartitionID, err)
 	}
-	t.set(&p)
+	t.set(p)
 	return nil
+}
+
+// Merge returns the partition with a change made: each raises the partition epoch, and one that names
+// a leader the leader epoch, too.
+func (p *Partition) Merge(r *PartitionChangeRecord) (*Partition, error) {
+	merged := *p
+	merged.PartitionEpoch++
+	if r.Leader != NoLeaderChange {
+		merged.Leader = r.Leader
+		merged.LeaderEpoch++
+	}
+	if r.LeaderRecoveryState != NoLeaderRecoveryStateChange {
+		merged.LeaderRecoveryState = r.LeaderRecoveryState
+	}
+	replaceIfGiven(&merged.Replicas, r.Replicas)
+	replaceIfGiven(&merged.ISR, r.ISR)
+	replaceIfGiven(&merged.RemovingReplicas, r.RemovingReplicas)
+	replaceIfGiven(&merged.AddingReplicas, r.AddingReplicas)
+	replaceIfGiven(&merged.ELR, r.EligibleLeaderReplicas)
+	replaceIfGiven(&merged.LastKnownELR, r.LastKnownELR)
+	if r.Directories != nil {
+		merged.Directories = r.Directories
+	}
+	merged.Directories = directoriesOrMigrating(merged.Directories, len(merged.Replicas))
+	return &merged, merged.check()
 }
 
 func replaceIfGiven(list *[]int32, replacement []int32) {

@@ -16,7 +16,7 @@ type Assignment struct {
 	PartitionEpoch int32
 	Replicas       []int32
 	ISR            []int32
-	// MinInSyncReplicas is the topic's min.insync.replicas; the number of replicas caps it.
+	// MinInSyncReplicas is the topic's min.insync.replicas, 0 where it is not set; see kafka.EffectiveMinISR.
 	MinInSyncReplicas int
 }
 
@@ -188,9 +188,10 @@ func (p *Partition) CheckLeader(currentLeaderEpoch int32) error {
 	return err
 }
 
-// EffectiveMinISR caps min.insync.replicas by the number of replicas, so that a topic with
-// fewer replicas than that can be written at all (KIP-966).
-func (a *Assignment) EffectiveMinISR() int { return min(a.MinInSyncReplicas, len(a.Replicas)) }
+// EffectiveMinISR is how many replicas must be in sync for the high watermark to move.
+func (a *Assignment) EffectiveMinISR() int {
+	return kafka.EffectiveMinISR(a.MinInSyncReplicas, len(a.Replicas))
+}
 
 // AppendRequest asks a leader to append.
 type AppendRequest struct {

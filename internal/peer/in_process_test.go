@@ -20,7 +20,6 @@ import (
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
-	"github.com/moldau/moldau/internal/metadata"
 	metadatahost "github.com/moldau/moldau/internal/metadata/host"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/quorum"
@@ -107,7 +106,9 @@ func (n *node) register() error {
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.BrokerID, req.ClusterID, req.LogDirs = 1, "c", [][16]byte{{7}}
 	req.IncarnationID = kafka.NewUUID(env.SystemRandom{})
-	req.Features = []kmsg.BrokerRegistrationRequestFeature{{Name: metadata.MetadataVersionFeature, MinSupportedVersion: 7, MaxSupportedVersion: 30}, {Name: controller.TransactionVersionFeature, MaxSupportedVersion: controller.TransactionVersion}}
+	for _, f := range controller.Features() {
+		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{Name: f.Name, MinSupportedVersion: f.MinLevel, MaxSupportedVersion: f.MaxLevel})
+	}
 	resp, err := n.send(req)
 	if err != nil {
 		return err

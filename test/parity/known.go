@@ -10,7 +10,6 @@ var known = map[string]string{
 	"tool: transactions, aborted with an odd epoch":                         oddMarkers,
 	"tool: transactions, aborted with an odd epoch, Apache Kafka's at ours": oddMarkers,
 
-	"values of min.insync.replicas":               "`min.insync.replicas` of one broker",
 	"values of flush.ms":                          oddNumbers,
 	"values of min.cleanable.dirty.ratio":         oddNumbers,
 	"values of log.cleaner.io.buffer.load.factor": oddNumbers,
@@ -46,7 +45,6 @@ const (
 var differences = []script.Difference{
 	{Where: unknownName, Kafka: "stored", Moldau: "refused"},
 	{Where: oddNumbers, Kafka: "taken", Moldau: "refused"},
-	{Where: "`min.insync.replicas` of one broker", Kafka: "refused, since eligible leader replicas are on", Moldau: "taken"},
 	{Where: "`metric.reporters` changed while brokers run", Kafka: "the class is looked for", Moldau: "any name is taken"},
 	{Where: "fetch: a batch that does not fit into the limit", Kafka: "its beginning is sent", Moldau: "it is not sent, except as the first"},
 	{Where: "OffsetCommit 2 to 4: a retention time that ends in thousands of years", Kafka: "the time of expiry is below 0", Moldau: "the last that there is"},

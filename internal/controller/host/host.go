@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -18,7 +19,7 @@ import (
 // queueLength bounds the requests that wait for the controller's goroutine.
 const queueLength = 1024
 
-// Options is what a Host needs; every field is required.
+// Options is what a Host needs; every field is required, but for those of a cluster.
 type Options struct {
 	Controller *controller.Controller
 	Random     env.Random
@@ -33,6 +34,15 @@ type Options struct {
 	WaitFor func(ctx context.Context, offset int64) error
 	// OnFault is called when the controller cannot go on: the process must end.
 	OnFault func(error)
+
+	// A cluster of several nodes also has these; 0 turns each off.
+
+	// SessionTimeout is after how long a broker of which nothing is heard is fenced.
+	SessionTimeout time.Duration
+	// BalanceInterval is the time between elections of preferred leaders, UncleanInterval that between
+	// unclean elections where topics allow them.
+	BalanceInterval time.Duration
+	UncleanInterval time.Duration
 }
 
 // Host is the controller of this process.
@@ -51,10 +61,18 @@ type Host struct {
 	serving    quorum.Leadership // the leadership under which it is active; IsSelf false: it is not
 	image      *metadata.Image   // speculative: committed plus in flight
 	nextOffset int64
+	balanceAt  int64 // when the next elections are due
+	uncleanAt  int64
+
+	sessionsMu sync.Mutex
+	sessions   *controller.Sessions // nil: nobody's session ends
+	died       chan struct{}        // a broker is known to be dead
+	started    time.Time
 
 	queued        *metrics.Gauge
 	handleSeconds *metrics.Histogram
 	activeCount   *metrics.Gauge
+	fencedCount   *metrics.Counter
 }
 
 type request struct {
@@ -71,8 +89,10 @@ type reply struct {
 
 // New returns a host that is not active yet.
 func New(o Options) *Host {
-	return &Host{
+	h := &Host{
 		o:             o,
+		died:          make(chan struct{}, 1),
+		started:       o.Clock.Now(),
 		queue:         make(chan request, queueLength),
 		wake:          make(chan struct{}, 1),
 		stopped:       make(chan struct{}),
@@ -80,7 +100,12 @@ func New(o Options) *Host {
 		queued:        o.Metrics.Gauge("kafka_controller_event_queue_size", "Requests that wait for the controller."),
 		handleSeconds: o.Metrics.Histogram("kafka_controller_event_queue_processing_seconds", "Time to compute one request, without its commit.", metrics.LatencySeconds),
 		activeCount:   o.Metrics.Gauge("kafka_controller_active_controller_count", "1 while this node is the active controller."),
+		fencedCount:   o.Metrics.Counter("moldau_controller_fenced_brokers_total", "Brokers that this controller fenced because they were silent or dead."),
 	}
+	if o.SessionTimeout > 0 {
+		h.sessions = controller.NewSessions(o.SessionTimeout.Milliseconds(), h.tick().Milliseconds())
+	}
+	return h
 }
 
 // Start begins to serve, until Stop or the end of ctx.
@@ -126,6 +151,9 @@ func (h *Host) WaitActive(ctx context.Context) error {
 // offset: metadata that includes it shows the change, and everything the answer was based on.
 // When ctx ends first, the change may still be made.
 func (h *Host) Handle(ctx context.Context, origin controller.Origin, req kmsg.Request) (kmsg.Response, int64, error) {
+	if beat, ok := req.(*kmsg.BrokerHeartbeatRequest); ok {
+		h.BrokerTouched(beat.BrokerID, beat.BrokerEpoch) // however long it has to queue
+	}
 	answer := make(chan reply, 1)
 	h.queued.Add(1)
 	select {

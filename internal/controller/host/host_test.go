@@ -22,6 +22,7 @@ import (
 type log struct {
 	image     *metadata.Image // committed
 	proposals []proposed
+	auto      bool // commits at once, on the controller's goroutine
 }
 
 type proposed struct {
@@ -32,12 +33,21 @@ type proposed struct {
 
 func (l *log) propose(_ context.Context, epoch int32, records [][]byte, done func(int64, error)) error {
 	l.proposals = append(l.proposals, proposed{epoch, records, done})
+	if l.auto {
+		return l.apply()
+	}
 	return nil
 }
 
 // commit commits everything proposed.
 func (l *log) commit(t *testing.T) {
 	t.Helper()
+	if err := l.apply(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *log) apply() error {
 	for _, p := range l.proposals {
 		delta := metadata.NewDelta(l.image)
 		for _, data := range p.records {
@@ -46,13 +56,14 @@ func (l *log) commit(t *testing.T) {
 				err = delta.Replay(r)
 			}
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
 		}
 		l.image = delta.Apply(l.image.Offset+int64(len(p.records)), p.epoch)
 		p.done(l.image.Offset, nil)
 	}
 	l.proposals = nil
+	return nil
 }
 
 // fail answers everything proposed as a quorum does that has lost its leadership.
@@ -65,16 +76,23 @@ func (l *log) fail() {
 
 func newHost(t *testing.T, l *log) *Host {
 	t.Helper()
+	return newHostWith(t, l, func(*Options) {})
+}
+
+func newHostWith(t *testing.T, l *log, change func(*Options)) *Host {
+	t.Helper()
 	static, _, err := config.NewBroker(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := New(Options{
+	o := Options{
 		Controller: controller.New(controller.Options{ClusterID: "c", Features: controller.Features(), NodeID: 1, Broker: static}),
 		Random:     env.NewSeededRandom(1), Clock: env.SystemClock{}, Metrics: metrics.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 		ProposeAsync: l.propose, Image: func() *metadata.Image { return l.image },
 		WaitFor: func(context.Context, int64) error { return nil }, OnFault: func(err error) { t.Error(err) },
-	})
+	}
+	change(&o)
+	h := New(o)
 	h.Start(t.Context())
 	t.Cleanup(h.Stop)
 	return h
@@ -107,6 +125,7 @@ func addBroker(t *testing.T, l *log) {
 	delta := metadata.NewDelta(l.image)
 	for _, r := range []metadata.Record{
 		&metadata.FeatureLevelRecord{Name: metadata.MetadataVersionFeature, FeatureLevel: controller.MetadataVersion},
+		&metadata.FeatureLevelRecord{Name: metadata.ELRVersionFeature, FeatureLevel: controller.ELRVersion},
 		&metadata.FeatureLevelRecord{Name: controller.TransactionVersionFeature, FeatureLevel: controller.TransactionVersion},
 		&metadata.RegisterBrokerRecord{BrokerID: 1, LogDirs: []kafka.UUID{{1}}},
 	} {
@@ -114,7 +133,7 @@ func addBroker(t *testing.T, l *log) {
 			t.Fatal(err)
 		}
 	}
-	l.image = delta.Apply(l.image.Offset+2, 1)
+	l.image = delta.Apply(l.image.Offset+4, 1)
 }
 
 func TestAnswersLeaveAtCommitAndSeeWhatIsInFlight(t *testing.T) {

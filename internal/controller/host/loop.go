@@ -3,8 +3,8 @@ package host
 import (
 	"context"
 	"fmt"
+	"time"
 
-	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/quorum"
@@ -22,6 +22,12 @@ const (
 func (h *Host) run(ctx context.Context) {
 	defer close(h.stopped)
 	defer h.deactivate()
+	var tick <-chan time.Time
+	if h.sessions != nil {
+		ticker := time.NewTicker(h.tick())
+		defer ticker.Stop()
+		tick = ticker.C
+	}
 	for {
 		// A change of leadership goes before requests that wait.
 		select {
@@ -34,6 +40,10 @@ func (h *Host) run(ctx context.Context) {
 			return
 		case <-h.wake:
 			h.changeLeadership(ctx)
+		case <-tick:
+			h.watch(ctx)
+		case <-h.died:
+			h.watch(ctx)
 		case r := <-h.queue:
 			h.queued.Add(-1)
 			began := h.o.Clock.Now()
@@ -79,6 +89,7 @@ func (h *Host) changeLeadership(ctx context.Context) {
 	}
 	h.o.Logger.Debug("this node is the active controller", "epoch", l.Epoch, "offset", l.StartOffset)
 	h.activeCount.Set(1)
+	h.beginWatch()
 	h.mu.Lock()
 	close(h.active)
 	h.mu.Unlock()
@@ -88,6 +99,7 @@ func (h *Host) changeLeadership(ctx context.Context) {
 func (h *Host) deactivate() {
 	h.activeCount.Set(0)
 	h.serving, h.image = quorum.Leadership{}, nil
+	h.endWatch()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	select {
@@ -102,7 +114,7 @@ func (h *Host) handle(ctx context.Context, r request) {
 		r.reply <- reply{err: notActive()}
 		return
 	}
-	result, err := h.o.Controller.Handle(controller.Input{Image: h.image, NextOffset: h.nextOffset, Random: h.o.Random, Permit: r.origin.Permit}, r.req)
+	result, err := h.decide(r)
 	if err != nil {
 		r.reply <- reply{err: err}
 		return
@@ -111,24 +123,31 @@ func (h *Host) handle(ctx context.Context, r request) {
 		h.o.Logger.Debug("metadata change", "request", fmt.Sprintf("%T", r.req), "records", len(result.Records),
 			"principal", r.origin.Principal, "client", r.origin.ClientID, "host", r.origin.Host)
 	}
-	records := result.Records
-	for result.Divisible && len(records) > divideRecords {
-		if err := h.propose(ctx, records[:divideRecords], func(int64, error) {}); err != nil {
-			r.reply <- reply{err: err}
-			return
-		}
-		records = records[divideRecords:]
-	}
-	err = h.propose(ctx, records, func(lastOffset int64, err error) {
+	done := func(lastOffset int64, err error) {
 		if err != nil {
 			r.reply <- reply{err: err}
 			return
 		}
 		r.reply <- reply{resp: result.Response, offset: lastOffset}
-	})
+	}
+	if result.Divisible {
+		err = h.proposeInPieces(ctx, result.Records, done)
+	} else {
+		err = h.propose(ctx, result.Records, done)
+	}
 	if err != nil {
 		r.reply <- reply{err: err}
 	}
+}
+
+func (h *Host) proposeInPieces(ctx context.Context, records []metadata.Record, done func(lastOffset int64, err error)) error {
+	for len(records) > divideRecords {
+		if err := h.propose(ctx, records[:divideRecords], func(int64, error) {}); err != nil {
+			return err
+		}
+		records = records[divideRecords:]
+	}
+	return h.propose(ctx, records, done)
 }
 
 // propose applies records to the speculative image and queues them for the quorum. Without records
