@@ -17,7 +17,7 @@ import (
 	"github.com/moldau/moldau/internal/wire"
 )
 
-// Fetch reads records for consumers (API key 1), with incremental sessions and long polls.
+// Fetch reads records for consumers and followers (API key 1), with incremental sessions and long polls.
 type Fetch struct {
 	Replicas   *replica.Manager
 	Sessions   *fetchsession.Cache
@@ -34,6 +34,7 @@ type Fetch struct {
 const (
 	fetchStorageErrorFrom = 6
 	fetchSessionsFrom     = 7
+	fetchAnyReplicaFrom   = 11
 	fetchTopicIDsFrom     = 13
 	fetchReplicaStateFrom = 15
 	fetchLeaderHintsFrom  = 16
@@ -45,6 +46,11 @@ func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 	req := r.Body.(*kmsg.FetchRequest)
 	f := newFetch()
 	f.h, f.r, f.req, f.image = h, r, req, h.Metadata()
+	f.follower, f.isForged = f.findFollower()
+	if f.follower != nil && !f.isCurrent() {
+		f.response.ErrorCode = int16(kafka.ErrStaleBrokerEpoch)
+		return Reply{Body: &f.body, Accounted: true}
+	}
 	session, err := h.Sessions.Begin(f.sessionRequest())
 	if err != nil {
 		f.response.ErrorCode = int16(kafka.CodeOf(err))
@@ -54,6 +60,10 @@ func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 	f.resolve()
 	if len(f.reads.Partitions) > 0 {
 		f.results = h.Replicas.Fetch(ctx, f.limits(), &f.buffers)
+	}
+	if f.follower != nil { // exempt from the quotas of clients
+		f.respond()
+		return Reply{Body: &f.body, Accounted: true}
 	}
 	now := h.Clock.Now()
 	throttle := h.Quota.Throttle(r.Conn, quota.Usage{APIKey: wire.KeyFetch, ResponseBytes: f.responseBytes(), BusyTime: r.BusyTime(now), At: now})
@@ -98,6 +108,8 @@ type fetch struct {
 	req      *kmsg.FetchRequest
 	image    *metadata.Image
 	session  *fetchsession.Context
+	follower *replica.Follower // nil for consumers
+	isForged bool              // names a replica without being its broker
 	response kmsg.FetchResponse
 	body     wire.FetchBody                     // of response
 	give     func()                             // release, made once
@@ -153,6 +165,9 @@ func (f *fetch) usesTopicIDs() bool { return f.r.Version() >= fetchTopicIDsFrom 
 
 func (f *fetch) sessionRequest() fetchsession.Request {
 	s := fetchsession.Request{SessionID: f.req.SessionID, Epoch: f.req.SessionEpoch, UsesTopicIDs: f.usesTopicIDs(), NowMs: f.h.Clock.Now().UnixMilli()}
+	if f.follower != nil {
+		s.Owner = fetchsession.Owner{IsFollower: true, BrokerID: f.follower.BrokerID}
+	}
 	if f.r.Version() < fetchSessionsFrom {
 		s.SessionID, s.Epoch = fetchsession.NoSession, fetchsession.FinalEpoch
 	}
@@ -166,7 +181,7 @@ func (f *fetch) sessionRequest() fetchsession.Request {
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
 			s.Partitions = append(s.Partitions, fetchsession.Partition{Key: f.key(t.Topic, t.TopicID, p.Partition), FetchOffset: p.FetchOffset,
-				CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, MaxBytes: p.PartitionMaxBytes})
+				CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, LogStartOffset: p.LogStartOffset, MaxBytes: p.PartitionMaxBytes})
 		}
 	}
 	for i := range f.req.ForgottenTopics {
@@ -205,36 +220,41 @@ func (f *fetch) resolve() {
 			f.codes[i] = kafka.ErrUnknownTopicOrPartition
 			continue
 		}
+		if f.isForged {
+			f.codes[i] = forgedReplicaCode(p)
+			continue
+		}
 		f.reads.Partitions = append(f.reads.Partitions, replica.FetchPartition{
 			TopicPartition: kafka.TopicPartition{Topic: topic.Name, Partition: p.Partition}, TopicID: p.TopicID,
-			Offset: p.FetchOffset, MaxBytes: p.MaxBytes, CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch})
+			Offset: p.FetchOffset, MaxBytes: p.MaxBytes, CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, LogStartOffset: p.LogStartOffset})
 	}
 }
 
 func (f *fetch) resolveTopic(p *fetchsession.Partition) (*metadata.Topic, kafka.ErrorCode) {
-	if f.isReplica() {
-		// Only brokers fetch as replicas; on this listener nobody can prove to be one.
-		return nil, kafka.ErrClusterAuthorizationFailed
-	}
 	access := topicAccess{f.image, f.h.Authorizer, f.r.Conn, security.OperationRead}
+	if f.follower != nil || f.isForged {
+		if !security.Allowed(f.h.Authorizer, f.r.Conn, security.OperationClusterAction, security.Cluster) {
+			return nil, kafka.ErrTopicAuthorizationFailed
+		}
+		access.authorizer = security.AllowAll{}
+	}
 	if f.usesTopicIDs() {
 		return access.byID(p.TopicID)
 	}
 	return access.byName(p.Topic)
 }
 
-func (f *fetch) isReplica() bool {
-	if f.r.Version() >= fetchReplicaStateFrom {
-		return f.req.ReplicaState.ID >= 0
-	}
-	return f.req.ReplicaID >= 0
-}
-
 func (f *fetch) limits() *replica.FetchRequest {
 	f.reads.MaxWait = time.Duration(f.req.MaxWaitMillis) * time.Millisecond
-	f.reads.MaxBytes = min(int(f.req.MaxBytes), f.h.MaxBytes, f.h.Quota.FetchBytes(f.r.Conn))
-	f.reads.MinBytes = min(int(f.req.MinBytes), f.reads.MaxBytes)
+	f.reads.MaxBytes = min(int(f.req.MaxBytes), f.h.MaxBytes)
 	f.reads.Isolation = kafka.IsolationLevel(f.req.IsolationLevel)
+	if f.follower != nil {
+		f.reads.Follower, f.reads.Isolation = f.follower, kafka.ReadUncommitted
+	} else {
+		f.reads.MaxBytes = min(f.reads.MaxBytes, f.h.Quota.FetchBytes(f.r.Conn))
+		f.reads.AnyReplica, f.reads.Rack, f.reads.Listener = f.r.Version() >= fetchAnyReplicaFrom, f.req.Rack, f.r.Conn.Listener
+	}
+	f.reads.MinBytes = min(int(f.req.MinBytes), f.reads.MaxBytes)
 	return &f.reads
 }
 
@@ -252,7 +272,7 @@ func (f *fetch) respond() {
 			continue
 		}
 		if r := &f.results[read]; r.Err == nil {
-			answers[i] = fetchsession.Answer{HighWatermark: r.HighWatermark, LogStartOffset: r.LogStartOffset, HasRecords: len(r.Records) > 0, MustSend: r.Diverging != nil}
+			answers[i] = fetchsession.Answer{HighWatermark: r.HighWatermark, LogStartOffset: r.LogStartOffset, HasRecords: len(r.Records) > 0, MustSend: r.Diverging != nil || r.ReadReplica != kafka.NoLeader}
 		}
 		read++
 	}
@@ -313,12 +333,16 @@ func (f *fetch) fill(out *kmsg.FetchResponseTopicPartition, tp kafka.TopicPartit
 	if result.Err != nil {
 		code := kafka.CodeOf(result.Err)
 		f.refuse(out, code)
+		if code == kafka.ErrOffsetOutOfRange && f.follower != nil {
+			f.sayStart(out, tp)
+		}
 		if (code == kafka.ErrNotLeaderOrFollower || code == kafka.ErrFencedLeaderEpoch) && f.r.Version() >= fetchLeaderHintsFrom {
 			f.hint(out, hintFor(f.h.Metadata(), f.r.Conn.Listener, tp))
 		}
 		return
 	}
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = result.HighWatermark, result.LastStableOffset, result.LogStartOffset
+	out.PreferredReadReplica = result.ReadReplica
 	if f.reads.Isolation == kafka.ReadCommitted {
 		out.AbortedTransactions = make([]kmsg.FetchResponseTopicPartitionAbortedTransaction, len(result.Aborted))
 		for i, a := range result.Aborted {
@@ -330,7 +354,11 @@ func (f *fetch) fill(out *kmsg.FetchResponseTopicPartition, tp kafka.TopicPartit
 	}
 	if len(result.Records) > 0 {
 		out.RecordBatches = result.Records
-		f.h.Metrics.bytesOut.Add(int64(len(result.Records)))
+		bytesOut := f.h.Metrics.bytesOut
+		if f.follower != nil {
+			bytesOut = f.h.Metrics.replicationBytesOut
+		}
+		bytesOut.Add(int64(len(result.Records)))
 	}
 }
 

@@ -13,21 +13,24 @@ type DataMetrics struct {
 	bytesIn         *metrics.Counter
 	bytesOut        *metrics.Counter
 	produceRequests *metrics.Counter
-	produceFailures *metrics.Counter
-	fetchRequests   *metrics.Counter
-	fetchFailures   *metrics.Counter
+	// replicationBytesOut are those sent to followers, which bytesOut leaves out.
+	replicationBytesOut *metrics.Counter
+	produceFailures     *metrics.Counter
+	fetchRequests       *metrics.Counter
+	fetchFailures       *metrics.Counter
 }
 
 // NewDataMetrics registers the metrics.
 func NewDataMetrics(r *metrics.Registry) *DataMetrics {
 	return &DataMetrics{
-		messagesIn:      r.Counter("moldau_messages_in_total", "Records appended for producers."),
-		bytesIn:         r.Counter("moldau_bytes_in_total", "Bytes of record batches appended for producers."),
-		bytesOut:        r.Counter("moldau_bytes_out_total", "Bytes of record batches sent to consumers."),
-		produceRequests: r.Counter("moldau_produce_requests_total", "Produce requests."),
-		produceFailures: r.Counter("moldau_produce_failures_total", "Partitions of Produce requests that were answered with an error."),
-		fetchRequests:   r.Counter("moldau_fetch_requests_total", "Fetch requests."),
-		fetchFailures:   r.Counter("moldau_fetch_failures_total", "Partitions of Fetch requests that were answered with an error."),
+		messagesIn:          r.Counter("moldau_messages_in_total", "Records appended for producers."),
+		bytesIn:             r.Counter("moldau_bytes_in_total", "Bytes of record batches appended for producers."),
+		bytesOut:            r.Counter("moldau_bytes_out_total", "Bytes of record batches sent to consumers."),
+		produceRequests:     r.Counter("moldau_produce_requests_total", "Produce requests."),
+		produceFailures:     r.Counter("moldau_produce_failures_total", "Partitions of Produce requests that were answered with an error."),
+		fetchRequests:       r.Counter("moldau_fetch_requests_total", "Fetch requests."),
+		replicationBytesOut: r.Counter("kafka_server_brokertopicmetrics_replicationbytesout_total", "Bytes of record batches sent to followers."),
+		fetchFailures:       r.Counter("moldau_fetch_failures_total", "Partitions of Fetch requests that were answered with an error."),
 	}
 }
 

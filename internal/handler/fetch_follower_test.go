@@ -1,0 +1,173 @@
+package handler
+
+import (
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/replica/fetchsession"
+	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// createReplicated makes a topic of one partition that broker 1 leads, with a replica on broker 2.
+func (d *dataPlane) createReplicated(topic string) {
+	d.tb.Helper()
+	d.apply(&metadata.TopicRecord{Name: topic, TopicID: topicIDOf(topic)},
+		&metadata.PartitionRecord{TopicID: topicIDOf(topic), Replicas: []int32{1, 2}, ISR: []int32{1, 2}, Leader: 1, Directories: make([]kafka.UUID, 2)})
+}
+
+// fetchAs sends a fetch as broker 2 that names the broker epoch, on a connection with that peer; nil for a client.
+func (d *dataPlane) fetchAs(peer *security.Peer, brokerEpoch int64, req *kmsg.FetchRequest) (*kmsg.FetchResponse, func()) {
+	d.tb.Helper()
+	req.ReplicaID, req.ReplicaState.ID, req.ReplicaState.Epoch = 2, 2, brokerEpoch
+	r := dataRequest(req, "test")
+	r.Conn.Peer = peer
+	body := d.finish(r, d.fetch.Handle(d.tb.Context(), r)).(*wire.FetchBody)
+	return body.Response, body.Release
+}
+
+var brokerTwo = &security.Peer{NodeID: 2, Purpose: wire.PurposeReplica}
+
+// TestForgedReplicas (CVE-2018-1288): whoever is not the broker that it names reads nothing and moves no high watermark, and
+// gets what Apache Kafka answers to a replica that is none of the partition's.
+func TestForgedReplicas(t *testing.T) {
+	t.Parallel()
+	d := newDataPlane(t)
+	d.createReplicated("t")
+	d.doProduce(withProduce(newProduceRequest(9, 1), "t", 0, records(t, -1, "a", "b")))
+	log := func() int64 {
+		r, err := d.replicas.Lookup(kafka.TopicPartition{Topic: "t"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Log().HighWatermark()
+	}
+	for name, c := range map[string]struct {
+		peer    *security.Peer
+		version int16
+		epoch   int32
+		want    kafka.ErrorCode
+	}{
+		"a client":                      {nil, 17, 0, kafka.ErrUnknownLeaderEpoch},
+		"a client without an epoch":     {nil, 17, -1, kafka.ErrNotLeaderOrFollower},
+		"an old client":                 {nil, 8, -1, kafka.ErrNotLeaderOrFollower},
+		"a broker by an old version":    {brokerTwo, 14, 0, kafka.ErrUnknownLeaderEpoch},
+		"another broker":                {&security.Peer{NodeID: 3, Purpose: wire.PurposeReplica}, 17, 0, kafka.ErrUnknownLeaderEpoch},
+		"a connection for other things": {&security.Peer{NodeID: 2, Purpose: wire.PurposeForward}, 17, 0, kafka.ErrUnknownLeaderEpoch},
+	} {
+		for _, offset := range []int64{0, 2} {
+			req := withFetch(newFetchRequest(c.version, 0, -1), "t", 0, offset)
+			req.Topics[0].Partitions[0].CurrentLeaderEpoch = c.epoch
+			resp, release := d.fetchAs(c.peer, 0, req)
+			if p := resp.Topics[0].Partitions[0]; kafka.ErrorCode(p.ErrorCode) != c.want || len(p.RecordBatches) > 0 || p.HighWatermark != -1 {
+				t.Errorf("%s: %+v", name, p)
+			}
+			release()
+		}
+	}
+	if log() != 0 {
+		t.Errorf("the high watermark is %d", log())
+	}
+	d.denied[security.Cluster] = true
+	resp, release := d.fetchAs(brokerTwo, 0, withFetch(newFetchRequest(17, 0, -1), "t", 0, 2))
+	if p := resp.Topics[0].Partitions[0]; kafka.ErrorCode(p.ErrorCode) != kafka.ErrTopicAuthorizationFailed {
+		t.Errorf("without ClusterAction: %+v", p)
+	}
+	release()
+	delete(d.denied, security.Cluster)
+	d.denied[security.Topic("t")] = true // brokers need no right on the topic
+	for offset := range int64(3) {
+		req := withFetch(newFetchRequest(17, 0, -1), "t", 0, offset)
+		req.Topics[0].Partitions[0].CurrentLeaderEpoch = 0
+		resp, release := d.fetchAs(brokerTwo, 0, req)
+		if p := resp.Topics[0].Partitions[0]; p.ErrorCode != 0 || len(p.RecordBatches) > 0 != (offset < 2) || log() != offset {
+			t.Errorf("from offset %d: %+v, committed %d", offset, p, log())
+		}
+		release()
+	}
+	if d.fetch.Metrics.bytesOut.Value() != 0 || d.fetch.Metrics.replicationBytesOut.Value() == 0 {
+		t.Errorf("%d bytes to consumers, %d to followers", d.fetch.Metrics.bytesOut.Value(), d.fetch.Metrics.replicationBytesOut.Value())
+	}
+}
+
+// TestStaleBrokerEpoch (KIP-903): a broker that has been registered anew since may have lost what it had.
+func TestStaleBrokerEpoch(t *testing.T) {
+	t.Parallel()
+	d := newDataPlane(t)
+	d.createReplicated("t")
+	d.apply(&metadata.RegisterBrokerRecord{BrokerID: 2, BrokerEpoch: 40})
+	for epoch, want := range map[int64]kafka.ErrorCode{40: kafka.ErrNone, 39: kafka.ErrStaleBrokerEpoch, 41: kafka.ErrStaleBrokerEpoch, -1: kafka.ErrStaleBrokerEpoch} {
+		resp, release := d.fetchAs(brokerTwo, epoch, withFetch(newFetchRequest(17, 0, -1), "t", 0, 0))
+		if kafka.ErrorCode(resp.ErrorCode) != want || len(resp.Topics) > 0 != (want == kafka.ErrNone) {
+			t.Errorf("epoch %d: %+v", epoch, resp)
+		}
+		release()
+	}
+}
+
+// TestFollowersSessions: a follower's session is its own, and it hears where the log begins that it has fallen behind.
+func TestFollowersSessions(t *testing.T) {
+	t.Parallel()
+	d := newDataPlane(t)
+	d.createReplicated("t")
+	d.doProduce(withProduce(newProduceRequest(9, 1), "t", 0, records(t, -1, "a", "b", "c")))
+	fetch := func(id, epoch int32, offset int64) *kmsg.FetchResponse {
+		req := newFetchRequest(17, id, epoch)
+		if offset >= 0 {
+			withFetch(req, "t", 0, offset).Topics[0].Partitions[0].CurrentLeaderEpoch = 0
+		}
+		resp, release := d.fetchAs(brokerTwo, 0, req)
+		t.Cleanup(release)
+		return resp
+	}
+	first := fetch(0, 0, 3)
+	if first.SessionID == 0 || first.Topics[0].Partitions[0].HighWatermark != 0 {
+		t.Fatalf("the first fetch: %+v", first)
+	}
+	again := fetch(first.SessionID, 1, -1)
+	if again.SessionID != first.SessionID || len(again.Topics) != 1 || again.Topics[0].Partitions[0].HighWatermark != 3 {
+		t.Fatalf("the high watermark does not come: %+v", again)
+	}
+	for _, epoch := range []int32{2, fetchsession.FinalEpoch, fetchsession.InitialEpoch} { // a client that has guessed the id
+		resp, release := d.doFetch(newFetchRequest(17, first.SessionID, epoch))
+		if epoch == 2 && kafka.ErrorCode(resp.ErrorCode) != kafka.ErrFetchSessionIDNotFound {
+			t.Errorf("a client uses it: %+v", resp)
+		}
+		release()
+	}
+	if deleted := d.replicas.DeleteRecords(map[kafka.TopicPartition]int64{{Topic: "t"}: 2})[kafka.TopicPartition{Topic: "t"}]; deleted.Err != nil {
+		t.Fatal(deleted.Err)
+	}
+	behind := fetch(first.SessionID, 2, 1)
+	if behind.ErrorCode != 0 || len(behind.Topics) != 1 {
+		t.Fatalf("the session is gone: %+v", behind)
+	}
+	if p := behind.Topics[0].Partitions[0]; kafka.ErrorCode(p.ErrorCode) != kafka.ErrOffsetOutOfRange || p.LogStartOffset != 2 || p.HighWatermark != -1 {
+		t.Errorf("behind: %+v", p)
+	}
+}
+
+// TestConsumersAtFollowers (KIP-392): from version 11 on a follower serves them, as a leader does.
+func TestConsumersAtFollowers(t *testing.T) {
+	t.Parallel()
+	d := newDataPlane(t)
+	d.createReplicated("t")
+	d.doProduce(withProduce(newProduceRequest(9, 1), "t", 0, records(t, -1, "a", "b")))
+	req := withFetch(newFetchRequest(17, 0, -1), "t", 0, 2)
+	req.Topics[0].Partitions[0].CurrentLeaderEpoch = 0
+	_, release := d.fetchAs(brokerTwo, 0, req)
+	release()
+	change := metadata.NewPartitionChangeRecord(topicIDOf("t"), 0)
+	change.Leader = 2
+	d.apply(change)
+	for version, want := range map[int16]kafka.ErrorCode{10: kafka.ErrNotLeaderOrFollower, 11: kafka.ErrNone, 18: kafka.ErrNone} {
+		resp, release := d.doFetch(withFetch(newFetchRequest(version, 0, -1), "t", 0, 0))
+		if p := resp.Topics[0].Partitions[0]; kafka.ErrorCode(p.ErrorCode) != want || want == kafka.ErrNone && (p.HighWatermark != 2 || len(p.RecordBatches) == 0) {
+			t.Errorf("version %d: %+v", version, p)
+		}
+		release()
+	}
+}
