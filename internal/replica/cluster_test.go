@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -270,9 +269,6 @@ func (c *cluster) run() error {
 		c.step()
 	}
 	c.healing = true
-	for end := c.nowMs() + healingMs; c.err == nil && c.nowMs() < end && c.whyNotWhole() == ""; {
-		c.step()
-	}
 	for end := c.nowMs() + healingMs; c.err == nil && c.nowMs() < end && c.whyNotWhole() != ""; {
 		c.step()
 	}
@@ -344,7 +340,9 @@ func TestClusterSeeds(t *testing.T) {
 		}
 	}
 	t.Logf("seeds from %d: %v", first, total)
-	if total["acked"] == 0 || !slices.Contains([]bool{total["crash"] > 0}, true) {
-		t.Error("nothing was acknowledged, or nothing crashed")
+	for _, what := range []string{"acked", "crash", "moved", "isr change", "forged"} {
+		if total[what] == 0 && *clusterSeeds >= 10 {
+			t.Errorf("nothing of %q has happened", what)
+		}
 	}
 }
