@@ -5,8 +5,17 @@ type Broker struct {
 	NodeID    int32
 	ClusterID string // "" where it is not given
 	Rack      *string
+	// RegistrationTimeoutMs is initial.broker.registration.timeout.ms.
+	RegistrationTimeoutMs int32
 
-	Listeners           []Listener // that clients and brokers connect to; at least one
+	// IsBroker and IsController are process.roles; at least one is true.
+	IsBroker, IsController bool
+	// QuorumVoters are controller.quorum.voters, QuorumServers controller.quorum.bootstrap.servers.
+	QuorumVoters, QuorumServers []QuorumAddress
+	// ControllerListenerNames are those of the controllers, wherever they are.
+	ControllerListenerNames []string
+
+	Listeners           []Listener // that clients and brokers connect to; a broker has at least one
 	ControllerListeners []Listener // that ask the controller directly; there may be none
 	AdvertisedListeners []Listener // of Listeners; an empty Host is for the caller to fill in
 	// AdvertisedControllerListeners are those of ControllerListeners, likewise.

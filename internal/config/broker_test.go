@@ -42,10 +42,13 @@ func TestKafkasOwnPropertiesStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Join(w.Unused, " ")
-	for _, name := range []string{"num.network.threads", "controller.quorum.bootstrap.servers", "ssl.keystore.password"} {
+	for _, name := range []string{"num.network.threads", "ssl.keystore.password"} {
 		if !strings.Contains(got, name) {
 			t.Errorf("%s is not among the unused: %s", name, got)
 		}
+	}
+	if b.IsClustered() {
+		t.Error("a file for one node asks for several")
 	}
 	if strings.Contains(got, "log.dirs") || strings.Contains(got, "secret") {
 		t.Errorf("unused are %s", got)
@@ -66,8 +69,10 @@ func TestNewBrokerRefuses(t *testing.T) {
 		{"node.id=-1", "at least 0"},
 		{"broker.id=-1", "at least 0"},
 		{"node.id=1 broker.id=2", "must be the same"},
-		{"process.roles=broker", "not supported yet"},
-		{"process.roles=broker,broker", "one role only"},
+		{"process.roles=broker", "needs controller.quorum.voters"},
+		{"process.roles=broker,broker", "needs controller.quorum.voters"},
+		{"process.roles=broker controller.quorum.voters=2@h:1 controller.listener.names=C", "one role only is not supported yet"},
+		{"process.roles=controller controller.quorum.voters=1@h:1 listeners=C://:1 controller.listener.names=C", "one role only is not supported yet"},
 		{"process.roles=zookeeper", "process.roles"},
 		{"listeners=", "not empty"},
 		{"listeners=localhost:9092", "NAME://host:port"},
@@ -91,8 +96,9 @@ func TestNewBrokerRefuses(t *testing.T) {
 		{"inter.broker.listener.name=X", "one of advertised.listeners"},
 		{"inter.broker.listener.name=PLAINTEXT security.inter.broker.protocol=PLAINTEXT", "only one may be"},
 		{"security.inter.broker.protocol=SSL", "one of advertised.listeners"},
-		{"controller.quorum.voters=1@a:1,2@b:1", "only this node is supported yet"},
-		{"controller.quorum.voters=2@a:1", "only this node is supported yet"},
+		{"controller.quorum.voters=1@a:1,2@b:1 listeners=PLAINTEXT://:1,C://:2 controller.listener.names=C", "only this node is supported yet"},
+		{"controller.quorum.voters=2@a:1", "a controller must be among the voters, this one as 1@host:port"},
+		{"advertised.listeners=C://:3 listeners=PLAINTEXT://:1,C://:2 controller.listener.names=C", "at least one must not be in controller.listener.names"},
 		{"controller.quorum.bootstrap.servers=a:1,b:1", "more than one controller"},
 		{"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "authorization is not supported yet"},
 		{"log.retention.ms=0", "at least 1, or -1"},

@@ -28,7 +28,14 @@ func NewBroker(properties map[string]string) (*Broker, Warnings, error) {
 	if v == nil {
 		v = values{}
 	}
-	return newBroker(v)
+	b, warnings, err := newBroker(v)
+	if err == nil {
+		err = b.checkOneNode(v)
+	}
+	if err != nil {
+		return nil, Warnings{}, err
+	}
+	return b, warnings, nil
 }
 
 // newBroker makes a Broker of values that are valid one by one.
@@ -40,6 +47,7 @@ func newBroker(v values) (*Broker, Warnings, error) {
 		NodeID:                   v.int32("node.id"),
 		ClusterID:                v.get("cluster.id").Text,
 		Rack:                     v.text(brokerDefs["broker.rack"]),
+		RegistrationTimeoutMs:    v.int32("initial.broker.registration.timeout.ms"),
 		HTTPListen:               v.get("http.listen").Text,
 		ExportClientMetrics:      v.bool("client.metrics.export.enable"),
 		TelemetryMaxBytes:        v.int32("telemetry.max.bytes"),
@@ -69,7 +77,7 @@ func newBroker(v values) (*Broker, Warnings, error) {
 	b.fillLogs(v)
 	b.fillGroups(v)
 	b.fillTransactions(v)
-	for _, step := range []func(values) error{b.fillListeners, b.fillConnectionLimits, b.checkRoles, b.checkValues} {
+	for _, step := range []func(values) error{b.fillRoles, b.fillListeners, b.fillConnectionLimits, b.checkSecurity, b.checkValues} {
 		if err := step(v); err != nil {
 			return nil, Warnings{}, err
 		}
@@ -175,14 +183,10 @@ func (b *Broker) fillListeners(v values) error {
 			b.Listeners = append(b.Listeners, l)
 		}
 	}
-	for _, name := range controllerNames {
-		if !slices.ContainsFunc(all, func(l Listener) bool { return l.Name == name }) {
-			return &ValueError{Name: "controller.listener.names", Value: name, Allowed: "each must be one of listeners"}
-		}
+	if err := b.checkListeners(v, controllerNames, protocols); err != nil {
+		return err
 	}
-	if len(b.Listeners) == 0 {
-		return &ValueError{Name: "listeners", Value: v.get("listeners").Text, Allowed: "at least one must not be in controller.listener.names"}
-	}
+	b.ControllerListenerNames = controllerNames
 	return b.fillAdvertised(v, protocols)
 }
 
@@ -218,18 +222,34 @@ func (b *Broker) fillAdvertised(v values, protocols map[string]string) error {
 			return &ValueError{Name: "advertised.listeners", Value: l.String(), Allowed: "an address that clients can connect to is required; set advertised.listeners"}
 		}
 	}
+	return b.fillInterBroker(v)
+}
+
+func (b *Broker) fillInterBroker(v values) error {
+	isAdvertised := func(name string) bool {
+		return slices.ContainsFunc(b.AdvertisedListeners, func(l Listener) bool { return l.Name == name })
+	}
+	if b.IsBroker && len(b.AdvertisedListeners) == 0 {
+		return &ValueError{Name: "advertised.listeners", Value: v.get("advertised.listeners").Text, Allowed: "at least one must not be in controller.listener.names"}
+	}
 	b.InterBrokerListener = strings.ToUpper(v.get("inter.broker.listener.name").Text)
 	if b.InterBrokerListener != "" && v["security.inter.broker.protocol"] != "" {
 		return fmt.Errorf("inter.broker.listener.name and security.inter.broker.protocol are both given: only one may be")
 	}
 	if b.InterBrokerListener == "" {
 		b.InterBrokerListener = v.get("security.inter.broker.protocol").Text
-		if v["security.inter.broker.protocol"] == "" && !isOpen(b.AdvertisedListeners, b.InterBrokerListener) {
+		if v["security.inter.broker.protocol"] == "" && b.IsBroker && !b.IsClustered() && !isAdvertised(b.InterBrokerListener) {
 			// With one node nobody connects to it: the first listener serves as its name.
 			b.InterBrokerListener = b.AdvertisedListeners[0].Name
 		}
 	}
-	if !isOpen(b.AdvertisedListeners, b.InterBrokerListener) {
+	if !b.IsBroker {
+		if slices.Contains(b.ControllerListenerNames, b.InterBrokerListener) && v["inter.broker.listener.name"] != "" {
+			return &ValueError{Name: "inter.broker.listener.name", Value: b.InterBrokerListener, Allowed: "a name that is not in controller.listener.names is required"}
+		}
+		return nil
+	}
+	if !isAdvertised(b.InterBrokerListener) {
 		return &ValueError{Name: "inter.broker.listener.name", Value: b.InterBrokerListener, Allowed: "the name of one of advertised.listeners is required"}
 	}
 	return nil
@@ -261,20 +281,8 @@ func (b *Broker) fillConnectionLimits(v values) error {
 	return nil
 }
 
-// checkRoles refuses what asks for a cluster of several nodes: to start alone would split it.
-func (b *Broker) checkRoles(v values) error {
-	if roles := v.get("process.roles"); len(roles.List) != 2 {
-		return &ValueError{Name: "process.roles", Value: roles.Text, Allowed: "a node with one role only is not supported yet, use broker,controller"}
-	}
-	if voters := v.get("controller.quorum.voters"); len(voters.List) > 0 {
-		id, _, _ := strings.Cut(voters.List[0], "@")
-		if n, err := strconv.ParseInt(id, 10, 32); len(voters.List) > 1 || err != nil || int32(n) != b.NodeID {
-			return &ValueError{Name: "controller.quorum.voters", Value: voters.Text, Allowed: fmt.Sprintf("only this node is supported yet, as %d@host:port", b.NodeID)}
-		}
-	}
-	if servers := v.get("controller.quorum.bootstrap.servers"); len(servers.List) > 1 {
-		return &ValueError{Name: "controller.quorum.bootstrap.servers", Value: servers.Text, Allowed: "more than one controller is not supported yet"}
-	}
+// checkSecurity refuses what would let everybody in against the operator's intent.
+func (b *Broker) checkSecurity(v values) error {
 	if authorizer := v.get("authorizer.class.name").Text; authorizer != "" {
 		return &ValueError{Name: "authorizer.class.name", Value: authorizer, Allowed: "authorization is not supported yet, and every client would be let in"}
 	}

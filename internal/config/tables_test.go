@@ -42,6 +42,8 @@ var otherValues = map[string]string{
 	"advertised.listeners":                     "PLAINTEXT://elsewhere:1",
 	"broker.rack":                              "r2",
 	"controller.listener.names":                "CONTROLLER",
+	"controller.quorum.bootstrap.servers":      "localhost:9093",
+	"controller.quorum.voters":                 "1@localhost:9093",
 	"cleanup.policy":                           "compact",
 	"cluster.id":                               "another",
 	"compression.type":                         "zstd",

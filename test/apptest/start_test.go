@@ -233,7 +233,7 @@ func TestStartFromFile(t *testing.T) {
 	requireMatch(t, "output", p.out.String(), fmt.Sprintf(`(?m)^  Kafka clients +localhost:%d\n  data +%s$`, port, regexp.QuoteMeta(dir)))
 	warnings := p.errs.String()
 	requireMatch(t, "stderr", warnings, `^warning: accepted without use here: [^\n]*\n$`) // one line
-	for _, name := range []string{"num.network.threads", "num.io.threads", "share.coordinator.state.topic.min.isr", "controller.quorum.bootstrap.servers"} {
+	for _, name := range []string{"num.network.threads", "num.io.threads", "share.coordinator.state.topic.min.isr"} {
 		requireMatch(t, "warning", warnings, `[ ,]`+regexp.QuoteMeta(name)+`[,\n]`)
 	}
 	for _, name := range []string{"num.partitions", "log.retention.hours", "log.dirs", "socket.request.max.bytes"} {
