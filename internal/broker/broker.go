@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	lifecyclehost "github.com/moldau/moldau/internal/broker/lifecycle/host"
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller"
 	controllerhost "github.com/moldau/moldau/internal/controller/host"
@@ -133,8 +134,8 @@ type broker struct {
 	controllerEndpoints []handler.Endpoint
 	quotas              *quota.Manager
 	connections         *quota.Connections
-	hosts               map[string]host // with a limit, as publishQuotas knows them
-	epoch               int64           // of the registration; -1 before it
+	hosts               map[string]host     // with a limit, as publishQuotas knows them
+	life                *lifecyclehost.Host // from the registration on
 
 	diskLimits diskLimits
 	watch      *vfs.Watch
@@ -154,7 +155,7 @@ type stopStep struct {
 func newBroker(ctx context.Context, c *config.Broker) *broker {
 	b := &broker{
 		ctx: ctx, config: c, configs: &configs{static: c}, metrics: metrics.NewRegistry(),
-		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(), epoch: -1,
+		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(),
 	}
 	b.current.Store(c)
 	b.diskLimits = usualDiskLimits
@@ -181,7 +182,7 @@ func (b *broker) onStop(name string, run func() error) {
 
 // start brings the parts up, each on those before it.
 func (b *broker) start() error {
-	for _, step := range []func() error{b.openDirs, b.bind, b.openStorage, b.startMetadata, b.startReplicas, b.register, b.serve} {
+	for _, step := range []func() error{b.openDirs, b.bind, b.openStorage, b.startMetadata, b.register, b.startReplicas, b.unfence, b.serve} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -240,7 +241,7 @@ func (b *broker) openStorage() (err error) {
 	if err != nil {
 		return err
 	}
-	b.onStop("storage", func() error { return b.storage.Shutdown(b.epoch) })
+	b.onStop("storage", func() error { return b.storage.Shutdown(b.epoch()) })
 	b.maintenance = storagehost.Start(storagehost.Options{
 		Manager: b.storage, Clock: b.clock, Spawner: b.spawner,
 		RetentionInterval: milliseconds(b.config.RetentionCheckIntervalMs),
@@ -259,7 +260,6 @@ func (b *broker) startMetadata() (err error) {
 	b.loader.Register(b.publish)
 	b.loader.Register(b.publishDynamic)
 	b.loader.Register(b.publishQuotas)
-	b.loader.Register(b.publishRegistration)
 	b.receiveTelemetry()
 	b.loader.Start()
 	core := controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config})

@@ -29,16 +29,6 @@ func (b *broker) publishDynamic(image *metadata.Image, delta *metadata.Delta) {
 	}
 }
 
-// publishRegistration tells the operator, on the loader's goroutine, when somebody has unregistered
-// this broker while it runs.
-func (b *broker) publishRegistration(_ *metadata.Image, delta *metadata.Delta) {
-	for _, change := range delta.ChangedBrokers() {
-		if change.ID == b.config.NodeID && change.Old != nil && change.New == nil {
-			slog.Warn("This broker has been unregistered: it leads no partition until it is started again")
-		}
-	}
-}
-
 // expireProducers begins to forget idle producers, by what the metadata says of them: before it was
 // known, none could be forgotten.
 func (b *broker) expireProducers() {

@@ -37,10 +37,9 @@ func (b *broker) signalDirs() {
 	}
 }
 
-// followLogDirs tells the controller which log dirs have failed and which replicas lie elsewhere
+// followLogDirs has the controller told which log dirs have failed and which replicas lie elsewhere
 // than the metadata says (KIP-858), and lets those go who wait for what is offline.
 func (b *broker) followLogDirs(ctx context.Context) {
-	reported := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -51,13 +50,9 @@ func (b *broker) followLogDirs(ctx context.Context) {
 		if b.answers.Swap(false) {
 			b.replicas.Reapply()
 		}
-		var failure error
-		if offline := len(b.storage.Directories(true)); offline > reported {
-			if failure = b.heartbeat(ctx, false); failure == nil {
-				reported = offline
-			}
-		}
-		if failure = cmp.Or(b.reportMisplaced(ctx), failure); failure == nil || ctx.Err() != nil {
+		b.life.Wake()
+		failure := b.reportMisplaced(ctx)
+		if failure == nil || ctx.Err() != nil {
 			continue
 		}
 		slog.Error("the controller does not know the state of the log dirs yet; it is told again", "error", failure)
@@ -78,7 +73,7 @@ func (b *broker) reportMisplaced(ctx context.Context) error {
 	if len(misplaced) == 0 {
 		return nil
 	}
-	resp, err := b.channel.Send(ctx, self, assignment(b.config.NodeID, b.epoch, misplaced))
+	resp, err := b.channel.Send(ctx, self, assignment(b.config.NodeID, b.epoch(), misplaced))
 	if err == nil {
 		if code := kafka.ErrorCode(resp.(*kmsg.AssignReplicasToDirsResponse).ErrorCode); code != kafka.ErrNone {
 			err = code

@@ -3,12 +3,16 @@ package broker
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/broker/lifecycle"
+	lifecyclehost "github.com/moldau/moldau/internal/broker/lifecycle/host"
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/kafka"
@@ -18,8 +22,15 @@ import (
 // self is on whose behalf the broker's own requests go to the controller.
 var self = peer.Origin{Principal: "User:ANONYMOUS", ClientID: "broker", Host: "localhost"}
 
-// register tells the controller of this incarnation of the broker and has it unfenced, upon
-// which it leads its partitions.
+const (
+	// heartbeatInterval is short, so that a broker that has died is noticed within its session.
+	heartbeatInterval = 100 * time.Millisecond
+	// leaveTimeout bounds how long the controller may take to move this broker's leaderships away.
+	leaveTimeout = stopTimeout
+)
+
+// register begins the broker's life: the controller learns of this incarnation, and this node's
+// metadata is at least as new as that.
 func (b *broker) register() error {
 	ctx, cancel := b.untilFault()
 	defer cancel()
@@ -27,53 +38,53 @@ func (b *broker) register() error {
 	if err != nil {
 		return err
 	}
-	resp, err := b.channel.Send(ctx, self, req)
-	if err != nil {
-		return b.whyNot(fmt.Errorf("registering with the controller: %w", err))
-	}
-	r := resp.(*kmsg.BrokerRegistrationResponse)
-	if r.ErrorCode != 0 {
-		return fmt.Errorf("the controller refuses to register this broker: %w", kafka.ErrorCode(r.ErrorCode))
-	}
-	b.epoch = r.BrokerEpoch
-	if err := b.heartbeat(ctx, false); err != nil {
-		return b.whyNot(err)
-	}
-	b.spawner.Go("log-dirs", b.followLogDirs)
+	b.life = lifecyclehost.Start(lifecyclehost.Options{
+		Lifecycle: lifecycle.Options{
+			Registration: req, HeartbeatMs: heartbeatInterval.Milliseconds(), RegistrationTimeoutMs: int64(b.config.RegistrationTimeoutMs), LeaveTimeoutMs: leaveTimeout.Milliseconds(),
+		},
+		Send: func(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+			return b.channel.Send(ctx, self, req)
+		},
+		Facts: b.lifecycleFacts, Spawner: b.spawner, Logger: slog.Default(), OnFailed: b.fault,
+	})
+	return b.whyNot(b.life.AwaitRegistered(ctx))
+}
+
+// unfence has clients and other brokers use this broker, whose partitions are hosted now. At the end
+// it leaves on purpose.
+func (b *broker) unfence() error {
+	ctx, cancel := b.untilFault()
+	defer cancel()
 	b.onStop("registration", func() error {
 		if b.faulted.Load() {
 			return nil // not on purpose, and the controller may be what has failed
 		}
-		if b.loader.Current().Broker(b.config.NodeID) == nil {
-			return nil // UnregisterBroker was about this one: there is nothing to leave
-		}
-		// A controlled shutdown: the metadata says that the broker left on purpose.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), stopTimeout)
-		defer cancel()
-		return b.heartbeat(ctx, true)
+		return b.life.Leave(context.WithoutCancel(b.ctx))
 	})
+	b.life.Wake()
+	if err := b.life.AwaitRunning(ctx); err != nil {
+		return b.whyNot(err)
+	}
+	b.spawner.Go("log-dirs", b.followLogDirs)
 	return nil
 }
 
-func (b *broker) heartbeat(ctx context.Context, wantShutdown bool) error {
-	req := kmsg.NewPtrBrokerHeartbeatRequest()
-	req.BrokerID, req.BrokerEpoch, req.WantShutdown = b.config.NodeID, b.epoch, wantShutdown
-	req.CurrentMetadataOffset = b.loader.Current().Offset
-	for _, id := range b.storage.Directories(true) {
-		req.OfflineLogDirs = append(req.OfflineLogDirs, id)
+// lifecycleFacts are what the controller should hear of with the heartbeats.
+func (b *broker) lifecycleFacts() lifecycle.Facts {
+	image := b.loader.Current()
+	f := lifecycle.Facts{Ready: b.hosting.Load(), MetadataOffset: image.Offset, OfflineDirs: b.storage.Directories(true)}
+	if registered := image.Broker(b.config.NodeID); registered != nil {
+		f.Incarnation = registered.IncarnationID
 	}
-	resp, err := b.channel.Send(ctx, self, req)
-	if err != nil {
-		return fmt.Errorf("heartbeat to the controller: %w", err)
+	return f
+}
+
+// epoch is the broker epoch of the registration, -1 before it.
+func (b *broker) epoch() int64 {
+	if b.life == nil {
+		return -1
 	}
-	r := resp.(*kmsg.BrokerHeartbeatResponse)
-	if r.ErrorCode != 0 {
-		return fmt.Errorf("the controller refuses the heartbeat: %w", kafka.ErrorCode(r.ErrorCode))
-	}
-	if r.IsFenced && !wantShutdown {
-		return fmt.Errorf("the controller keeps this broker fenced although its metadata has reached offset %d", req.CurrentMetadataOffset)
-	}
-	return nil
+	return b.life.Epoch()
 }
 
 func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
@@ -96,6 +107,7 @@ func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
 	for _, id := range b.storage.Directories(false) {
 		req.LogDirs = append(req.LogDirs, id)
 	}
+	req.PreviousBrokerEpoch = b.storage.CleanShutdownBrokerEpoch()
 	req.SetVersion(req.MaxVersion())
 	return req, nil
 }

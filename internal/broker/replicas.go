@@ -76,7 +76,7 @@ func (b *broker) startReplicas() error {
 		return err
 	}
 	b.expireProducers()
-	b.producerIDs = handler.NewProducerIDs(b.config.NodeID, func() int64 { return b.epoch }, b.channel)
+	b.producerIDs = handler.NewProducerIDs(b.config.NodeID, b.epoch, b.channel)
 	b.hosting.Store(true)
 	if b.config.CleanerEnabled {
 		b.maintenance.StartCleaners(b.cleanerLimits)
