@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/controller"
+	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/handler"
 	"github.com/moldau/moldau/internal/replica/fetchsession"
 	"github.com/moldau/moldau/internal/security"
@@ -12,19 +13,19 @@ import (
 
 // fillHandlers fills the table that the server was made with, before it starts.
 func (b *broker) fillHandlers() {
-	s := b.handlers
-	b.addDataHandlers(s)
+	s, enlister := b.handlers, b.enlister()
+	b.addDataHandlers(s, enlister)
 	b.addGroupHandlers(s)
-	b.addTransactionHandlers(s)
+	b.addTransactionHandlers(s, enlister)
 	b.addAdminHandlers(s)
 }
 
 // authorizer allows everything until there is security.
 var authorizer = security.AllowAll{}
 
-func (b *broker) addDataHandlers(s *handler.Set) {
+func (b *broker) addDataHandlers(s *handler.Set, enlister *handler.Enlister) {
 	image, data := b.loader.Current, handler.NewDataMetrics(b.metrics)
-	s.Add(wire.KeyProduce, &handler.Produce{Replicas: b.replicas, Metadata: image, Authorizer: authorizer, Clock: b.clock, Metrics: data, Enlister: b.enlister()})
+	s.Add(wire.KeyProduce, &handler.Produce{Replicas: b.replicas, Metadata: image, Authorizer: authorizer, Clock: b.clock, Metrics: data, Enlister: enlister})
 	s.Add(wire.KeyFetch, &handler.Fetch{
 		Replicas: b.replicas, Sessions: fetchsession.New(int(b.config.FetchSessionSlots), b.random, b.metrics), Metadata: image,
 		Authorizer: authorizer, Clock: b.clock, Metrics: data, MaxBytes: int(b.config.FetchMaxBytes), Quota: b.quotas,
@@ -34,22 +35,23 @@ func (b *broker) addDataHandlers(s *handler.Set) {
 	s.Add(wire.KeyDeleteRecords, &handler.DeleteRecords{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
 }
 
-func (b *broker) addTransactionHandlers(s *handler.Set) {
+func (b *broker) addTransactionHandlers(s *handler.Set, enlister *handler.Enlister) {
 	image := b.loader.Current
 	s.Add(wire.KeyInitProducerID, &handler.InitProducerID{Authorizer: authorizer, IDs: b.producerIDs, Transactions: b.transactions})
 	s.Add(wire.KeyAddPartitionsToTxn, &handler.AddPartitionsToTxn{Transactions: b.transactions, Authorizer: authorizer, Metadata: image})
 	s.Add(wire.KeyAddOffsetsToTxn, &handler.AddOffsetsToTxn{Transactions: b.transactions, Groups: b.groups, Authorizer: authorizer})
 	s.Add(wire.KeyEndTxn, &handler.EndTxn{Transactions: b.transactions, Authorizer: authorizer})
 	s.Add(wire.KeyWriteTxnMarkers, &handler.WriteTxnMarkers{Markers: b.markers, Authorizer: authorizer})
-	s.Add(wire.KeyTxnOffsetCommit, &handler.TxnOffsetCommit{Groups: b.groups, Enlister: b.enlister(), Authorizer: authorizer, Metadata: image})
+	s.Add(wire.KeyTxnOffsetCommit, &handler.TxnOffsetCommit{Groups: b.groups, Enlister: enlister, Authorizer: authorizer, Metadata: image})
 	s.Add(wire.KeyDescribeProducers, &handler.DescribeProducers{Replicas: b.replicas, Metadata: image, Authorizer: authorizer})
 	s.Add(wire.KeyDescribeTransactions, &handler.DescribeTransactions{Transactions: b.transactions, Authorizer: authorizer})
 	s.Add(wire.KeyListTransactions, &handler.ListTransactions{Transactions: b.transactions, Authorizer: authorizer})
 }
 
 func (b *broker) enlister() *handler.Enlister {
+	coordinators := coordinator.NewEnlistments(b.transactions)
 	return &handler.Enlister{
-		StartVerification: b.replicas.StartVerification, AddPartitions: b.transactions.AddPartitions, VerifyPartitions: b.transactions.VerifyPartitions,
+		StartVerification: b.replicas.StartVerification, AddPartitions: coordinators.AddPartitions, VerifyPartitions: coordinators.VerifyPartitions,
 		NowMs:        func() int64 { return b.clock.Now().UnixMilli() },
 		RetryBackoff: time.Duration(b.config.AddPartitionsRetryBackoffMs) * time.Millisecond,
 		RetryFor:     time.Duration(b.config.AddPartitionsRetryBackoffMaxMs) * time.Millisecond,

@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/group"
 	"github.com/moldau/moldau/internal/handler"
@@ -38,7 +40,7 @@ func (b *broker) newReplicas() {
 	})
 	b.markers = &coordinator.Markers{Replicas: b.replicas, Groups: b.groups, Clock: b.clock}
 	b.transactions = coordinator.NewTransactions(coordinator.TransactionsOptions{
-		NodeID: b.config.NodeID, Log: b.replicas, Clock: b.clock, Spawner: b.spawner, Metrics: b.metrics, Markers: b.markers,
+		NodeID: b.config.NodeID, Log: b.replicas, Clock: b.clock, Spawner: b.spawner, Metrics: b.metrics, Markers: b.markers, Call: b.callBroker,
 		NextProducerID: func(ctx context.Context) (int64, error) { return b.producerIDs.Next(ctx) },
 		Config: txn.Config{
 			MaxTimeoutMs:         b.config.TransactionMaxTimeoutMs,
@@ -48,6 +50,11 @@ func (b *broker) newReplicas() {
 			MaxBatchSizeBytes:    b.transactionBatchBytes.Load,
 		},
 	})
+}
+
+// callBroker sends a request to another broker. One node has none.
+func (b *broker) callBroker(_ context.Context, broker int32, _ kmsg.Request) (kmsg.Response, error) {
+	return nil, kafka.Errorf(kafka.ErrBrokerNotAvailable, "there is no broker %d", broker)
 }
 
 // noteBatchBytes notes max.message.bytes of the coordinators' topics.

@@ -29,10 +29,10 @@ func (g *Groups) CommitTransactionalOffsets(ctx context.Context, req *kmsg.TxnOf
 	return group.TransactionalCommitError(req, coordinatorCode(code)), nil
 }
 
-// EndTransaction writes the marker that ends a transaction in a partition of __consumer_offsets.
-func (g *Groups) EndTransaction(ctx context.Context, partition int32, marker shard.Marker) kafka.ErrorCode {
-	_, err := g.runtime.Do(ctx, partition, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
+// beginEndTransaction has the shard of a partition of __consumer_offsets write the marker that ends a
+// transaction there and make the offsets valid.
+func (g *Groups) beginEndTransaction(partition int32, marker shard.Marker) Pending {
+	return g.runtime.Begin(partition, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 		return s.EndTransaction(token, marker, nowMs)
 	})
-	return kafka.CodeOf(err)
 }

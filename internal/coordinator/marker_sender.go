@@ -16,11 +16,11 @@ import (
 // markerWorkers is how many transactions may have their markers written at the same time.
 const markerWorkers = 8
 
-// markerSender drives the queue of markers: it writes them, in process as long as this broker leads
-// every partition, and has the coordinator complete the transactions.
+// markerSender drives the queue of markers: it has them written by the leaders of the partitions,
+// and the transactions completed by the coordinator.
 type markerSender struct {
 	clock    env.Clock
-	markers  *Markers
+	markers  *markerRouter
 	complete func(ctx context.Context, d *txn.Delivery) error
 	retries  *metrics.Counter
 	canceled *metrics.Counter
@@ -30,7 +30,7 @@ type markerSender struct {
 	queue *txn.Sender
 }
 
-func newMarkerSender(clock env.Clock, r *metrics.Registry, markers *Markers, complete func(ctx context.Context, d *txn.Delivery) error) *markerSender {
+func newMarkerSender(clock env.Clock, r *metrics.Registry, markers *markerRouter, complete func(ctx context.Context, d *txn.Delivery) error) *markerSender {
 	m := &markerSender{clock: clock, markers: markers, complete: complete, queue: txn.NewSender(), wake: make(chan struct{}, markerWorkers)}
 	r.GaugeFunc("moldau_transaction_markers_pending", "Transactions whose markers are being written.", func() float64 {
 		m.mu.Lock()
@@ -98,9 +98,9 @@ func (m *markerSender) work(ctx context.Context) {
 }
 
 func (m *markerSender) deliver(ctx context.Context, d *txn.Delivery) {
-	codes := m.markers.Write(ctx, d.Partitions, shard.Marker{
+	codes := m.markers.write(ctx, MarkerWork{Partitions: d.Partitions, Marker: shard.Marker{
 		ProducerID: d.Producer.ID, Epoch: d.Producer.Epoch, CoordinatorEpoch: d.CoordinatorEpoch, Committed: d.Commit, TransactionVersion: d.TransactionVersion,
-	})
+	}})
 	if ctx.Err() != nil {
 		return // the next start writes them again
 	}

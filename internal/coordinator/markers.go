@@ -21,46 +21,73 @@ type Markers struct {
 	Clock    env.Clock
 }
 
-// Write appends the marker to every partition and waits until it is committed there. The codes
-// are in the order of the partitions.
-func (m *Markers) Write(ctx context.Context, partitions []kafka.TopicPartition, marker shard.Marker) []kafka.ErrorCode {
-	codes := make([]kafka.ErrorCode, len(partitions))
-	type appended struct {
-		index       int
-		leaderEpoch int32
-		endOffset   int64
+// MarkerWork is the marker of one transaction and the partitions that want it.
+type MarkerWork struct {
+	Marker     shard.Marker
+	Partitions []kafka.TopicPartition
+}
+
+// Write appends a marker to its partitions and waits until it is committed there. The codes are in
+// the order of the partitions.
+func (m *Markers) Write(ctx context.Context, w MarkerWork) []kafka.ErrorCode {
+	return m.WriteAll(ctx, []MarkerWork{w})[0]
+}
+
+// WriteAll is Write for several transactions, which share the time that replication takes.
+func (m *Markers) WriteAll(ctx context.Context, work []MarkerWork) [][]kafka.ErrorCode {
+	started := make([][]startedMarker, len(work))
+	for i, w := range work {
+		started[i] = make([]startedMarker, len(w.Partitions))
+		for j, tp := range w.Partitions {
+			started[i][j] = m.start(tp, w.Marker)
+		}
 	}
-	var waiting []appended
-	for i, tp := range partitions {
-		if tp.Topic == kafka.ConsumerOffsetsTopic {
-			codes[i] = m.endInGroups(ctx, tp, marker)
-			continue
+	codes := make([][]kafka.ErrorCode, len(work))
+	for i, w := range work {
+		codes[i] = make([]kafka.ErrorCode, len(w.Partitions))
+		for j, tp := range w.Partitions {
+			codes[i][j] = m.finish(ctx, tp, &started[i][j])
 		}
-		batch, err := markerBatch(marker, m.Clock.Now().UnixMilli())
-		if err != nil {
-			codes[i] = kafka.CodeOf(err)
-			continue
-		}
-		endOffset, leaderEpoch, err := m.Replicas.AppendMarker(tp, batch, replica.TransactionalAppend{TransactionVersion: marker.TransactionVersion})
-		if err != nil {
-			codes[i] = kafka.CodeOf(err)
-			continue
-		}
-		waiting = append(waiting, appended{i, leaderEpoch, endOffset})
-	}
-	for _, a := range waiting {
-		codes[a.index] = kafka.CodeOf(m.Replicas.AwaitCommit(ctx, partitions[a.index], a.leaderEpoch, a.endOffset, markerTimeout))
 	}
 	return codes
 }
 
-// endInGroups ends a transaction in a partition of __consumer_offsets: its shard writes the
-// marker and makes the offsets valid.
-func (m *Markers) endInGroups(ctx context.Context, tp kafka.TopicPartition, marker shard.Marker) kafka.ErrorCode {
-	if _, err := m.Replicas.Lookup(tp); err != nil {
-		return kafka.CodeOf(err)
+// startedMarker is a marker in a log that waits for its commit, one on its way to a shard of
+// groups, or a refusal.
+type startedMarker struct {
+	code        kafka.ErrorCode
+	leaderEpoch int32
+	endOffset   int64
+	inGroups    *Pending
+}
+
+func (m *Markers) start(tp kafka.TopicPartition, marker shard.Marker) (s startedMarker) {
+	if tp.Topic == kafka.ConsumerOffsetsTopic {
+		if _, err := m.Replicas.Lookup(tp); err != nil {
+			s.code = kafka.CodeOf(err)
+			return s
+		}
+		pending := m.Groups.beginEndTransaction(tp.Partition, marker)
+		s.inGroups = &pending
+		return s
 	}
-	switch code := m.Groups.EndTransaction(ctx, tp.Partition, marker); code {
+	batch, err := markerBatch(marker, m.Clock.Now().UnixMilli())
+	if err == nil {
+		s.endOffset, s.leaderEpoch, err = m.Replicas.AppendMarker(tp, batch, replica.TransactionalAppend{TransactionVersion: marker.TransactionVersion})
+	}
+	s.code = kafka.CodeOf(err)
+	return s
+}
+
+func (m *Markers) finish(ctx context.Context, tp kafka.TopicPartition, s *startedMarker) kafka.ErrorCode {
+	switch {
+	case s.code != kafka.ErrNone:
+		return s.code
+	case s.inGroups == nil:
+		return kafka.CodeOf(m.Replicas.AwaitCommit(ctx, tp, s.leaderEpoch, s.endOffset, markerTimeout))
+	}
+	_, err := s.inGroups.Wait(ctx)
+	switch code := kafka.CodeOf(err); code {
 	case kafka.ErrCoordinatorNotAvailable, kafka.ErrCoordinatorLoadInProgress, kafka.ErrNotCoordinator:
 		return kafka.ErrNotLeaderOrFollower
 	default:

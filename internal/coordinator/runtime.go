@@ -119,22 +119,41 @@ func (r *Runtime[S]) Partitions() []int32 {
 // Step is one request's work on a shard.
 type Step[S shard.Shard] func(s S, token shard.Token, nowMs int64) shard.Effects
 
-// Do has the shard of partition run step and waits for the response to its token. The error
-// carries the kafka.ErrorCode for the client, unless ctx ended.
-func (r *Runtime[S]) Do(ctx context.Context, partition int32, step Step[S]) (any, error) {
-	done := make(chan shard.Response, 1)
-	if code := r.enqueue(partition, request[S]{step: step, done: done, queuedAt: r.o.Clock.Now()}); code != kafka.ErrNone {
-		return nil, code
+// Pending is a step on its way.
+type Pending struct {
+	done    chan shard.Response
+	code    kafka.ErrorCode // why it was not even queued
+	stopped <-chan struct{}
+}
+
+// Begin has the shard of partition run step; whoever has several steps begins them all before
+// waiting for the first.
+func (r *Runtime[S]) Begin(partition int32, step Step[S]) Pending {
+	p := Pending{done: make(chan shard.Response, 1), stopped: r.o.Spawner.Context().Done()}
+	p.code = r.enqueue(partition, request[S]{step: step, done: p.done, queuedAt: r.o.Clock.Now()})
+	return p
+}
+
+// Wait waits for the response to the step's token. The error carries the kafka.ErrorCode for the
+// client, unless ctx ended.
+func (p Pending) Wait(ctx context.Context) (any, error) {
+	if p.code != kafka.ErrNone {
+		return nil, p.code
 	}
 	defer env.StartWait(ctx).End()
 	select {
-	case response := <-done:
+	case response := <-p.done:
 		return response.Value, response.Err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
-	case <-r.o.Spawner.Context().Done():
+	case <-p.stopped:
 		return nil, kafka.ErrCoordinatorNotAvailable
 	}
+}
+
+// Do is Begin and Wait.
+func (r *Runtime[S]) Do(ctx context.Context, partition int32, step Step[S]) (any, error) {
+	return r.Begin(partition, step).Wait(ctx)
 }
 
 func (r *Runtime[S]) enqueue(partition int32, q request[S]) kafka.ErrorCode {

@@ -29,6 +29,8 @@ type TransactionsOptions struct {
 	Metrics *metrics.Registry
 	Config  txn.Config
 	Markers *Markers
+	// Call sends requests to other brokers.
+	Call Call
 	// NextProducerID returns a producer id that was never given out before.
 	NextProducerID func(ctx context.Context) (int64, error)
 }
@@ -41,13 +43,15 @@ type Transactions struct {
 	runtime    *Runtime[*txn.Shard]
 	sender     *markerSender
 	partitions atomic.Int32 // of __transaction_state; 0 while the topic does not exist
+	image      atomic.Pointer[metadata.Image]
 }
 
 // NewTransactions returns a coordinator without shards; Start it, and publish metadata to it.
 func NewTransactions(o TransactionsOptions) *Transactions {
 	t := &Transactions{o: o}
 	shardMetrics := txn.NewMetrics(o.Metrics)
-	t.sender = newMarkerSender(o.Clock, o.Metrics, o.Markers, t.complete)
+	t.image.Store(metadata.EmptyImage())
+	t.sender = newMarkerSender(o.Clock, o.Metrics, newMarkerRouter(&t.o, &t.image), t.complete)
 	t.runtime = NewRuntime(RuntimeOptions{
 		Name: "transaction", Topic: kafka.TransactionStateTopic, Log: o.Log, Clock: o.Clock, Spawner: o.Spawner, Metrics: o.Metrics,
 		Workers: transactionWorkers, MaxBatchSizeBytes: o.Config.MaxBatchSizeBytes, OnNotice: t.onNotice,
@@ -68,6 +72,7 @@ func (t *Transactions) Publish(image *metadata.Image, delta *metadata.Delta) {
 		count = len(topic.Partitions)
 	}
 	t.partitions.Store(int32(count))
+	t.image.Store(image)
 	for _, change := range delta.ChangedPartitions() {
 		switch {
 		case change.Topic != kafka.TransactionStateTopic:
@@ -161,26 +166,62 @@ func (t *Transactions) EndTransaction(ctx context.Context, r txn.EndRequest) (tx
 	})
 }
 
-// AddPartitions takes partitions into a transaction.
+// AddPartitions takes partitions into a transaction that this broker coordinates.
 func (t *Transactions) AddPartitions(ctx context.Context, r txn.AddRequest) (kafka.ErrorCode, error) {
-	result, code, err := transactionDo[txn.Result](ctx, t, r.TransactionalID, func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
-		return s.AddPartitions(token, r, nowMs)
-	})
-	if err != nil || code != kafka.ErrNone {
-		return code, err
+	codes, err := t.BeginAddPartitions(r).Wait(ctx)
+	if len(codes) == 0 {
+		return kafka.ErrNone, err
 	}
-	return result.Code, nil
+	return codes[0], err // the same for all
 }
 
-// VerifyPartitions tells for each partition whether it is in the transaction.
+// VerifyPartitions tells for each partition whether it is in the transaction, which this broker
+// coordinates.
 func (t *Transactions) VerifyPartitions(ctx context.Context, r txn.AddRequest) ([]kafka.ErrorCode, error) {
-	codes, code, err := transactionDo[[]kafka.ErrorCode](ctx, t, r.TransactionalID, func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
-		return s.VerifyPartitions(token, r, nowMs)
-	})
-	if code != kafka.ErrNone {
-		codes = slices.Repeat([]kafka.ErrorCode{code}, len(r.Partitions))
+	return t.BeginVerifyPartitions(r).Wait(ctx)
+}
+
+// PendingPartitions are partitions that are being added to a transaction or verified.
+type PendingPartitions struct {
+	step  Pending
+	count int
+}
+
+// BeginAddPartitions is AddPartitions for several transactions at a time, which share the time that
+// replication takes.
+func (t *Transactions) BeginAddPartitions(r txn.AddRequest) PendingPartitions {
+	return t.beginPartitions(r, (*txn.Shard).AddPartitions)
+}
+
+// BeginVerifyPartitions is VerifyPartitions for several transactions at a time.
+func (t *Transactions) BeginVerifyPartitions(r txn.AddRequest) PendingPartitions {
+	return t.beginPartitions(r, (*txn.Shard).VerifyPartitions)
+}
+
+func (t *Transactions) beginPartitions(r txn.AddRequest, step func(s *txn.Shard, token shard.Token, r txn.AddRequest, nowMs int64) shard.Effects) PendingPartitions {
+	p := PendingPartitions{step: Pending{code: kafka.ErrNotCoordinator}, count: len(r.Partitions)}
+	if count := t.partitions.Load(); count > 0 {
+		p.step = t.runtime.Begin(kafka.CoordinatorPartition(r.TransactionalID, count), func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
+			return step(s, token, r, nowMs)
+		})
 	}
-	return codes, err
+	return p
+}
+
+// Wait returns the codes of the partitions.
+func (p PendingPartitions) Wait(ctx context.Context) ([]kafka.ErrorCode, error) {
+	value, err := p.step.Wait(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, err
+	}
+	all := kafka.CodeOf(err)
+	switch v := value.(type) {
+	case []kafka.ErrorCode:
+		return v, nil
+	case txn.Result:
+		all = v.Code
+	}
+	return slices.Repeat([]kafka.ErrorCode{all}, p.count), nil
 }
 
 // Describe describes one transactional id.

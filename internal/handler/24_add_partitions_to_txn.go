@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -38,7 +39,7 @@ func (h *AddPartitionsToTxn) Handle(ctx context.Context, r *Request) Reply {
 	for _, topic := range req.Topics {
 		t.Topics = append(t.Topics, kmsg.AddPartitionsToTxnRequestTransactionTopic{Topic: topic.Topic, Partitions: topic.Partitions})
 	}
-	codes, err := h.add(ctx, r, &t)
+	codes, err := h.begin(r, &t).wait(ctx)
 	if err != nil {
 		return Reply{CloseConnection: true}
 	}
@@ -58,9 +59,13 @@ func (h *AddPartitionsToTxn) batched(ctx context.Context, r *Request, req *kmsg.
 		resp.ErrorCode = int16(kafka.ErrClusterAuthorizationFailed)
 		return Respond(resp)
 	}
+	begun := make([]addition, len(req.Transactions))
+	for i := range req.Transactions {
+		begun[i] = h.begin(r, &req.Transactions[i])
+	}
 	for i := range req.Transactions {
 		t := &req.Transactions[i]
-		codes, err := h.add(ctx, r, t)
+		codes, err := begun[i].wait(ctx)
 		if err != nil {
 			return Reply{CloseConnection: true}
 		}
@@ -78,14 +83,33 @@ func (h *AddPartitionsToTxn) batched(ctx context.Context, r *Request, req *kmsg.
 	return Respond(resp)
 }
 
-// add returns a code for every partition, in the order of the request.
-func (h *AddPartitionsToTxn) add(ctx context.Context, r *Request, t *kmsg.AddPartitionsToTxnRequestTransaction) ([]kafka.ErrorCode, error) {
+// addition is one transaction's partitions: refused already, or on their way to the coordinator.
+type addition struct {
+	codes   []kafka.ErrorCode // nil where the coordinator is asked
+	pending coordinator.PendingPartitions
+	version int16
+}
+
+// wait returns a code for every partition, in the order of the request.
+func (a addition) wait(ctx context.Context) ([]kafka.ErrorCode, error) {
+	if a.codes != nil {
+		return a.codes, nil
+	}
+	codes, err := a.pending.Wait(ctx)
+	for i := range codes {
+		codes[i] = oldFenced(codes[i], a.version, transactionFencedFrom)
+	}
+	return codes, err
+}
+
+// begin checks the partitions of a transaction and asks its coordinator about them.
+func (h *AddPartitionsToTxn) begin(r *Request, t *kmsg.AddPartitionsToTxnRequestTransaction) addition {
 	request := txn.AddRequest{TransactionalID: t.TransactionalID, Producer: txn.Producer{ID: t.ProducerID, Epoch: t.ProducerEpoch}}
 	isClient := r.Version() < addPartitionsBatchedFrom
 	if !isClient {
 		request.Version = txn.Version2
 	}
-	var codes []kafka.ErrorCode
+	codes := []kafka.ErrorCode{}
 	refused := false
 	for _, topic := range t.Topics {
 		known := h.Metadata().TopicByName(topic.Topic)
@@ -103,30 +127,20 @@ func (h *AddPartitionsToTxn) add(ctx context.Context, r *Request, t *kmsg.AddPar
 			request.Partitions = append(request.Partitions, kafka.TopicPartition{Topic: topic.Topic, Partition: p})
 		}
 	}
-	all := kafka.ErrNone
 	switch {
 	case isClient && !security.Allowed(h.Authorizer, r.Conn, security.OperationWrite, security.TransactionalID(t.TransactionalID)):
-		all = kafka.ErrTransactionalIDAuthorizationFailed
+		return addition{codes: slices.Repeat([]kafka.ErrorCode{kafka.ErrTransactionalIDAuthorizationFailed}, len(codes))}
 	case refused:
 		for i, code := range codes {
 			if code == kafka.ErrNone {
 				codes[i] = kafka.ErrOperationNotAttempted
 			}
 		}
-		return codes, nil
+		return addition{codes: codes}
 	case t.TransactionalID == "":
-		all = kafka.ErrInvalidRequest
+		return addition{codes: slices.Repeat([]kafka.ErrorCode{kafka.ErrInvalidRequest}, len(codes))}
 	case t.VerifyOnly:
-		return h.Transactions.VerifyPartitions(ctx, request)
-	default:
-		code, err := h.Transactions.AddPartitions(ctx, request)
-		if err != nil {
-			return nil, err
-		}
-		all = oldFenced(code, r.Version(), transactionFencedFrom)
+		return addition{pending: h.Transactions.BeginVerifyPartitions(request), version: r.Version()}
 	}
-	for i := range codes {
-		codes[i] = all
-	}
-	return codes, nil
+	return addition{pending: h.Transactions.BeginAddPartitions(request), version: r.Version()}
 }

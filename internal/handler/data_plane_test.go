@@ -58,7 +58,10 @@ func newDataPlane(tb testing.TB) *dataPlane {
 
 // newDataPlaneOn opens a disk as it is. Topics that are applied before the replicas start keep
 // their logs.
-func newDataPlaneOn(tb testing.TB, fs vfs.FS) *dataPlane {
+func newDataPlaneOn(tb testing.TB, fs vfs.FS) *dataPlane { return newDataPlaneAs(tb, fs, 1) }
+
+// newDataPlaneAs is any broker.
+func newDataPlaneAs(tb testing.TB, fs vfs.FS, nodeID int32) *dataPlane {
 	tb.Helper()
 	d := &dataPlane{tb: tb, config: storage.DefaultLogConfig(), denied: map[security.Resource]bool{}}
 	registry := metrics.NewRegistry()
@@ -71,7 +74,7 @@ func newDataPlaneOn(tb testing.TB, fs vfs.FS) *dataPlane {
 		tb.Fatal(err)
 	}
 	d.storage = s
-	d.replicas = replica.New(replica.Options{NodeID: 1, Storage: s, Metrics: registry, Clock: env.SystemClock{}, MaxWaiting: 1000, FetchMemoryBytes: 1 << 30,
+	d.replicas = replica.New(replica.Options{NodeID: nodeID, Storage: s, Metrics: registry, Clock: env.SystemClock{}, MaxWaiting: 1000, FetchMemoryBytes: 1 << 30,
 		TopicConfig: func(*metadata.Image, string) replica.TopicConfig {
 			return replica.TopicConfig{Log: d.config, MinInSyncReplicas: 1}
 		}})

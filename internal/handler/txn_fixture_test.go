@@ -24,12 +24,15 @@ import (
 type txnPlane struct {
 	*dataPlane
 	t            *testing.T
+	nodeID       int32
+	call         coordinator.Call // to other brokers; nil where there are none
 	fs           *vfs.Mem
 	started      bool
 	unverified   bool // transaction.partition.verification.enable=false
 	applied      []metadata.Record
 	ids          *idController
 	spawner      *env.Spawner
+	registry     *metrics.Registry
 	groups       *coordinator.Groups
 	transactions *coordinator.Transactions
 	handlers     map[int16]Handler
@@ -47,7 +50,7 @@ func newTxnPlane(t *testing.T) *txnPlane {
 func newTxnPlaneWithoutTopics(t *testing.T) *txnPlane {
 	t.Helper()
 	t.Parallel()
-	f := &txnPlane{t: t, fs: vfs.NewMem(), ids: &idController{next: 1000}}
+	f := &txnPlane{t: t, nodeID: 1, fs: vfs.NewMem(), ids: &idController{next: 1000}}
 	if err := f.fs.MkdirAll("/data"); err != nil {
 		t.Fatal(err)
 	}
@@ -57,24 +60,26 @@ func newTxnPlaneWithoutTopics(t *testing.T) *txnPlane {
 }
 
 func (f *txnPlane) start() {
-	f.dataPlane, f.started = newDataPlaneOn(f.t, f.fs), false
+	f.dataPlane, f.started = newDataPlaneAs(f.t, f.fs, f.nodeID), false
 	f.spawner = env.NewSpawner(context.Background(), nil)
 	f.t.Cleanup(f.spawner.Stop)
-	registry, clock := metrics.NewRegistry(), env.SystemClock{}
+	f.registry = metrics.NewRegistry()
+	registry, clock := f.registry, env.SystemClock{}
 	config := group.DefaultConfig()
 	config.InitialRebalanceDelayMs = 0
-	f.groups = coordinator.NewGroups(coordinator.GroupsOptions{NodeID: 1, Log: f.replicas, Clock: clock, Random: env.SystemRandom{}, Spawner: f.spawner, Metrics: registry, Config: config})
+	f.groups = coordinator.NewGroups(coordinator.GroupsOptions{NodeID: f.nodeID, Log: f.replicas, Clock: clock, Random: env.SystemRandom{}, Spawner: f.spawner, Metrics: registry, Config: config})
 	markers := &coordinator.Markers{Replicas: f.replicas, Groups: f.groups, Clock: clock}
-	producerIDs := NewProducerIDs(1, func() int64 { return 77 }, f.ids)
+	producerIDs := NewProducerIDs(f.nodeID, func() int64 { return 77 }, f.ids)
 	f.transactions = coordinator.NewTransactions(coordinator.TransactionsOptions{
-		NodeID: 1, Log: f.replicas, Clock: clock, Spawner: f.spawner, Metrics: registry, Markers: markers, NextProducerID: producerIDs.Next,
+		NodeID: f.nodeID, Log: f.replicas, Clock: clock, Spawner: f.spawner, Metrics: registry, Markers: markers, NextProducerID: producerIDs.Next, Call: f.call,
 		Config: txn.Config{MaxTimeoutMs: 900_000, ExpirationMs: 604_800_000, AbortCheckIntervalMs: 10_000, ExpiryIntervalMs: 3_600_000, MaxBatchSizeBytes: func() int32 { return 1 << 20 }},
 	})
 	f.groups.Start()
 	f.transactions.Start()
 	image := f.replicas.Image
+	coordinators := coordinator.NewEnlistments(f.transactions)
 	enlister := &Enlister{
-		StartVerification: f.replicas.StartVerification, AddPartitions: f.transactions.AddPartitions, VerifyPartitions: f.transactions.VerifyPartitions,
+		StartVerification: f.replicas.StartVerification, AddPartitions: coordinators.AddPartitions, VerifyPartitions: coordinators.VerifyPartitions,
 		NowMs: func() int64 { return clock.Now().UnixMilli() }, RetryBackoff: time.Millisecond, RetryFor: time.Second,
 		Verifies: func() bool { return !f.unverified },
 	}
