@@ -83,10 +83,24 @@ func flipFolder(t *testing.T) (killed, stopped string, want map[string][]string)
 		}
 		want[topic] = got
 	}
-	if err := errors.Join(os.CopyFS(killed, os.DirFS(dir)), n.end(t)); err != nil {
+	if err := errors.Join(copyRunning(killed, dir), n.end(t)); err != nil {
 		t.Fatal(err)
 	}
 	return killed, dir, want
+}
+
+// copyRunning copies the folder of a node that runs. A file that is replaced meanwhile may be gone
+// when its turn comes: then the copy begins again.
+func copyRunning(to, from string) error {
+	for {
+		err := os.CopyFS(to, os.DirFS(from))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+	}
 }
 
 // readTopic reads committed records from offset to offset, past those that the node refuses as
