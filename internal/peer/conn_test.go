@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -194,6 +195,59 @@ func TestLargeAnswersArrive(t *testing.T) {
 			c.Close()
 		}
 	})
+}
+
+// An answer that makes no sense ends the connection: whatever follows could be the answer to anything.
+func TestHostileAnswers(t *testing.T) {
+	t.Parallel()
+	for name, raw := range map[string][]byte{
+		"to another request": snapshotAnswer(9),
+		"to the hello":       snapshotAnswer(0),
+		"negative size":      {0x80, 0, 0, 0, 0, 0, 0, 1},
+		"no room for an id":  {0, 0, 0, 3, 0, 0, 0, 1},
+		"empty":              {0, 0, 0, 4, 0, 0, 0, 1},
+		"cut inside":         {0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0},
+		"lying bytes":        {0, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0},
+		"answered twice":     append(snapshotAnswer(1), snapshotAnswer(1)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := dialFake(t, func(_ *Options, node *fakeNode) { node.rawAnswer = raw })
+				_, err := c.Call(t.Context(), snapshotRequest(1))
+				if name != "answered twice" {
+					wantLost(t, err)
+				}
+				<-c.Done()
+				if !errors.Is(c.Err(), wire.ErrBadResponse) || len(c.lost) > 0 {
+					t.Errorf("ended for %v, said to be lost %d times", c.Err(), len(c.lost))
+				}
+			})
+		})
+	}
+}
+
+// A size costs no memory before its bytes are there.
+func TestAnnouncedAnswerCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := dialFake(t, func(_ *Options, node *fakeNode) {
+			node.rawAnswer = append([]byte{0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0}, make([]byte, firstFrameBytes)...)
+		})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := c.Call(t.Context(), snapshotRequest(1))
+		runtime.ReadMemStats(&after)
+		wantLost(t, err)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
+			t.Errorf("%d bytes allocated", grown)
+		}
+	})
+}
+
+// snapshotAnswer is a frame with the answer to request id.
+func snapshotAnswer(id byte) []byte {
+	body := append([]byte{0}, (&wire.PeerSnapshotResponse{}).AppendTo(nil)...)
+	return append([]byte{0, 0, 0, byte(4 + len(body)), 0, 0, 0, id}, body...)
 }
 
 // After the request was written nobody knows whether it was done.

@@ -29,14 +29,14 @@ type fakeNode struct {
 	hello wire.PeerHelloResponse
 	// answer returns the answer to a request; nil cuts the connection. It may block.
 	answer func(request kmsg.Request) kmsg.Response
-	// raw, if set, is sent instead of the answer to the hello.
-	raw      []byte
-	down     bool
-	mute     bool // accepts connections and says nothing
-	asked    []kmsg.Request
-	probes   int
-	hellos   int
-	accepted []net.Conn
+	// raw and rawAnswer, if set, are sent instead of the answer to the hello, and to anything else.
+	raw, rawAnswer []byte
+	down           bool
+	mute           bool // accepts connections and says nothing
+	asked          []kmsg.Request
+	probes         int
+	hellos         int
+	accepted       []net.Conn
 }
 
 // fakeNetwork has the nodes by host:port.
@@ -134,7 +134,7 @@ func (f *fakeNode) serve(socket net.Conn) {
 
 func (f *fakeNode) respond(socket net.Conn, header wire.RequestHeader, api *wire.API, request kmsg.Request) bool {
 	f.mu.Lock()
-	hello, answer, raw, mute := f.hello, f.answer, f.raw, f.mute
+	hello, answer, raw, rawAnswer, mute := f.hello, f.answer, f.raw, f.rawAnswer, f.mute
 	asked, isHello := request.(*wire.PeerHelloRequest)
 	switch {
 	case !isHello:
@@ -155,6 +155,9 @@ func (f *fakeNode) respond(socket net.Conn, header wire.RequestHeader, api *wire
 		return false
 	case isHello:
 		response = &hello
+	case rawAnswer != nil:
+		_, err := socket.Write(rawAnswer)
+		return err == nil
 	default:
 		if response = answer(request); response == nil {
 			return false

@@ -114,6 +114,9 @@ func FuzzPeerResponses(f *testing.F) {
 		f.Add(kind, response.AppendTo(nil))
 		f.Add(kind, []byte{0xff, 0xff, 0xff, 0xff, 0x0f})
 	}
+	// A hello whose count of voters, the last but one byte, is a lie.
+	body := (&PeerHelloResponse{}).AppendTo(nil)
+	f.Add(0, append(append(body[:len(body)-2], 0xff, 0xff, 0xff, 0x7f), make([]byte, 100)...))
 	f.Fuzz(func(t *testing.T, kind int, body []byte) {
 		if kind < 0 || kind >= len(peerResponses) {
 			return
