@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -248,6 +250,37 @@ func TestAnnouncedAnswerCostsNothing(t *testing.T) {
 func snapshotAnswer(id byte) []byte {
 	body := append([]byte{0}, (&wire.PeerSnapshotResponse{}).AppendTo(nil)...)
 	return append([]byte{0, 0, 0, byte(4 + len(body)), 0, 0, 0, id}, body...)
+}
+
+// FuzzAnswers has a node say anything after its hello.
+func FuzzAnswers(f *testing.F) {
+	f.Add(snapshotAnswer(1))
+	f.Add(append(snapshotAnswer(1), snapshotAnswer(2)...))
+	f.Add([]byte{0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0})
+	f.Add([]byte{0, 0, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	spawner := env.NewSpawner(context.Background(), nil)
+	f.Cleanup(spawner.Stop)
+	f.Fuzz(func(t *testing.T, answers []byte) {
+		network := func(context.Context, Address) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() {
+				defer func() { _ = theirs.Close() }()
+				node := fakeNode{t: t, hello: wire.PeerHelloResponse{FormatVersion: wire.PeerFormat, NodeID: 2}, rawAnswer: answers}
+				node.serveOnce(theirs)
+				node.serveOnce(theirs)
+			}()
+			return ours, nil
+		}
+		c, err := Dial(context.Background(), Options{Self: self(), Address: Address{NodeID: 2}, Spawner: spawner, Network: network})
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := c.Call(context.Background(), snapshotRequest(1))
+		if (response == nil) == (err == nil) {
+			t.Errorf("%v and %v", response, err)
+		}
+		<-c.Done()
+	})
 }
 
 // After the request was written nobody knows whether it was done.

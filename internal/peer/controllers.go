@@ -57,15 +57,17 @@ type Controllers struct {
 	own     *lane
 	retries *metrics.Counter
 
-	mu      sync.Mutex
-	changed chan struct{} // guarded by mu: closed and replaced when the leader changes
+	mu     sync.Mutex
+	reign  context.Context    // guarded by mu: ends, and is replaced, when the leader changes
+	endsIt context.CancelFunc // guarded by mu
 }
 
 // NewControllers returns a channel that knows of no connection yet.
 func NewControllers(o ControllersOptions) *Controllers {
+	reign, ends := context.WithCancel(context.Background())
 	waiting := o.Metrics.Gauge("moldau_forward_waiting_requests", "Requests for the controller that wait for a connection to it.")
 	return &Controllers{
-		o: o, changed: make(chan struct{}), clients: newLane(o, clientConnections, waiting), own: newLane(o, ownConnections, waiting),
+		o: o, reign: reign, endsIt: ends, clients: newLane(o, clientConnections, waiting), own: newLane(o, ownConnections, waiting),
 		retries: o.Metrics.Counter("moldau_forward_retries_total", "Attempts to reach the active controller that failed and were repeated."),
 	}
 }
@@ -74,14 +76,15 @@ func NewControllers(o ControllersOptions) *Controllers {
 func (c *Controllers) LeaderChanged() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	close(c.changed)
-	c.changed = make(chan struct{})
+	c.endsIt()
+	c.reign, c.endsIt = context.WithCancel(context.Background())
 }
 
-func (c *Controllers) change() <-chan struct{} {
+// present returns a context that ends at the next change of the leader.
+func (c *Controllers) present() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.changed
+	return c.reign
 }
 
 // errUnsent is under the errors of attempts that have certainly not reached a controller that acts.
@@ -92,8 +95,8 @@ var errUnsent = errors.New("the controller was not reached")
 func (c *Controllers) Send(ctx context.Context, origin Origin, req kmsg.Request) (kmsg.Response, error) {
 	defer env.StartWait(ctx).End()
 	for failures := 0; ; failures++ {
-		changed := c.change()
-		response, offset, err := c.attempt(ctx, origin, req)
+		reign := c.present()
+		response, offset, err := c.attempt(ctx, reign, origin, req)
 		if err == nil {
 			if err := c.o.WaitFor(ctx, offset); err != nil {
 				return nil, err
@@ -114,7 +117,7 @@ func (c *Controllers) Send(ctx context.Context, origin Origin, req kmsg.Request)
 		c.retries.Inc()
 		timer := time.NewTimer(backoff(failures, maxControllerPause))
 		select {
-		case <-changed:
+		case <-reign.Done():
 		case <-timer.C:
 		case <-ctx.Done():
 		case <-c.o.Spawner.Context().Done():
@@ -129,14 +132,14 @@ var repeatable = map[int16]bool{
 	wire.KeyAssignReplicasToDirs: true, wire.KeyAllocateProducerIDs: true, wire.KeyElectLeaders: true,
 }
 
-// attempt asks who is the active controller at the moment.
-func (c *Controllers) attempt(ctx context.Context, origin Origin, req kmsg.Request) (response kmsg.Response, offset int64, err error) {
+// attempt asks who is the active controller at the moment. What it does before it asks ends with reign.
+func (c *Controllers) attempt(ctx, reign context.Context, origin Origin, req kmsg.Request) (response kmsg.Response, offset int64, err error) {
 	leader := c.o.Leader()
 	switch {
 	case leader.LeaderID == kafka.NoLeader:
 		return nil, 0, fmt.Errorf("%w: the metadata quorum has no leader", errUnsent)
 	case leader.LeaderID != c.o.Self.NodeID:
-		return c.forward(ctx, leader, origin, req)
+		return c.forward(ctx, reign, leader, origin, req)
 	case c.o.Local == nil || !leader.IsSelf:
 		return nil, 0, fmt.Errorf("%w: this node is about to become the active controller", errUnsent)
 	}
@@ -144,7 +147,7 @@ func (c *Controllers) attempt(ctx context.Context, origin Origin, req kmsg.Reque
 }
 
 // forward asks the leader of the quorum on another node.
-func (c *Controllers) forward(ctx context.Context, leader quorum.Leadership, origin Origin, req kmsg.Request) (kmsg.Response, int64, error) {
+func (c *Controllers) forward(ctx, reign context.Context, leader quorum.Leadership, origin Origin, req kmsg.Request) (kmsg.Response, int64, error) {
 	address, ok := c.addressOf(leader.LeaderID)
 	if !ok {
 		return nil, 0, fmt.Errorf("%w: the address of node %d, which leads the metadata quorum, is not known", errUnsent, leader.LeaderID)
@@ -158,7 +161,11 @@ func (c *Controllers) forward(ctx context.Context, leader quorum.Leadership, ori
 	if _, own := wire.LookupPeerAPI(f.APIKey); own {
 		from = c.own
 	}
-	conn, err := from.take(ctx, address)
+	// A leader that is gone may not even refuse a connection.
+	before, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(reign, cancel)()
+	conn, err := from.take(before, address)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -210,15 +217,15 @@ func (c *Controllers) ask(ctx context.Context, conn *Conn, leader quorum.Leaders
 		return nil, fmt.Errorf("%w: %w", errUnsent, err)
 	}
 	var grace <-chan time.Time
-	for changed := c.change(); ; {
+	for reign := c.present(); ; {
 		select {
 		case o := <-result:
 			if o.err != nil {
 				return nil, o.err
 			}
 			return o.response.(*wire.PeerForwardResponse), nil
-		case <-changed:
-			changed = c.change()
+		case <-reign.Done():
+			reign = c.present()
 			if now := c.o.Leader(); grace == nil && (now.LeaderID != leader.LeaderID || now.Epoch != leader.Epoch) {
 				timer := time.NewTimer(leaderGrace)
 				defer timer.Stop()

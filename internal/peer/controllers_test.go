@@ -266,6 +266,25 @@ func TestLeaderChangesDuringASend(t *testing.T) {
 	})
 }
 
+// A leader that the network has lost does not even refuse connections: nobody waits for it once another
+// leads.
+func TestLeaderChangesDuringADial(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.two.set(func() { c.two.mute = true })
+		c.lead(2, 1)
+		creation := c.begin(createRequest())
+		<-time.After(time.Second)
+		c.lead(3, 2)
+		s := <-creation
+		wantCreated(t, s)
+		if s.took != time.Second {
+			t.Errorf("answered after %v", s.took)
+		}
+	})
+}
+
 // What clients ask, however long it takes, does not hold up the node's own requests.
 func TestClientsDoNotHoldUpHeartbeats(t *testing.T) {
 	t.Parallel()

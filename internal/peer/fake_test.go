@@ -104,32 +104,34 @@ func (f *fakeNode) requests() []kmsg.Request {
 
 func (f *fakeNode) serve(socket net.Conn) {
 	defer func() { _ = socket.Close() }()
-	for {
-		var size [4]byte
-		if _, err := io.ReadFull(socket, size[:]); err != nil {
-			return
-		}
-		frame := make([]byte, binary.BigEndian.Uint32(size[:]))
-		if _, err := io.ReadFull(socket, frame); err != nil {
-			return
-		}
-		header, api, body, err := wire.ParseHeader(frame, nil)
-		if err == nil {
-			_, err = wire.DecodedBytes(api, header.APIVersion, body)
-		}
-		if err != nil {
-			f.t.Errorf("a malformed request: %v", err)
-			return
-		}
-		request, err := wire.DecodeBody(api, header.APIVersion, body)
-		if err != nil {
-			f.t.Errorf("a malformed request: %v", err)
-			return
-		}
-		if !f.respond(socket, header, api, request) {
-			return
-		}
+	for f.serveOnce(socket) {
 	}
+}
+
+// serveOnce answers one request; false ends the connection.
+func (f *fakeNode) serveOnce(socket net.Conn) bool {
+	var size [4]byte
+	if _, err := io.ReadFull(socket, size[:]); err != nil {
+		return false
+	}
+	frame := make([]byte, binary.BigEndian.Uint32(size[:]))
+	if _, err := io.ReadFull(socket, frame); err != nil {
+		return false
+	}
+	header, api, body, err := wire.ParseHeader(frame, nil)
+	if err == nil {
+		_, err = wire.DecodedBytes(api, header.APIVersion, body)
+	}
+	if err != nil {
+		f.t.Errorf("a malformed request: %v", err)
+		return false
+	}
+	request, err := wire.DecodeBody(api, header.APIVersion, body)
+	if err != nil {
+		f.t.Errorf("a malformed request: %v", err)
+		return false
+	}
+	return f.respond(socket, header, api, request)
 }
 
 func (f *fakeNode) respond(socket net.Conn, header wire.RequestHeader, api *wire.API, request kmsg.Request) bool {

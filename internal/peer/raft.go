@@ -29,6 +29,9 @@ const (
 	raftTimeout = 5 * time.Second
 	// maxRaftPause is the longest pause between attempts to reach a voter.
 	maxRaftPause = time.Second
+	// warnAfter is how often in a row a voter is not reached, in about a second, before the operator hears
+	// of it, once.
+	warnAfter = 9
 )
 
 // RaftOptions is what a Raft needs; Network and OnLost may be nil.
@@ -166,9 +169,11 @@ func (s *raftSender) run(context.Context) {
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.raft.o.Logger.Debug("no connection to a voter of the metadata quorum", "voter", s.address.String(), "error", err)
 		if s.worked() {
 			failures = 0
+		}
+		if failures == warnAfter {
+			s.raft.o.Logger.Warn("a voter of the metadata quorum cannot be reached: check that it runs, and controller.quorum.voters", "voter", s.address.String(), "error", err)
 		}
 		timer := time.NewTimer(backoff(failures, maxRaftPause))
 		select {

@@ -1,9 +1,11 @@
 package peer
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,14 +27,16 @@ type raftTo struct {
 	*Raft
 	node  *fakeNode
 	voter quorum.VoterSpec
+	log   *bytes.Buffer
 }
 
 func newRaftTo(t *testing.T) *raftTo {
 	network := &fakeNetwork{nodes: map[string]*fakeNode{}}
 	node, address := network.add(t, 2, "two")
 	node.answer = echo
-	r := &raftTo{node: node, voter: voterAt(address, 2), Raft: NewRaft(RaftOptions{Self: self(), Spawner: newSpawner(t), Metrics: metrics.NewRegistry(),
-		Logger: slog.New(slog.DiscardHandler), Network: network.open})}
+	log := new(bytes.Buffer)
+	r := &raftTo{node: node, voter: voterAt(address, 2), log: log, Raft: NewRaft(RaftOptions{Self: self(), Spawner: newSpawner(t), Metrics: metrics.NewRegistry(),
+		Logger: slog.New(slog.NewTextHandler(log, nil)), Network: network.open})}
 	me := quorum.VoterSpec{NodeID: 1, DirectoryID: self().DirectoryID, Listeners: []quorum.VoterListener{{Host: "one", Port: 1000}}}
 	r.SetVoters([]quorum.VoterSpec{me, r.voter})
 	return r
@@ -130,6 +134,10 @@ func TestRaftDialsAgain(t *testing.T) {
 		<-time.After(10 * time.Second)
 		if n, _ := r.node.greeted(); n < 15 || n > 25 {
 			t.Errorf("%d attempts in 10 s", n)
+		}
+		synctest.Wait()
+		if log := r.log.String(); strings.Count(log, "\n") != 1 || !strings.Contains(log, "node 2 (two:1000)") || !strings.Contains(log, "refused") {
+			t.Errorf("the operator reads %q", log)
 		}
 		r.node.set(func() { r.node.down = false })
 		<-time.After(maxRaftPause)
