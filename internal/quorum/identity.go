@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // IdentityOptions is what EnsureIdentity needs.
@@ -21,14 +23,21 @@ type IdentityOptions struct {
 	LogDirs     []string
 	MetadataDir string
 	NodeID      int32
-	// ClusterID is the id that the operator gave, "" to take the one that is there or a new one.
+	// ClusterID is the id that the operator gave, or that Discover found; "" to take the one that is
+	// there or a new one.
 	ClusterID string
+	// Undecided says that which cluster the node is of has to be found out (Discover): none is made up, and
+	// none is written where none is. A folder that names a cluster then has, or had, its metadata log.
+	Undecided bool
 	Random    env.Random
 }
 
 // Identity is whose the log dirs are.
 type Identity struct {
+	// ClusterID is "" as long as it is not decided.
 	ClusterID string
+	// Member says that the folder of the metadata log named the cluster before.
+	Member bool
 	// DirectoryIDs has the id of each log dir that can be used, by its path.
 	DirectoryIDs map[string]kafka.UUID
 	// Failed are the other log dirs, and why: their disk does not let itself be read or written.
@@ -46,6 +55,9 @@ func (e *IdentityError) Error() string { return e.Path + ": " + e.Problem }
 // EnsureIdentity checks meta.properties in every log dir and creates it where it is missing: there is
 // no format step. The metadata log's dir is written first, so that a start that was
 // interrupted is completed by the next. Only a log dir without the metadata log may fail.
+//
+// One of several nodes calls it twice: Undecided, which settles the directory ids by which the others
+// will know it, and with the cluster's id once it has the metadata log of that cluster.
 func EnsureIdentity(o IdentityOptions) (Identity, error) {
 	dirs := []string{o.MetadataDir}
 	for _, dir := range o.LogDirs {
@@ -75,41 +87,88 @@ func EnsureIdentity(o IdentityOptions) (Identity, error) {
 		if o.ClusterID == "" {
 			o.ClusterID = p.ClusterID
 		}
-		if p.ClusterID != o.ClusterID {
+		identity.Member = identity.Member || p.ClusterID != ""
+		if p.ClusterID != o.ClusterID && p.ClusterID != "" {
 			return Identity{}, &IdentityError{path, fmt.Sprintf("the folder belongs to cluster %s, but this node is of cluster %s: choose another folder",
 				p.ClusterID, o.ClusterID)}
 		}
 		found[dir] = p
 	}
-	if _, ok := found[o.MetadataDir]; !ok && len(found) > 0 {
-		return Identity{}, &IdentityError{o.MetadataDir, fmt.Sprintf("the folder for the metadata log has no meta.properties, but other log dirs belong to cluster %s: "+
+	if identity.Member && found[o.MetadataDir].ClusterID == "" {
+		return Identity{}, &IdentityError{o.MetadataDir, fmt.Sprintf("the folder for the metadata log has no meta.properties with a cluster.id, but other log dirs belong to cluster %s: "+
 			"without its metadata log their topics would be lost; mount or restore it, or set metadata.log.dir to where it is", o.ClusterID)}
 	}
-	if o.ClusterID == "" {
-		o.ClusterID = kafka.NewUUID(o.Random).String()
-	}
 	identity.ClusterID = o.ClusterID
+	if o.ClusterID == "" && !o.Undecided {
+		if err := refuseNameless(o, found[o.MetadataDir]); err != nil {
+			return Identity{}, err
+		}
+		identity.ClusterID = kafka.NewUUID(o.Random).String()
+	}
+	written := identity.ClusterID
+	if o.Undecided && !identity.Member {
+		written = ""
+	}
+	if err := identity.write(o, dirs, found, written); err != nil {
+		return Identity{}, err
+	}
+	return identity, nil
+}
+
+// write completes the files, with the cluster's id or without it, and settles the directory ids.
+func (identity *Identity) write(o IdentityOptions, dirs []string, found map[string]checkpoint.MetaProperties, clusterID string) error {
 	owner := map[kafka.UUID]string{}
 	for _, dir := range dirs {
 		if identity.Failed[dir] != nil {
 			continue
 		}
 		p := found[dir]
-		if p.DirectoryID.IsZero() { // a new folder, or one from before directory ids (KIP-858)
-			p = checkpoint.MetaProperties{ClusterID: o.ClusterID, NodeID: o.NodeID, DirectoryID: kafka.NewUUID(o.Random)}
+		if p.DirectoryID.IsZero() || p.ClusterID != clusterID { // a new folder, one from before directory ids (KIP-858), or now it is decided
+			p.ClusterID, p.NodeID = clusterID, o.NodeID
+			if p.DirectoryID.IsZero() {
+				p.DirectoryID = kafka.NewUUID(o.Random)
+			}
 			if err := checkpoint.WriteMetaProperties(o.FS, filepath.Join(dir, checkpoint.MetaPropertiesFileName), p); err != nil {
 				if dir == o.MetadataDir {
-					return Identity{}, err
+					return err
 				}
 				identity.Failed[dir] = err
 				continue
 			}
 		}
 		if other, taken := owner[p.DirectoryID]; taken {
-			return Identity{}, &IdentityError{dir, fmt.Sprintf("the folder has the same directory.id as %s: one is a copy of the other; remove the copy from log.dirs", other)}
+			return &IdentityError{dir, fmt.Sprintf("the folder has the same directory.id as %s: one is a copy of the other; remove the copy from log.dirs", other)}
 		}
 		owner[p.DirectoryID] = dir
 		identity.DirectoryIDs[dir] = p.DirectoryID
 	}
-	return identity, nil
+	return nil
+}
+
+// refuseNameless keeps a node from giving another cluster id to a metadata log that belongs to a cluster.
+func refuseNameless(o IdentityOptions, p checkpoint.MetaProperties) error {
+	if p.DirectoryID.IsZero() {
+		return nil
+	}
+	has, err := HasLog(o.FS, o.MetadataDir)
+	if err == nil && has {
+		err = &IdentityError{o.MetadataDir, "there is a metadata log, but meta.properties has no cluster.id: restore it, or set controller.quorum.voters so that the node can ask the others"}
+	}
+	return err
+}
+
+// HasLog reports whether there is a metadata log in a log dir, or what it would begin with.
+func HasLog(fsys vfs.FS, logDir string) (bool, error) {
+	dir := filepath.Join(logDir, MetadataFolder)
+	entries, err := fsys.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	for _, e := range entries {
+		_, isSnapshot := parseSnapshotName(strings.TrimSuffix(e.Name(), installSuffix))
+		if _, _, isSegment := segment.ParseFileName(e.Name()); isSnapshot || isSegment {
+			return true, nil
+		}
+	}
+	return false, err
 }

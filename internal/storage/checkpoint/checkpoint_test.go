@@ -157,7 +157,7 @@ func TestMetaProperties(t *testing.T) {
 	if err != nil || p.ClusterID != "wdt4whTYRHChiii9RorSow" || p.NodeID != 1 || p.DirectoryID.String() != "BrWfqf2OQFSpYExB3DpNbQ" {
 		t.Errorf("%+v, %v", p, err)
 	}
-	for _, p := range []MetaProperties{p, {ClusterID: " odd\\id=:#é\t", NodeID: 0}} {
+	for _, p := range []MetaProperties{p, {ClusterID: " odd\\id=:#é\t", NodeID: 0}, {NodeID: 2, DirectoryID: p.DirectoryID}} {
 		check(t, WriteMetaProperties(mem, "f", p))
 		if got, err := ReadMetaProperties(mem, "f"); err != nil || got != p {
 			t.Errorf("wrote %q, read %+v, %v", content(t, mem), got, err)
@@ -198,6 +198,7 @@ func TestMalformedFilesAreNamed(t *testing.T) {
 		{"version: 0\ntopic_id: x", readID, "a topic id"},
 		{"", readID, "line 1"},
 		{"version=1\nnode.id=1\n", readMeta, "cluster.id"},
+		{"version=1\nnode.id=1\ncluster.id=\ndirectory.id=BrWfqf2OQFSpYExB3DpNbQ\n", readMeta, "cluster.id"},
 		{"version=1\ncluster.id=x\n", readMeta, "node.id"},
 		{"version=1\ncluster.id=x\nnode.id=-3\n", readMeta, `node.id to be a number from 0 on, got "-3"`},
 		{"version=1\ncluster.id=x\nnode.id=1\ndirectory.id=y\n", readMeta, "directory.id"},

@@ -14,6 +14,8 @@ import (
 
 // MetaProperties says whose a log dir is.
 type MetaProperties struct {
+	// ClusterID is "" while the node, one of several, has not yet learned which cluster it is of. The file
+	// then has a directory id, by which it will be known there.
 	ClusterID   string
 	NodeID      int32
 	DirectoryID kafka.UUID // zero if the file has none
@@ -50,7 +52,9 @@ func parseMetaProperties(path string, data []byte) (p MetaProperties, err error)
 	if strings.TrimSpace(version) != strconv.Itoa(metaPropertiesVersion) {
 		return p, &VersionError{Path: path, Found: version, Want: metaPropertiesVersion}
 	}
-	if p.ClusterID = values["cluster.id"]; p.ClusterID == "" {
+	_, named := values["cluster.id"]
+	_, hasDirectory := values["directory.id"]
+	if p.ClusterID = values["cluster.id"]; p.ClusterID == "" && (named || !hasDirectory) {
 		return p, wrong("cluster.id", "the id of a cluster")
 	}
 	node, err := strconv.ParseInt(values["node.id"], 10, 32)
@@ -68,8 +72,9 @@ func parseMetaProperties(path string, data []byte) (p MetaProperties, err error)
 
 // WriteMetaProperties replaces meta.properties.
 func WriteMetaProperties(fsys vfs.FS, path string, p MetaProperties) error {
-	values := map[string]string{
-		"version": strconv.Itoa(metaPropertiesVersion), "cluster.id": p.ClusterID, "node.id": strconv.Itoa(int(p.NodeID)),
+	values := map[string]string{"version": strconv.Itoa(metaPropertiesVersion), "node.id": strconv.Itoa(int(p.NodeID))}
+	if p.ClusterID != "" {
+		values["cluster.id"] = p.ClusterID
 	}
 	if !p.DirectoryID.IsZero() {
 		values["directory.id"] = p.DirectoryID.String()
