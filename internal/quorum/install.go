@@ -176,7 +176,10 @@ func completeInstall(fsys vfs.FS, dir, logDir string) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(state.noteDurable(install.EndOffset), state.sync(), state.close())
+	if uint64(install.Epoch) > state.term { // no log has an epoch above its voter's term
+		err = state.write(uint64(install.Epoch), 0, state.commit)
+	}
+	err = errors.Join(err, state.noteDurable(install.EndOffset), state.sync(), state.close())
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func openLog(o Options) (*metadataLog, error) {
 		}
 	}
 	l := &metadataLog{fs: o.FS, segmentBytes: o.SegmentBytes}
-	if err := l.loadSnapshots(dir, snapshots, o.Self); err != nil {
+	if err := l.loadSnapshots(dir, snapshots, o); err != nil {
 		return nil, err
 	}
 	if l.state, err = openStateFile(o.FS, dir); err != nil {
@@ -141,7 +141,7 @@ func createFolder(fsys vfs.FS, logDir, dir string) error {
 	return createStateFile(fsys, dir)
 }
 
-func (l *metadataLog) loadSnapshots(dir string, snapshots []SnapshotID, self VoterSpec) error {
+func (l *metadataLog) loadSnapshots(dir string, snapshots []SnapshotID, o Options) error {
 	kept := snapshots[max(0, len(snapshots)-keptSnapshots):]
 	var err error
 	if l.newest, err = readSnapshot(l.fs, dir, kept[len(kept)-1], nil); err != nil {
@@ -158,7 +158,9 @@ func (l *metadataLog) loadSnapshots(dir string, snapshots []SnapshotID, self Vot
 			return err
 		}
 	}
-	if only := l.newest.Voters; len(only) == 1 && only[0].NodeID == self.NodeID && only[0].DirectoryID != self.DirectoryID {
+	// One of several may begin like this: from a snapshot of when it voted alone, with a disk that it has lost.
+	self, isAlone := o.Self, len(o.Form) == 1
+	if only := l.newest.Voters; isAlone && len(only) == 1 && only[0].NodeID == self.NodeID && only[0].DirectoryID != self.DirectoryID {
 		return fmt.Errorf("%s belongs to the metadata quorum of %s, but this node is %d with directory id %s: "+
 			"the log dir was copied from another node, or its meta.properties was replaced; put the original meta.properties back",
 			dir, describeVoters(only), self.NodeID, self.DirectoryID)

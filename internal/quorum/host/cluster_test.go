@@ -40,6 +40,7 @@ type member struct {
 	spawner  *env.Spawner
 	registry *metrics.Registry
 	voters   []quorum.VoterSpec // what OnVoters said last
+	listed   []quorum.VoterSpec
 }
 
 const networkDelay = time.Millisecond
@@ -90,7 +91,7 @@ func (m *member) options() Options {
 		SegmentBytes: 1 << 30, SnapshotMaxBytes: 2000,
 		Image: func() *metadata.Image { return m.loader.Current() }, Submit: func(ctx context.Context, b metadatahost.Batch) error { return m.loader.Submit(ctx, b) },
 		OnLeadership: func(quorum.Leadership) {}, OnFault: func(err error) { m.c.t.Errorf("node %d: %v", m.spec.NodeID, err) },
-		SendRaft: m.send, Pull: m.pull, FetchSnapshot: m.fetch,
+		SendRaft: m.send, Pull: m.pull, FetchSnapshot: m.fetch, Listed: m.listed,
 		OnVoters: func(voters []quorum.VoterSpec) { m.voters = voters },
 	}
 }
@@ -119,6 +120,7 @@ func (m *member) join(from *member) {
 	if err := Join(m.c.t.Context(), m.options(), []quorum.VoterSpec{from.spec}); err != nil {
 		m.c.t.Fatal(err)
 	}
+	m.listed = []quorum.VoterSpec{from.spec}
 	m.open(nil)
 }
 

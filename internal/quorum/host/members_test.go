@@ -183,9 +183,19 @@ func TestALoneVoterGrows(t *testing.T) {
 		first.kill()
 		c.elected()
 		c.create(1)
-		first.open(nil)
-		c.elected()
-		for _, m := range c.members[1:] {
+		// With another disk it begins from a snapshot that says that it, with the old disk, votes alone.
+		old, others := first.spec, c.members[1:]
+		first.newDisk(1, 1)
+		first.join(others[0])
+		c.agreed(11)
+		leader, _ := c.elected()
+		if err := leader.node.RemoveVoter(t.Context(), old.NodeID, old.DirectoryID); err != nil {
+			t.Fatal(err)
+		}
+		if err := leader.node.AddVoter(t.Context(), first.spec); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range others {
 			leader, _ := c.elected()
 			if err := leader.node.RemoveVoter(t.Context(), m.spec.NodeID, m.spec.DirectoryID); err != nil {
 				t.Fatal(err)

@@ -64,6 +64,9 @@ type Options struct {
 	// Pull asks a voter's HandlePull, FetchSnapshot its HandleSnapshot.
 	Pull          func(ctx context.Context, from quorum.VoterSpec, request PullRequest) (quorum.Page, error)
 	FetchSnapshot func(ctx context.Context, from quorum.VoterSpec, id quorum.SnapshotID, position int64, maxBytes int) (data []byte, sizeBytes int64, err error)
+	// Listed are nodes that the configuration lists. They are pulled from where none of the voters that the
+	// log names answers: it may be as old as the first voter, alone and with a disk that is lost.
+	Listed []quorum.VoterSpec
 	// OnVoters is told who votes, at the start and at every change, on the node's goroutine; it must
 	// not block.
 	OnVoters func([]quorum.VoterSpec)

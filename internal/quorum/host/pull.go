@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -112,7 +113,7 @@ func (n *Node) maybePull() {
 // how far it is; others share the voters among them.
 func (n *Node) pullFrom() (quorum.VoterSpec, bool) {
 	var others []quorum.VoterSpec
-	for _, v := range n.Voters() {
+	for _, v := range slices.Concat(n.Voters(), n.o.Listed) {
 		if v.DirectoryID == n.o.Self.DirectoryID {
 			continue
 		}
@@ -124,7 +125,7 @@ func (n *Node) pullFrom() (quorum.VoterSpec, bool) {
 	if len(others) == 0 {
 		return quorum.VoterSpec{}, false
 	}
-	return others[(int(n.o.Self.NodeID)+n.pulling.turn)%len(others)], true
+	return others[(int(uint32(n.o.Self.NodeID))+n.pulling.turn)%len(others)], true
 }
 
 // pageCame takes the answer to a pull.
