@@ -158,7 +158,7 @@ func (c *partitionChange) keepEligible() {
 }
 
 func (c *partitionChange) highWatermarkMoves() bool {
-	return len(c.to.ISR) >= kafka.EffectiveMinISR(c.minISR, len(c.to.Replicas))
+	return len(c.to.ISR) >= kafka.EffectiveMinISR(c.minISR, len(c.to.Replicas)-len(c.to.AddingReplicas))
 }
 
 // elect decides who leads and reports whether a new leader epoch begins.

@@ -288,7 +288,7 @@ func (m *replicasModel) replicate(mp *modelPartition, everything bool) {
 		mp.logs[id] = append(log, leader[len(log):len(log)+take]...)
 		mp.known[id] = followed{len(mp.logs[id]), m.up[id]}
 	}
-	if len(p.ISR) >= kafka.EffectiveMinISR(m.c.changePartitions(m.image).rules(m.image.TopicByName(mp.topic)).minISR, len(p.Replicas)) {
+	if len(p.ISR) >= kafka.EffectiveMinISR(m.c.changePartitions(m.image).rules(m.image.TopicByName(mp.topic)).minISR, len(p.Replicas)-len(p.AddingReplicas)) {
 		end := len(leader)
 		for _, id := range p.ISR {
 			end = min(end, mp.known[id].end)

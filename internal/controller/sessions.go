@@ -124,7 +124,10 @@ func (s *Sessions) Tick(image *metadata.Image, nowMs int64) []int32 {
 		}
 		delete(s.fenced, b.ID)
 		alive++
-		if session := s.session(b.ID, b.Epoch, nowMs); s.isDead(b) || session != nil && s.clockMs-session.touchedMs >= s.timeoutMs {
+		if found := s.brokers[b.ID]; found != nil && found.epoch > b.Epoch {
+			delete(s.brokers, b.ID) // no such incarnation is registered
+		}
+		if session := s.session(b.ID, b.Epoch, nowMs); s.isDead(b) || s.clockMs-session.touchedMs >= s.timeoutMs {
 			gone = append(gone, b.ID)
 		}
 	}

@@ -80,6 +80,7 @@ func TestSilentBrokerIsFencedAfterItsSession(t *testing.T) {
 	if got := w.run(5000, 1, 2, 3); len(got) > 0 {
 		t.Errorf("fenced %v", got)
 	}
+	w.s.Touch(3, 99, w.nowMs) // of an incarnation that nobody knows
 	w.expect("silent", w.run(3000, 1, 2), 3, 1500, 1600)
 	if got := w.run(5000, 1, 2); len(got) > 0 {
 		t.Errorf("again: %v", got)

@@ -16,6 +16,8 @@ type Assignment struct {
 	PartitionEpoch int32
 	Replicas       []int32
 	ISR            []int32
+	// Adding is how many of Replicas a reassignment is adding.
+	Adding int
 	// MinInSyncReplicas is the topic's min.insync.replicas, 0 where it is not set; see kafka.EffectiveMinISR.
 	MinInSyncReplicas int
 }
@@ -188,9 +190,10 @@ func (p *Partition) CheckLeader(currentLeaderEpoch int32) error {
 	return err
 }
 
-// EffectiveMinISR is how many replicas must be in sync for the high watermark to move.
+// EffectiveMinISR is how many replicas must be in sync for the high watermark to move. What is still being
+// added does not count, or a topic could not be written while its replication factor grows.
 func (a *Assignment) EffectiveMinISR() int {
-	return kafka.EffectiveMinISR(a.MinInSyncReplicas, len(a.Replicas))
+	return kafka.EffectiveMinISR(a.MinInSyncReplicas, len(a.Replicas)-a.Adding)
 }
 
 // AppendRequest asks a leader to append.

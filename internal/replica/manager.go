@@ -281,7 +281,7 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 		return
 	}
 	err := r.Apply(partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
-		Replicas: p.Replicas, ISR: p.ISR, MinInSyncReplicas: config.MinInSyncReplicas}, m.options.Clock.Now().UnixMilli())
+		Replicas: p.Replicas, Adding: len(p.AddingReplicas), ISR: p.ISR, MinInSyncReplicas: config.MinInSyncReplicas}, m.options.Clock.Now().UnixMilli())
 	if err != nil {
 		slog.Error("cannot take over a partition; it stays without leader until its log dir is repaired and the broker restarted", "partition", tp.String(), "error", err)
 	}
