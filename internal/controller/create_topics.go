@@ -225,7 +225,7 @@ func (tc *topicCreation) assign(topic *kmsg.CreateTopicsRequestTopic) ([][]int32
 	if replicationFactor == -1 {
 		// Unless the operator chose one, it is the number of brokers, at most 3.
 		if replicationFactor = tc.o.Broker.DefaultReplicationFactor; !tc.o.Broker.Explicit("default.replication.factor") {
-			replicationFactor = int16(max(1, min(3, tc.Image.BrokerCount())))
+			replicationFactor = int16(max(1, min(maxDefaultReplicas, tc.Image.BrokerCount())))
 		}
 	}
 	if err := tc.placer.check(replicationFactor); err != nil {

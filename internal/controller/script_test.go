@@ -83,7 +83,7 @@ func (cl *cluster) heartbeat(id int32, epoch int64, wantFence, wantShutdown bool
 //	delete: NAME or id:NAME (its id) · partitions [validate]: NAME COUNT [assign=…]
 //	alter [validate] | replace [validate]: topic:NAME or broker:NAME, then K=V, -K, K+=V or K-=V
 //	producer-ids BROKER · describe
-//	elect [unclean]: NAME PARTITION … (no lines: all partitions) · balance · elect-unclean (what is due by time)
+//	elect [unclean]: NAME PARTITION … (no lines: all partitions) · balance · elect-unclean · grow (what is due by time)
 //	reassign [same-factor]: NAME PARTITION 1,2,3 (or cancel)
 //	leaderless NAME PARTITION ISR (as after the loss of its leader)
 //	quota [validate]: @TYPE=NAME (or <default>) …, KEY=VALUE and -KEY · permits N (the client's quota of partitions)
@@ -129,6 +129,8 @@ func (cl *cluster) run(d *datadriven.TestData) string {
 		records, more := cl.c.BalanceLeaders(Input{Image: cl.image})
 		cl.apply(records)
 		fmt.Fprintf(&out, "%d records, more %v\n", len(records), more)
+	case "grow":
+		cl.apply(cl.c.GrowInternalTopics(Input{Image: cl.image, Random: cl.random}))
 	case "elect-unclean":
 		records, more := cl.c.ElectUncleanLeaders(Input{Image: cl.image})
 		cl.apply(records)

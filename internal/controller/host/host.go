@@ -43,6 +43,8 @@ type Options struct {
 	// unclean elections where topics allow them.
 	BalanceInterval time.Duration
 	UncleanInterval time.Duration
+	// GrowInterval is the time between looks at internal topics that could have more replicas.
+	GrowInterval time.Duration
 }
 
 // Host is the controller of this process.
@@ -63,6 +65,7 @@ type Host struct {
 	nextOffset int64
 	balanceAt  int64 // when the next elections are due
 	uncleanAt  int64
+	growAt     int64
 
 	sessionsMu sync.Mutex
 	sessions   *controller.Sessions // nil: nobody's session ends

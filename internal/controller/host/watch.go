@@ -49,6 +49,7 @@ func (h *Host) BrokerDead(broker int32, incarnation kafka.UUID) {
 func (h *Host) beginWatch() {
 	now := h.nowMs()
 	h.balanceAt, h.uncleanAt = now+h.o.BalanceInterval.Milliseconds(), now+h.o.UncleanInterval.Milliseconds()
+	h.growAt = now + h.o.GrowInterval.Milliseconds()
 	if h.sessions == nil {
 		return
 	}
@@ -113,6 +114,10 @@ func (h *Host) watch(ctx context.Context) {
 	}
 	if h.o.UncleanInterval > 0 && now >= h.uncleanAt {
 		h.uncleanAt = h.elect(ctx, now, h.o.UncleanInterval, h.o.Controller.ElectUncleanLeaders)
+	}
+	if h.o.GrowInterval > 0 && now >= h.growAt {
+		h.growAt = now + h.o.GrowInterval.Milliseconds()
+		h.proposeOwn(ctx, h.o.Controller.GrowInternalTopics(h.input()))
 	}
 }
 

@@ -30,7 +30,7 @@ func newWatch(t *testing.T) (*Host, *log) {
 	}
 	l.image = delta.Apply(l.image.Offset+4, 1)
 	h := newHostWith(t, l, func(o *Options) {
-		o.SessionTimeout, o.BalanceInterval, o.UncleanInterval = 1500*time.Millisecond, 5*time.Second, 5*time.Second
+		o.SessionTimeout, o.BalanceInterval, o.UncleanInterval, o.GrowInterval = 1500*time.Millisecond, 5*time.Second, 5*time.Second, 5*time.Second
 	})
 	return h, l
 }
