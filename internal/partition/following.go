@@ -105,13 +105,13 @@ func (p *Partition) TruncateToLeader(leaderEpoch int32, diverging EpochEnd, lead
 	return l.StartAt(max(leaderLogStartOffset, l.LogEndOffset()), nowMs)
 }
 
-// StartAt begins the log anew where the leader's begins, which is behind the end of this one.
+// StartAt begins the log anew where the leader's begins, which is behind the end of this one; or before, if this one is empty.
 func (p *Partition) StartAt(leaderEpoch int32, offset, nowMs int64) error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if err := p.follows(leaderEpoch); err != nil {
 		return err
 	}
-	slog.Warn("a follower has fallen behind the beginning of its leader's log and starts over there", "partition", p.tp.String(), "log_end_offset", p.Log().LogEndOffset(), "leader_log_start_offset", offset)
+	slog.Warn("a follower has nothing that its leader has, and starts over where the leader's log begins", "partition", p.tp.String(), "log_end_offset", p.Log().LogEndOffset(), "leader_log_start_offset", offset)
 	return p.Log().StartAt(offset, nowMs)
 }

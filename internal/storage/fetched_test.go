@@ -1,9 +1,12 @@
 package storage
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 )
 
@@ -39,14 +42,63 @@ func TestAppendFetched(t *testing.T) {
 	if err := follower.AppendFetched(f); kafka.CodeOf(err) != kafka.ErrInvalidRecord {
 		t.Errorf("the same again: %v", err)
 	}
+	if err := follower.StartAt(4, startMs); err == nil || follower.LogEndOffset() != 6 {
+		t.Errorf("starts over before its records, and ends at %d", follower.LogEndOffset())
+	}
 	if err := follower.StartAt(100, startMs); err != nil || follower.LogStartOffset() != 100 || follower.LogEndOffset() != 100 || follower.LatestEpoch() != kafka.NoLeaderEpoch || follower.SegmentCount() != 1 {
 		t.Errorf("started over: %v, from %d to %d in epoch %d, %d segments", err, follower.LogStartOffset(), follower.LogEndOffset(), follower.LatestEpoch(), follower.SegmentCount())
-	}
-	if err := follower.StartAt(7, startMs); err == nil {
-		t.Error("starts over before its end")
 	}
 	_, again := openLogOn(t, mem.KillClone(), testConfig())
 	if again.LogStartOffset() != 100 || again.LogEndOffset() != 100 {
 		t.Errorf("after a kill: from %d to %d", again.LogStartOffset(), again.LogEndOffset())
+	}
+}
+
+// TestStartOverEarlierAtEveryFault has an empty log that begins at 100 go on at 7, with every disk call failing in turn, and then a
+// kill or a power loss: the next start finds one of the two. What is appended and flushed then stays.
+func TestStartOverEarlierAtEveryFault(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := env.NewSeededRandom(seed)
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	for range 3 {
+		mustProduce(t, l, idempotent(1, 0, int32(l.LogEndOffset()), 1), 0)
+	}
+	if err := l.StartAt(100, startMs); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Shutdown(1); err != nil {
+		t.Fatal(err)
+	}
+	for n := int64(1); ; n++ {
+		broken := mem.KillClone()
+		fault := &vfs.FailAt{N: n, Torn: n%2 == 0}
+		_, l, err := tryOpen(vfs.NewFault(broken, fault.Decide), testConfig())
+		if err == nil {
+			err = l.StartAt(7, startMs)
+		}
+		if err == nil {
+			if l.LogStartOffset() != 7 || l.LogEndOffset() != 7 || l.HighWatermark() != 7 || l.SegmentCount() != 1 || l.CountedOffset() != 7 || l.FlushedOffset() != 7 {
+				t.Fatalf("call %d: from %d to %d, committed %d, %d segments", n, l.LogStartOffset(), l.LogEndOffset(), l.HighWatermark(), l.SegmentCount())
+			}
+			if _, err = produce(l, idempotent(2, 0, 0, 2).build(t, 1), 3, startMs); err == nil {
+				err = l.Flush()
+			}
+		}
+		for i, after := range []*vfs.Mem{broken.KillClone(), broken.CrashClone(random), broken.CrashClone(random)} {
+			_, again, openErr := tryOpen(after, testConfig())
+			if openErr != nil {
+				t.Fatalf("call %d, state %d, seed %d: %v", n, i, seed, openErr)
+			}
+			start, end := again.LogStartOffset(), again.LogEndOffset()
+			if err == nil && (start != 7 || end != 9 || again.LatestEpoch() != 3) || start != 7 && start != 100 || start == 100 && end != 100 {
+				t.Fatalf("call %d (%v), state %d, seed %d: the log has %d to %d", n, err, i, seed, start, end)
+			}
+		}
+		if err == nil && !fault.Failed() {
+			break
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/storage/epoch"
 	"github.com/moldau/moldau/internal/storage/segment"
@@ -104,8 +105,9 @@ func (l *Log) forgetEpochs(endOffset int64) {
 	}
 }
 
-// StartAt removes everything and goes on at a later offset: a follower's log whose leader has nothing
-// any more of what would follow. A power loss in between leaves an empty log, for which it is done again.
+// StartAt removes everything and goes on at another offset: a follower's log whose leader has nothing
+// any more of what would follow. Only an empty log can go on at an earlier one, as behind a leader that was elected
+// without having what was committed. A power loss in between leaves an empty log, for which it is done again.
 func (l *Log) StartAt(offset, nowMs int64) error {
 	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
 		return l.mayFail("removing the producer snapshots of", err)
@@ -114,8 +116,9 @@ func (l *Log) StartAt(offset, nowMs int64) error {
 	defer l.flushMu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if offset < l.endOffset.Load() {
-		return fmt.Errorf("BUG: asked to start %s over at offset %d, it ends at offset %d", l.tp, offset, l.endOffset.Load())
+	isEarlier := offset < l.endOffset.Load()
+	if isEarlier && l.startOffset.Load() < l.endOffset.Load() {
+		return fmt.Errorf("BUG: asked to start %s over at offset %d, it has records up to offset %d", l.tp, offset, l.endOffset.Load())
 	}
 	if err := l.truncateTo(l.segments.Load().all[0].BaseOffset(), nowMs); err != nil {
 		return err
@@ -136,8 +139,28 @@ func (l *Log) StartAt(offset, nowMs int64) error {
 	l.highWatermark.Store(offset)
 	l.raiseStartOffset(offset)
 	l.dir.highWatermarks.markChanged()
+	if isEarlier {
+		if err := l.lowerTo(offset); err != nil {
+			return l.failed("starting over earlier", err)
+		}
+	}
 	l.markDirty(nowMs, 0)
 	l.count()
+	return nil
+}
+
+// lowerTo has an empty log begin at an earlier offset than before. The files must not say any more that it
+// begins later, that what will come is flushed, or compacted: a start would believe them.
+func (l *Log) lowerTo(offset int64) error {
+	for _, known := range []*atomic.Int64{&l.startOffset, &l.recoveryPoint, &l.flushedOffset, &l.countedOffset, &l.cleanedOffset} {
+		known.Store(min(known.Load(), offset))
+	}
+	for _, c := range []*offsetCheckpoint{&l.dir.logStarts, &l.dir.recoveryPoints, &l.dir.cleanedOffsets} {
+		c.markChanged()
+		if err := c.write(l.dir); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -235,5 +235,5 @@ func (f *Fetcher) pause(nowMs int64) {
 
 // backoffMs doubles with every failure.
 func backoffMs(failures int, mostMs int64) int64 {
-	return min(firstBackoffMs<<min(failures, 20), mostMs)
+	return min(firstBackoffMs<<min(failures, 20), max(mostMs, firstBackoffMs))
 }

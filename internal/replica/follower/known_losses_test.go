@@ -157,6 +157,32 @@ func TestKafka7414OutOfRangeIsNotFatal(t *testing.T) {
 	}
 }
 
+// TestFollowerBeginsLaterThanItsLeaderEnds: after an unclean election the leader may have less than what a follower has deleted.
+func TestFollowerBeginsLaterThanItsLeaderEnds(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, nil)
+	p := h.open("a", 0, 3)
+	if err := p.StartAt(3, 20, startMs); err != nil {
+		t.Fatal(err)
+	}
+	h.Follow(p, 3)
+	if names := wanted(h.send()); len(names) != 1 || names[0].FetchOffset != 20 || names[0].LogStartOffset != 20 {
+		t.Fatalf("asks for %+v", names)
+	}
+	a := refusal(kafka.ErrOffsetOutOfRange)
+	a.LogStartOffset = 2
+	h.answer(0, map[*partition.Partition]answer{p: a})
+	if names := wanted(h.send()); len(names) != 1 || names[0].FetchOffset != 2 || names[0].LogStartOffset != 2 {
+		t.Fatalf("then asks for %+v", names)
+	}
+	some := withRecords(3, batch(t, 2, 3, "c"))
+	some.LogStartOffset = 2
+	h.answer(0, map[*partition.Partition]answer{p: some})
+	if l := p.Log(); l.LogStartOffset() != 2 || l.LogEndOffset() != 3 || l.HighWatermark() != 3 {
+		t.Errorf("the log is %d to %d, committed is %d", l.LogStartOffset(), l.LogEndOffset(), l.HighWatermark())
+	}
+}
+
 // TestKIP279EpochsThatTheFollowerDoesNotHave: a leader that answers with an epoch that the follower does not know is asked
 // again from the end of the last one before it, until both know the same.
 func TestKIP279EpochsThatTheFollowerDoesNotHave(t *testing.T) {

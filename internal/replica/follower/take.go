@@ -87,7 +87,8 @@ func (f *Fetcher) takePartition(p *followed, a *kmsg.FetchResponseTopicPartition
 // apply has the partition do what the leader answers.
 func (f *Fetcher) apply(p *followed, a *kmsg.FetchResponseTopicPartition, nowMs int64) error {
 	switch code := kafka.ErrorCode(a.ErrorCode); {
-	case code == kafka.ErrOffsetOutOfRange && a.LogStartOffset > p.sent.FetchOffset:
+	case code == kafka.ErrOffsetOutOfRange && (a.LogStartOffset > p.sent.FetchOffset || a.LogStartOffset >= 0 && p.sent.LogStartOffset == p.sent.FetchOffset):
+		// It has fallen behind, or, with nothing left, begins later than a leader ends that was elected uncleanly.
 		return p.partition.StartAt(p.leaderEpoch, a.LogStartOffset, nowMs)
 	case code != kafka.ErrNone:
 		return kafka.Errorf(code, "broker %d answers a fetch of %s from offset %d in leader epoch %d with %v", f.options.Source, p.partition.TopicPartition(), p.sent.FetchOffset, p.leaderEpoch, code)
