@@ -29,6 +29,10 @@ func newTransactionLogFormatter(map[string]string) (formatter, error) {
 	return &coordinatorFormatter{[]int16{internaltopics.Transaction}, internaltopics.DecodeTransactionRecord}, nil
 }
 
+func newShareStateFormatter(map[string]string) (formatter, error) {
+	return &coordinatorFormatter{[]int16{internaltopics.ShareSnapshot, internaltopics.ShareUpdate}, internaltopics.DecodeShareRecord}, nil
+}
+
 func (f *coordinatorFormatter) format(dst []byte, r *kgo.Record) ([]byte, error) {
 	if r.Key == nil {
 		return dst, nil

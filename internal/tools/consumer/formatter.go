@@ -23,10 +23,11 @@ type formatter interface {
 // formatters are the formatters by the class names of Kafka's.
 var formatters = map[string]func(props map[string]string) (formatter, error){
 	defaultFormatterClass: newRecordFormatter,
-	"org.apache.kafka.tools.consumer.NoOpMessageFormatter":           newNoFormatter,
-	"org.apache.kafka.tools.consumer.OffsetsMessageFormatter":        newOffsetsFormatter,
-	"org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter":  newGroupMetadataFormatter,
-	"org.apache.kafka.tools.consumer.TransactionLogMessageFormatter": newTransactionLogFormatter,
+	"org.apache.kafka.tools.consumer.NoOpMessageFormatter":                        newNoFormatter,
+	"org.apache.kafka.tools.consumer.OffsetsMessageFormatter":                     newOffsetsFormatter,
+	"org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter":               newGroupMetadataFormatter,
+	"org.apache.kafka.tools.consumer.TransactionLogMessageFormatter":              newTransactionLogFormatter,
+	"org.apache.kafka.tools.consumer.group.share.ShareGroupStateMessageFormatter": newShareStateFormatter,
 }
 
 // noFormatter prints nothing, which leaves the count.

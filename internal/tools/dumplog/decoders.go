@@ -29,10 +29,10 @@ func (o options) decoder(set *cli.Set) (decoder, bool, error) {
 		return coordinatorDecoder(internaltopics.DecodeTransactionRecord), true, nil
 	case set.Has(o.metadata):
 		return decodeMetadata, true, nil
+	case set.Has(o.share):
+		return coordinatorDecoder(internaltopics.DecodeShareRecord), true, nil
 	case set.Has(o.remote):
 		return nil, false, errors.New("--remote-log-metadata-decoder is not supported: Moldau has no tiered storage")
-	case set.Has(o.share):
-		return nil, false, errors.New("--share-group-state-decoder is not supported: Moldau has no share groups")
 	}
 	for _, option := range []*cli.Option{o.valueDecoder, o.keyDecoder} {
 		if class := set.String(option); class != stringDecoder {

@@ -51,7 +51,7 @@ func newOptions(p *cli.Parser) options {
 		transactions:   p.Flag("transaction-log-decoder", "The log is one of __transaction_state."),
 		metadata:       p.Flag("cluster-metadata-decoder", "The log or snapshot is one of __cluster_metadata."),
 		remote:         p.Flag("remote-log-metadata-decoder", "Refused: there is no tiered storage."),
-		share:          p.Flag("share-group-state-decoder", "Refused: there are no share groups."),
+		share:          p.Flag("share-group-state-decoder", "The log is one of __share_group_state."),
 		skipMetadata:   p.Flag("skip-record-metadata", "Print neither the records' metadata nor control records."),
 	}
 }

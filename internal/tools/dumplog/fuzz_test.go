@@ -19,11 +19,12 @@ func FuzzFiles(f *testing.F) {
 		return data
 	}
 	sound := read("testdata/kafka/mixed-0/00000000000000000000.log")
-	decoders := []string{"--print-data-log", "--offsets-decoder", "--transaction-log-decoder", "--cluster-metadata-decoder", "--index-sanity-check"}
+	decoders := []string{"--print-data-log", "--offsets-decoder", "--transaction-log-decoder", "--cluster-metadata-decoder", "--share-group-state-decoder", "--index-sanity-check"}
 	suffixes := []string{".log", ".index", ".timeindex", ".txnindex", ".snapshot"}
 	for i, name := range []string{
 		"mixed-0/00000000000000000000.log", "__consumer_offsets-0/00000000000000000000.log",
 		"__transaction_state-0/00000000000000000000.log", "__cluster_metadata-0/00000000000000000395-0000000001.checkpoint",
+		"__share_group_state-0/00000000000000000000.log",
 	} {
 		f.Add(uint8(i), uint8(0), read("testdata/kafka/"+name))
 	}
