@@ -15,17 +15,16 @@ import (
 
 	lifecyclehost "github.com/moldau/moldau/internal/broker/lifecycle/host"
 	"github.com/moldau/moldau/internal/config"
-	"github.com/moldau/moldau/internal/controller"
 	controllerhost "github.com/moldau/moldau/internal/controller/host"
 	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/handler"
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	metadatahost "github.com/moldau/moldau/internal/metadata/host"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/peer"
-	"github.com/moldau/moldau/internal/quorum"
 	quorumhost "github.com/moldau/moldau/internal/quorum/host"
 	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/replica"
@@ -134,8 +133,14 @@ type broker struct {
 	controllerEndpoints []handler.Endpoint
 	quotas              *quota.Manager
 	connections         *quota.Connections
-	hosts               map[string]host     // with a limit, as publishQuotas knows them
-	life                *lifecyclehost.Host // from the registration on
+	hosts               map[string]host // with a limit, as publishQuotas knows them
+
+	life atomic.Pointer[lifecyclehost.Host] // from the registration on
+	// incarnation is that of this process, as the controller and other nodes know it.
+	incarnation kafka.UUID
+	clusterID   atomic.Pointer[string] // nil until it is known
+	cluster     *cluster               // nil for a node that is alone
+	replication *replica.Cluster       // likewise
 
 	diskLimits diskLimits
 	watch      *vfs.Watch
@@ -157,6 +162,7 @@ func newBroker(ctx context.Context, c *config.Broker) *broker {
 		ctx: ctx, config: c, configs: &configs{static: c}, metrics: metrics.NewRegistry(),
 		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(),
 	}
+	b.incarnation = kafka.NewUUID(b.random)
 	b.current.Store(c)
 	b.diskLimits = usualDiskLimits
 	// Parts end in the order of stop, not all at once when ctx does.
@@ -182,7 +188,11 @@ func (b *broker) onStop(name string, run func() error) {
 
 // start brings the parts up, each on those before it.
 func (b *broker) start() error {
-	for _, step := range []func() error{b.openDirs, b.bind, b.openStorage, b.startMetadata, b.register, b.startReplicas, b.unfence, b.serve} {
+	steps := []func() error{b.openDirs, b.bind, b.greet, b.openStorage, b.startMetadata, b.register, b.startReplicas, b.unfence, b.serve}
+	if !b.config.IsBroker {
+		steps = []func() error{b.openDirs, b.bind, b.greet, b.startMetadata, b.serve}
+	}
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
@@ -250,55 +260,6 @@ func (b *broker) openStorage() (err error) {
 	b.onStop("storage maintenance", func() error { b.maintenance.Stop(); return nil })
 	b.watchDisks()
 	return nil
-}
-
-// startMetadata starts loader, controller and quorum, and returns when this node's metadata
-// has everything that was ever committed.
-func (b *broker) startMetadata() (err error) {
-	b.loader = metadatahost.NewLoader(metadatahost.Options{Spawner: b.spawner, Metrics: b.metrics, OnFault: b.fault})
-	b.newReplicas()
-	b.loader.Register(b.publish)
-	b.loader.Register(b.publishDynamic)
-	b.loader.Register(b.publishQuotas)
-	b.receiveTelemetry()
-	b.loader.Start()
-	core := controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config})
-	var node atomic.Pointer[quorumhost.Node]
-	b.controller = controllerhost.New(controllerhost.Options{
-		Controller: core, Random: b.random, Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
-		ProposeAsync: func(ctx context.Context, epoch int32, records [][]byte, done func(int64, error)) error {
-			return node.Load().ProposeAsync(ctx, epoch, records, done)
-		},
-		Image: b.loader.Current, WaitFor: b.loader.WaitFor, OnFault: b.fault,
-	})
-	self := quorum.VoterSpec{NodeID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir]}
-	b.quorum, err = quorumhost.Open(quorumhost.Options{
-		FS: b.fs, LogDir: b.config.MetadataLogDir, Self: self, Form: []quorum.VoterSpec{self},
-		Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
-		SegmentBytes: int64(b.config.MetadataSegmentBytes), SnapshotMaxBytes: b.config.MetadataMaxBytesBetweenSnapshots,
-		SnapshotMaxInterval: milliseconds(b.config.MetadataMaxSnapshotIntervalMs),
-		Image:               b.loader.Current, Submit: b.loader.Submit, OnLeadership: b.controller.OnLeadership, OnFault: b.fault,
-	})
-	if err != nil {
-		return err
-	}
-	node.Store(b.quorum)
-	b.quorum.Start(context.WithoutCancel(b.ctx))
-	b.onStop("quorum", func() error { b.quorum.Stop(); return nil })
-	b.controller.Start(context.WithoutCancel(b.ctx))
-	b.onStop("controller", func() error { b.controller.Stop(); return nil })
-	b.channel = peer.NewInProcess(b.controller, b.loader.WaitFor)
-	return b.awaitMetadata()
-}
-
-// awaitMetadata returns when the controller is active and this node's image has caught up.
-func (b *broker) awaitMetadata() error {
-	ctx, cancel := b.untilFault()
-	defer cancel()
-	if err := b.controller.WaitActive(ctx); err != nil {
-		return b.whyNot(err)
-	}
-	return b.whyNot(b.loader.WaitFor(ctx, b.quorum.HighWatermark()-1))
 }
 
 // untilFault returns a context that ends with the start or with a fault.

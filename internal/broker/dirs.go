@@ -42,6 +42,7 @@ func openLogDirs(fsys vfs.FS, c *config.Broker, random env.Random) (*logDirs, er
 	}
 	identity, err := quorum.EnsureIdentity(quorum.IdentityOptions{
 		FS: fsys, LogDirs: without(c.LogDirs, failed), MetadataDir: c.MetadataLogDir, NodeID: c.NodeID, ClusterID: c.ClusterID, Random: random,
+		Undecided: c.IsClustered(),
 	})
 	if err != nil {
 		d.close()
@@ -54,6 +55,19 @@ func openLogDirs(fsys vfs.FS, c *config.Broker, random env.Random) (*logDirs, er
 		return nil, fmt.Errorf("no log dir can be used: %w", identity.Failed[c.LogDirs[0]])
 	}
 	return d, nil
+}
+
+// decide writes into the folders which cluster they are of, once a node that is one of several knows.
+func (d *logDirs) decide(fsys vfs.FS, c *config.Broker, random env.Random, clusterID string) error {
+	identity, err := quorum.EnsureIdentity(quorum.IdentityOptions{
+		FS: fsys, LogDirs: without(c.LogDirs, d.Failed), MetadataDir: c.MetadataLogDir, NodeID: c.NodeID, ClusterID: clusterID, Random: random,
+	})
+	if err != nil {
+		return err
+	}
+	maps.Copy(identity.Failed, d.Failed)
+	d.Identity = identity
+	return nil
 }
 
 func without(dirs []string, failed map[string]error) []string {

@@ -50,7 +50,7 @@ func (b *broker) followLogDirs(ctx context.Context) {
 		if b.answers.Swap(false) {
 			b.replicas.Reapply()
 		}
-		b.life.Wake()
+		b.life.Load().Wake()
 		failure := b.reportMisplaced(ctx)
 		if failure == nil || ctx.Err() != nil {
 			continue

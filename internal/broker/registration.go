@@ -15,7 +15,6 @@ import (
 	lifecyclehost "github.com/moldau/moldau/internal/broker/lifecycle/host"
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller"
-	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
 )
 
@@ -38,7 +37,7 @@ func (b *broker) register() error {
 	if err != nil {
 		return err
 	}
-	b.life = lifecyclehost.Start(lifecyclehost.Options{
+	life := lifecyclehost.Start(lifecyclehost.Options{
 		Lifecycle: lifecycle.Options{
 			Registration: req, HeartbeatMs: heartbeatInterval.Milliseconds(), RegistrationTimeoutMs: int64(b.config.RegistrationTimeoutMs), LeaveTimeoutMs: leaveTimeout.Milliseconds(),
 		},
@@ -47,7 +46,8 @@ func (b *broker) register() error {
 		},
 		Facts: b.lifecycleFacts, Spawner: b.spawner, Logger: slog.Default(), OnFailed: b.fault,
 	})
-	return b.whyNot(b.life.AwaitRegistered(ctx))
+	b.life.Store(life)
+	return b.whyNot(life.AwaitRegistered(ctx))
 }
 
 // unfence has clients and other brokers use this broker, whose partitions are hosted now. At the end
@@ -55,18 +55,22 @@ func (b *broker) register() error {
 func (b *broker) unfence() error {
 	ctx, cancel := b.untilFault()
 	defer cancel()
-	b.onStop("registration", func() error {
-		if b.faulted.Load() {
-			return nil // not on purpose, and the controller may be what has failed
-		}
-		return b.life.Leave(context.WithoutCancel(b.ctx))
-	})
-	b.life.Wake()
-	if err := b.life.AwaitRunning(ctx); err != nil {
+	b.onStop("registration", b.leave)
+	life := b.life.Load()
+	life.Wake()
+	if err := life.AwaitRunning(ctx); err != nil {
 		return b.whyNot(err)
 	}
 	b.spawner.Go("log-dirs", b.followLogDirs)
 	return nil
+}
+
+// leave has the controller move this broker's leaderships away. Doing it again has no effect.
+func (b *broker) leave() error {
+	if b.faulted.Load() {
+		return nil // not on purpose, and the controller may be what has failed
+	}
+	return b.life.Load().Leave(context.WithoutCancel(b.ctx))
 }
 
 // lifecycleFacts are what the controller should hear of with the heartbeats.
@@ -81,10 +85,10 @@ func (b *broker) lifecycleFacts() lifecycle.Facts {
 
 // epoch is the broker epoch of the registration, -1 before it.
 func (b *broker) epoch() int64 {
-	if b.life == nil {
-		return -1
+	if life := b.life.Load(); life != nil {
+		return life.Epoch()
 	}
-	return b.life.Epoch()
+	return -1
 }
 
 func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
@@ -93,7 +97,7 @@ func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
 		return nil, err
 	}
 	req := kmsg.NewPtrBrokerRegistrationRequest()
-	req.BrokerID, req.ClusterID, req.IncarnationID, req.Rack = b.config.NodeID, b.dirs.ClusterID, kafka.NewUUID(b.random), b.config.Rack
+	req.BrokerID, req.ClusterID, req.IncarnationID, req.Rack = b.config.NodeID, b.dirs.ClusterID, b.incarnation, b.config.Rack
 	for _, l := range listeners {
 		listener := kmsg.NewBrokerRegistrationRequestListener()
 		listener.Name, listener.Host, listener.Port = l.Name, l.Host, uint16(l.Port)

@@ -3,8 +3,6 @@ package broker
 import (
 	"context"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/group"
 	"github.com/moldau/moldau/internal/handler"
@@ -21,7 +19,10 @@ const msPerMinute = 60_000
 // newReplicas makes the parts that follow the metadata, before the loader starts.
 func (b *broker) newReplicas() {
 	b.noteBatchBytes(metadata.EmptyImage())
-	b.replicas = replica.New(replica.Options{
+	if b.cluster != nil {
+		b.newReplication()
+	}
+	b.replicas = replica.New(replica.Options{Cluster: b.replication,
 		NodeID: b.config.NodeID, Storage: b.storage, Metrics: b.metrics, Clock: b.clock,
 		TopicConfig: b.configs.topic, OnMisplaced: b.signalDirs, MaxWaiting: maxWaiting, FetchMemoryBytes: server.MemoryBytes() / 4,
 	})
@@ -50,11 +51,6 @@ func (b *broker) newReplicas() {
 			MaxBatchSizeBytes:    b.transactionBatchBytes.Load,
 		},
 	})
-}
-
-// callBroker sends a request to another broker. One node has none.
-func (b *broker) callBroker(_ context.Context, broker int32, _ kmsg.Request) (kmsg.Response, error) {
-	return nil, kafka.Errorf(kafka.ErrBrokerNotAvailable, "there is no broker %d", broker)
 }
 
 // noteBatchBytes notes max.message.bytes of the coordinators' topics.
@@ -89,6 +85,9 @@ func (b *broker) startReplicas() error {
 		b.maintenance.StartCleaners(b.cleanerLimits)
 	}
 	b.maintenance.StartMover(storagehost.MoverOptions{Finish: b.replicas.FinishMove, MaxBytesPerSecond: b.moveBytesPerSecond})
+	if b.cluster != nil {
+		b.cluster.isr.Start(b.replicas.CheckLag)
+	}
 	b.onStop("replicas", func() error { b.replicas.Stop(); return nil })
 	b.groups.Start()
 	b.transactions.Start()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,16 +27,16 @@ func (b *broker) bind() error {
 	for _, l := range b.config.Listeners {
 		listeners = append(listeners, server.Listener{
 			Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.BrokerListener,
-			// A listener for brokers alone exists once there are several of them.
-			Privileged: false,
+			// Nodes of the same cluster come in here; without others nobody is let in as one.
+			Privileged: b.config.IsClustered() && l.Name == b.config.InterBrokerListener,
 		})
 	}
 	for _, l := range b.config.ControllerListeners {
-		listeners = append(listeners, server.Listener{Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.ControllerListener})
+		listeners = append(listeners, server.Listener{Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.ControllerListener, Privileged: b.config.IsClustered()})
 	}
 	b.server = server.New(server.Options{
 		Listeners: listeners, Handlers: b.handlers, Quota: b.quotas, Connections: b.connections, Metrics: b.metrics, Logger: slog.Default(),
-		Limits: b.limits(),
+		Limits: b.limits(), OnPeerClosed: b.peerClosed,
 	})
 	if err := b.server.Bind(); err != nil {
 		return explainListen(err, "listeners, or --port")
@@ -116,7 +117,7 @@ func explainListen(err error, property string) error {
 }
 
 func (b *broker) health() server.Health {
-	h := server.Health{Ready: b.ready.Load(), Status: "starting", NodeID: b.config.NodeID, Cluster: b.dirs.ClusterID}
+	h := server.Health{Ready: b.ready.Load(), Status: "starting", NodeID: b.config.NodeID, Cluster: b.knownClusterID()}
 	switch {
 	case h.Ready:
 		h.Status = "ok"
@@ -124,6 +125,9 @@ func (b *broker) health() server.Health {
 		h.Status = "stopping"
 	}
 	if !h.Ready {
+		return h
+	}
+	if !b.config.IsBroker {
 		return h
 	}
 	if b.loader.Current().Broker(b.config.NodeID) == nil {
@@ -160,6 +164,10 @@ func (b *broker) serve() error {
 	b.fillHandlers()
 	b.server.Start(b.ctx, func(_ string, err error) { b.fault(err) })
 	b.onStop("connections", b.stopServer)
+	if b.cluster != nil && b.config.IsBroker {
+		// Others take over while this broker still answers, so that clients are told where to go.
+		b.onStop("leaderships", b.leave)
+	}
 	return nil
 }
 
@@ -169,7 +177,7 @@ func (b *broker) printWelcome(w io.Writer) {
 		return
 	}
 	var addresses []string
-	for _, l := range b.config.Listeners {
+	for _, l := range append(slices.Clone(b.config.Listeners), b.config.ControllerListeners...) {
 		host := l.Host
 		if host == "" {
 			host = "localhost"
@@ -177,19 +185,19 @@ func (b *broker) printWelcome(w io.Writer) {
 		addresses = append(addresses, net.JoinHostPort(host, fmt.Sprint(b.boundPort(l.Name))))
 	}
 	fmt.Fprintf(w, "Moldau is ready: node %d of cluster %s\n", b.config.NodeID, b.dirs.ClusterID)
-	fmt.Fprintf(w, "  Kafka clients  %s\n", strings.Join(addresses, ", "))
+	clients := addresses[:len(b.config.Listeners)]
+	if b.config.IsBroker {
+		fmt.Fprintf(w, "  Kafka clients  %s\n", strings.Join(clients, ", "))
+	} else {
+		fmt.Fprintf(w, "  controller     %s\n", strings.Join(addresses, ", "))
+	}
 	if b.http != nil {
 		fmt.Fprintf(w, "  HTTP           http://%s/healthz and /metrics\n", b.http.Addr())
 	}
 	fmt.Fprintf(w, "  data           %s\n", strings.Join(b.config.LogDirs, ", "))
+	if !b.config.IsBroker {
+		return
+	}
 	fmt.Fprintf(w, "Try, in another terminal:\n  moldau console-producer --bootstrap-server %s --topic hello\n  moldau console-consumer --bootstrap-server %s --topic hello --from-beginning\nCtrl-C stops it.\n",
 		addresses[0], addresses[0])
-}
-
-// describeQuorum says what DescribeQuorum answers: this node is the one voter.
-func (b *broker) describeQuorum() handler.QuorumState {
-	leadership, end, nowMs := b.quorum.Leadership(), b.quorum.HighWatermark(), b.clock.Now().UnixMilli()
-	return handler.QuorumState{LeaderID: leadership.LeaderID, LeaderEpoch: leadership.Epoch, HighWatermark: end, Voters: []handler.QuorumVoter{
-		{Endpoints: b.controllerEndpoints, ID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir], LogEndOffset: end, LastFetchMs: nowMs, LastCaughtUpMs: nowMs},
-	}}
 }

@@ -5,6 +5,19 @@ type Broker struct {
 	NodeID    int32
 	ClusterID string // "" where it is not given
 	Rack      *string
+	// Of a cluster of several nodes.
+	BrokerSessionTimeoutMs       int32 // 1,500 where it is not given
+	LeaderRebalance              bool  // auto.leader.rebalance.enable
+	LeaderImbalanceCheckSeconds  int64
+	UncleanElectionIntervalMs    int64
+	ReplicaLagMaxMs              int64
+	ReplicaFetchWaitMaxMs        int32
+	ReplicaFetchMinBytes         int32
+	ReplicaFetchMaxBytes         int32
+	ReplicaFetchResponseMaxBytes int32
+	ReplicaFetchBackoffMs        int32
+	ReplicaSocketTimeoutMs       int32
+	ReplicaSelector              string
 	// RegistrationTimeoutMs is initial.broker.registration.timeout.ms.
 	RegistrationTimeoutMs int32
 

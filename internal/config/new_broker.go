@@ -29,9 +29,6 @@ func NewBroker(properties map[string]string) (*Broker, Warnings, error) {
 		v = values{}
 	}
 	b, warnings, err := newBroker(v)
-	if err == nil {
-		err = b.checkOneNode(v)
-	}
 	if err != nil {
 		return nil, Warnings{}, err
 	}
@@ -77,6 +74,7 @@ func newBroker(v values) (*Broker, Warnings, error) {
 	b.fillLogs(v)
 	b.fillGroups(v)
 	b.fillTransactions(v)
+	b.fillReplication(v)
 	for _, step := range []func(values) error{b.fillRoles, b.fillListeners, b.fillConnectionLimits, b.checkSecurity, b.checkValues} {
 		if err := step(v); err != nil {
 			return nil, Warnings{}, err
@@ -151,6 +149,27 @@ func (b *Broker) fillTransactions(v values) {
 	b.TransactionTopicReplicationFactor = v.int16("transaction.state.log.replication.factor")
 	b.TransactionTopicSegmentBytes = v.int32("transaction.state.log.segment.bytes")
 	b.TransactionTopicMinInSyncReplicas = v.int32("transaction.state.log.min.isr")
+}
+
+// defaultSessionTimeoutMs is shorter than Kafka's nine seconds: heartbeats come every 100 ms.
+const defaultSessionTimeoutMs = 1_500
+
+func (b *Broker) fillReplication(v values) {
+	b.BrokerSessionTimeoutMs = defaultSessionTimeoutMs
+	if _, given := v["broker.session.timeout.ms"]; given {
+		b.BrokerSessionTimeoutMs = v.int32("broker.session.timeout.ms")
+	}
+	b.LeaderRebalance = v.bool("auto.leader.rebalance.enable")
+	b.LeaderImbalanceCheckSeconds = v.int64("leader.imbalance.check.interval.seconds")
+	b.UncleanElectionIntervalMs = v.int64("unclean.leader.election.interval.ms")
+	b.ReplicaLagMaxMs = v.int64("replica.lag.time.max.ms")
+	b.ReplicaFetchWaitMaxMs = v.int32("replica.fetch.wait.max.ms")
+	b.ReplicaFetchMinBytes = v.int32("replica.fetch.min.bytes")
+	b.ReplicaFetchMaxBytes = v.int32("replica.fetch.max.bytes")
+	b.ReplicaFetchResponseMaxBytes = v.int32("replica.fetch.response.max.bytes")
+	b.ReplicaFetchBackoffMs = v.int32("replica.fetch.backoff.ms")
+	b.ReplicaSocketTimeoutMs = v.int32("replica.socket.timeout.ms")
+	b.ReplicaSelector = v.get("replica.selector.class").Text
 }
 
 func (b *Broker) fillListeners(v values) error {

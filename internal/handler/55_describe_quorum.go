@@ -15,6 +15,8 @@ type QuorumState struct {
 	LeaderEpoch   int32
 	HighWatermark int64
 	Voters        []QuorumVoter
+	// Observers are the other nodes that follow the metadata log.
+	Observers []QuorumVoter
 }
 
 // QuorumVoter is a member of the metadata quorum, with the end of its log and the times of its last
@@ -38,7 +40,7 @@ type Endpoint struct {
 
 // DescribeQuorum answers who votes on the metadata and how far they are (API key 55).
 type DescribeQuorum struct {
-	Quorum     func() QuorumState
+	Quorum     func(ctx context.Context) (QuorumState, error)
 	Authorizer security.Authorizer
 }
 
@@ -47,7 +49,7 @@ const clusterMetadataTopic = "__cluster_metadata"
 
 // Handle answers for partition 0 of __cluster_metadata; a request for anything else is answered
 // UNKNOWN_TOPIC_OR_PARTITION throughout.
-func (h *DescribeQuorum) Handle(_ context.Context, r *Request) Reply {
+func (h *DescribeQuorum) Handle(ctx context.Context, r *Request) Reply {
 	req, resp := r.Body.(*kmsg.DescribeQuorumRequest), kmsg.NewPtrDescribeQuorumResponse()
 	if !security.Allowed(h.Authorizer, r.Conn, security.OperationDescribe, security.Cluster) {
 		resp.ErrorCode, resp.ErrorMessage = errorFields(kafka.Errorf(kafka.ErrClusterAuthorizationFailed, "not authorized to describe the cluster"))
@@ -55,7 +57,11 @@ func (h *DescribeQuorum) Handle(_ context.Context, r *Request) Reply {
 	}
 	resp.ErrorMessage = &noMessage
 	if len(req.Topics) == 1 && req.Topics[0].Topic == clusterMetadataTopic && len(req.Topics[0].Partitions) == 1 && req.Topics[0].Partitions[0].Partition == 0 {
-		describeVoters(resp, h.Quorum(), r.Version())
+		state, err := h.Quorum(ctx)
+		if err != nil {
+			return Respond(failedQuorum(resp, err))
+		}
+		describeVoters(resp, state, r.Version())
 		return Respond(resp)
 	}
 	for i := range req.Topics {
@@ -72,15 +78,60 @@ func (h *DescribeQuorum) Handle(_ context.Context, r *Request) Reply {
 	return Respond(resp)
 }
 
+// failedQuorum answers why the quorum cannot be described now.
+func failedQuorum(resp *kmsg.DescribeQuorumResponse, err error) *kmsg.DescribeQuorumResponse {
+	partition := kmsg.NewDescribeQuorumResponseTopicPartition()
+	partition.ErrorCode, partition.ErrorMessage = errorFields(err)
+	resp.Topics = []kmsg.DescribeQuorumResponseTopic{{Topic: clusterMetadataTopic, Partitions: []kmsg.DescribeQuorumResponseTopicPartition{partition}}}
+	return resp
+}
+
+func (v QuorumVoter) state() kmsg.DescribeQuorumResponseTopicPartitionReplicaState {
+	s := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
+	s.ReplicaID, s.ReplicaDirectoryID, s.LogEndOffset = v.ID, v.DirectoryID, v.LogEndOffset
+	s.LastFetchTimestamp, s.LastCaughtUpTimestamp = v.LastFetchMs, v.LastCaughtUpMs
+	return s
+}
+
+// QuorumStateOf reads what another node has answered, in version 2.
+func QuorumStateOf(resp *kmsg.DescribeQuorumResponse) (QuorumState, error) {
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return QuorumState{}, kafka.ErrUnknownServerError
+	}
+	p := &resp.Topics[0].Partitions[0]
+	if p.ErrorCode != 0 {
+		return QuorumState{}, kafka.ErrorCode(p.ErrorCode)
+	}
+	state := QuorumState{LeaderID: p.LeaderID, LeaderEpoch: p.LeaderEpoch, HighWatermark: p.HighWatermark}
+	of := func(s *kmsg.DescribeQuorumResponseTopicPartitionReplicaState) QuorumVoter {
+		v := QuorumVoter{ID: s.ReplicaID, DirectoryID: s.ReplicaDirectoryID, LogEndOffset: s.LogEndOffset, LastFetchMs: s.LastFetchTimestamp, LastCaughtUpMs: s.LastCaughtUpTimestamp}
+		for _, node := range resp.Nodes {
+			if node.NodeID == v.ID {
+				for _, l := range node.Listeners {
+					v.Endpoints = append(v.Endpoints, Endpoint{Name: l.Name, Host: l.Host, Port: int32(l.Port)})
+				}
+			}
+		}
+		return v
+	}
+	for i := range p.CurrentVoters {
+		state.Voters = append(state.Voters, of(&p.CurrentVoters[i]))
+	}
+	for i := range p.Observers {
+		state.Observers = append(state.Observers, of(&p.Observers[i]))
+	}
+	return state, nil
+}
+
 func describeVoters(resp *kmsg.DescribeQuorumResponse, state QuorumState, version int16) {
 	partition := kmsg.NewDescribeQuorumResponseTopicPartition()
 	partition.ErrorMessage = &noMessage
 	partition.LeaderID, partition.LeaderEpoch, partition.HighWatermark = state.LeaderID, state.LeaderEpoch, state.HighWatermark
+	for _, o := range state.Observers {
+		partition.Observers = append(partition.Observers, o.state())
+	}
 	for _, v := range state.Voters {
-		voter := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
-		voter.ReplicaID, voter.ReplicaDirectoryID, voter.LogEndOffset = v.ID, v.DirectoryID, v.LogEndOffset
-		voter.LastFetchTimestamp, voter.LastCaughtUpTimestamp = v.LastFetchMs, v.LastCaughtUpMs
-		partition.CurrentVoters = append(partition.CurrentVoters, voter)
+		partition.CurrentVoters = append(partition.CurrentVoters, v.state())
 		if version >= 2 {
 			node := kmsg.NewDescribeQuorumResponseNode()
 			node.NodeID = v.ID

@@ -11,10 +11,11 @@ import (
 
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/quota"
+	"github.com/moldau/moldau/internal/wire"
 )
 
-// Server accepts connections and serves requests. Bind, then Start, once each; Stop may come at any
-// time and more than once.
+// Server accepts connections and serves requests. Bind, then Start (StartControllers may go before it), once each;
+// Stop may come at any time and more than once.
 type Server struct {
 	options Options
 	limits  Limits // those of connections are guarded by mu
@@ -41,7 +42,8 @@ type Server struct {
 
 type boundListener struct {
 	Listener
-	socket net.Listener
+	socket  net.Listener
+	started bool
 }
 
 // New returns a server that is not listening yet.
@@ -107,10 +109,25 @@ func (s *Server) Addr(listener string) net.Addr {
 // Start begins to accept connections. onPanic hears of a panic outside request handling, which
 // the owner should treat as fatal.
 func (s *Server) Start(ctx context.Context, onPanic func(name string, err error)) {
-	// The goroutines outlive ctx: Stop ends them in order.
-	s.spawner = env.NewSpawner(context.WithoutCancel(ctx), onPanic)
-	for _, l := range s.listeners {
-		s.spawner.Go("accept "+l.Name, func(ctx context.Context) { s.accept(ctx, l) })
+	s.start(ctx, onPanic, func(wire.ListenerKind) bool { return true })
+}
+
+// StartControllers is Start for the controller listeners alone: controllers talk to each other before
+// they serve clients. Start then begins with the rest.
+func (s *Server) StartControllers(ctx context.Context, onPanic func(name string, err error)) {
+	s.start(ctx, onPanic, func(kind wire.ListenerKind) bool { return kind == wire.ControllerListener })
+}
+
+func (s *Server) start(ctx context.Context, onPanic func(name string, err error), wants func(kind wire.ListenerKind) bool) {
+	if s.spawner == nil {
+		// The goroutines outlive ctx: Stop ends them in order.
+		s.spawner = env.NewSpawner(context.WithoutCancel(ctx), onPanic)
+	}
+	for i := range s.listeners {
+		if l := &s.listeners[i]; !l.started && wants(l.Kind) {
+			l.started = true
+			s.spawner.Go("accept "+l.Name, func(ctx context.Context) { s.accept(ctx, *l) })
+		}
 	}
 }
 

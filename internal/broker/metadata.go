@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/moldau/moldau/internal/controller"
+	controllerhost "github.com/moldau/moldau/internal/controller/host"
+	metadatahost "github.com/moldau/moldau/internal/metadata/host"
+	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quorum"
+	quorumhost "github.com/moldau/moldau/internal/quorum/host"
+)
+
+// startMetadata starts loader, controller and quorum. When it returns, the metadata of a node that is
+// alone has everything that was ever committed, and one of several knows who leads.
+func (b *broker) startMetadata() (err error) {
+	b.loader = metadatahost.NewLoader(metadatahost.Options{Spawner: b.spawner, Metrics: b.metrics, OnFault: b.fault})
+	if b.config.IsBroker {
+		b.newReplicas()
+		b.loader.Register(b.publish)
+	}
+	b.loader.Register(b.publishDynamic)
+	b.loader.Register(b.publishQuotas)
+	b.receiveTelemetry()
+	b.loader.Start()
+	if b.quorum, err = b.openMetadataLog(); err != nil {
+		return err
+	}
+	if b.config.IsController {
+		b.newController()
+	}
+	if b.cluster != nil {
+		b.joinQuorum()
+	} else {
+		b.channel = peer.NewInProcess(b.controller, b.loader.WaitFor)
+	}
+	b.quorum.Start(context.WithoutCancel(b.ctx))
+	b.onStop("quorum", func() error { b.quorum.Stop(); return nil })
+	if b.controller != nil {
+		b.controller.Start(context.WithoutCancel(b.ctx))
+		b.onStop("controller", func() error { b.controller.Stop(); return nil })
+	}
+	return b.awaitMetadata()
+}
+
+// openMetadataLog opens the metadata log, after finding out which cluster the node is of.
+func (b *broker) openMetadataLog() (*quorumhost.Node, error) {
+	self, err := b.selfSpec()
+	if err != nil {
+		return nil, err
+	}
+	o := quorumhost.Options{
+		FS: b.fs, LogDir: b.config.MetadataLogDir, Self: self, Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
+		SegmentBytes: int64(b.config.MetadataSegmentBytes), SnapshotMaxBytes: b.config.MetadataMaxBytesBetweenSnapshots,
+		SnapshotMaxInterval: milliseconds(b.config.MetadataMaxSnapshotIntervalMs),
+		Image:               b.loader.Current, Submit: b.loader.Submit, OnLeadership: b.leaderChanged, OnFault: b.fault,
+	}
+	if b.cluster != nil {
+		o.SendRaft, o.Pull, o.FetchSnapshot, o.OnVoters = b.cluster.raft.Send, b.pull, b.fetchSnapshot, b.votersChanged
+		return b.openQuorum(o)
+	}
+	b.clusterID.Store(&b.dirs.ClusterID)
+	o.Form = []quorum.VoterSpec{self}
+	return quorumhost.Open(o)
+}
+
+func (b *broker) newController() {
+	o := controllerhost.Options{
+		Controller: controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config}),
+		Random:     b.random, Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
+		ProposeAsync: b.quorum.ProposeAsync, Image: b.loader.Current, WaitFor: b.loader.WaitFor, OnFault: b.fault,
+	}
+	if b.cluster != nil {
+		o.SessionTimeout = milliseconds(int64(b.config.BrokerSessionTimeoutMs))
+		if b.config.LeaderRebalance {
+			o.BalanceInterval = time.Duration(b.config.LeaderImbalanceCheckSeconds) * time.Second
+		}
+		o.UncleanInterval = milliseconds(b.config.UncleanElectionIntervalMs)
+	}
+	b.controller = controllerhost.New(o)
+}
+
+// awaitMetadata returns when the controller is active and this node's image has caught up, or, of several
+// nodes, when one leads.
+func (b *broker) awaitMetadata() error {
+	ctx, cancel := b.untilFault()
+	defer cancel()
+	if b.cluster != nil {
+		return b.whyNot(b.awaitLeader(ctx))
+	}
+	if err := b.controller.WaitActive(ctx); err != nil {
+		return b.whyNot(err)
+	}
+	return b.whyNot(b.loader.WaitFor(ctx, b.quorum.HighWatermark()-1))
+}

@@ -1,0 +1,61 @@
+package broker
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/replica"
+	"github.com/moldau/moldau/internal/replica/follower"
+	followerhost "github.com/moldau/moldau/internal/replica/follower/host"
+	isrhost "github.com/moldau/moldau/internal/replica/isr/host"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// rackAwareSelector is Kafka's name of the one selector besides the default, which is the leader.
+const rackAwareSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+
+// newReplication makes what connects the replicas of this broker with those of others.
+func (b *broker) newReplication() {
+	c := b.cluster
+	c.fetchers = followerhost.New(followerhost.Options{
+		NodeID: b.config.NodeID, Dial: b.dialLeader, BrokerEpoch: b.epoch, Timeout: milliseconds(int64(b.config.ReplicaSocketTimeoutMs)),
+		Limits: follower.Limits{
+			MaxWaitMs: int64(b.config.ReplicaFetchWaitMaxMs), MinBytes: b.config.ReplicaFetchMinBytes, MaxBytes: b.config.ReplicaFetchResponseMaxBytes,
+			PartitionMaxBytes: b.config.ReplicaFetchMaxBytes, BackoffMs: int64(b.config.ReplicaFetchBackoffMs),
+		},
+		Clock: b.clock, Spawner: b.spawner, Metrics: b.metrics,
+	})
+	c.isr = isrhost.New(isrhost.Options{
+		NodeID: b.config.NodeID, Send: b.alterPartition, BrokerEpoch: b.epoch, LagMaxMs: b.config.ReplicaLagMaxMs,
+		Clock: b.clock, Spawner: b.spawner, Metrics: b.metrics,
+	})
+	b.replication = &replica.Cluster{
+		LagMaxMs: b.config.ReplicaLagMaxMs, Follow: c.fetchers.Follow, Unfollow: c.fetchers.Unfollow, Flushed: c.fetchers.Flushed,
+		Propose: c.isr.Propose, NearestByRack: b.config.ReplicaSelector == rackAwareSelector,
+	}
+	b.onStop("fetchers", func() error { c.fetchers.Stop(); return nil })
+}
+
+func (b *broker) alterPartition(ctx context.Context, req *kmsg.AlterPartitionRequest) (*kmsg.AlterPartitionResponse, error) {
+	resp, err := b.channel.Send(ctx, self, req)
+	if err != nil {
+		return nil, err
+	}
+	return resp.(*kmsg.AlterPartitionResponse), nil
+}
+
+// dialLeader connects to a broker to fetch from it.
+func (b *broker) dialLeader(ctx context.Context, nodeID int32) (followerhost.Connection, error) {
+	address, ok := b.brokerAddress(nodeID)
+	if !ok {
+		return followerhost.Connection{}, kafka.Errorf(kafka.ErrBrokerNotAvailable, "the address of broker %d is not known", nodeID)
+	}
+	conn, err := peer.Dial(ctx, peer.Options{Self: b.cluster.self, Address: address, Purpose: wire.PurposeReplica, Spawner: b.spawner, MaxInFlight: 1, OnLost: b.cluster.watch.Lost})
+	if err != nil {
+		return followerhost.Connection{}, err
+	}
+	return followerhost.Connection{Call: conn.Call, Close: conn.Close}, nil
+}

@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quorum"
+	"github.com/moldau/moldau/internal/wire"
+)
+
+// sessions holds this broker's session with every voter: each of them knows that the broker is alive, so
+// that a new active controller does, and sees its connection end when the process dies.
+type sessions struct {
+	options peer.Options // of each connection, but for its address
+	nodeID  int32
+	epoch   func() int64 // of the registration, -1 before it
+	// touch is the session with this node's own controller; nil where it has none.
+	touch func(broker int32, epoch int64)
+	clock env.Clock
+
+	mu     sync.Mutex
+	voters map[peer.Address]context.CancelFunc
+}
+
+// setVoters begins and ends sessions. It does not block.
+func (s *sessions) setVoters(voters []quorum.VoterSpec) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gone := s.voters
+	s.voters = map[peer.Address]context.CancelFunc{}
+	for _, v := range voters {
+		address, ok := peer.ControllerAddress(v)
+		if !ok {
+			continue
+		}
+		if cancel := gone[address]; cancel != nil {
+			s.voters[address] = cancel
+			delete(gone, address)
+			continue
+		}
+		ctx, cancel := context.WithCancel(s.options.Spawner.Context())
+		s.voters[address] = cancel
+		s.options.Spawner.Go("session "+address.String(), func(context.Context) { s.run(ctx, address) })
+	}
+	for _, cancel := range gone {
+		cancel()
+	}
+}
+
+// sessionTimeout is how long a voter may take to answer a heartbeat before its connection is given up.
+const sessionTimeout = time.Second
+
+// run is the goroutine of the session with one voter.
+func (s *sessions) run(ctx context.Context, address peer.Address) {
+	ticker := time.NewTicker(heartbeatInterval)
+	defer ticker.Stop()
+	var conn *peer.Conn
+	defer func() {
+		if conn != nil {
+			conn.Close()
+		}
+	}()
+	for {
+		if epoch := s.epoch(); epoch >= 0 {
+			if address.NodeID == s.nodeID {
+				if s.touch != nil {
+					s.touch(s.nodeID, epoch)
+				}
+			} else {
+				conn = s.heartbeat(ctx, conn, address, epoch)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// heartbeat sends one over conn, or a new connection, and returns the connection for the next one.
+func (s *sessions) heartbeat(ctx context.Context, conn *peer.Conn, address peer.Address, epoch int64) *peer.Conn {
+	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
+	defer cancel()
+	if conn == nil {
+		o := s.options
+		o.Address, o.Purpose = address, wire.PurposeSession
+		dialed, err := peer.Dial(ctx, o)
+		if err != nil {
+			return nil
+		}
+		conn = dialed
+	}
+	req := kmsg.NewPtrBrokerHeartbeatRequest()
+	req.SetVersion(req.MaxVersion())
+	req.BrokerID, req.BrokerEpoch = s.nodeID, epoch
+	if _, err := conn.Call(ctx, req); err != nil {
+		conn.Close()
+		return nil
+	}
+	return conn
+}
