@@ -61,8 +61,19 @@ func (b *broker) greet() error {
 		}
 		return quorum.Leadership{}, nil, false
 	}})
+	if b.config.IsController {
+		b.handlers.Add(wire.KeyPeerRaft, &handler.PeerRaft{Take: c.takeRaft})
+	}
 	b.server.StartControllers(b.ctx, func(_ string, err error) { b.fault(err) })
 	return nil
+}
+
+// takeRaft takes a message of another voter; before this node has a metadata log it is lost.
+func (c *cluster) takeRaft(message []byte) error {
+	if n := c.quorum.Load(); n != nil {
+		return n.HandleRaft(message)
+	}
+	return kafka.ErrBrokerNotAvailable
 }
 
 // knownClusterID is "" until the node has found out which cluster it is of.
@@ -83,9 +94,11 @@ func (b *broker) touched(nodeID int32, epoch int64) {
 // peerDied hears of a node whose process has ended.
 func (b *broker) peerDied(nodeID int32, incarnationID kafka.UUID) {
 	slog.Warn("the process of another node has ended", "nodeId", nodeID)
-	if n := b.cluster.quorum.Load(); n != nil {
-		n.PeerDead(nodeID)
+	n := b.cluster.quorum.Load()
+	if n == nil {
+		return // there is nothing yet that it could be needed for
 	}
+	n.PeerDead(nodeID)
 	if b.controller != nil {
 		b.controller.BrokerDead(nodeID, incarnationID)
 	}
@@ -100,11 +113,13 @@ func (b *broker) peerClosed(p security.Peer) {
 
 // addressOf returns where a node listens for others.
 func (b *broker) addressOf(nodeID int32) (peer.Address, bool) {
-	if n := b.cluster.quorum.Load(); n != nil {
-		for _, v := range n.Voters() {
-			if v.NodeID == nodeID {
-				return peer.ControllerAddress(v)
-			}
+	n := b.cluster.quorum.Load()
+	if n == nil {
+		return peer.Address{}, false
+	}
+	for _, v := range n.Voters() {
+		if v.NodeID == nodeID {
+			return peer.ControllerAddress(v)
 		}
 	}
 	return b.brokerAddress(nodeID)
@@ -219,7 +234,6 @@ func (b *broker) joinQuorum() {
 	if !b.config.IsController {
 		return
 	}
-	b.handlers.Add(wire.KeyPeerRaft, &handler.PeerRaft{Take: n.HandleRaft})
 	b.handlers.Add(wire.KeyPeerMetadata, &handler.PeerMetadata{Pull: n.HandlePull})
 	b.handlers.Add(wire.KeyPeerSnapshot, &handler.PeerSnapshot{Read: n.HandleSnapshot})
 	b.handlers.Add(wire.KeyPeerForward, &handler.PeerForward{Controller: b.controller.Handle, Quota: b.quotas})
