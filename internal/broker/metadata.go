@@ -13,6 +13,9 @@ import (
 	quorumhost "github.com/moldau/moldau/internal/quorum/host"
 )
 
+// uncleanInterval is the time between unclean elections where topics allow them, Kafka's.
+const uncleanInterval = 5 * time.Minute
+
 // startMetadata starts loader, controller and quorum. When it returns, the metadata of a node that is
 // alone has everything that was ever committed, and one of several knows who leads.
 func (b *broker) startMetadata() (err error) {
@@ -77,7 +80,7 @@ func (b *broker) newController() {
 		if b.config.LeaderRebalance {
 			o.BalanceInterval = time.Duration(b.config.LeaderImbalanceCheckSeconds) * time.Second
 		}
-		o.UncleanInterval = milliseconds(b.config.UncleanElectionIntervalMs)
+		o.UncleanInterval = uncleanInterval
 	}
 	b.controller = controllerhost.New(o)
 }

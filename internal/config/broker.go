@@ -9,7 +9,6 @@ type Broker struct {
 	BrokerSessionTimeoutMs       int32 // 1,500 where it is not given
 	LeaderRebalance              bool  // auto.leader.rebalance.enable
 	LeaderImbalanceCheckSeconds  int64
-	UncleanElectionIntervalMs    int64
 	ReplicaLagMaxMs              int64
 	ReplicaFetchWaitMaxMs        int32
 	ReplicaFetchMinBytes         int32

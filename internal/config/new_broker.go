@@ -28,11 +28,7 @@ func NewBroker(properties map[string]string) (*Broker, Warnings, error) {
 	if v == nil {
 		v = values{}
 	}
-	b, warnings, err := newBroker(v)
-	if err != nil {
-		return nil, Warnings{}, err
-	}
-	return b, warnings, nil
+	return newBroker(v)
 }
 
 // newBroker makes a Broker of values that are valid one by one.
@@ -161,7 +157,6 @@ func (b *Broker) fillReplication(v values) {
 	}
 	b.LeaderRebalance = v.bool("auto.leader.rebalance.enable")
 	b.LeaderImbalanceCheckSeconds = v.int64("leader.imbalance.check.interval.seconds")
-	b.UncleanElectionIntervalMs = v.int64("unclean.leader.election.interval.ms")
 	b.ReplicaLagMaxMs = v.int64("replica.lag.time.max.ms")
 	b.ReplicaFetchWaitMaxMs = v.int32("replica.fetch.wait.max.ms")
 	b.ReplicaFetchMinBytes = v.int32("replica.fetch.min.bytes")

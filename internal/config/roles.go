@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,9 +35,11 @@ func (b *Broker) IsClustered() bool {
 // isOwn reports whether an address is one of this node's own controller listeners, as in a file of
 // Kafka's for one node.
 func (b *Broker) isOwn(a QuorumAddress) bool {
+	machine, _ := os.Hostname() // "" is nobody's
 	match := func(l Listener) bool {
 		everywhere := l.Host == "" || l.Host == "0.0.0.0" || l.Host == "::"
-		return l.Port == int32(a.Port) && (strings.EqualFold(l.Host, a.Host) || isLoopback(a.Host) && (everywhere || isLoopback(l.Host)))
+		here := strings.EqualFold(l.Host, a.Host) || isLoopback(a.Host) && (everywhere || isLoopback(l.Host)) || everywhere && strings.EqualFold(machine, a.Host)
+		return l.Port == int32(a.Port) && here
 	}
 	return slices.ContainsFunc(b.ControllerListeners, match) || slices.ContainsFunc(b.AdvertisedControllerListeners, match)
 }
@@ -108,7 +111,7 @@ func (b *Broker) checkListeners(v values, controllerNames []string, protocols ma
 	isOpen := func(name string) bool {
 		return slices.ContainsFunc(b.ControllerListeners, func(l Listener) bool { return l.Name == name })
 	}
-	several := len(b.QuorumVoters) > 1 || !b.IsBroker || !b.IsController
+	several := len(b.QuorumVoters) > 1 || len(b.QuorumServers) > 0 || !b.IsBroker || !b.IsController
 	switch {
 	case several && len(controllerNames) == 0:
 		return bad(names, "controller.listener.names", "the name of the listener is required through which the controllers are reached")
@@ -127,20 +130,6 @@ func (b *Broker) checkListeners(v values, controllerNames []string, protocols ma
 				return &ValueError{Name: "controller.listener.names", Value: name, Allowed: "each must be one of listeners"}
 			}
 		}
-	}
-	return nil
-}
-
-// checkOneNode refuses what asks for a cluster of several nodes: to start alone would split it.
-func (b *Broker) checkOneNode(v values) error {
-	if !b.IsBroker || !b.IsController {
-		return &ValueError{Name: "process.roles", Value: v.get("process.roles").Text, Allowed: "a node with one role only is not supported yet, use broker,controller"}
-	}
-	if len(b.QuorumVoters) > 1 {
-		return &ValueError{Name: "controller.quorum.voters", Value: v.get("controller.quorum.voters").Text, Allowed: fmt.Sprintf("only this node is supported yet, as %d@host:port", b.NodeID)}
-	}
-	if len(b.QuorumServers) > 1 {
-		return &ValueError{Name: "controller.quorum.bootstrap.servers", Value: v.get("controller.quorum.bootstrap.servers").Text, Allowed: "more than one controller is not supported yet"}
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func TestRolesOfAClusterAccepted(t *testing.T) {
 		{both + "controller.quorum.bootstrap.servers=127.0.0.1:2", "broker controller voters [] servers [127.0.0.1:2] inter PLAINTEXT"},
 		{"listeners=PLAINTEXT://:1,C://:2 controller.listener.names=C advertised.listeners=PLAINTEXT://x:1,C://x:5 controller.quorum.bootstrap.servers=x:5", "broker controller voters [] servers [x:5] inter PLAINTEXT"},
 	} {
-		b, _, err := newBroker(fields(test.properties))
+		b, _, err := NewBroker(fields(test.properties))
 		if err != nil {
 			t.Errorf("%s: %v", test.properties, err)
 			continue
@@ -78,6 +78,7 @@ func TestRolesOfAClusterRefused(t *testing.T) {
 		{controllerOnly + three + "node.id=4", "a controller must be among the voters"},
 		{brokerOnly + three, "node 1 is no controller by process.roles"},
 		{"process.roles=controller listeners=C://:2 controller.listener.names=C", "needs controller.quorum.voters"},
+		{"controller.quorum.bootstrap.servers=a:1,b:1", "the listener is required through which the controllers are reached"},
 		{three, "the listener is required through which the controllers are reached"},
 		{"process.roles=broker node.id=4 " + three, "the listener is required through which the controllers are reached"},
 		{"process.roles=broker node.id=4 listeners=PLAINTEXT://:1,C://:2 controller.listener.names=C " + three, "C is in controller.listener.names, but this node is no controller"},
@@ -89,7 +90,7 @@ func TestRolesOfAClusterRefused(t *testing.T) {
 		{controllerOnly + three + "inter.broker.listener.name=C", "not in controller.listener.names"},
 		{"listeners=B://:1,C://:2 controller.listener.names=C listener.security.protocol.map=B:PLAINTEXT,C:PLAINTEXT " + three, "one of advertised.listeners is required"},
 	} {
-		_, _, err := newBroker(fields(test.properties))
+		_, _, err := NewBroker(fields(test.properties))
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", test.properties, err, test.want)
 		}

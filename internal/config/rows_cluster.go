@@ -52,7 +52,7 @@ var clusterRows = []row{
 	{"num.partitions", Int, "1", atLeast(1), Medium, ReadOnly, Used, "Partitions of a topic that is created without a number of partitions."},
 	{"process.roles", List, "broker,controller", nonEmptyListOf("broker", "controller"), High, ReadOnly, Used, "Roles of this process: broker, controller, or both."},
 	{"server.max.startup.time.ms", Long, "9223372036854775807", atLeast(0), Medium, ReadOnly, Internal, "Time that a node may take to start."},
-	{"unclean.leader.election.interval.ms", Long, "300000", atLeast(1), Medium, ReadOnly, Used, "Time between checks whether an unclean election is needed."},
+	{"unclean.leader.election.interval.ms", Long, "300000", atLeast(1), Medium, ReadOnly, Internal, "Time between checks whether an unclean election is needed."},
 	{"unstable.api.versions.enable", Bool, "false", Validator{}, High, ReadOnly, Internal, "Whether unreleased API versions are served."},
 	{"unstable.feature.versions.enable", Bool, "false", Validator{}, High, ReadOnly, Internal, "Whether unreleased feature levels can be set."},
 }

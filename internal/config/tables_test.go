@@ -61,6 +61,7 @@ var otherValues = map[string]string{
 	"metadata.log.dir":                         "/meta",
 	"process.roles":                            "broker",
 	"queued.max.request.bytes":                 "500000000",
+	"replica.selector.class":                   "org.apache.kafka.common.replica.RackAwareReplicaSelector",
 	"security.inter.broker.protocol":           "SSL",
 	"log.retention.ms":                         "5",
 	"log.retention.minutes":                    "5",
