@@ -70,24 +70,5 @@ func (c *connections) connect(ctx context.Context, address peer.Address) (*peer.
 	return conn, nil
 }
 
-// keep closes the connections to all other addresses.
-func (c *connections) keep(addresses map[peer.Address]bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for address, slot := range c.slots {
-		if addresses[address] {
-			continue
-		}
-		delete(c.slots, address)
-		select {
-		case slot.turn <- struct{}{}:
-			if slot.conn != nil {
-				slot.conn.Close()
-			}
-		default: // somebody is dialing: that connection is used once and ends with the node
-		}
-	}
-}
-
-// Time-outs of requests between nodes, beyond the time that a request asks for.
+// peerRequestTimeout is how long an answer of another node may take before the connection is given up.
 const peerRequestTimeout = 30 * time.Second

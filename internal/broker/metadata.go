@@ -29,7 +29,7 @@ func (b *broker) startMetadata() (err error) {
 	b.receiveTelemetry()
 	b.loader.Start()
 	if b.quorum, err = b.openMetadataLog(); err != nil {
-		return err
+		return b.whyNot(err)
 	}
 	if b.config.IsController {
 		b.newController()

@@ -7,7 +7,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/wire"
@@ -21,7 +20,6 @@ type sessions struct {
 	epoch   func() int64 // of the registration, -1 before it
 	// touch is the session with this node's own controller; nil where it has none.
 	touch func(broker int32, epoch int64)
-	clock env.Clock
 
 	mu     sync.Mutex
 	voters map[peer.Address]context.CancelFunc
