@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +42,8 @@ type member struct {
 	registry *metrics.Registry
 	voters   []quorum.VoterSpec // what OnVoters said last
 	listed   []quorum.VoterSpec
+	wrap     func(vfs.FS) vfs.FS // nil: the disk does what it should
+	fetched  atomic.Bool         // the last piece of a snapshot has arrived
 }
 
 const networkDelay = time.Millisecond
@@ -86,8 +89,12 @@ func (m *member) newDisk(id int32, disk byte) {
 }
 
 func (m *member) options() Options {
+	fsys := vfs.FS(m.mem)
+	if m.wrap != nil {
+		fsys = m.wrap(fsys)
+	}
 	return Options{
-		FS: m.mem, LogDir: "/data", Self: m.spec, Clock: env.SystemClock{}, Metrics: m.registry, Logger: slog.New(slog.DiscardHandler),
+		FS: fsys, LogDir: "/data", Self: m.spec, Clock: env.SystemClock{}, Metrics: m.registry, Logger: slog.New(slog.DiscardHandler),
 		SegmentBytes: 1 << 30, SnapshotMaxBytes: 2000,
 		Image: func() *metadata.Image { return m.loader.Current() }, Submit: func(ctx context.Context, b metadatahost.Batch) error { return m.loader.Submit(ctx, b) },
 		OnLeadership: func(quorum.Leadership) {}, OnFault: func(err error) { m.c.t.Errorf("node %d: %v", m.spec.NodeID, err) },
@@ -179,7 +186,11 @@ func (m *member) fetch(_ context.Context, from quorum.VoterSpec, id quorum.Snaps
 	if err != nil {
 		return nil, 0, err
 	}
-	return node.HandleSnapshot(id, position, min(maxBytes, 300))
+	data, size, err := node.HandleSnapshot(id, position, min(maxBytes, 300))
+	if err == nil && position+int64(len(data)) == size {
+		m.fetched.Store(true)
+	}
+	return data, size, err
 }
 
 // isolate cuts a node off from all others, or ends that.
