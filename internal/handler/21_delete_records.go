@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -20,7 +21,7 @@ type DeleteRecords struct {
 }
 
 // Handle answers every partition. A partition that is named twice gets the last offset.
-func (h *DeleteRecords) Handle(_ context.Context, r *Request) Reply {
+func (h *DeleteRecords) Handle(ctx context.Context, r *Request) Reply {
 	req := r.Body.(*kmsg.DeleteRecordsRequest)
 	response := kmsg.NewPtrDeleteRecordsResponse()
 	access := topicAccess{h.Metadata(), h.Authorizer, r.Conn, security.OperationDelete}
@@ -43,7 +44,7 @@ func (h *DeleteRecords) Handle(_ context.Context, r *Request) Reply {
 			}
 		}
 	}
-	deleted := h.Replicas.DeleteRecords(offsets)
+	deleted := h.Replicas.DeleteRecords(ctx, offsets, time.Duration(req.TimeoutMillis)*time.Millisecond)
 	answered := map[kafka.TopicPartition]bool{}
 	index := map[string]int{}
 	for i := range req.Topics {

@@ -245,6 +245,24 @@ func (p *Partition) committedOffset(r *role) int64 {
 	return offset
 }
 
+// LowWatermark is the smallest log start offset of this leader and of the followers on brokers that are alive; -1
+// while one of them has not fetched yet in this leader epoch.
+func (p *Partition) LowWatermark(isAlive func(broker int32) bool) int64 {
+	low := p.Log().LogStartOffset()
+	p.following.Lock()
+	defer p.following.Unlock()
+	for id, f := range p.state.followers {
+		switch {
+		case !isAlive(id):
+		case f.endOffset == unknownEnd:
+			return unknownEnd
+		default:
+			low = min(low, f.logStartOffset)
+		}
+	}
+	return low
+}
+
 // NearReplica returns the replica that a consumer near it had better read from (KIP-392): the in-sync
 // follower among the near ones that has caught up the furthest and has the offset, or kafka.NoLeader where the
 // leader is near itself, or nobody is.

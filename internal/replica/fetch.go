@@ -61,7 +61,7 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 	buffers.memory = &m.fetchMemory
 	f := fetch{m: m, request: r, buffers: buffers}
 	f.results, f.seen = buffers.resultsFor(len(r.Partitions))
-	elections := m.elections.Load()
+	news := m.news.Load()
 	f.lookUp()
 	f.read(false)
 	f.note()
@@ -69,19 +69,17 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 		return f.results
 	}
 	for left, start := r.MaxWait, m.options.Clock.Now(); left > 0; left = r.MaxWait - m.options.Clock.Now().Sub(start) {
-		outcome := f.wait(ctx, left, elections)
+		outcome := f.wait(ctx, left, news)
 		if outcome == purgatory.Canceled {
 			break
 		}
-		unchanged := f.bytes == 0 // nothing was read that is not held any more
+		isNews := r.Follower != nil && m.news.Load() != news // it wants to fetch more, or to know where the logs begin
+		unchanged := f.bytes == 0 && !isNews                 // nothing was read that is not held any more
 		if !unchanged {
 			f.lookUp()
 		}
 		f.read(unchanged)
-		if r.Follower != nil && m.elections.Load() != elections {
-			break // it wants to fetch more
-		}
-		if outcome == purgatory.Expired || f.isSatisfied() {
+		if outcome == purgatory.Expired || isNews || f.isSatisfied() {
 			break
 		}
 	}
@@ -247,9 +245,9 @@ func (m *Manager) whyNot(p *FetchPartition) error {
 
 // wait parks the fetch on its partitions until enough bytes came, in sum. Bytes that come
 // between a read and the wait may be counted twice: then the fetch reads once more.
-func (f *fetch) wait(ctx context.Context, timeout time.Duration, elections int64) purgatory.Outcome {
+func (f *fetch) wait(ctx context.Context, timeout time.Duration, news int64) purgatory.Outcome {
 	if f.request.Follower != nil {
-		return f.waitForAppends(ctx, timeout, elections)
+		return f.waitForAppends(ctx, timeout, news)
 	}
 	missing := new(atomic.Int64)
 	missing.Store(int64(f.request.MinBytes - f.bytes))

@@ -9,6 +9,12 @@ import (
 	"github.com/moldau/moldau/internal/purgatory"
 )
 
+// tellFollowers lets the fetches of followers go, which come back at once.
+func (m *Manager) tellFollowers() {
+	m.news.Add(1)
+	m.newsWaiters.CompleteAll()
+}
+
 // note takes note of what a follower has. It is told by where it fetches from, once Read has compared its
 // last epoch and position with this log; what diverges counts for nothing.
 func (f *fetch) note() {
@@ -25,18 +31,19 @@ func (f *fetch) note() {
 		replica := f.seen[i].replica
 		f.m.propose(replica, replica.NoteFetch(partition.Followed{BrokerID: follower.BrokerID, BrokerEpoch: follower.BrokerEpoch, LeaderEpoch: p.CurrentLeaderEpoch,
 			Offset: p.Offset, LogStartOffset: p.LogStartOffset, NowMs: nowMs}))
+		replica.commitWaiters.Notify(0) // who waits for its log start offset
 	}
 }
 
 // waitForAppends parks a follower's fetch until anything is appended, or this broker begins to lead
 // more that the follower may want.
-func (f *fetch) waitForAppends(ctx context.Context, timeout time.Duration, elections int64) purgatory.Outcome {
-	lists := append(f.listsOf(func(r *Replica) *purgatory.List { return &r.followerWaiters }), &f.m.electionWaiters)
+func (f *fetch) waitForAppends(ctx context.Context, timeout time.Duration, news int64) purgatory.Outcome {
+	lists := append(f.listsOf(func(r *Replica) *purgatory.List { return &r.followerWaiters }), &f.m.newsWaiters)
 	op := purgatory.NewOperation(func(int64) bool { return true }, nil)
 	if err := f.m.fetches.Watch(op, lists); err != nil {
 		return purgatory.Expired // no room to wait: answer with what there is
 	}
-	missed := f.m.elections.Load() != elections || f.anyGone()
+	missed := f.m.news.Load() != news || f.anyGone()
 	for i := range f.seen {
 		missed = missed || f.seen[i].replica.appends.Load() != f.seen[i].appends
 	}

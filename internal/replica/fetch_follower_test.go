@@ -253,3 +253,53 @@ func TestConsumersWaitAtFollowers(t *testing.T) {
 		}
 	})
 }
+
+// TestDeletedRecordsAreWaitedFor: what is said to be deleted must not come back when another replica leads.
+func TestDeletedRecordsAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newClusterHarness(t)
+		h.createReplicated("t", 1, 1, 2, 3)
+		h.produce("t", 0, 10, "a", "b", "c")
+		var buffers Buffers
+		fetch := func(id int32, logStart int64, wait time.Duration) FetchResult {
+			p := partitionOf("t", 0, 3)
+			p.LogStartOffset = logStart
+			return h.Fetch(t.Context(), followerFetch(wait, id, p), &buffers)[0]
+		}
+		fetch(2, 0, 0)
+		fetch(3, 0, 0)
+		start := time.Now()
+		heard := make(chan time.Duration, 1)
+		go func() { // broker 2 waits for records
+			p := partitionOf("t", 0, 3)
+			var own Buffers
+			if r := h.Fetch(t.Context(), followerFetch(time.Minute, 2, p), &own)[0]; r.LogStartOffset == 2 {
+				heard <- time.Since(start)
+			}
+		}()
+		synctest.Wait()
+		time.AfterFunc(time.Second, func() { fetch(2, 2, 0) })
+		time.AfterFunc(2*time.Second, func() { fetch(3, 2, 0) })
+		delete2 := func(timeout time.Duration) DeletedRecords {
+			return h.DeleteRecords(t.Context(), map[kafka.TopicPartition]int64{tpOf("t", 0): 2}, timeout)[tpOf("t", 0)]
+		}
+		if d := delete2(time.Minute); d.Err != nil || d.LowWatermark != 2 || time.Since(start) != 2*time.Second {
+			t.Errorf("after %v: %+v", time.Since(start), d)
+		}
+		if after := <-heard; after != 0 {
+			t.Errorf("broker 2 hears of it after %v", after)
+		}
+		h.apply(&metadata.BrokerRegistrationChangeRecord{BrokerID: 3, BrokerEpoch: 30, Fenced: 1})
+		fetch(2, 3, 0)
+		start = time.Now()
+		d := h.DeleteRecords(t.Context(), map[kafka.TopicPartition]int64{tpOf("t", 0): 3}, time.Minute)[tpOf("t", 0)]
+		if d.Err != nil || d.LowWatermark != 3 || time.Since(start) != 0 {
+			t.Errorf("without a fenced broker after %v: %+v", time.Since(start), d)
+		}
+		h.apply(&metadata.BrokerRegistrationChangeRecord{BrokerID: 3, BrokerEpoch: 30, Fenced: -1})
+		if d := delete2(5 * time.Second); kafka.CodeOf(d.Err) != kafka.ErrRequestTimedOut || d.LowWatermark != 2 || time.Since(start) != 5*time.Second {
+			t.Errorf("with a broker that does not follow after %v: %+v", time.Since(start), d)
+		}
+	})
+}

@@ -50,10 +50,10 @@ type Manager struct {
 
 	fetchMemory fetchMemory
 
-	// elections counts the changes of the metadata by which this broker began to lead what others follow;
-	// their fetches wait for it, too.
-	elections       atomic.Int64
-	electionWaiters purgatory.List
+	// news counts what followers must hear of at once though nothing is appended: this broker begins to lead what
+	// they follow, or has deleted records on request. Their fetches wait for it, too.
+	news        atomic.Int64
+	newsWaiters purgatory.List
 
 	applying sync.Mutex // taken first
 	started  bool
@@ -250,8 +250,7 @@ func (m *Manager) Apply(image *metadata.Image, delta *metadata.Delta) {
 		isElected = isElected || step.IsElected
 	}
 	if isElected {
-		m.elections.Add(1)
-		m.electionWaiters.CompleteAll()
+		m.tellFollowers()
 	}
 	m.applyConfigs(delta, config)
 }
