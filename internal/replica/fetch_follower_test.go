@@ -239,8 +239,7 @@ func TestConsumersWaitAtFollowers(t *testing.T) {
 			}
 		})
 		time.AfterFunc(2*time.Second, func() {
-			fetched.Records, fetched.LeaderHighWatermark = nil, 1
-			if err := r.AppendFetched(fetched); err != nil {
+			if err := r.AppendFetched(partition.Fetched{Fetched: storage.Fetched{NowMs: time.Now().UnixMilli()}, LeaderHighWatermark: 1}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -261,21 +260,20 @@ func TestDeletedRecordsAreWaitedFor(t *testing.T) {
 		h, _ := newClusterHarness(t)
 		h.createReplicated("t", 1, 1, 2, 3)
 		h.produce("t", 0, 10, "a", "b", "c")
-		var buffers Buffers
 		fetch := func(id int32, logStart int64, wait time.Duration) FetchResult {
 			p := partitionOf("t", 0, 3)
 			p.LogStartOffset = logStart
+			var buffers Buffers
 			return h.Fetch(t.Context(), followerFetch(wait, id, p), &buffers)[0]
 		}
 		fetch(2, 0, 0)
 		fetch(3, 0, 0)
 		start := time.Now()
+		begun := start
 		heard := make(chan time.Duration, 1)
 		go func() { // broker 2 waits for records
-			p := partitionOf("t", 0, 3)
-			var own Buffers
-			if r := h.Fetch(t.Context(), followerFetch(time.Minute, 2, p), &own)[0]; r.LogStartOffset == 2 {
-				heard <- time.Since(start)
+			if r := fetch(2, 0, time.Minute); r.LogStartOffset == 2 {
+				heard <- time.Since(begun)
 			}
 		}()
 		synctest.Wait()
