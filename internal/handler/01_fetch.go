@@ -86,8 +86,8 @@ const (
 func (f *fetch) responseBytes() int {
 	size := fetchResponseBytes
 	for i := range f.results {
-		if r := &f.results[i]; len(r.Records) > 0 || r.Err != nil {
-			size += fetchPartitionBytes + len(r.Records)
+		if r := &f.results[i]; r.SizeBytes() > 0 || r.Err != nil {
+			size += fetchPartitionBytes + r.SizeBytes()
 		}
 	}
 	return size
@@ -122,6 +122,8 @@ type fetch struct {
 	buffers replica.Buffers
 	answers []fetchsession.Answer // by partition of the session, as is send
 	send    []bool
+	added   int              // partitions that are in response
+	files   []wire.FetchFile // of body
 }
 
 // fetches are requests that were answered; their memory is used again.
@@ -152,11 +154,12 @@ func (f *fetch) release() {
 	clear(topics)
 	clear(first)
 	clear(f.reads.Partitions)
+	clear(f.files)
 	if cap(f.codes) > mostKept || cap(first) > mostKept || cap(topics) > mostKept {
 		return
 	}
 	reads := replica.FetchRequest{Partitions: f.reads.Partitions[:0]}
-	*f = fetch{give: f.give, first: first[:0], codes: f.codes[:0], reads: reads, buffers: f.buffers, answers: f.answers[:0], send: f.send[:0]}
+	*f = fetch{give: f.give, first: first[:0], codes: f.codes[:0], reads: reads, buffers: f.buffers, answers: f.answers[:0], send: f.send[:0], files: f.files[:0]}
 	f.response.Topics = topics[:0]
 	fetches.Put(f)
 }
@@ -247,6 +250,7 @@ func (f *fetch) resolveTopic(p *fetchsession.Partition) (*metadata.Topic, kafka.
 func (f *fetch) limits() *replica.FetchRequest {
 	f.reads.MaxWait = time.Duration(f.req.MaxWaitMillis) * time.Millisecond
 	f.reads.MaxBytes = min(int(f.req.MaxBytes), f.h.MaxBytes)
+	f.reads.Files = f.r.Conn.SendsFiles
 	f.reads.Isolation = kafka.IsolationLevel(f.req.IsolationLevel)
 	if f.follower != nil {
 		f.reads.Follower, f.reads.Isolation = f.follower, kafka.ReadUncommitted
@@ -272,7 +276,7 @@ func (f *fetch) respond() {
 			continue
 		}
 		if r := &f.results[read]; r.Err == nil {
-			answers[i] = fetchsession.Answer{HighWatermark: r.HighWatermark, LogStartOffset: r.LogStartOffset, HasRecords: len(r.Records) > 0, MustSend: r.Diverging != nil || r.ReadReplica != kafka.NoLeader}
+			answers[i] = fetchsession.Answer{HighWatermark: r.HighWatermark, LogStartOffset: r.LogStartOffset, HasRecords: r.SizeBytes() > 0, MustSend: r.Diverging != nil || r.ReadReplica != kafka.NoLeader}
 		}
 		read++
 	}
@@ -313,6 +317,7 @@ func (f *fetch) add(p *fetchsession.Partition) *kmsg.FetchResponseTopicPartition
 		topics = append(topics, t)
 		f.response.Topics = topics
 	}
+	f.added++
 	last := &topics[len(topics)-1]
 	last.Partitions = append(last.Partitions, kmsg.NewFetchResponseTopicPartition())
 	out := &last.Partitions[len(last.Partitions)-1]
@@ -352,13 +357,20 @@ func (f *fetch) fill(out *kmsg.FetchResponseTopicPartition, tp kafka.TopicPartit
 	if result.Diverging != nil {
 		out.DivergingEpoch.Epoch, out.DivergingEpoch.EndOffset = result.Diverging.LeaderEpoch, result.Diverging.EndOffset
 	}
-	if len(result.Records) > 0 {
+	switch {
+	case result.File != nil:
+		f.files = append(f.files, wire.FetchFile{Index: f.added - 1, Range: &result.File.Range})
+		f.body.Files = f.files
+		f.h.Metrics.bytesFromFiles.Add(int64(result.File.SizeBytes))
+	case len(result.Records) > 0:
 		out.RecordBatches = result.Records
+	}
+	if n := result.SizeBytes(); n > 0 {
 		bytesOut := f.h.Metrics.bytesOut
 		if f.follower != nil {
 			bytesOut = f.h.Metrics.replicationBytesOut
 		}
-		bytesOut.Add(int64(len(result.Records)))
+		bytesOut.Add(int64(n))
 	}
 }
 

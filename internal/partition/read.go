@@ -24,11 +24,16 @@ type ReadRequest struct {
 	// AnyReplica lets a follower answer, too, for what it knows to be committed (KIP-392).
 	AnyReplica bool
 	Buffer     func(n int) []byte
+	// Files and NowMs are those of storage.ReadRequest.
+	Files bool
+	NowMs int64
 }
 
 // ReadResult is records and the offsets as they were before the read.
 type ReadResult struct {
-	Records          []byte
+	Records []byte
+	// File is where the records lie if they are not in Records. The caller releases it.
+	File             *segment.FileRange
 	HighWatermark    int64
 	LastStableOffset int64
 	LogStartOffset   int64
@@ -71,13 +76,14 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	}
 	var read storage.ReadResult
 	err := p.WithLog(func(l *storage.Log) (err error) {
-		read, err = l.Read(storage.ReadRequest{Offset: r.Offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, Buffer: r.Buffer, Aborted: r.Isolation == kafka.ReadCommitted})
+		read, err = l.Read(storage.ReadRequest{Offset: r.Offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, Buffer: r.Buffer,
+			Files: r.Files, NowMs: r.NowMs, Aborted: r.Isolation == kafka.ReadCommitted})
 		return err
 	})
 	if err != nil {
 		return ReadResult{}, err
 	}
-	result.Records, result.Aborted = read.Records, read.Aborted
+	result.Records, result.File, result.Aborted = read.Records, read.File, read.Aborted
 	return result, nil
 }
 
@@ -95,6 +101,14 @@ func (p *Partition) mayRead(r *ReadRequest) error {
 		err = kafka.Errorf(kafka.ErrUnknownLeaderEpoch, "broker %d is no replica of %s in leader epoch %d", r.ReplicaID, p.tp, role.LeaderEpoch)
 	}
 	return err
+}
+
+// SizeBytes is how many bytes of records were read.
+func (r *ReadResult) SizeBytes() int {
+	if r.File != nil {
+		return r.File.SizeBytes
+	}
+	return len(r.Records)
 }
 
 // ReadAtEnd is Read for a reader that has everything already, as most partitions of a fetch have; false

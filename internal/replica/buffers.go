@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+
+	"github.com/moldau/moldau/internal/storage/segment"
 )
 
 // fetchMemory bounds what all fetches hold together: from reading until the response is written,
@@ -16,12 +18,14 @@ type fetchMemory struct {
 
 func (m *fetchMemory) left() int { return int(max(m.limit-m.used.Load(), 0)) }
 
-// Buffers are the pieces of memory that one fetch reads into. They have one owner: the fetch,
+// Buffers are the pieces of memory that one fetch reads into, and the parts of files that it need not
+// read. They have one owner: the fetch,
 // then its response, which releases them once it is written.
 type Buffers struct {
 	memory  *fetchMemory // set by Fetch
 	held    []*buffer
 	current *buffer // of the read that is going on
+	files   []*segment.FileRange
 
 	results []FetchResult // of the latest Fetch
 	seen    []seen
@@ -112,4 +116,16 @@ func (b *Buffers) Release() {
 	}
 	clear(b.held)
 	b.held = b.held[:0]
+	for _, file := range b.files {
+		file.Release()
+	}
+	clear(b.files)
+	b.files = b.files[:0]
+}
+
+// hold keeps the part of a file that a read has found, if any. It takes no memory.
+func (b *Buffers) hold(file *segment.FileRange) {
+	if file != nil {
+		b.files = append(b.files, file)
+	}
 }

@@ -17,6 +17,7 @@ type FetchRequest struct {
 	MinBytes   int
 	MaxBytes   int
 	Isolation  kafka.IsolationLevel
+	Files      bool             // records may be parts of files instead of bytes
 	Partitions []FetchPartition // in the order in which they are read
 	// Follower is who fetches to replicate: it reads what is not committed, and what it says to have counts.
 	// Whoever sets it has checked who asks (CVE-2018-1288).
@@ -149,16 +150,19 @@ func (f *fetch) isCutShort() bool {
 		case f.request.Isolation == kafka.ReadCommitted:
 			upTo = r.LastStableOffset
 		}
-		if nextOffset(f.request.Partitions[i].Offset, r.Records) < upTo {
+		if nextOffset(f.request.Partitions[i].Offset, &r.ReadResult) < upTo {
 			return true
 		}
 	}
 	return false
 }
 
-// nextOffset is the offset after the last of records, which were read at offset.
-func nextOffset(offset int64, records []byte) int64 {
-	for len(records) > 0 {
+// nextOffset is the offset after the last of the records, which were read at offset.
+func nextOffset(offset int64, r *partition.ReadResult) int64 {
+	if r.File != nil {
+		return r.File.NextOffset
+	}
+	for records := r.Records; len(records) > 0; {
 		batch, rest, err := record.Next(records)
 		if err != nil {
 			return offset // cannot happen: only whole batches are read
@@ -179,6 +183,9 @@ func (f *fetch) read(again bool) {
 	if f.request.Follower != nil {
 		r.IsReplica, r.ReplicaID = true, f.request.Follower.BrokerID
 	}
+	if r.Files = f.request.Files && !r.IsReplica; r.Files { // what is not committed may be cut
+		r.NowMs = f.m.options.Clock.Now().UnixMilli()
+	}
 	for i := range f.request.Partitions {
 		if again && f.isUnchanged(i) {
 			continue
@@ -196,7 +203,7 @@ func (f *fetch) read(again bool) {
 		if result := &f.results[i]; result.Err != nil || result.Diverging != nil || result.ReadReplica != kafka.NoLeader {
 			f.urgent = true
 		}
-		if n := len(f.results[i].Records); n > 0 {
+		if n := f.results[i].SizeBytes(); n > 0 {
 			minOneBatch = false
 			left = max(0, left-n)
 			f.bytes += n
@@ -226,6 +233,7 @@ func (f *fetch) readPartition(i int, p *FetchPartition, r *partition.ReadRequest
 	}
 	result.ReadResult, result.Err = replica.Read(*r)
 	f.buffers.endRead(len(result.Records) > 0)
+	f.buffers.hold(result.File)
 	if code := kafka.CodeOf(result.Err); code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
 		replica.ReportReadError(result.Err, f.m.options.Clock.Now().UnixMilli())
 	}
@@ -271,7 +279,7 @@ func (f *fetch) listsOf(list func(r *Replica) *purgatory.List) []*purgatory.List
 	f.buffers.Release() // nothing is held while parked
 	lists := make([]*purgatory.List, len(f.seen), len(f.seen)+1)
 	for i := range f.seen {
-		f.results[i].Records = nil
+		f.results[i].Records, f.results[i].File = nil, nil
 		lists[i] = list(f.seen[i].replica)
 	}
 	return lists

@@ -62,4 +62,6 @@ type Connection struct {
 	Privileged bool
 	// Peer is the node that has said hello on a privileged listener, nil for clients and before.
 	Peer *Peer
+	// SendsFiles says that answers may have parts of files instead of bytes.
+	SendsFiles bool
 }

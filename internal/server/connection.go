@@ -34,6 +34,7 @@ type connection struct {
 	frame            wire.Frame
 	buffers          net.Buffers
 	pending          net.Buffers // what write has left of buffers
+	files            *fileWriter // nil where the socket is none of the system's
 	writeLimit       time.Time   // the write deadline that the socket has
 	watch            peerWatch
 	clientID         *string // of the last request
@@ -74,6 +75,8 @@ func newConnection(s *Server, l boundListener, socket net.Conn) *connection {
 		Controller: l.Kind&wire.ControllerListener != 0 && l.Kind&wire.BrokerListener == 0,
 		Privileged: l.Privileged,
 	}
+	c.files = newFileWriter(socket)
+	c.context.SendsFiles = c.files != nil
 	c.ctx, c.cancel = context.WithCancel(s.spawner.Context())
 	c.handlerCtx = env.WithStopwatch(c.ctx, &c.stopwatch)
 	return c

@@ -157,9 +157,14 @@ func (c *connection) complete(u *unfinishedRequest) (body wire.ResponseBody) {
 // reads nothing keeps only its own goroutine waiting, and for no longer than an idle one may stay;
 // one that reads slowly gets all of it.
 func (c *connection) write(began time.Time) bool {
-	c.buffers = c.frame.AppendBuffers(c.buffers[:0])
-	defer clear(c.buffers)
-	c.pending = c.buffers
+	if c.frame.HasFiles() {
+		c.files.begin(&c.frame)
+		defer c.files.end()
+	} else {
+		c.buffers = c.frame.AppendBuffers(c.buffers[:0])
+		defer clear(c.buffers)
+		c.pending = c.buffers
+	}
 	patience := c.server.limits.MaxIdle
 	// A deadline serves many writes: setting one costs more than the rest of a small answer. The
 	// write begins with half of the patience at least.
@@ -186,6 +191,9 @@ func (c *connection) write(began time.Time) bool {
 
 // writePending sends what is pending and keeps what could not be sent.
 func (c *connection) writePending() (int64, error) {
+	if c.frame.HasFiles() {
+		return c.files.write()
+	}
 	if len(c.pending) > 1 {
 		return c.pending.WriteTo(c.socket)
 	}

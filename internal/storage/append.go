@@ -127,7 +127,7 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 		return r, err
 	}
 	active := l.segments.Load().last()
-	wasEmpty := active.SizeBytes() == 0
+	position, cuts := active.SizeBytes(), active.Cuts()
 	l.markDirty(a.NowMs, len(p.records))
 	reserved, err := l.reserveAborted(active, p.records)
 	if err != nil {
@@ -142,7 +142,8 @@ func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (Appe
 		}
 		return r, l.mayFail("appending to", err)
 	}
-	if wasEmpty {
+	active.NoteSound(position, len(p.records), last+1, a.NowMs, cuts)
+	if position == 0 {
 		l.firstTimestampMs = record.Batch(p.records).MaxTimestamp()
 	}
 	l.noteEpoch(a.LeaderEpoch, base)

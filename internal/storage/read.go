@@ -7,7 +7,6 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
-	"github.com/moldau/moldau/internal/storage/epoch"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -36,11 +35,16 @@ func (l *Log) Read(r ReadRequest) (ReadResult, error) {
 			return result, kafka.Errorf(kafka.ErrOffsetOutOfRange, "offset %d of %s is outside of %d to %d", r.Offset, l.tp, result.LogStartOffset, result.LogEndOffset)
 		}
 		var err error
-		result.Records, err = l.readFrom(list, r, min(r.UpTo, result.LogEndOffset))
-		if err == nil && r.Aborted && len(result.Records) > 0 {
-			result.Aborted, err = abortedIn(list, r.Offset, endOf(result.Records))
+		result.Records, result.File, err = l.readFrom(list, r, min(r.UpTo, result.LogEndOffset))
+		if err == nil && r.Aborted && result.SizeBytes() > 0 {
+			result.Aborted, err = abortedIn(list, r.Offset, result.NextOffset(r.Offset))
 		}
-		if l.isOvertaken(list, err) {
+		overtaken := l.isOvertaken(list, err)
+		if (overtaken || err != nil) && result.File != nil {
+			result.File.Release()
+			result.File = nil
+		}
+		if overtaken {
 			continue
 		}
 		if errors.Is(err, segment.ErrTxnIndex) {
@@ -73,127 +77,133 @@ func (l *Log) readError(err error) error {
 	return l.mayFail("reading", err)
 }
 
-func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, error) {
+// SizeBytes is how many bytes of records were read.
+func (r *ReadResult) SizeBytes() int {
+	if r.File != nil {
+		return r.File.SizeBytes
+	}
+	return len(r.Records)
+}
+
+// NextOffset is the offset after the records; offset if there are none.
+func (r *ReadResult) NextOffset(offset int64) int64 {
+	switch {
+	case r.File != nil:
+		return r.File.NextOffset
+	case len(r.Records) > 0:
+		return endOf(r.Records)
+	}
+	return offset
+}
+
+func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, *segment.FileRange, error) {
 	if r.Offset >= upTo {
-		return nil, nil
+		return nil, nil, nil
 	}
 	for _, s := range list.all[list.indexOf(r.Offset):] {
 		if s.BaseOffset() >= upTo {
 			break
 		}
 		if !s.Acquire() {
-			return nil, errOvertaken
+			return nil, nil, errOvertaken
 		}
-		records, found, err := l.readSegment(list, s, r, upTo)
+		records, file, found, err := l.readSegment(list, s, r, upTo)
 		s.Release()
 		if err != nil || found {
-			return records, err
+			return records, file, err
 		}
 	}
-	return nil, l.missing(list, r.Offset)
+	return nil, nil, l.missing(list, r.Offset)
+}
+
+// takeFile finds the records that begin with the batch of offset at position as a part of the file, nil
+// if they must be read.
+func (r *ReadRequest) takeFile(s *segment.Segment, position, offset, upTo int64) *segment.FileRange {
+	if !r.Files {
+		return nil
+	}
+	return s.TakeRange(segment.RangeRequest{Position: position, Offset: offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, NowMs: r.NowMs})
+}
+
+// noteSound remembers what was read and is right.
+func (r *ReadRequest) noteSound(s *segment.Segment, position int64, whole segment.Whole, cuts uint64) {
+	s.NoteReadEnd(whole.NextOffset, position+int64(whole.SizeBytes))
+	if r.Files && !whole.Corrected {
+		s.NoteSound(position, whole.SizeBytes, whole.NextOffset, r.NowMs, cuts)
+	}
 }
 
 // readSegment reads from one segment only, as Kafka does: the next fetch goes on with the
 // next segment. found is false when all of its batches are before the offset.
-func (l *Log) readSegment(list *segmentList, s *segment.Segment, r ReadRequest, upTo int64) (records []byte, found bool, err error) {
-	if records := l.readOn(list, s, r, upTo); len(records) > 0 {
-		return records, true, nil
+func (l *Log) readSegment(list *segmentList, s *segment.Segment, r ReadRequest, upTo int64) (records []byte, file *segment.FileRange, found bool, err error) {
+	cuts := s.Cuts()
+	if s != list.last() {
+		upTo = min(upTo, list.endOf(list.indexOf(s.BaseOffset()), upTo))
+	}
+	if records, file := l.readOn(s, r, upTo, cuts); file != nil || len(records) > 0 {
+		return records, file, true, nil
 	}
 	at, found, err := s.Lookup(r.Offset)
 	if err != nil || !found {
-		return nil, false, err
+		return nil, nil, false, err
 	}
-	if s != list.last() && at.LastOffset >= list.endOf(list.indexOf(s.BaseOffset()), upTo) || at.LastOffset >= upTo {
-		return nil, true, l.reachesTooFar(list, s, at)
+	if at.LastOffset >= upTo {
+		return nil, nil, true, l.reachesTooFar(list, s, at)
+	}
+	if file := r.takeFile(s, at.Position, at.BaseOffset, upTo); file != nil {
+		return nil, file, true, nil
 	}
 	want := max(r.MaxBytes, 0)
 	if want < at.SizeBytes {
 		if !r.MinOneBatch {
-			return nil, true, nil
+			return nil, nil, true, nil
 		}
 		if err := s.CheckLarge(at); err != nil {
-			return nil, false, err
+			return nil, nil, false, err
 		}
 		want = at.SizeBytes
 	}
 	left := s.SizeBytes() - at.Position
 	if left < int64(at.SizeBytes) {
-		return nil, false, errOvertaken // by a truncation
+		return nil, nil, false, errOvertaken // by a truncation
 	}
 	want = int(min(int64(want), left))
 	buf := r.buffer(want)
 	n, err := s.ReadAt(buf, at.Position)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, err
+		return nil, nil, false, err
 	}
-	size, next, err := wholeBatches(buf[:n], at.BaseOffset, upTo, l.epochs.Load())
-	if err != nil && size == 0 {
-		return nil, false, &segment.CorruptionError{Path: s.Path(), Position: at.Position, Cause: err}
+	whole, err := segment.WholeBatches(buf[:n], at.BaseOffset, upTo, l.epochs.Load())
+	if err != nil && whole.SizeBytes == 0 {
+		return nil, nil, false, &segment.CorruptionError{Path: s.Path(), Position: at.Position, Cause: err}
 	}
 	// What precedes a damaged batch is served; the reader meets the damage when it asks for it.
-	s.NoteReadEnd(next, at.Position+int64(size))
-	return buf[:size], true, nil
+	r.noteSound(s, at.Position, whole, cuts)
+	return buf[:whole.SizeBytes], nil, true, nil
 }
 
 // readOn reads without a lookup where another read has ended just at r.Offset. It returns nothing where that does not
 // work out, for whatever reason: then the lookup finds out why.
-func (l *Log) readOn(list *segmentList, s *segment.Segment, r ReadRequest, upTo int64) []byte {
+func (l *Log) readOn(s *segment.Segment, r ReadRequest, upTo int64, cuts uint64) ([]byte, *segment.FileRange) {
 	position, known := s.ReadEnd(r.Offset)
-	want := min(int64(r.MaxBytes), s.SizeBytes()-position)
-	if !known || want < record.BatchOverhead {
-		return nil
+	if !known {
+		return nil, nil
 	}
-	if s != list.last() {
-		upTo = min(upTo, list.endOf(list.indexOf(s.BaseOffset()), upTo))
+	if file := r.takeFile(s, position, r.Offset, upTo); file != nil {
+		return nil, file
+	}
+	want := min(int64(r.MaxBytes), s.SizeBytes()-position)
+	if want < record.BatchOverhead {
+		return nil, nil
 	}
 	buf := r.buffer(int(want))
 	n, err := s.ReadAt(buf, position)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	size, next, _ := wholeBatches(buf[:n], r.Offset, upTo, l.epochs.Load())
-	if size > 0 {
-		s.NoteReadEnd(next, position+int64(size))
+	whole, _ := segment.WholeBatches(buf[:n], r.Offset, upTo, l.epochs.Load())
+	if whole.SizeBytes > 0 {
+		r.noteSound(s, position, whole, cuts)
 	}
-	return buf[:size]
-}
-
-// wholeBatches returns how many bytes of data are good batches of ascending offsets, the
-// first one at firstOffset, all below upTo, the offset after them, and what is wrong with the batch behind. A
-// batch cut off at the end is left out. So is one behind a hole whose successor is not at hand to
-// confirm its base offset, which, like the leader epoch, is outside of the CRC; the latter is
-// corrected.
-func wholeBatches(data []byte, firstOffset, upTo int64, epochs *epoch.List) (sizeBytes int, next int64, err error) {
-	next = firstOffset
-	rest := data
-	for len(rest) > 0 {
-		b, behind, err := record.Next(rest)
-		if errors.Is(err, record.ErrIncomplete) {
-			if sizeBytes == 0 {
-				return 0, next, err // the first batch was asked for in full
-			}
-			break
-		}
-		if err != nil {
-			return sizeBytes, next, err
-		}
-		if base := b.BaseOffset(); base < next || b.LastOffsetDelta() < 0 || sizeBytes == 0 && base != firstOffset {
-			return sizeBytes, next, &record.CorruptError{Field: "base offset", Expected: next, Got: base}
-		}
-		if b.LastOffset() >= upTo {
-			break
-		}
-		if err := b.CheckCRC(); err != nil {
-			return sizeBytes, next, err
-		}
-		if b.BaseOffset() > next && (len(behind) < record.BatchOverhead || record.Batch(behind).BaseOffset() <= b.LastOffset()) {
-			break
-		}
-		if epoch := epochs.At(b.BaseOffset()); epoch >= 0 && epoch != b.PartitionLeaderEpoch() && b.PartitionLeaderEpoch() != kafka.NoLeaderEpoch {
-			b.SetPartitionLeaderEpoch(epoch)
-		}
-		next, rest = b.NextOffset(), behind
-		sizeBytes += len(b)
-	}
-	return sizeBytes, next, nil
+	return buf[:whole.SizeBytes], nil
 }

@@ -66,6 +66,10 @@ type ReadRequest struct {
 	// Buffer returns memory for n bytes; nil allocates. It may be called more than once in one
 	// read, each call giving up what earlier ones returned.
 	Buffer func(n int) []byte
+	// Files lets the records be a part of a file instead of bytes, where they are known to be right and
+	// are many; NowMs says how long ago that was.
+	Files bool
+	NowMs int64
 	// Aborted asks for the aborted transactions that have records in what is read.
 	Aborted bool
 }
@@ -79,7 +83,9 @@ func (r *ReadRequest) buffer(n int) []byte {
 
 // ReadResult is what a read found. Records is part of the memory from Buffer.
 type ReadResult struct {
-	Records        []byte
+	Records []byte
+	// File is where the records lie if they are not in Records. The caller releases it.
+	File           *segment.FileRange
 	LogStartOffset int64
 	LogEndOffset   int64
 	// Aborted is sorted by first offset.

@@ -31,6 +31,7 @@ func (b *FetchBody) AppendTo(f *Frame, version int16) {
 		e.int32(r.SessionID)
 	}
 	e.arrayLength(len(r.Topics))
+	files, index := b.Files, 0
 	for i := range r.Topics {
 		t := &r.Topics[i]
 		if version < fetchTopicIDsFrom {
@@ -42,8 +43,17 @@ func (b *FetchBody) AppendTo(f *Frame, version int16) {
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
 			appendFetchPartition(&e, p, version)
-			f.buf = e.buf
-			f.appendExternal(p.RecordBatches)
+			if len(files) > 0 && files[0].Index == index {
+				e.arrayLength(files[0].Range.SizeBytes)
+				f.buf = e.buf
+				f.appendFile(files[0].Range)
+				files = files[1:]
+			} else {
+				e.nullableArrayLength(len(p.RecordBatches), p.RecordBatches == nil)
+				f.buf = e.buf
+				f.appendExternal(p.RecordBatches)
+			}
+			index++
 			if e.flexible {
 				appendFetchPartitionTags(&e, p)
 			}
@@ -57,7 +67,7 @@ func (b *FetchBody) AppendTo(f *Frame, version int16) {
 	f.buf = e.buf
 }
 
-// appendFetchPartition writes a partition up to and with the length of its records.
+// appendFetchPartition writes a partition up to the length of its records.
 func appendFetchPartition(e *encoder, p *kmsg.FetchResponseTopicPartition, version int16) {
 	e.int32(p.Partition)
 	e.int16(p.ErrorCode)
@@ -79,7 +89,6 @@ func appendFetchPartition(e *encoder, p *kmsg.FetchResponseTopicPartition, versi
 	if version >= 11 {
 		e.int32(p.PreferredReadReplica)
 	}
-	e.nullableArrayLength(len(p.RecordBatches), p.RecordBatches == nil)
 }
 
 func appendFetchPartitionTags(e *encoder, p *kmsg.FetchResponseTopicPartition) {

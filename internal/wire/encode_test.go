@@ -30,7 +30,7 @@ func checkSameAsKmsg(t *testing.T, body ResponseBody, response kmsg.Response, ve
 	body.AppendTo(&f, version)
 	f.size = len(f.buf)
 	for _, e := range f.external {
-		f.size += len(e.data)
+		f.size += e.part.sizeBytes()
 	}
 	if got := f.Bytes()[3:]; !bytes.Equal(got, want) {
 		t.Fatalf("%T version %d:\n got %x\nwant %x", response, version, got, want)

@@ -3,20 +3,36 @@ package wire
 import (
 	"encoding/binary"
 	"net"
+
+	"github.com/moldau/moldau/internal/env/vfs"
 )
 
-// Frame is one encoded response: bytes of its own, and between them slices that belong to
-// others (record batches), so that records are never copied. Its memory is reused by Reset.
+// Frame is one encoded response: bytes of its own, and between them slices and parts of files that
+// belong to others (record batches), so that records are never copied. Its memory is reused by Reset.
 type Frame struct {
 	buf []byte
-	// external slices are written before buf[at:].
+	// external is written before buf[at:].
 	external []externalBytes
+	files    int // of external
 	size     int
 }
 
 type externalBytes struct {
 	at   int
-	data []byte
+	part Part
+}
+
+// Part is bytes of a frame, or a part of a file instead.
+type Part struct {
+	Data []byte
+	File *vfs.Range
+}
+
+func (p *Part) sizeBytes() int {
+	if p.File != nil {
+		return p.File.SizeBytes
+	}
+	return len(p.Data)
 }
 
 // frameSizeLength is the length of the size field that begins every frame.
@@ -27,7 +43,7 @@ func (f *Frame) Reset() {
 	f.buf = f.buf[:0]
 	clear(f.external)
 	f.external = f.external[:0]
-	f.size = 0
+	f.size, f.files = 0, 0
 }
 
 // SizeBytes is the size of the whole frame on the wire.
@@ -49,26 +65,42 @@ func (f *Frame) Encode(api *API, version int16, correlationID int32, body Respon
 	body.AppendTo(f, version)
 	f.size = len(f.buf)
 	for _, e := range f.external {
-		f.size += len(e.data)
+		f.size += e.part.sizeBytes()
 	}
 	binary.BigEndian.PutUint32(f.buf, uint32(f.size-frameSizeLength))
 }
 
-// AppendBuffers appends the frame's bytes in order, for net.Buffers' writev. They alias f and
-// the body, so both stay untouched until the write has ended.
+// HasFiles says that AppendParts must be used.
+func (f *Frame) HasFiles() bool { return f.files > 0 }
+
+// AppendBuffers appends the bytes of a frame without files in order, for net.Buffers' writev. They
+// alias f and the body, so both stay untouched until the write has ended.
 func (f *Frame) AppendBuffers(dst net.Buffers) net.Buffers {
 	from := 0
 	for _, e := range f.external {
 		if e.at > from {
 			dst = append(dst, f.buf[from:e.at])
 		}
-		dst = append(dst, e.data)
+		dst = append(dst, e.part.Data)
 		from = e.at
 	}
 	return append(dst, f.buf[from:])
 }
 
-// Bytes returns the frame as one slice; tests use it.
+// AppendParts appends the frame in order.
+func (f *Frame) AppendParts(dst []Part) []Part {
+	from := 0
+	for _, e := range f.external {
+		if e.at > from {
+			dst = append(dst, Part{Data: f.buf[from:e.at]})
+		}
+		dst = append(dst, e.part)
+		from = e.at
+	}
+	return append(dst, Part{Data: f.buf[from:]})
+}
+
+// Bytes returns a frame without files as one slice; tests use it.
 func (f *Frame) Bytes() []byte {
 	out := make([]byte, 0, f.size)
 	for _, b := range f.AppendBuffers(nil) {
@@ -79,6 +111,11 @@ func (f *Frame) Bytes() []byte {
 
 func (f *Frame) appendExternal(data []byte) {
 	if len(data) > 0 {
-		f.external = append(f.external, externalBytes{at: len(f.buf), data: data})
+		f.external = append(f.external, externalBytes{at: len(f.buf), part: Part{Data: data}})
 	}
+}
+
+func (f *Frame) appendFile(file *vfs.Range) {
+	f.external = append(f.external, externalBytes{at: len(f.buf), part: Part{File: file}})
+	f.files++
 }

@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+)
 
 // ResponseBody is a response on its way to a socket. One goroutine uses it at a time: the
 // handler builds it, the connection's writer encodes it once and then calls Release once,
@@ -24,8 +28,17 @@ func Message(response kmsg.Response) ResponseBody { return &messageBody{response
 // FetchBody is a Fetch response whose record bytes are written from where they lie.
 type FetchBody struct {
 	Response *kmsg.FetchResponse
-	// OnRelease returns the buffers that Response's RecordBatches lie in; may be nil.
+	// Files are the partitions whose records are sent out of files instead of from RecordBatches, in the
+	// response's order.
+	Files []FetchFile
+	// OnRelease returns the buffers that Response's RecordBatches lie in, and Files; may be nil.
 	OnRelease func()
+}
+
+// FetchFile is where the records of a partition lie.
+type FetchFile struct {
+	Index int // of the partition among all of the response
+	Range *vfs.Range
 }
 
 // ProduceBody is a Produce response.

@@ -189,7 +189,21 @@ func (r *watchedRoot) wrap(f File, err error) (File, error) {
 	if err != nil || r == nil {
 		return f, err
 	}
+	if s, ok := f.(Sender); ok {
+		return &watchedSender{watchedFile{f, r}, s}, nil
+	}
 	return &watchedFile{f, r}, nil
+}
+
+// watchedSender is a watchedFile that can be sent. To send is to read: the socket is not waited for.
+type watchedSender struct {
+	watchedFile
+	sender Sender
+}
+
+func (f *watchedSender) SendTo(socket uintptr, position int64, n int) (int, error) {
+	defer end(f.root.begin(OpRead))
+	return f.sender.SendTo(socket, position, n)
 }
 
 type watchedFile struct {

@@ -34,6 +34,8 @@ type Dir struct {
 	// renamed under the write lock, so that no opener meets a file on its way.
 	mu   sync.RWMutex
 	path string
+	// cuts orders truncations and what is sent of the files.
+	cuts vfs.Cuts
 }
 
 // NewDir returns the existing folder at path.

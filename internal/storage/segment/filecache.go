@@ -30,9 +30,10 @@ type FileCache struct {
 	// newest and oldest end the list of handles that nobody uses.
 	newest, oldest *Handle
 	sweeps         uint64 // calls of CloseIdle
+	pinned         int    // ranges that are being sent
 
 	hits, misses, evictions, rebuilds *metrics.Counter
-	openFiles                         *metrics.Gauge
+	openFiles, pinnedRanges           *metrics.Gauge
 }
 
 // Handle is an open file. Everybody who acquired the same file shares one.
@@ -56,11 +57,12 @@ func NewFileCache(o FileCacheOptions) *FileCache {
 	}
 	return &FileCache{
 		fs: o.FS, maxOpen: max(o.MaxOpen, 1), files: map[string]*Handle{},
-		hits:      r.Counter("storage_file_cache_hits_total", "Uses of a segment file that was open already.", "log_dir", o.LogDir),
-		misses:    r.Counter("storage_file_cache_misses_total", "Uses of a segment file that had to be opened.", "log_dir", o.LogDir),
-		evictions: r.Counter("storage_file_cache_evictions_total", "Segment files closed to make room for others.", "log_dir", o.LogDir),
-		rebuilds:  r.Counter("storage_segment_index_rebuilds_total", "Segments whose indexes were missing or wrong and were rebuilt from the log.", "log_dir", o.LogDir),
-		openFiles: r.Gauge("storage_file_cache_open_files", "Segment files that are open.", "log_dir", o.LogDir),
+		hits:         r.Counter("storage_file_cache_hits_total", "Uses of a segment file that was open already.", "log_dir", o.LogDir),
+		misses:       r.Counter("storage_file_cache_misses_total", "Uses of a segment file that had to be opened.", "log_dir", o.LogDir),
+		evictions:    r.Counter("storage_file_cache_evictions_total", "Segment files closed to make room for others.", "log_dir", o.LogDir),
+		rebuilds:     r.Counter("storage_segment_index_rebuilds_total", "Segments whose indexes were missing or wrong and were rebuilt from the log.", "log_dir", o.LogDir),
+		openFiles:    r.Gauge("storage_file_cache_open_files", "Segment files that are open.", "log_dir", o.LogDir),
+		pinnedRanges: r.Gauge("storage_file_cache_pinned_ranges", "Parts of segment files that fetch responses on their way to clients keep open.", "log_dir", o.LogDir),
 	}
 }
 
@@ -89,6 +91,31 @@ func (h *Handle) Release() {
 	}
 	c.mu.Unlock()
 	closeAll(closing)
+}
+
+// pin says that an acquired handle will be held for as long as a client takes to read, and is
+// released by unpin. It is refused where half of the files that may be open could be held so: clients
+// that do not read must not keep others from their files.
+func (h *Handle) pin() bool {
+	c := h.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pinned >= c.maxOpen/2 {
+		return false
+	}
+	c.pinned++
+	c.pinnedRanges.Set(int64(c.pinned))
+	return true
+}
+
+// unpin releases a pinned handle.
+func (h *Handle) unpin() {
+	c := h.cache
+	c.mu.Lock()
+	c.pinned--
+	c.pinnedRanges.Set(int64(c.pinned))
+	c.mu.Unlock()
+	h.Release()
 }
 
 // Acquire returns the existing file at path, opening it if needed. A writable handle serves

@@ -19,7 +19,6 @@ type Segment struct {
 	dir        *Dir
 	baseOffset int64
 	sizeBytes  atomic.Int64
-	extra      string // DeletedSuffix, CleanedSuffix, SwapSuffix or nothing: appended to the files' names; guarded by dir.mu
 
 	// logHandle leads to the open .log file, if it is open.
 	logHandle atomic.Pointer[Handle]
@@ -30,6 +29,7 @@ type Segment struct {
 	// uses counts Acquire; removed marks a segment whose files are gone.
 	uses   atomic.Int32
 	failed atomic.Bool // no more appends
+	extra  uint8       // which of extras is appended to the files' names; guarded by dir.mu
 	// What awaits a sync: writes to the .log, to the indexes, the files' entries in the folder.
 	unsyncedLog, unsyncedIndexes, unsyncedEntries, unsyncedTxnIndex atomic.Bool
 
@@ -53,9 +53,21 @@ type Segment struct {
 	// tail is what appending needs; nil unless the segment is active. The appender sets it and
 	// alone uses tail.nextOffset without mu.
 	tail *tail
+	// known is what this process knows of the bytes of the .log, nil as long as that is nothing.
+	known *known
 	// flushMu makes a Flush wait for one that is under way and may cover its appends.
 	flushMu sync.Mutex
 }
+
+// extras are what the files' names may end with.
+var extras = [...]string{noExtra: "", extraDeleted: DeletedSuffix, extraCleaned: CleanedSuffix, extraSwap: SwapSuffix}
+
+const (
+	noExtra = iota
+	extraDeleted
+	extraCleaned
+	extraSwap
+)
 
 const (
 	removed          = -1
@@ -203,7 +215,7 @@ func (s *Segment) path(suffix string) string {
 }
 
 func (s *Segment) pathLocked(suffix string) string {
-	return s.dir.join(FileName(s.baseOffset, suffix+s.extra))
+	return s.dir.join(FileName(s.baseOffset, suffix+extras[s.extra]))
 }
 
 func (s *Segment) acquire(suffix string, writable bool) (*Handle, error) {

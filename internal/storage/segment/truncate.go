@@ -1,6 +1,11 @@
 package segment
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+)
 
 // Truncate removes every batch with records at offset or above and returns how many bytes
 // went. The segment is active afterwards. Its failure in the middle ends all appends.
@@ -40,15 +45,61 @@ func (s *Segment) Truncate(offset int64) (int64, error) {
 	return truncated, nil
 }
 
+// replaceLog cuts the .log by putting a copy of what stays in its place. What was sent out of the file
+// may still lie in sockets as pages of it, which cutting it and appending again would change. That
+// happens to committed records only, where they are lost in an election. Called under mu.
+func (s *Segment) replaceLog(sizeBytes int64) error {
+	path := s.path(LogSuffix)
+	temporary := path + vfs.TemporarySuffix
+	err := s.with(LogSuffix, false, func(h *Handle) error { return copyFile(s.dir.fs, temporary, h.File(), sizeBytes) })
+	if err != nil {
+		return err
+	}
+	s.dir.mu.Lock()
+	defer s.dir.mu.Unlock()
+	s.dir.cache.Forget(path)
+	s.unsyncedEntries.Store(true)
+	return s.dir.fs.Rename(temporary, path)
+}
+
+// copyFile writes the first sizeBytes bytes of a file to a new one and makes them durable.
+func copyFile(fsys vfs.FS, path string, from vfs.File, sizeBytes int64) (err error) {
+	to, err := fsys.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	buffer := batchBuffers.Get().(*[]byte)
+	defer batchBuffers.Put(buffer)
+	for position := int64(0); position < sizeBytes; {
+		data := (*buffer)[:min(int64(len(*buffer)), sizeBytes-position)]
+		if err := readFull(from, data, position); err != nil {
+			return err
+		}
+		if _, err := to.WriteAt(data, position); err != nil {
+			return err
+		}
+		position += int64(len(data))
+	}
+	return to.Sync()
+}
+
 // cutTo shortens the indexes, then the log: a kill in between leaves an index that is too short,
 // which recovery completes. Called under mu.
 func (s *Segment) cutTo(sizeBytes int64, offsetEntries, timeEntries int) error {
 	if err := s.replaceIndexes(&tail{}, offsetEntries, timeEntries); err != nil {
 		return err
 	}
-	s.sizeBytes.Store(sizeBytes)
-	s.unsyncedLog.Store(true)
-	err := s.with(LogSuffix, true, func(h *Handle) error { return h.File().Truncate(sizeBytes) })
+	err := s.dir.cuts.Cut(func() error {
+		s.sizeBytes.Store(sizeBytes)
+		s.unsyncedLog.Store(true)
+		wasSent := s.known != nil && sizeBytes < s.known.sentTo
+		s.known = nil
+		if wasSent {
+			return s.replaceLog(sizeBytes)
+		}
+		return s.with(LogSuffix, true, func(h *Handle) error { return h.File().Truncate(sizeBytes) })
+	})
 	if err != nil {
 		return err
 	}

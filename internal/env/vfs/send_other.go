@@ -1,0 +1,6 @@
+//go:build !linux
+
+package vfs
+
+// CanSend says whether files of OS are Senders.
+const CanSend = false
