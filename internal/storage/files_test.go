@@ -60,8 +60,8 @@ func bytesOf(t testing.TB, r ReadResult) []byte {
 	}
 	defer r.File.Release()
 	data, err := r.File.Bytes()
-	if err != nil || len(data) != r.SizeBytes() {
-		t.Fatalf("%d bytes of %d: %v", len(data), r.SizeBytes(), err)
+	if err != nil || len(data) != r.File.SizeBytes {
+		t.Fatalf("%d bytes of %d: %v", len(data), r.File.SizeBytes, err)
 	}
 	return data
 }

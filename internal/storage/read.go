@@ -36,8 +36,10 @@ func (l *Log) Read(r ReadRequest) (ReadResult, error) {
 		}
 		var err error
 		result.Records, result.File, err = l.readFrom(list, r, min(r.UpTo, result.LogEndOffset))
-		if err == nil && r.Aborted && result.SizeBytes() > 0 {
-			result.Aborted, err = abortedIn(list, r.Offset, result.NextOffset(r.Offset))
+		if err == nil && r.Aborted {
+			if next := result.NextOffset(r.Offset); next > r.Offset {
+				result.Aborted, err = abortedIn(list, r.Offset, next)
+			}
 		}
 		overtaken := l.isOvertaken(list, err)
 		if (overtaken || err != nil) && result.File != nil {
@@ -77,23 +79,12 @@ func (l *Log) readError(err error) error {
 	return l.mayFail("reading", err)
 }
 
-// SizeBytes is how many bytes of records were read.
-func (r *ReadResult) SizeBytes() int {
-	if r.File != nil {
-		return r.File.SizeBytes
-	}
-	return len(r.Records)
-}
-
 // NextOffset is the offset after the records; offset if there are none.
 func (r *ReadResult) NextOffset(offset int64) int64 {
-	switch {
-	case r.File != nil:
+	if r.File != nil {
 		return r.File.NextOffset
-	case len(r.Records) > 0:
-		return endOf(r.Records)
 	}
-	return offset
+	return max(offset, endOf(r.Records))
 }
 
 func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, *segment.FileRange, error) {
