@@ -116,9 +116,6 @@ func (c *Controller) alterResource(image *metadata.Image, a alteration, replaceA
 	if err := checkResource(image, resource); err != nil {
 		return nil, err
 	}
-	if err := checkMinISR(image, resource, changes); err != nil {
-		return nil, err
-	}
 	current := image.Config(resource)
 	proposed := map[string]string{}
 	if !replaceAll {
@@ -130,6 +127,9 @@ func (c *Controller) alterResource(image *metadata.Image, a alteration, replaceA
 		}
 	}
 	if err := c.validate(image, resource, current, proposed); err != nil {
+		return nil, err
+	}
+	if err := checkMinISR(image, resource, changes); err != nil {
 		return nil, err
 	}
 	if resource.Type == kafka.ConfigResourceTopic && image.TopicByName(resource.Name) == nil {
