@@ -299,6 +299,10 @@ func (f *fetch) respond() {
 	for i, code := range f.codes {
 		if code != kafka.ErrNone && send[i] {
 			out := f.add(&partitions[i])
+			if topic, known := f.resolveTopic(&partitions[i]); f.isForged && known == kafka.ErrNone {
+				f.fill(out, kafka.TopicPartition{Topic: topic.Name, Partition: out.Partition}, &replica.FetchResult{Err: code})
+				continue
+			}
 			out.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 			f.refuse(out, code)
 		}
@@ -376,7 +380,7 @@ func (f *fetch) fill(out *kmsg.FetchResponseTopicPartition, tp kafka.TopicPartit
 
 func (f *fetch) hint(out *kmsg.FetchResponseTopicPartition, hint leaderHint) {
 	out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = hint.leaderID, hint.leaderEpoch
-	if hint.node == nil {
+	if hint.node == nil || f.isForged || f.follower != nil { // brokers know each other's addresses
 		return
 	}
 	for _, b := range f.response.Brokers {

@@ -61,8 +61,8 @@ func TestFetchErrors(t *testing.T) {
 		{"beyond the end", 12, "t", func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].FetchOffset = 3 }, kafka.ErrOffsetOutOfRange, false},
 		{"below the start", 12, "t", func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].FetchOffset = -1 }, kafka.ErrOffsetOutOfRange, false},
 		{"future epoch", 12, "t", func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = 3 }, kafka.ErrUnknownLeaderEpoch, false},
-		{"a replica that is none", 14, "t", func(r *kmsg.FetchRequest) { r.ReplicaID = 2 }, kafka.ErrNotLeaderOrFollower, true},
-		{"a replica that is none, new style", 15, "t", func(r *kmsg.FetchRequest) { r.ReplicaState.ID = 2 }, kafka.ErrNotLeaderOrFollower, true},
+		{"a replica that is none", 14, "t", func(r *kmsg.FetchRequest) { r.ReplicaID = 2 }, kafka.ErrNotLeaderOrFollower, false},
+		{"a replica that is none, new style", 15, "t", func(r *kmsg.FetchRequest) { r.ReplicaState.ID = 2 }, kafka.ErrNotLeaderOrFollower, false},
 		{"a debugging consumer", 14, "t", func(r *kmsg.FetchRequest) { r.ReplicaID = -2 }, kafka.ErrNone, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -69,10 +69,6 @@ func recordDifferences() []Difference {
 			[]*rule{in(`^Produce v([5-9]|1\d) `, `ErrorCode=INVALID_RECORD BaseOffset=-1 LogAppendTime=-1 LogStartOffset=-1`, `ErrorCode=INVALID_RECORD BaseOffset=-1 LogAppendTime=-1`)},
 		},
 		{
-			"fetch: replica ids of brokers", "served as to a follower, if it has the partition", "CLUSTER_AUTHORIZATION_FAILED",
-			[]*rule{instead(`^Fetch .* Replica(State\.)?ID=(0|1|7|2147483647)$`, `ErrorCode=`, `ErrorCode=CLUSTER_AUTHORIZATION_FAILED`)},
-		},
-		{
 			"fetch and ListOffsets: unknown isolation levels; fetch: negative limits of bytes", "UNKNOWN_SERVER_ERROR", "taken as read_uncommitted, as 0",
 			[]*rule{instead(`^(Fetch|ListOffsets) .* (IsolationLevel|MaxBytes|PartitionMaxBytes|Topics.Partitions.PartitionMaxBytes)=`, `ErrorCode=UNKNOWN_SERVER_ERROR`, `^Topics=\[\{Topic[^E]*Partitions=\[\{(HighWatermark|Timestamp)`)},
 		},
