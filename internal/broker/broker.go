@@ -133,7 +133,9 @@ type broker struct {
 	controllerEndpoints []handler.Endpoint
 	quotas              *quota.Manager
 	connections         *quota.Connections
-	hosts               map[string]host // with a limit, as publishQuotas knows them
+	// controllerConnections are those of the controller listeners, which count apart.
+	controllerConnections *quota.Connections
+	hosts                 map[string]host // with a limit, as publishQuotas knows them
 
 	life atomic.Pointer[lifecyclehost.Host] // from the registration on
 	// incarnation is that of this process, as the controller and other nodes know it.
@@ -147,7 +149,8 @@ type broker struct {
 	answers    atomic.Bool  // a log dir that was held back is not any more
 	stopper    *env.Spawner // runs the steps of the stop; nobody waits for it
 
-	dirsChanged chan struct{} // see signalDirs; it has room for one
+	dirsChanged      chan struct{} // see signalDirs; it has room for one
+	listenersChanged chan struct{} // see followListeners; it has room for one
 
 	stopSteps []stopStep // in the order of the starts
 }
@@ -160,7 +163,7 @@ type stopStep struct {
 func newBroker(ctx context.Context, c *config.Broker) *broker {
 	b := &broker{
 		ctx: ctx, config: c, configs: &configs{static: c}, metrics: metrics.NewRegistry(),
-		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(),
+		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), listenersChanged: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(),
 	}
 	b.incarnation = kafka.NewUUID(b.random)
 	b.current.Store(c)
@@ -188,7 +191,7 @@ func (b *broker) onStop(name string, run func() error) {
 
 // start brings the parts up, each on those before it.
 func (b *broker) start() error {
-	steps := []func() error{b.openDirs, b.bind, b.greet, b.openStorage, b.startMetadata, b.register, b.startReplicas, b.unfence, b.serve}
+	steps := []func() error{b.openDirs, b.bind, b.greet, b.openStorage, b.startMetadata, b.openListeners, b.register, b.startReplicas, b.unfence, b.serve}
 	if !b.config.IsBroker {
 		steps = []func() error{b.openDirs, b.bind, b.greet, b.startMetadata, b.serve}
 	}
@@ -241,6 +244,7 @@ func (b *broker) openStorage() (err error) {
 	if err != nil {
 		return err
 	}
+	b.storage.SetCordoned(b.config.CordonedLogDirs)
 	err = b.storage.Load(storage.LoadOptions{
 		NowMs:    b.clock.Now().UnixMilli(),
 		Parallel: storagehost.Parallel(b.spawner, recoveryThreads(b.config)),

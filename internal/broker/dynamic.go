@@ -22,8 +22,11 @@ func (b *broker) publishDynamic(image *metadata.Image, delta *metadata.Delta) {
 		return
 	}
 	b.current.Store(current)
-	b.connections.SetLimits(connectionRates(current))
+	b.limitConnections(current)
 	b.server.SetConnectionLimits(connectionLimits(current)) // who waits to accept looks at both again
+	b.signalListeners()
+	b.storage.SetCordoned(current.CordonedLogDirs)
+	b.signalDirs()
 	if b.configured.Load() {
 		b.storage.SetProducerExpiration(int64(current.ProducerIDExpirationMs))
 	}

@@ -37,8 +37,8 @@ func (b *broker) signalDirs() {
 	}
 }
 
-// followLogDirs has the controller told which log dirs have failed and which replicas lie elsewhere
-// than the metadata says (KIP-858), and lets those go who wait for what is offline.
+// followLogDirs has the controller told which log dirs have failed or are cordoned and which replicas
+// lie elsewhere than the metadata says (KIP-858), and lets those go who wait for what is offline.
 func (b *broker) followLogDirs(ctx context.Context) {
 	for {
 		select {

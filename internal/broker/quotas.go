@@ -26,7 +26,17 @@ func (b *broker) newQuotas() {
 		Clients: clients, Changes: window(b.config.ControllerQuotaSamples, b.config.ControllerQuotaSampleSeconds), Metrics: b.metrics, Clock: b.clock,
 	})
 	b.connections = quota.NewConnections(clients, b.clock.Now())
-	b.connections.SetLimits(connectionRates(b.config))
+	b.controllerConnections = quota.NewConnections(clients, b.clock.Now())
+	b.limitConnections(b.config)
+}
+
+// limitConnections has connections made as fast as c says. Those of the controller listeners have the
+// same limits, but a count of their own, as in Kafka.
+func (b *broker) limitConnections(c *config.Broker) {
+	rates := connectionRates(c)
+	b.connections.SetLimits(rates)
+	rates.ExemptListener = ""
+	b.controllerConnections.SetLimits(rates)
 }
 
 // connectionRates are the limits that the broker's configs set. The listener between brokers is
@@ -50,7 +60,9 @@ func (b *broker) publishQuotas(image *metadata.Image, delta *metadata.Delta) {
 		return
 	}
 	b.quotas.Update(image)
-	b.connections.SetAddressLimits(b.addressLimits(image))
+	limits := b.addressLimits(image)
+	b.connections.SetAddressLimits(limits)
+	b.controllerConnections.SetAddressLimits(limits)
 }
 
 // host is an address or the name of a host that has a limit. It is looked up, as in Kafka, when the

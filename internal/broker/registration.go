@@ -62,6 +62,7 @@ func (b *broker) unfence() error {
 		return b.whyNot(err)
 	}
 	b.spawner.Go("log-dirs", b.followLogDirs)
+	b.spawner.Go("listeners", b.followListeners)
 	return nil
 }
 
@@ -76,7 +77,7 @@ func (b *broker) leave() error {
 // lifecycleFacts are what the controller should hear of with the heartbeats.
 func (b *broker) lifecycleFacts() lifecycle.Facts {
 	image := b.loader.Current()
-	f := lifecycle.Facts{Ready: b.hosting.Load(), MetadataOffset: image.Offset, OfflineDirs: b.storage.Directories(true)}
+	f := lifecycle.Facts{Ready: b.hosting.Load(), MetadataOffset: image.Offset, OfflineDirs: b.storage.Directories(true), CordonedDirs: b.storage.CordonedDirectories()}
 	if registered := image.Broker(b.config.NodeID); registered != nil {
 		f.Incarnation = registered.IncarnationID
 	}
@@ -117,9 +118,10 @@ func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
 }
 
 // advertised returns the addresses that clients are told: those of advertised.listeners, with
-// this machine's name and the bound port where they leave them open.
+// this machine's name and the bound port where they leave them open. A listener that could not be
+// opened is left out.
 func (b *broker) advertised() ([]config.Listener, error) {
-	return b.filledIn(b.config.AdvertisedListeners)
+	return b.filledIn(slices.DeleteFunc(slices.Clone(b.current.Load().AdvertisedListeners), func(l config.Listener) bool { return b.server.Addr(l.Name) == nil }))
 }
 
 func (b *broker) filledIn(listeners []config.Listener) ([]config.Listener, error) {

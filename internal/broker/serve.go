@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,27 +15,15 @@ import (
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/handler"
 	"github.com/moldau/moldau/internal/server"
-	"github.com/moldau/moldau/internal/wire"
 )
 
 // bind opens the sockets early, so that a port in use is found before anything is recovered;
 // clients that connect now wait until serve.
 func (b *broker) bind() error {
 	b.newQuotas()
-	var listeners []server.Listener
-	for _, l := range b.config.Listeners {
-		listeners = append(listeners, server.Listener{
-			Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.BrokerListener,
-			// Nodes of the same cluster come in here; without others nobody is let in as one.
-			Privileged: b.config.IsClustered() && l.Name == b.config.InterBrokerListener,
-		})
-	}
-	for _, l := range b.config.ControllerListeners {
-		listeners = append(listeners, server.Listener{Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.ControllerListener, Privileged: b.config.IsClustered()})
-	}
 	b.server = server.New(server.Options{
-		Listeners: listeners, Handlers: b.handlers, Quota: b.quotas, Connections: b.connections, Metrics: b.metrics, Logger: slog.Default(),
-		Limits: b.limits(), OnPeerClosed: b.peerClosed,
+		Listeners: serverListeners(b.config), Handlers: b.handlers, Quota: b.quotas, Connections: b.connections, ControllerConnections: b.controllerConnections,
+		Metrics: b.metrics, Logger: slog.Default(), Limits: b.limits(), OnPeerClosed: b.peerClosed,
 	})
 	if err := b.server.Bind(); err != nil {
 		return explainListen(err, "listeners, or --port")
@@ -154,7 +141,7 @@ func (b *broker) boundPort(listener string) int32 {
 
 // serve lets clients in.
 func (b *broker) serve() error {
-	controllers, err := b.filledIn(b.config.AdvertisedControllerListeners)
+	controllers, err := b.filledIn(b.current.Load().AdvertisedControllerListeners)
 	if err != nil {
 		return err
 	}
@@ -177,7 +164,7 @@ func (b *broker) printWelcome(w io.Writer) {
 		return
 	}
 	var addresses []string
-	for _, l := range append(slices.Clone(b.config.Listeners), b.config.ControllerListeners...) {
+	for _, l := range b.current.Load().Listeners {
 		host := l.Host
 		if host == "" {
 			host = "localhost"

@@ -38,8 +38,9 @@ type Broker struct {
 	ExportClientMetrics bool
 	TelemetryMaxBytes   int32
 
-	LogDirs        []string
-	MetadataLogDir string
+	LogDirs         []string
+	CordonedLogDirs []string // of LogDirs, those that get no new replicas
+	MetadataLogDir  string
 
 	// Topics. Replication factors left at their defaults are min(3, brokers) (DESIGN decision
 	// 13): whoever creates a topic caps them unless Explicit says that the operator chose.

@@ -108,17 +108,22 @@ func (l Layers) merged() values {
 	v := values(maps.Clone(l.Static.given))
 	for _, dynamic := range []map[string]string{l.DynamicDefault, l.DynamicBroker} {
 		for name, value := range dynamic {
-			if d, ok := brokerDefs[name]; ok && d.Mode != ReadOnly {
-				if _, err := d.Parse(value); err == nil {
-					for _, synonym := range brokerSynonyms[name] { // such as static minutes below dynamic milliseconds
-						delete(v, synonym)
-					}
-					v[name] = value
+			if isDynamic(name, value) {
+				for _, synonym := range brokerSynonyms[name] { // such as static minutes below dynamic milliseconds
+					delete(v, synonym)
 				}
+				v[name] = value
 			}
 		}
 	}
 	return v
+}
+
+// isDynamic reports whether a dynamic value counts: the config may be changed while brokers run, or
+// is one of a listener or plug-in, and the value is one that it can have.
+func isDynamic(name, value string) bool {
+	d, known := BrokerDef(name)
+	return (hasOpenPrefix(name) || known && d.Mode != ReadOnly) && (d == nil || d.check(value) == nil)
 }
 
 // Current returns the broker's configuration with the dynamic values in it.
@@ -137,6 +142,9 @@ func (l Layers) synonyms(name string) []Synonym {
 	names := brokerSynonyms[name]
 	if names == nil {
 		names = []string{name}
+	}
+	if base, ofListener := baseOfListener(name); ofListener {
+		names = append(names, base)
 	}
 	var all []Synonym
 	for _, layer := range []struct {
@@ -224,7 +232,7 @@ func (l Layers) DescribeBroker() []Entry {
 		if brokerDefs[name] == nil { // of a listener or a plug-in
 			d, _ := BrokerDef(name)
 			value := current[name]
-			entries = append(entries, entry(Entry{Name: name, ReadOnly: d == nil || d.Mode == ReadOnly}, d, &value, l.synonyms(name)))
+			entries = append(entries, entry(Entry{Name: name, ReadOnly: true}, d, &value, l.synonyms(name)))
 		}
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
@@ -238,7 +246,8 @@ func (l Layers) DescribeBrokerDefaults() []Entry {
 		d, _ := BrokerDef(name)
 		value := l.DynamicDefault[name]
 		synonyms := []Synonym{{name, &value, kafka.ConfigSourceDynamicDefaultBroker}}
-		entries = append(entries, entry(Entry{Name: name, ReadOnly: d == nil || d.Mode == ReadOnly}, d, &value, synonyms))
+		readOnly := brokerDefs[name] == nil || d.Mode == ReadOnly
+		entries = append(entries, entry(Entry{Name: name, ReadOnly: readOnly}, d, &value, synonyms))
 	}
 	return entries
 }

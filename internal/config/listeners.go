@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"regexp"
@@ -96,4 +97,96 @@ func parseProtocolMap(text string) (map[string]string, error) {
 		protocols[name] = protocol
 	}
 	return protocols, nil
+}
+
+// ofAllListeners are the configs that may be changed while brokers run and that listeners depend on
+// (KIP-226): only with one of them are the listeners looked at.
+func ofAllListeners(name string) bool {
+	d := brokerDefs[name]
+	return d != nil && (d.Mode == PerBroker && name != "cordoned.log.dirs" || slices.Contains(limitsOfListeners, name))
+}
+
+// limitsOfListeners are the configs that a listener may have for itself and change while it is open.
+var limitsOfListeners = []string{"max.connection.creation.rate", "max.connections", "num.network.threads"}
+
+// checkListenerChange refuses what Kafka refuses of a change while the broker runs: to take away a
+// listener that clients are told of, and another protocol or other settings of a listener that is open.
+func checkListenerChange(before, after *Broker, old, changed values) error {
+	concerned := func(name string) bool {
+		a, had := old[name]
+		b, has := changed[name]
+		return ofAllListeners(name) && (had != has || a != b)
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(brokerDefs)), concerned) {
+		return nil
+	}
+	for _, l := range before.AdvertisedListeners {
+		if !hasListener(after.Listeners, l.Name) {
+			return &ValueError{Name: "listeners", Value: changed.get("listeners").Text, Allowed: fmt.Sprintf("%s must stay, which clients are told of; without advertised.listeners that is every listener", l.Name)}
+		}
+	}
+	open := slices.Concat(before.Listeners, before.ControllerListeners)
+	for _, l := range slices.Concat(after.Listeners, after.ControllerListeners) {
+		at := slices.IndexFunc(open, func(o Listener) bool { return o.Name == l.Name })
+		if at < 0 {
+			continue
+		}
+		if was := open[at]; was.Protocol != l.Protocol {
+			return &ValueError{Name: "listener.security.protocol.map", Value: l.Name + ":" + l.Protocol, Allowed: fmt.Sprintf("an open listener keeps its protocol, %s", was.Protocol)}
+		}
+		if !maps.Equal(old.fixedOf(l.Name), changed.fixedOf(l.Name)) {
+			return &dynamicError{fmt.Sprintf("the configs of listener %s cannot be changed together with others of listeners while it is open: restart the broker, or add another listener", l.Name)}
+		}
+	}
+	return nil
+}
+
+// checkListenerLimits refuses limits of open listeners, their own ones or the broker's, that Kafka
+// allows in properties only.
+func checkListenerLimits(open []Listener, old, changed values) error {
+	for _, l := range open {
+		for _, name := range limitsOfListeners {
+			a, b := old.int32OfListener(l.Name, name), changed.int32OfListener(l.Name, name)
+			switch {
+			case a == b:
+			case name == "num.network.threads":
+				if err := checkStep(name, int64(a), int64(b)); err != nil {
+					return err
+				}
+			case b < 1:
+				return &ValueError{Name: name, Value: strconv.Itoa(int(b)), Allowed: "at least 1 is required"}
+			}
+		}
+	}
+	return nil
+}
+
+// fixedOf are the configs of one listener that it keeps while it is open.
+func (v values) fixedOf(listener string) map[string]string {
+	fixed := map[string]string{}
+	for name, value := range v {
+		if base, ok := strings.CutPrefix(name, listenerPrefix+strings.ToLower(listener)+"."); ok && !slices.Contains(limitsOfListeners, base) && !slices.Contains(onlyOfOneListener, base) {
+			fixed[base] = value
+		}
+	}
+	return fixed
+}
+
+// onlyOfOneListener are the keys and certificates of TLS, which a listener may change while it is open,
+// and which can be changed only for one listener.
+var onlyOfOneListener = []string{"ssl.key.password", "ssl.keystore.certificate.chain", "ssl.keystore.key", "ssl.keystore.location", "ssl.keystore.password", "ssl.keystore.type",
+	"ssl.truststore.certificates", "ssl.truststore.location", "ssl.truststore.password", "ssl.truststore.type"}
+
+// baseOfListener splits the name of a config of one listener off.
+func baseOfListener(name string) (base string, ok bool) {
+	rest, ok := strings.CutPrefix(name, listenerPrefix)
+	if !ok {
+		return "", false
+	}
+	_, base, ok = strings.Cut(rest, ".")
+	return base, ok
+}
+
+func hasListener(listeners []Listener, name string) bool {
+	return slices.ContainsFunc(listeners, func(l Listener) bool { return l.Name == name })
 }

@@ -103,6 +103,9 @@ func (b *Broker) fillLogs(v values) {
 	if b.MetadataLogDir = v.get("metadata.log.dir").Text; b.MetadataLogDir == "" {
 		b.MetadataLogDir = b.LogDirs[0]
 	}
+	if b.CordonedLogDirs = v.get("cordoned.log.dirs").List; slices.Equal(b.CordonedLogDirs, []string{"*"}) {
+		b.CordonedLogDirs = b.LogDirs
+	}
 	b.RetentionCheckIntervalMs = v.int64("log.retention.check.interval.ms")
 	b.LogStartOffsetCheckpointIntervalMs = v.int32("log.flush.start.offset.checkpoint.interval.ms")
 	b.RecoveryThreadsPerDir = v.int32("num.recovery.threads.per.data.dir")
@@ -206,9 +209,6 @@ func (b *Broker) fillListeners(v values) error {
 
 func (b *Broker) fillAdvertised(v values, protocols map[string]string) error {
 	b.AdvertisedListeners, b.AdvertisedControllerListeners = slices.Clone(b.Listeners), slices.Clone(b.ControllerListeners)
-	isOpen := func(listeners []Listener, name string) bool {
-		return slices.ContainsFunc(listeners, func(l Listener) bool { return l.Name == name })
-	}
 	if v["advertised.listeners"] != "" {
 		advertised, err := parseListeners("advertised.listeners", v.get("advertised.listeners").List, protocols)
 		if err != nil {
@@ -217,7 +217,7 @@ func (b *Broker) fillAdvertised(v values, protocols map[string]string) error {
 		b.AdvertisedListeners = nil
 		for _, l := range advertised {
 			of := func(c Listener) bool { return c.Name == l.Name }
-			if isOpen(b.Listeners, l.Name) {
+			if hasListener(b.Listeners, l.Name) {
 				b.AdvertisedListeners = append(b.AdvertisedListeners, l)
 			} else if at := slices.IndexFunc(b.AdvertisedControllerListeners, of); at >= 0 {
 				b.AdvertisedControllerListeners[at] = l
@@ -240,9 +240,7 @@ func (b *Broker) fillAdvertised(v values, protocols map[string]string) error {
 }
 
 func (b *Broker) fillInterBroker(v values) error {
-	isAdvertised := func(name string) bool {
-		return slices.ContainsFunc(b.AdvertisedListeners, func(l Listener) bool { return l.Name == name })
-	}
+	isAdvertised := func(name string) bool { return hasListener(b.AdvertisedListeners, name) }
 	if b.IsBroker && len(b.AdvertisedListeners) == 0 {
 		return &ValueError{Name: "advertised.listeners", Value: v.get("advertised.listeners").Text, Allowed: "at least one must not be in controller.listener.names"}
 	}
@@ -271,7 +269,7 @@ func (b *Broker) fillInterBroker(v values) error {
 
 func (b *Broker) fillConnectionLimits(v values) error {
 	b.ListenerConnectionRates, b.ListenerMaxConnections = map[string]int32{}, map[string]int32{}
-	for _, l := range b.Listeners {
+	for _, l := range slices.Concat(b.Listeners, b.ControllerListeners) {
 		b.ListenerConnectionRates[l.Name] = v.int32OfListener(l.Name, "max.connection.creation.rate")
 		b.ListenerMaxConnections[l.Name] = v.int32OfListener(l.Name, "max.connections")
 	}
@@ -326,11 +324,9 @@ func (b *Broker) checkValues(v values) error {
 	if threads := int64(b.CleanerThreads); threads > 0 && b.CleanerDedupeBufferBytes/threads <= leastDedupeBytes {
 		return bad("log.cleaner.dedupe.buffer.size", "more than 1 MiB for each of log.cleaner.threads is required")
 	}
-	if dirs := v.get("cordoned.log.dirs").List; !slices.Equal(dirs, []string{"*"}) {
-		for _, dir := range dirs {
-			if !slices.Contains(b.LogDirs, dir) {
-				return bad("cordoned.log.dirs", "each must be one of log.dirs, or * alone for all of them")
-			}
+	for _, dir := range b.CordonedLogDirs {
+		if !slices.Contains(b.LogDirs, dir) {
+			return bad("cordoned.log.dirs", "each must be one of log.dirs, or * alone for all of them")
 		}
 	}
 	if n := b.QueuedMaxRequestBytes; n > 0 && n < int64(b.SocketRequestMaxBytes) {

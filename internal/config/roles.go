@@ -108,9 +108,6 @@ func (b *Broker) checkListeners(v values, controllerNames []string, protocols ma
 	bad := func(value Value, name, allowed string) error {
 		return &ValueError{Name: name, Value: value.Text, Allowed: allowed}
 	}
-	isOpen := func(name string) bool {
-		return slices.ContainsFunc(b.ControllerListeners, func(l Listener) bool { return l.Name == name })
-	}
 	several := len(b.QuorumVoters) > 1 || len(b.QuorumServers) > 0 || !b.IsBroker || !b.IsController
 	switch {
 	case several && len(controllerNames) == 0:
@@ -126,7 +123,7 @@ func (b *Broker) checkListeners(v values, controllerNames []string, protocols ma
 	}
 	if b.IsController {
 		for _, name := range controllerNames {
-			if !isOpen(name) {
+			if !hasListener(b.ControllerListeners, name) {
 				return &ValueError{Name: "controller.listener.names", Value: name, Allowed: "each must be one of listeners"}
 			}
 		}

@@ -6,7 +6,7 @@ var logRows = []row{
 	{"compression.lz4.level", Int, "9", between(1, 17), Medium, ClusterWide, Used, "Compression level for topics that ask for lz4."},
 	{"compression.type", String, "producer", oneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"), High, ClusterWide, Used, "Codec in which topics are stored; producer keeps what the producer chose."},
 	{"compression.zstd.level", Int, "3", between(-131072, 22), Medium, ClusterWide, Used, "Compression level for topics that ask for zstd."},
-	{"cordoned.log.dirs", List, "", listOf(), Medium, PerBroker, Unused, "Log directories that get no new replicas."},
+	{"cordoned.log.dirs", List, "", listOf(), Medium, PerBroker, Used, "Log directories that get no new replicas."},
 	{"log.cleaner.backoff.ms", Long, "15000", atLeast(0), Medium, ClusterWide, Used, "Pause of a cleaner thread that finds no log to compact."},
 	{"log.cleaner.dedupe.buffer.size", Long, "134217728", Validator{}, Medium, ClusterWide, Used, "Memory for the keys that compaction remembers."},
 	{"log.cleaner.delete.retention.ms", Long, "86400000", atLeast(0), Medium, ClusterWide, Used, "Time for which tombstones stay readable in compacted topics."},

@@ -46,6 +46,7 @@ var otherValues = map[string]string{
 	"controller.quorum.voters":                 "1@localhost:9093",
 	"cleanup.policy":                           "compact",
 	"cluster.id":                               "another",
+	"cordoned.log.dirs":                        "*",
 	"compression.type":                         "zstd",
 	"client.metrics.export.enable":             "true",
 	"http.listen":                              "",

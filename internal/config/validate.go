@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -159,49 +160,62 @@ func (l Layers) ValidateBrokerConfigs(proposed map[string]string, perBroker bool
 	} else {
 		after.DynamicDefault = proposed
 	}
-	if _, err := after.Current(); err != nil {
+	changed, err := after.Current()
+	if err != nil {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "%v", err)
 	}
-	if err := checkSteps(l.merged(), after.merged()); err != nil {
+	present, err := l.Current()
+	if err != nil {
+		present = changed // configs that contradict each other bind nobody who mends them
+	}
+	old, merged := l.merged(), after.merged()
+	if err := cmp.Or(checkListenerChange(present, changed, old, merged), checkListenerLimits(present.Listeners, old, merged), checkSteps(old, merged)); err != nil {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "%v", err)
 	}
 	return nil
 }
 
 // pools are the configs whose dynamic changes may not be larger than to half or double.
-var pools = []string{"background.threads", "log.cleaner.threads", "num.io.threads", "num.network.threads", "num.recovery.threads.per.data.dir", "num.replica.fetchers"}
+var pools = []string{"background.threads", "log.cleaner.threads", "num.io.threads", "num.recovery.threads.per.data.dir", "num.replica.fetchers"}
 
 // checkSteps refuses changes that Kafka allows in properties only.
 func checkSteps(before, after values) error {
 	for _, name := range pools {
-		old, changed := before.int64(name), after.int64(name)
-		if old != changed && (changed < 1 || changed < old/2 || changed > 2*old) {
-			return &ValueError{Name: name, Value: after.get(name).Text, Allowed: fmt.Sprintf("while brokers run, a number from half of the present %d to its double is required", old)}
-		}
-	}
-	for _, name := range []string{"max.connections", "max.connection.creation.rate"} {
-		if after.int64(name) == 0 && before.int64(name) != 0 {
-			return &ValueError{Name: name, Value: "0", Allowed: "at least 1 is required"}
+		if err := checkStep(name, before.int64(name), after.int64(name)); err != nil {
+			return err
 		}
 	}
 	return after.checkLocalRetention()
 }
 
+func checkStep(name string, old, changed int64) error {
+	if old != changed && (changed < 1 || changed < old/2 || changed > 2*old) {
+		return &ValueError{Name: name, Value: strconv.FormatInt(changed, 10), Allowed: fmt.Sprintf("while brokers run, a number from half of the present %d to its double is required", old)}
+	}
+	return nil
+}
+
 func validateDynamic(name, value string, perBroker bool) error {
-	d, known := BrokerDef(name)
+	d, known := brokerDefs[name]
 	if !known {
-		if hasOpenPrefix(name) {
+		base, ofListener := baseOfListener(name)
+		switch {
+		case ofListener && !perBroker && !slices.Contains(limitsOfListeners, base):
+			return &dynamicError{notForAll + name}
+		case hasOpenPrefix(name):
+			if d, known = BrokerDef(name); known {
+				return d.check(value)
+			}
 			return nil
 		}
 		return &dynamicError{unknownName("broker", name, brokerDefsByName)}
 	}
-	ofListener := strings.HasPrefix(name, listenerPrefix)
 	switch {
 	case d.Mode == ReadOnly:
 		return &dynamicError{"Cannot update these configs dynamically: " + name}
 	case d.Mode == PerBroker && !perBroker:
-		return &dynamicError{"Cannot update these configs at default cluster level, broker id must be specified: " + name}
-	case strings.HasPrefix(name, "ssl.") && !ofListener:
+		return &dynamicError{notForAll + name}
+	case slices.Contains(onlyOfOneListener, name):
 		return &dynamicError{name + " can be changed only for one listener, as listener.name.NAME." + name}
 	}
 	_, err := d.Parse(value)
@@ -224,6 +238,9 @@ func (v values) checkLocalRetention() error {
 	}
 	return nil
 }
+
+// notForAll begins the refusal of a config of single brokers that is set for all of them.
+const notForAll = "Cannot update these configs at default cluster level, broker id must be specified: "
 
 type dynamicError struct{ text string }
 

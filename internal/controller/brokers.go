@@ -45,6 +45,7 @@ func (c *Controller) registerBroker(in Input, req *kmsg.BrokerRegistrationReques
 	existing := in.Image.Broker(req.BrokerID)
 	if existing != nil && existing.IncarnationID == req.IncarnationID {
 		r.BrokerEpoch, r.Fenced, r.InControlledShutdown = existing.Epoch, existing.Fenced, existing.InControlledShutdown
+		r.CordonedLogDirs = existing.CordonedLogDirs
 	} else {
 		changes.with(&metadata.Broker{ID: req.BrokerID, Fenced: true}, func(*metadata.Broker) {})
 		// Who knows the epoch of the last registration vouches that nothing of that time is lost.

@@ -33,6 +33,20 @@ func (s *partitionChanges) loseDirectories(b *metadata.Broker, offline [][16]byt
 	s.records = append(s.records, &metadata.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch, LogDirs: online})
 }
 
+// cordonDirectories notes which log dirs of a broker get no new replicas (KIP-1066); nil for a broker
+// that does not say.
+func (s *partitionChanges) cordonDirectories(b *metadata.Broker, cordoned [][16]byte) {
+	ids := make([]kafka.UUID, len(cordoned))
+	for i, id := range cordoned {
+		ids[i] = id
+	}
+	isNew := func(id kafka.UUID) bool { return !slices.Contains(b.CordonedLogDirs, id) }
+	if cordoned == nil || len(ids) == len(b.CordonedLogDirs) && !slices.ContainsFunc(ids, isNew) {
+		return
+	}
+	s.records = append(s.records, &metadata.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch, CordonedLogDirs: ids})
+}
+
 // assignReplicasToDirs notes in which of its log dirs a broker keeps its replicas.
 func (c *Controller) assignReplicasToDirs(in Input, req *kmsg.AssignReplicasToDirsRequest) Result {
 	resp := kmsg.NewPtrAssignReplicasToDirsResponse()

@@ -35,6 +35,7 @@ func (c *Controller) brokerHeartbeat(in Input, req *kmsg.BrokerHeartbeatRequest)
 		resp.IsFenced = resp.ShouldShutdown && !changes.isAlone(b.ID)
 	}
 	changes.loseDirectories(b, req.OfflineLogDirs)
+	changes.cordonDirectories(b, req.CordonedLogDirs)
 	return Result{Response: resp, Records: changes.records, Divisible: true}
 }
 

@@ -28,6 +28,9 @@ type placer struct {
 func newPlacer(image *metadata.Image, random env.Random) *placer {
 	p := &placer{racks: map[int32]string{}}
 	for b := range image.Brokers() {
+		if isCordoned(b) {
+			continue
+		}
 		p.registered++
 		if b.Rack != nil {
 			p.racks[b.ID] = *b.Rack
@@ -67,13 +70,18 @@ func (p *placer) check(replicationFactor int16) error {
 	switch {
 	case len(p.active) == 0:
 		return kafka.Errorf(kafka.ErrInvalidReplicationFactor,
-			"Unable to replicate the partition %d time(s): no broker is there that is neither fenced nor shutting down.", replicationFactor)
+			"Unable to replicate the partition %d time(s): no broker is there that is neither fenced nor shutting down and has a log dir that is not cordoned.", replicationFactor)
 	case int(replicationFactor) > p.registered:
 		return kafka.Errorf(kafka.ErrInvalidReplicationFactor,
-			"Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered.",
+			"Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered with a log dir that is not cordoned.",
 			replicationFactor, replicationFactor, p.registered)
 	}
 	return nil
+}
+
+// isCordoned reports whether all log dirs of a broker are closed to new replicas (KIP-1066).
+func isCordoned(b *metadata.Broker) bool {
+	return len(b.LogDirs) > 0 && !slices.ContainsFunc(b.LogDirs, func(id kafka.UUID) bool { return !slices.Contains(b.CordonedLogDirs, id) })
 }
 
 // place returns the replicas of the n-th partition placed, the preferred leader first.
@@ -115,9 +123,13 @@ func checkReplicas(image *metadata.Image, replicas []int32) error {
 	}
 	sorted := slices.Sorted(slices.Values(replicas))
 	for i, id := range sorted {
-		if image.Broker(id) == nil {
+		b := image.Broker(id)
+		if b == nil {
 			return kafka.Errorf(kafka.ErrInvalidReplicaAssignment,
 				"The manual partition assignment includes broker %d, but no such broker is registered.", id)
+		}
+		if isCordoned(b) {
+			return kafka.Errorf(kafka.ErrInvalidReplicaAssignment, "The manual partition assignment includes broker %d, but all its log directories are cordoned.", id)
 		}
 		if i > 0 && sorted[i-1] == id {
 			return kafka.Errorf(kafka.ErrInvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)

@@ -27,7 +27,7 @@ func (h *DescribeLogDirs) Handle(_ context.Context, r *Request) Reply {
 	for _, d := range h.Storage.DescribeDirs(wantedLogs(req)) {
 		dir := kmsg.NewDescribeLogDirsResponseDir()
 		dir.ErrorCode, dir.Dir = int16(kafka.CodeOf(d.Err)), d.Path
-		dir.TotalBytes, dir.UsableBytes = d.TotalBytes, d.UsableBytes
+		dir.TotalBytes, dir.UsableBytes, dir.IsCordoned = d.TotalBytes, d.UsableBytes, d.Cordoned && d.Err == nil
 		for _, l := range d.Logs { // sorted, so a topic's partitions follow each other
 			if n := len(dir.Topics); n == 0 || dir.Topics[n-1].Topic != l.TopicPartition.Topic {
 				dir.Topics = append(dir.Topics, kmsg.DescribeLogDirsResponseDirTopic{Topic: l.TopicPartition.Topic})

@@ -130,6 +130,43 @@ func TestLedgerOfBrokerConfigs(t *testing.T) {
 	})
 }
 
+// TestLedgerOfDynamicConfigs holds what the ledger says of changes while brokers run to the tables, and to what is refused.
+func TestLedgerOfDynamicConfigs(t *testing.T) {
+	t.Parallel()
+	said := map[string]ledgerConfig{}
+	for _, row := range ledger(t, "Dynamic broker configs") {
+		note(t, said, row[0], ledgerConfig{usage: row[1]})
+	}
+	static, _, err := config.NewBroker(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	takesEffect := map[config.Usage]string{config.Used: "takes effect", config.Unused: "accepted without use"}
+	var dynamic []*config.Def
+	for _, d := range config.BrokerDefs() {
+		if d.Mode != config.ReadOnly {
+			dynamic = append(dynamic, d)
+		}
+	}
+	compareConfigs(t, said, dynamic, func(d *config.Def) ledgerConfig {
+		value := d.Default
+		if d.NullDefault {
+			value = "1"
+		}
+		if err := (config.Layers{Static: static}).ValidateBrokerConfigs(map[string]string{d.Name: value}, true); err != nil {
+			return ledgerConfig{usage: "refused"}
+		}
+		usage := d.Usage
+		if usage == config.DynamicOnly { // of which one is about a single node
+			usage = config.Unused
+			if d.Name == "replica.alter.log.dirs.io.max.bytes.per.second" {
+				usage = config.Used
+			}
+		}
+		return ledgerConfig{usage: takesEffect[usage]}
+	})
+}
+
 // note takes the names quoted in a cell.
 func note(t *testing.T, said map[string]ledgerConfig, cell string, says ledgerConfig) {
 	t.Helper()

@@ -7,12 +7,14 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"github.com/moldau/moldau/internal/wire"
 )
 
 // acceptRetry is the pause after accepting failed, which happens when files run out.
 const acceptRetry = 100 * time.Millisecond
 
-func (s *Server) accept(ctx context.Context, l boundListener) {
+func (s *Server) accept(ctx context.Context, l *boundListener) {
 	for {
 		socket, err := l.socket.Accept()
 		switch {
@@ -23,7 +25,7 @@ func (s *Server) accept(ctx context.Context, l boundListener) {
 				return
 			}
 			s.admit(l, socket)
-		case s.stopping.Load() || errors.Is(err, net.ErrClosed):
+		case l.closing.Load() || errors.Is(err, net.ErrClosed):
 			return
 		default:
 			s.log.warn("accept", "cannot accept a connection, trying again: raise the limit of open files if it says too many", "listener", l.Name, "error", err)
@@ -48,13 +50,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // waitForSlot waits until the rates of connections and max.connections admit one connection more;
 // as in Kafka those behind it wait in the socket's backlog meanwhile.
-func (s *Server) waitForSlot(ctx context.Context, l boundListener) bool {
+func (s *Server) waitForSlot(ctx context.Context, l *boundListener) bool {
+	gate := s.gateOf(l.Kind)
 	now := time.Now()
-	until := now.Add(s.options.Connections.Accept(l.Name, now))
+	until := now.Add(gate.rates.Accept(l.Name, now))
 	for {
 		s.mu.Lock()
 		limit, freed := s.limits.MaxConnections, s.slotFreed
-		full := len(s.connections) >= limit
+		full := gate.open >= limit
 		if most, limited := s.limits.MaxListenerConnections[l.Name]; !full && limited {
 			limit, full = most, s.perListener[l.Name] >= most
 		}
@@ -70,14 +73,15 @@ func (s *Server) waitForSlot(ctx context.Context, l boundListener) bool {
 		timer := time.NewTimer(ahead)
 		select {
 		case <-freed: // or the limits have changed
-			if !s.options.Connections.IsLimited(l.Name) {
+			if !gate.rates.IsLimited(l.Name) {
 				until = now
 			}
 		case <-timer.C:
+		case <-l.draining:
 		case <-ctx.Done():
 		}
 		timer.Stop()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || l.closing.Load() {
 			return false
 		}
 	}
@@ -115,10 +119,11 @@ func (s *Server) closeRefused() {
 	clear(s.refusedSockets)
 }
 
-func (s *Server) admit(l boundListener, socket net.Conn) {
+func (s *Server) admit(l *boundListener, socket net.Conn) {
+	gate := s.gateOf(l.Kind)
 	s.metrics.accepted.Inc()
 	if peer, err := netip.ParseAddrPort(socket.RemoteAddr().String()); err == nil {
-		if wait := s.options.Connections.AcceptFrom(l.Name, peer.Addr(), time.Now()); wait > 0 {
+		if wait := gate.rates.AcceptFrom(l.Name, peer.Addr(), time.Now()); wait > 0 {
 			s.refuse(socket, wait)
 			return
 		}
@@ -130,14 +135,15 @@ func (s *Server) admit(l boundListener, socket net.Conn) {
 	if override, ok := s.limits.MaxConnectionsPerIPOverrides[c.context.Host]; ok {
 		limit = override
 	}
-	if s.perIP[c.context.Host] >= limit {
+	if gate.perIP[c.context.Host] >= limit {
 		s.mu.Unlock()
 		s.metrics.refused("per ip")
 		c.fail()
 		s.log.warn("max.connections.per.ip", "refused a connection: its address has as many as max.connections.per.ip allows", "address", c.context.Host, "limit", limit)
 		return
 	}
-	s.perIP[c.context.Host]++
+	gate.perIP[c.context.Host]++
+	gate.open++
 	s.perListener[l.Name]++
 	s.connections[c] = struct{}{}
 	s.mu.Unlock()
@@ -157,6 +163,14 @@ func (s *Server) SetConnectionLimits(l Limits) {
 	s.slotFreed = make(chan struct{})
 }
 
+// gateOf is where connections of a kind of listener are counted. Its counts are guarded by mu.
+func (s *Server) gateOf(kind wire.ListenerKind) *gate {
+	if kind&wire.BrokerListener == 0 {
+		return &s.controllers
+	}
+	return &s.brokers
+}
+
 // setBuffers sets what the operator asked for; a socket that cannot is used as it is.
 func (s *Server) setBuffers(socket net.Conn) {
 	if sized, ok := socket.(interface{ SetWriteBuffer(bytes int) error }); ok && s.limits.SendBufferBytes > 0 {
@@ -173,8 +187,10 @@ func (s *Server) forget(c *connection) {
 	defer s.mu.Unlock()
 	delete(s.connections, c)
 	s.perListener[c.context.Listener]--
-	if s.perIP[c.context.Host]--; s.perIP[c.context.Host] == 0 {
-		delete(s.perIP, c.context.Host)
+	gate := s.gateOf(c.kind)
+	gate.open--
+	if gate.perIP[c.context.Host]--; gate.perIP[c.context.Host] == 0 {
+		delete(gate.perIP, c.context.Host)
 	}
 	close(s.slotFreed)
 	s.slotFreed = make(chan struct{})

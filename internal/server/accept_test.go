@@ -9,6 +9,7 @@ import (
 
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/quota"
+	"github.com/moldau/moldau/internal/wire"
 )
 
 // TestConnectionCreationRate lets connections in as fast as max.connection.creation.rate allows,
@@ -21,7 +22,7 @@ func TestConnectionCreationRate(t *testing.T) {
 		s := New(Options{Metrics: metrics.NewRegistry(), Connections: rates, Limits: Limits{RequestMemoryBytes: 1}})
 		began := time.Now()
 		for i := range 400 {
-			if !s.waitForSlot(t.Context(), boundListener{Listener: Listener{Name: "A"}}) {
+			if !s.waitForSlot(t.Context(), &boundListener{Listener: Listener{Name: "A", Kind: wire.BrokerListener}}) {
 				t.Fatal("the wait ended")
 			}
 			if i == 99 && time.Since(began) > 0 {

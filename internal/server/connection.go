@@ -21,13 +21,14 @@ const readBufferBytes = 512
 // connection is one client. The reader goroutine owns every field without a lock's or atomic's
 // mention; the frame belongs to the reader while nothing is unfinished, else to the writer.
 type connection struct {
-	server  *Server
-	socket  net.Conn
-	context security.Connection
-	kind    wire.ListenerKind
-	ctx     context.Context
-	cancel  context.CancelFunc
-	reader  *bufio.Reader
+	server   *Server
+	listener *boundListener
+	socket   net.Conn
+	context  security.Connection
+	kind     wire.ListenerKind
+	ctx      context.Context
+	cancel   context.CancelFunc
+	reader   *bufio.Reader
 	// readLimit is the read deadline that the socket has; unknown once somebody else has set one.
 	readLimit        time.Time
 	readLimitUnknown bool
@@ -56,8 +57,8 @@ type connection struct {
 	writerDone chan struct{}
 }
 
-func newConnection(s *Server, l boundListener, socket net.Conn) *connection {
-	c := &connection{server: s, socket: socket, kind: l.Kind}
+func newConnection(s *Server, l *boundListener, socket net.Conn) *connection {
+	c := &connection{server: s, listener: l, socket: socket, kind: l.Kind}
 	c.changed.L = &c.mu
 	peer := socket.RemoteAddr().String()
 	host, _, err := net.SplitHostPort(peer)
@@ -86,7 +87,7 @@ func newConnection(s *Server, l boundListener, socket net.Conn) *connection {
 func (c *connection) serve(context.Context) {
 	c.reader = bufio.NewReaderSize(c.socket, readBufferBytes)
 	defer c.end()
-	for !c.server.stopping.Load() {
+	for !c.listener.closing.Load() {
 		request, err := c.readRequest()
 		if err != nil {
 			c.reportReadError(err)
@@ -100,7 +101,7 @@ func (c *connection) serve(context.Context) {
 			break
 		}
 	}
-	if c.server.stopping.Load() {
+	if c.listener.closing.Load() {
 		c.waitUntil(func() bool { return c.unfinished == 0 })
 	}
 }
@@ -147,14 +148,14 @@ func (c *connection) limitReads(until time.Time) error {
 // replaced.
 func (c *connection) isOver(until time.Time) bool {
 	c.readLimitUnknown = true
-	if c.server.stopping.Load() || !until.IsZero() && !time.Now().Before(until) {
+	if c.listener.closing.Load() || !until.IsZero() && !time.Now().Before(until) {
 		return true
 	}
 	if err := c.limitReads(until); err != nil {
 		return true
 	}
-	// Stop sets a deadline in the past after it has set stopping; one of the two is seen.
-	return c.server.stopping.Load()
+	// drain sets a deadline in the past after closing has been set; one of the two is seen.
+	return c.listener.closing.Load()
 }
 
 // stopReading makes a reader that waits for a request return; one that handles goes on.
@@ -178,7 +179,7 @@ func (c *connection) reportReadError(err error) {
 	switch {
 	case errors.As(err, &broken):
 		c.closeBroken(broken.reason, broken.message)
-	case c.server.stopping.Load(), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, errIdle):
+	case c.listener.closing.Load(), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, errIdle):
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.closeBroken("partial request", "a request stopped arriving before it was complete")
 	default:

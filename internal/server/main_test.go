@@ -171,3 +171,9 @@ func produceRequest(acks int16) *kmsg.ProduceRequest {
 	r.Acks = acks
 	return r
 }
+
+func createTopicsRequest() *kmsg.CreateTopicsRequest {
+	r := kmsg.NewPtrCreateTopicsRequest()
+	r.SetVersion(5)
+	return r
+}

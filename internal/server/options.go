@@ -65,8 +65,10 @@ type Options struct {
 	Listeners []Listener
 	Handlers  *handler.Set
 	Quota     quota.Quota
-	// Connections says how fast connections may be made; nil for as fast as they come.
-	Connections *quota.Connections
+	// Connections says how fast connections may be made, ControllerConnections how fast those of the
+	// controller listeners; nil for as fast as they come.
+	Connections           *quota.Connections
+	ControllerConnections *quota.Connections
 	// OnPeerClosed hears of connections of peers that have ended while the server runs; it must not
 	// block. May be nil.
 	OnPeerClosed func(peer security.Peer)

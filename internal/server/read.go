@@ -78,7 +78,7 @@ func (c *connection) waitForFrame() error {
 	if err := c.limitReads(until); err != nil {
 		return err
 	}
-	if c.server.stopping.Load() {
+	if c.listener.closing.Load() {
 		return errIdle
 	}
 	for {
@@ -140,7 +140,7 @@ func (c *connection) readBody(size int) (*unfinishedRequest, error) {
 		if err := c.limitReads(until); err != nil {
 			return nil, err
 		}
-		if c.server.stopping.Load() {
+		if c.listener.closing.Load() {
 			return nil, errIdle
 		}
 	}

@@ -24,26 +24,28 @@ type Server struct {
 	logger  *slog.Logger
 	memory  *budget
 
-	spawner   *env.Spawner
-	listeners []boundListener
-	stopping  atomic.Bool
-	draining  chan struct{} // closed when stopping is set
-	nextID    atomic.Uint64
+	spawner  *env.Spawner // nil before Start; guarded by mu for who is no connection
+	stopping atomic.Bool
+	nextID   atomic.Uint64
 
 	mu          sync.Mutex
+	listeners   []*boundListener
+	wants       func(kind wire.ListenerKind) bool // whose connections are accepted; nil before Start
 	connections map[*connection]struct{}
-	perIP       map[string]int
 	perListener map[string]int
+	// brokers and controllers count apart, as Kafka's two socket servers do; guarded by mu.
+	brokers, controllers gate
 	// refusedSockets are connections that wait to be closed; guarded by mu.
 	refusedSockets map[net.Conn]*time.Timer
 	// slotFreed is closed and replaced when a connection ends; guarded by mu.
 	slotFreed chan struct{}
 }
 
-type boundListener struct {
-	Listener
-	socket  net.Listener
-	started bool
+// gate counts the connections of listeners that have their limits together.
+type gate struct {
+	rates *quota.Connections
+	open  int
+	perIP map[string]int
 }
 
 // New returns a server that is not listening yet.
@@ -51,9 +53,6 @@ func New(options Options) *Server {
 	limits := options.Limits.withDefaults()
 	if options.Logger == nil {
 		options.Logger = slog.Default()
-	}
-	if options.Connections == nil {
-		options.Connections = quota.NewConnections(quota.Window{Samples: 1, Sample: time.Second}, time.Now())
 	}
 	s := &Server{
 		options:        options,
@@ -63,11 +62,11 @@ func New(options Options) *Server {
 		logger:         options.Logger,
 		memory:         newBudget(limits.RequestMemoryBytes),
 		connections:    map[*connection]struct{}{},
-		perIP:          map[string]int{},
 		perListener:    map[string]int{},
+		brokers:        newGate(options.Connections),
+		controllers:    newGate(options.ControllerConnections),
 		refusedSockets: map[net.Conn]*time.Timer{},
 		slotFreed:      make(chan struct{}),
-		draining:       make(chan struct{}),
 	}
 	options.Metrics.GaugeFunc("moldau_connections", "Open connections.", func() float64 {
 		s.mu.Lock()
@@ -80,27 +79,21 @@ func New(options Options) *Server {
 	return s
 }
 
+func newGate(rates *quota.Connections) gate {
+	if rates == nil {
+		rates = quota.NewConnections(quota.Window{Samples: 1, Sample: time.Second}, time.Now())
+	}
+	return gate{rates: rates, perIP: map[string]int{}}
+}
+
 // Bind opens the listening sockets, all or none. Clients that connect now wait for Start.
 func (s *Server) Bind() error {
 	for _, l := range s.options.Listeners {
-		socket, err := net.Listen("tcp", l.Address)
-		if err != nil {
-			for _, bound := range s.listeners {
-				_ = bound.socket.Close()
+		if err := s.Open(l); err != nil {
+			for _, bound := range s.Listeners() {
+				s.Close(bound.Name)
 			}
-			s.listeners = nil
-			return fmt.Errorf("cannot listen on %s for listener %s: %w", l.Address, l.Name, err)
-		}
-		s.listeners = append(s.listeners, boundListener{Listener: l, socket: socket})
-	}
-	return nil
-}
-
-// Addr returns where the named listener listens, nil before Bind or for an unknown name.
-func (s *Server) Addr(listener string) net.Addr {
-	for _, l := range s.listeners {
-		if l.Name == listener {
-			return l.socket.Addr()
+			return err
 		}
 	}
 	return nil
@@ -119,17 +112,20 @@ func (s *Server) StartControllers(ctx context.Context, onPanic func(name string,
 }
 
 func (s *Server) start(ctx context.Context, onPanic func(name string, err error), wants func(kind wire.ListenerKind) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.spawner == nil {
 		// The goroutines outlive ctx: Stop ends them in order.
 		s.spawner = env.NewSpawner(context.WithoutCancel(ctx), onPanic)
 	}
-	for i := range s.listeners {
-		if l := &s.listeners[i]; !l.started && wants(l.Kind) {
-			l.started = true
-			s.spawner.Go("accept "+l.Name, func(ctx context.Context) { s.accept(ctx, *l) })
-		}
+	s.wants = wants
+	for _, l := range s.listeners {
+		s.acceptFrom(l)
 	}
 }
+
+// closeLimit bounds how long requests in flight hold up the end of a listener that was removed.
+const closeLimit = 10 * time.Second
 
 // stuckHandler is how long Stop waits for handlers after it has closed their connections.
 const stuckHandler = 5 * time.Second
@@ -138,50 +134,69 @@ const stuckHandler = 5 * time.Second
 // grace has passed, ends their contexts, waits until they have answered or ctx ends, and closes
 // what is left. It returns ctx's error if it had to cut somebody off.
 func (s *Server) Stop(ctx context.Context) error {
-	if s.stopping.CompareAndSwap(false, true) {
-		close(s.draining)
+	s.mu.Lock()
+	s.stopping.Store(true)
+	listeners, spawner := s.listeners, s.spawner
+	s.mu.Unlock()
+	for _, l := range listeners {
+		l.close()
 	}
-	for _, l := range s.listeners {
-		_ = l.socket.Close()
-	}
-	if s.spawner == nil {
+	if spawner == nil {
 		return nil
 	}
 	s.closeRefused()
-	s.eachConnection((*connection).stopReading)
+	cut := s.drain(ctx, nil)
+	spawner.Stop()
+	return cut
+}
+
+// drain ends the connections of a listener that has been closed, of all listeners for nil, and
+// waits for their end.
+func (s *Server) drain(ctx context.Context, of *boundListener) error {
+	s.eachConnection(of, (*connection).stopReading)
 	grace := time.NewTimer(s.limits.StopGrace)
 	defer grace.Stop()
 	var cut error
 	var lastResort <-chan time.Time
 	for {
-		s.mu.Lock()
-		left, freed := len(s.connections), s.slotFreed
-		s.mu.Unlock()
+		left, freed := s.left(of)
 		if left == 0 {
-			break
+			return cut
 		}
 		select {
 		case <-freed:
 		case <-grace.C:
-			s.eachConnection(func(c *connection) { c.cancel() })
+			s.eachConnection(of, func(c *connection) { c.cancel() })
 		case <-ctx.Done():
 			cut = fmt.Errorf("closed %d connections with requests in flight: %w", left, ctx.Err())
-			s.eachConnection((*connection).fail)
+			s.eachConnection(of, (*connection).fail)
 			ctx = context.Background()
 			lastResort = time.After(stuckHandler)
 		case <-lastResort:
 			return fmt.Errorf("BUG: %d handlers do not heed the end of their contexts: %w", left, cut)
 		}
 	}
-	s.spawner.Stop()
-	return cut
 }
 
-func (s *Server) eachConnection(f func(c *connection)) {
+// left counts the connections of a listener, of all for nil; freed is closed when one ends.
+func (s *Server) left(of *boundListener) (count int, freed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.connections {
+		if of == nil || c.listener == of {
+			count++
+		}
+	}
+	return count, s.slotFreed
+}
+
+func (s *Server) eachConnection(of *boundListener, f func(c *connection)) {
 	s.mu.Lock()
 	all := make([]*connection, 0, len(s.connections))
 	for c := range s.connections {
-		all = append(all, c)
+		if of == nil || c.listener == of {
+			all = append(all, c)
+		}
 	}
 	s.mu.Unlock()
 	for _, c := range all {

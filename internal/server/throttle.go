@@ -63,7 +63,7 @@ func (c *connection) waitOutThrottle() bool {
 	case <-timer.C:
 		return !tooLong
 	case <-c.ctx.Done():
-	case <-c.server.draining:
+	case <-c.listener.draining:
 	}
 	return false
 }

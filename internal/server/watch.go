@@ -52,7 +52,7 @@ func (c *connection) readAhead() {
 		// Before over is read: unwatchPeer sets over first, so one of the two deadlines that come
 		// from there and from here is the right one.
 		_ = c.socket.SetReadDeadline(time.Time{})
-		if c.watch.over.Load() || c.server.stopping.Load() {
+		if c.watch.over.Load() || c.listener.closing.Load() {
 			return
 		}
 		switch _, err := c.reader.Peek(c.reader.Buffered() + 1); {

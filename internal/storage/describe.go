@@ -17,6 +17,7 @@ type DirDescription struct {
 	UsableBytes int64
 	Logs        []LogDescription // those asked for
 	Err         error            // the dir is offline or cannot be looked at
+	Cordoned    bool             // it gets no new replicas
 }
 
 // LogDescription is what DescribeLogDirs tells of a log.
@@ -70,6 +71,7 @@ func (d *logDir) describe() DirDescription {
 	if r.Err = d.offlineError(); r.Err != nil {
 		return r
 	}
+	r.Cordoned = d.cordoned.Load()
 	total, usable, err := d.shared.fs.Usage(d.path)
 	if err != nil {
 		r.Err = &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: fmt.Sprintf("the volume of log dir %s cannot be looked at", r.Path), Cause: err}

@@ -49,9 +49,11 @@ type logDir struct {
 	metrics *dirMetrics
 	offline atomic.Bool
 	stalled atomic.Bool // calls on the disk do not return at the moment
-	volume  vfs.Volume  // nil where the system cannot sync one
-	space   space
-	commits commitQueue
+	// cordoned says that it gets no new logs where another log dir can have them (KIP-1066).
+	cordoned atomic.Bool
+	volume   vfs.Volume // nil where the system cannot sync one
+	space    space
+	commits  commitQueue
 
 	recoveryPoints offsetCheckpoint
 	highWatermarks offsetCheckpoint

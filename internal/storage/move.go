@@ -112,13 +112,16 @@ func (m *Manager) want(l *Log, target *logDir) error {
 	return nil
 }
 
-// CheckDir returns nil if dir is the absolute path of a log dir in use.
+// CheckDir returns nil if dir is the absolute path of a log dir in use that may get replicas.
 func (m *Manager) CheckDir(dir string) error {
 	d := m.dirAt(dir)
 	if d == nil {
 		return kafka.Errorf(kafka.ErrLogDirNotFound, "log dir %s is not one of this broker's log.dirs", dir)
 	}
-	return d.offlineError()
+	if err := d.offlineError(); err != nil || !d.cordoned.Load() {
+		return err
+	}
+	return kafka.Errorf(kafka.ErrInvalidReplicaAssignment, "log dir %s is cordoned: take it out of cordoned.log.dirs first", dir)
 }
 
 func (m *Manager) dirAt(path string) *logDir {

@@ -9,7 +9,7 @@ import (
 
 func probes() []probe {
 	var all []probe
-	for _, more := range [][]probe{topicProbes(), configProbes(), configValueProbes(), produceProbes(), fetchProbes(), offsetProbes(), groupProbes(), transactionProbes(), transactionRetryProbes(), transactionBrokerProbes(), resourceProbes(), controllerProbes(), quotaProbes(), adminProbes()} {
+	for _, more := range [][]probe{topicProbes(), configProbes(), configValueProbes(), produceProbes(), fetchProbes(), offsetProbes(), groupProbes(), transactionProbes(), transactionRetryProbes(), transactionBrokerProbes(), resourceProbes(), controllerProbes(), listenerProbes(), quotaProbes(), adminProbes()} {
 		all = append(all, more...)
 	}
 	return all

@@ -69,6 +69,8 @@ type Facts struct {
 	Incarnation kafka.UUID
 	// OfflineDirs are the log dirs that have failed.
 	OfflineDirs []kafka.UUID
+	// CordonedDirs are the log dirs that get no new replicas.
+	CordonedDirs []kafka.UUID
 }
 
 // Lifecycle is a broker's life. It has one owner and no locks.
@@ -141,7 +143,7 @@ func (l *Lifecycle) Next(nowMs int64, f Facts) kmsg.Request {
 		return l.o.Registration
 	}
 	l.told = f
-	l.told.OfflineDirs = slices.Clone(f.OfflineDirs)
+	l.told.OfflineDirs, l.told.CordonedDirs = slices.Clone(f.OfflineDirs), slices.Clone(f.CordonedDirs)
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.SetVersion(req.MaxVersion())
 	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = l.o.Registration.BrokerID, l.epoch, f.MetadataOffset
@@ -149,6 +151,10 @@ func (l *Lifecycle) Next(nowMs int64, f Facts) kmsg.Request {
 	req.WantShutdown, req.WantFence = l.asked, !l.asked && !f.Ready
 	for _, id := range l.told.OfflineDirs {
 		req.OfflineLogDirs = append(req.OfflineLogDirs, id)
+	}
+	req.CordonedLogDirs = [][16]byte{} // none, as nil would say nothing
+	for _, id := range l.told.CordonedDirs {
+		req.CordonedLogDirs = append(req.CordonedLogDirs, id)
 	}
 	return req
 }
