@@ -3,7 +3,10 @@ module github.com/moldau/moldau/test/compat/sarama
 
 go 1.26.0
 
-require github.com/IBM/sarama v1.61.1
+require (
+	github.com/IBM/sarama v1.61.1
+	github.com/moldau/moldau/test/compat/expect v0.0.0
+)
 
 require (
 	github.com/davecgh/go-spew v1.1.1 // indirect
@@ -21,3 +24,5 @@ require (
 	golang.org/x/net v0.59.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
 )
+
+replace github.com/moldau/moldau/test/compat/expect => ../expect

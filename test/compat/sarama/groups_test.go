@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/moldau/moldau/test/compat/expect"
 )
 
 // members is what the members of one group have seen.
@@ -79,8 +81,8 @@ func (m *member) assigned() []int32 {
 func (v version) join(t *testing.T, all *members, group, topic string, change ...func(*sarama.Config)) *member {
 	t.Helper()
 	config := v.config(append(change, func(c *sarama.Config) { c.Consumer.Offsets.AutoCommit.Interval = 100 * time.Millisecond })...)
-	g, err := sarama.NewConsumerGroup([]string{bootstrap}, group, config)
-	must(t, err)
+	g, err := sarama.NewConsumerGroup([]string{expect.Bootstrap}, group, config)
+	expect.Must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	m := &member{all: all, group: g, cancel: cancel}
 	m.running.Go(func() {
@@ -99,12 +101,12 @@ func (m *member) leave(t *testing.T) {
 	t.Helper()
 	m.cancel()
 	m.running.Wait()
-	must(t, m.group.Close())
+	expect.Must(t, m.group.Close())
 }
 
 func testRebalance(t *testing.T, v version) {
 	strategies := map[string]sarama.BalanceStrategy{"range": sarama.NewBalanceStrategyRange(), "roundrobin": sarama.NewBalanceStrategyRoundRobin(), "sticky": sarama.NewBalanceStrategySticky()}
-	if smoke {
+	if expect.Smoke {
 		strategies = map[string]sarama.BalanceStrategy{"sticky": sarama.NewBalanceStrategySticky()}
 	}
 	for name, strategy := range strategies {
@@ -112,26 +114,26 @@ func testRebalance(t *testing.T, v version) {
 		balanced := func(c *sarama.Config) {
 			c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
 		}
-		v.produce(t, topic, numbered("v", 100))
+		v.produce(t, topic, expect.Numbered("v", 100))
 		a := v.join(t, all, group, topic, balanced)
-		until(t, "one member reads all", func() bool { return all.count() >= 100 })
+		expect.Until(t, "one member reads all", func() bool { return all.count() >= 100 })
 		b := v.join(t, all, group, topic, balanced)
-		until(t, "two members share", func() bool {
+		expect.Until(t, "two members share", func() bool {
 			both := append(a.assigned(), b.assigned()...)
 			slices.Sort(both)
 			return len(a.assigned()) == 2 && slices.Equal(both, []int32{0, 1, 2, 3})
 		})
-		v.produce(t, topic, numbered("w", 100))
-		until(t, "both read on", func() bool { return all.count() >= 200 })
+		v.produce(t, topic, expect.Numbered("w", 100))
+		expect.Until(t, "both read on", func() bool { return all.count() >= 200 })
 		described, err := v.admin(t).DescribeConsumerGroups([]string{group})
-		must(t, err)
-		same(t, "described group", "Stable 2 "+name, fmt.Sprintf("%s %d %s", described[0].State, len(described[0].Members), described[0].Protocol))
+		expect.Must(t, err)
+		expect.Same(t, "described group", "Stable 2 "+name, fmt.Sprintf("%s %d %s", described[0].State, len(described[0].Members), described[0].Protocol))
 		b.leave(t)
-		until(t, "the one that is left takes over", func() bool { return len(a.assigned()) == 4 })
-		v.produce(t, topic, numbered("x", 20))
-		until(t, "and reads on", func() bool { return all.count() >= 220 })
+		expect.Until(t, "the one that is left takes over", func() bool { return len(a.assigned()) == 4 })
+		v.produce(t, topic, expect.Numbered("x", 20))
+		expect.Until(t, "and reads on", func() bool { return all.count() >= 220 })
 		a.leave(t)
-		want := slices.Concat(numbered("v", 100), numbered("w", 100), numbered("x", 20))
+		want := slices.Concat(expect.Numbered("v", 100), expect.Numbered("w", 100), expect.Numbered("x", 20))
 		slices.Sort(want)
 		slices.Sort(all.values)
 		if !slices.Equal(want, all.values) {
@@ -152,68 +154,68 @@ func testStaticMembers(t *testing.T, v version) {
 		}
 	}
 	a, b := v.join(t, all, group, topic, named("a")), v.join(t, all, group, topic, named("b"))
-	until(t, "two static members share", func() bool { return len(a.assigned()) == 1 && len(b.assigned()) == 1 })
+	expect.Until(t, "two static members share", func() bool { return len(a.assigned()) == 1 && len(b.assigned()) == 1 })
 	before, joined := b.assigned(), a.joined
 	b.leave(t)
 	b = v.join(t, all, group, topic, named("b"))
-	until(t, "the static member has its partition again", func() bool { return slices.Equal(before, b.assigned()) })
-	v.produce(t, topic, numbered("v", 20))
-	until(t, "all records", func() bool { return all.count() >= 20 })
+	expect.Until(t, "the static member has its partition again", func() bool { return slices.Equal(before, b.assigned()) })
+	v.produce(t, topic, expect.Numbered("v", 20))
+	expect.Until(t, "all records", func() bool { return all.count() >= 20 })
 	a.mu.Lock()
-	same(t, "how often the other one joined: no rebalance", joined, a.joined)
+	expect.Same(t, "how often the other one joined: no rebalance", joined, a.joined)
 	a.mu.Unlock()
 	a.leave(t)
 	b.leave(t)
 	admin := v.admin(t)
 	described, err := admin.DescribeConsumerGroups([]string{group})
-	must(t, err)
-	same(t, "static members stay when they close", 2, len(described[0].Members))
+	expect.Must(t, err)
+	expect.Same(t, "static members stay when they close", 2, len(described[0].Members))
 	removed, err := admin.RemoveMemberFromConsumerGroup(group, []string{"a", "b"})
-	must(t, err)
+	expect.Must(t, err)
 	for _, m := range removed.Members {
-		same(t, "removed member", sarama.ErrNoError, m.Err)
+		expect.Same(t, "removed member", sarama.ErrNoError, m.Err)
 	}
 	described, err = admin.DescribeConsumerGroups([]string{group})
-	must(t, err)
-	same(t, "state without members", "Empty", described[0].State)
+	expect.Must(t, err)
+	expect.Same(t, "state without members", "Empty", described[0].State)
 }
 
 func testOffsets(t *testing.T, v version) {
 	topic, group := v.create(t, "offsets", 2, nil), v.topicName("offsets")
-	client, err := sarama.NewClient([]string{bootstrap}, v.config())
-	must(t, err)
-	defer func() { must(t, client.Close()) }()
+	client, err := sarama.NewClient([]string{expect.Bootstrap}, v.config())
+	expect.Must(t, err)
+	defer func() { expect.Must(t, client.Close()) }()
 	manager, err := sarama.NewOffsetManagerFromClient(group, client)
-	must(t, err)
+	expect.Must(t, err)
 	partition, err := manager.ManagePartition(topic, 1)
-	must(t, err)
+	expect.Must(t, err)
 	if next, _ := partition.NextOffset(); next != sarama.OffsetOldest {
 		t.Errorf("offset of a new group: %d", next)
 	}
 	partition.MarkOffset(7, "a note")
 	manager.Commit()
-	must(t, partition.Close())
-	must(t, manager.Close())
+	expect.Must(t, partition.Close())
+	expect.Must(t, manager.Close())
 	manager, err = sarama.NewOffsetManagerFromClient(group, client)
-	must(t, err)
+	expect.Must(t, err)
 	partition, err = manager.ManagePartition(topic, 1)
-	must(t, err)
+	expect.Must(t, err)
 	next, note := partition.NextOffset()
-	same(t, "committed offset", "7 a note", fmt.Sprintf("%d %s", next, note))
-	must(t, partition.Close())
-	must(t, manager.Close())
+	expect.Same(t, "committed offset", "7 a note", fmt.Sprintf("%d %s", next, note))
+	expect.Must(t, partition.Close())
+	expect.Must(t, manager.Close())
 	admin := v.admin(t)
 	listed, err := admin.ListConsumerGroupOffsets(group, nil)
-	must(t, err)
-	same(t, "listed offset", 7, listed.GetBlock(topic, 1).Offset)
+	expect.Must(t, err)
+	expect.Same(t, "listed offset", 7, listed.GetBlock(topic, 1).Offset)
 	if listed.GetBlock(topic, 0) != nil {
 		t.Errorf("a partition without an offset is listed: %+v", listed.GetBlock(topic, 0))
 	}
 	if !v.IsAtLeast(sarama.V2_4_0_0) {
 		return
 	}
-	must(t, admin.DeleteConsumerGroupOffset(group, topic, 1))
+	expect.Must(t, admin.DeleteConsumerGroupOffset(group, topic, 1))
 	listed, err = admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: {1}})
-	must(t, err)
-	same(t, "deleted offset", -1, listed.GetBlock(topic, 1).Offset)
+	expect.Must(t, err)
+	expect.Same(t, "deleted offset", -1, listed.GetBlock(topic, 1).Offset)
 }

@@ -1,10 +1,8 @@
 package sarama
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,13 +10,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-)
 
-var (
-	bootstrap = os.Getenv("BOOTSTRAP")
-	client    = os.Getenv("CLIENT_VERSION")
-	smoke     = os.Getenv("SMOKE") != ""
-	run       = os.Getpid() // keeps topics and groups apart when suites run against the same broker
+	"github.com/moldau/moldau/test/compat/expect"
 )
 
 // version is the client as a client of one version of Kafka.
@@ -44,16 +37,16 @@ func (v version) config(change ...func(*sarama.Config)) *sarama.Config {
 
 // name returns the name of a topic, group or transactional id of this version's part of the run.
 func (v version) topicName(name string) string {
-	return fmt.Sprintf("sarama-%d-%s-%s", run, v.name, name)
+	return fmt.Sprintf("sarama-%d-%s-%s", expect.Run, v.name, name)
 }
 
 func (v version) admin(t *testing.T) sarama.ClusterAdmin {
 	t.Helper()
-	admin, err := sarama.NewClusterAdmin([]string{bootstrap}, v.config())
+	admin, err := sarama.NewClusterAdmin([]string{expect.Bootstrap}, v.config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { must(t, admin.Close()) })
+	t.Cleanup(func() { expect.Must(t, admin.Close()) })
 	return admin
 }
 
@@ -65,8 +58,8 @@ func (v version) create(t *testing.T, name string, partitions int32, configs map
 	for k, value := range configs {
 		detail.ConfigEntries[k] = &value
 	}
-	must(t, admin.CreateTopic(topic, detail, false))
-	until(t, topic+" is there", func() bool {
+	expect.Must(t, admin.CreateTopic(topic, detail, false))
+	expect.Until(t, topic+" is there", func() bool {
 		described, err := admin.DescribeTopics([]string{topic})
 		return err == nil && len(described[0].Partitions) == int(partitions) &&
 			!slices.ContainsFunc(described[0].Partitions, func(p *sarama.PartitionMetadata) bool { return p.Leader < 0 || p.Err != sarama.ErrNoError })
@@ -84,11 +77,11 @@ type sent struct {
 // produce sends the values in order and returns what was acknowledged.
 func (v version) produce(t *testing.T, topic string, values []string, change ...func(*sarama.Config)) []sent {
 	t.Helper()
-	p, err := sarama.NewSyncProducer([]string{bootstrap}, v.config(change...))
+	p, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config(change...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { must(t, p.Close()) }()
+	defer func() { expect.Must(t, p.Close()) }()
 	return send(t, p, topic, values)
 }
 
@@ -115,17 +108,17 @@ func send(t *testing.T, p sarama.SyncProducer, topic string, values []string) []
 // read reads every partition of the topic from the beginning until count records have come.
 func (v version) read(t *testing.T, topic string, count int, change ...func(*sarama.Config)) []*sarama.ConsumerMessage {
 	t.Helper()
-	c, err := sarama.NewConsumer([]string{bootstrap}, v.config(change...))
+	c, err := sarama.NewConsumer([]string{expect.Bootstrap}, v.config(change...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { must(t, c.Close()) }()
+	defer func() { expect.Must(t, c.Close()) }()
 	partitions, err := c.Partitions(topic)
-	must(t, err)
+	expect.Must(t, err)
 	all := make(chan *sarama.ConsumerMessage, 1000)
 	for _, p := range partitions {
 		pc, err := c.ConsumePartition(topic, p, sarama.OffsetOldest)
-		must(t, err)
+		expect.Must(t, err)
 		var forward sync.WaitGroup
 		forward.Go(func() {
 			for m := range pc.Messages() {
@@ -144,13 +137,13 @@ func (v version) read(t *testing.T, topic string, count int, change ...func(*sar
 func receive(t *testing.T, from <-chan *sarama.ConsumerMessage, count int) []*sarama.ConsumerMessage {
 	t.Helper()
 	var got []*sarama.ConsumerMessage
-	deadline := time.After(40 * time.Second)
+	deadline := time.After(expect.Patience)
 	for len(got) < count {
 		select {
 		case m := <-from:
 			got = append(got, m)
 		case <-deadline:
-			t.Fatalf("%d of %d records within 40 s", len(got), count)
+			t.Fatalf("%d of %d records within %v", len(got), count, expect.Patience)
 		}
 	}
 	select {
@@ -186,41 +179,4 @@ func values(messages []*sarama.ConsumerMessage) string {
 		list = append(list, string(m.Value))
 	}
 	return strings.Join(list, " ")
-}
-
-func numbered(prefix string, n int) []string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = fmt.Sprintf("%s%d", prefix, i)
-	}
-	return list
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func same[T comparable](t *testing.T, what string, want, got T) {
-	t.Helper()
-	if want != got {
-		t.Fatalf("%s: expected %v, got %v", what, want, got)
-	}
-}
-
-func until(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-	defer cancel()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for !condition() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not within 40 s", what)
-		case <-poll.C:
-		}
-	}
 }

@@ -9,20 +9,22 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/moldau/moldau/test/compat/expect"
 )
 
 // TestSarama runs the parts as a client of each version. gotest explains the names.
 func TestSarama(t *testing.T) {
-	if bootstrap == "" {
+	if expect.Bootstrap == "" {
 		t.Fatal("BOOTSTRAP names no broker")
 	}
 	versions := []sarama.KafkaVersion{sarama.V2_1_0_0, sarama.V2_8_0_0, sarama.V3_3_0_0, sarama.V3_9_0_0, sarama.MaxVersion}
-	if smoke {
+	if expect.Smoke {
 		versions = []sarama.KafkaVersion{sarama.V2_1_0_0, sarama.MaxVersion}
 	}
 	for _, kafka := range versions {
 		v := version{kafka, strings.ReplaceAll(kafka.String(), ".", "-")}
-		t.Run(fmt.Sprintf("%s as Kafka %s", client, kafka), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s as Kafka %s", expect.ClientVersion, kafka), func(t *testing.T) {
 			for _, part := range []struct {
 				features, name string
 				test           func(*testing.T, version)
@@ -45,23 +47,23 @@ func TestSarama(t *testing.T) {
 
 func testCodecs(t *testing.T, v version) {
 	count := 2000
-	if smoke {
+	if expect.Smoke {
 		count = 300
 	}
 	for _, codec := range []sarama.CompressionCodec{sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4, sarama.CompressionZSTD} {
 		topic := v.create(t, codec.String(), 3, nil)
-		acks := v.produce(t, topic, numbered(codec.String()+"-", count), func(c *sarama.Config) { c.Producer.Compression = codec })
+		acks := v.produce(t, topic, expect.Numbered(codec.String()+"-", count), func(c *sarama.Config) { c.Producer.Compression = codec })
 		got := v.read(t, topic, count)
 		if want := sorted(acks); !slices.Equal(want, asSent(got)) {
 			t.Fatalf("%s: records are not those that were acknowledged: %v and %v …", codec, want[:3], asSent(got)[:3])
 		}
 		next := map[int32]int64{}
 		for _, m := range got {
-			same(t, fmt.Sprintf("%s: offset in partition %d", codec, m.Partition), next[m.Partition], m.Offset)
+			expect.Same(t, fmt.Sprintf("%s: offset in partition %d", codec, m.Partition), next[m.Partition], m.Offset)
 			next[m.Partition]++
-			same(t, "key", "k"+string(m.Value), string(m.Key))
-			same(t, "headers", 2, len(m.Headers))
-			same(t, "header", string(m.Value), string(m.Headers[0].Value))
+			expect.Same(t, "key", "k"+string(m.Value), string(m.Key))
+			expect.Same(t, "headers", 2, len(m.Headers))
+			expect.Same(t, "header", string(m.Value), string(m.Headers[0].Value))
 		}
 	}
 }
@@ -69,32 +71,32 @@ func testCodecs(t *testing.T, v version) {
 func testTimes(t *testing.T, v version) {
 	start := time.UnixMilli(1234567890000)
 	topic := v.create(t, "times", 1, nil)
-	p, err := sarama.NewSyncProducer([]string{bootstrap}, v.config())
-	must(t, err)
+	p, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config())
+	expect.Must(t, err)
 	var messages []*sarama.ProducerMessage
 	for i := range 10 {
 		messages = append(messages, &sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder(fmt.Sprint(i)), Timestamp: start.Add(time.Duration(i) * time.Second)})
 	}
-	must(t, p.SendMessages(messages))
+	expect.Must(t, p.SendMessages(messages))
 	for i, m := range v.read(t, topic, 10) {
-		same(t, "time", start.Add(time.Duration(i)*time.Second).UnixMilli(), m.Timestamp.UnixMilli())
-		same(t, "key", 0, len(m.Key))
+		expect.Same(t, "time", start.Add(time.Duration(i)*time.Second).UnixMilli(), m.Timestamp.UnixMilli())
+		expect.Same(t, "key", 0, len(m.Key))
 	}
-	client, err := sarama.NewClient([]string{bootstrap}, v.config())
-	must(t, err)
-	defer func() { must(t, client.Close()) }()
+	client, err := sarama.NewClient([]string{expect.Bootstrap}, v.config())
+	expect.Must(t, err)
+	defer func() { expect.Must(t, client.Close()) }()
 	for _, c := range []struct{ time, offset int64 }{{start.UnixMilli() + 3500, 4}, {sarama.OffsetOldest, 0}, {sarama.OffsetNewest, 10}} {
 		offset, err := client.GetOffset(topic, 0, c.time)
-		must(t, err)
-		same(t, fmt.Sprintf("offset for time %d", c.time), c.offset, offset)
+		expect.Must(t, err)
+		expect.Same(t, fmt.Sprintf("offset for time %d", c.time), c.offset, offset)
 	}
 	topic = v.create(t, "log-append-time", 1, map[string]string{"message.timestamp.type": "LogAppendTime"})
 	_, _, err = p.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder("v"), Timestamp: start})
-	must(t, err)
+	expect.Must(t, err)
 	if m := v.read(t, topic, 1)[0]; time.Since(m.Timestamp).Abs() > 5*time.Minute {
 		t.Errorf("the broker's time is %v", m.Timestamp)
 	}
-	must(t, p.Close())
+	expect.Must(t, p.Close())
 }
 
 func testLargeMessages(t *testing.T, v version) {
@@ -103,14 +105,14 @@ func testLargeMessages(t *testing.T, v version) {
 	for i := range large {
 		large[i] = byte(i * 7 % 251)
 	}
-	p, err := sarama.NewSyncProducer([]string{bootstrap}, v.config(func(c *sarama.Config) { c.Producer.MaxMessageBytes = 8_000_000 }))
-	must(t, err)
+	p, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config(func(c *sarama.Config) { c.Producer.MaxMessageBytes = 8_000_000 }))
+	expect.Must(t, err)
 	_, _, err = p.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(large)})
-	must(t, err)
+	expect.Must(t, err)
 	if _, _, err = p.SendMessage(&sarama.ProducerMessage{Topic: small, Value: sarama.ByteEncoder(large)}); !errors.Is(err, sarama.ErrMessageSizeTooLarge) {
 		t.Errorf("a record over max.message.bytes: %v", err)
 	}
-	must(t, p.Close())
+	expect.Must(t, p.Close())
 	// A fetch gets at least one batch, however large.
 	if m := v.read(t, topic, 1, func(c *sarama.Config) { c.Consumer.Fetch.Default = 1000 })[0]; !slices.Equal(m.Value, large) {
 		t.Error("the large record came through changed")
@@ -124,7 +126,7 @@ func idempotent(c *sarama.Config) {
 
 func testIdempotence(t *testing.T, v version) {
 	topic := v.create(t, "idempotent", 2, nil)
-	acks := v.produce(t, topic, numbered("v", 500), idempotent, func(c *sarama.Config) { c.Producer.Flush.MaxMessages = 20 })
+	acks := v.produce(t, topic, expect.Numbered("v", 500), idempotent, func(c *sarama.Config) { c.Producer.Flush.MaxMessages = 20 })
 	if got := asSent(v.read(t, topic, 500)); !slices.Equal(sorted(acks), got) {
 		t.Errorf("records are not those that were acknowledged: %v …", got[:3])
 	}
@@ -138,53 +140,53 @@ func testTransactions(t *testing.T, v version) {
 		c.Producer.Transaction.Retry.Max, c.Producer.Transaction.Retry.Backoff = 100, 50*time.Millisecond
 	}
 	committed := func(c *sarama.Config) { c.Consumer.IsolationLevel = sarama.ReadCommitted }
-	p, err := sarama.NewSyncProducer([]string{bootstrap}, v.config(transactional))
-	must(t, err)
+	p, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config(transactional))
+	expect.Must(t, err)
 	for _, end := range []struct {
 		end  func() error
 		name string
 	}{{p.AbortTxn, "lost"}, {p.CommitTxn, "kept"}} {
-		must(t, p.BeginTxn())
+		expect.Must(t, p.BeginTxn())
 		for _, topic := range []string{source, target} {
-			send(t, p, topic, numbered(end.name+"-", 2))
+			send(t, p, topic, expect.Numbered(end.name+"-", 2))
 		}
-		must(t, end.end())
+		expect.Must(t, end.end())
 	}
 	for _, topic := range []string{source, target} {
-		same(t, "committed records", "kept-0 kept-1", values(v.read(t, topic, 2, committed)))
-		same(t, "all records", "lost-0 lost-1 kept-0 kept-1", values(v.read(t, topic, 4)))
+		expect.Same(t, "committed records", "kept-0 kept-1", values(v.read(t, topic, 2, committed)))
+		expect.Same(t, "all records", "lost-0 lost-1 kept-0 kept-1", values(v.read(t, topic, 4)))
 	}
-	client, err := sarama.NewClient([]string{bootstrap}, v.config())
-	must(t, err)
-	defer func() { must(t, client.Close()) }()
+	client, err := sarama.NewClient([]string{expect.Bootstrap}, v.config())
+	expect.Must(t, err)
+	defer func() { expect.Must(t, client.Close()) }()
 	admin := v.admin(t)
 	for _, commit := range []bool{false, true} {
-		must(t, p.BeginTxn())
+		expect.Must(t, p.BeginTxn())
 		send(t, p, target, []string{"again"})
-		must(t, p.AddOffsetsToTxn(map[string][]*sarama.PartitionOffsetMetadata{source: {{Partition: 0, Offset: 6, LeaderEpoch: -1}}}, group))
+		expect.Must(t, p.AddOffsetsToTxn(map[string][]*sarama.PartitionOffsetMetadata{source: {{Partition: 0, Offset: 6, LeaderEpoch: -1}}}, group))
 		end, want := p.AbortTxn, int64(-1)
 		if commit {
 			end, want = p.CommitTxn, 6
 		}
-		must(t, end())
+		expect.Must(t, end())
 		// The markers are written after the answer.
-		until(t, fmt.Sprintf("committed offset %d", want), func() bool {
+		expect.Until(t, fmt.Sprintf("committed offset %d", want), func() bool {
 			offsets, err := admin.ListConsumerGroupOffsets(group, map[string][]int32{source: {0}})
 			return err == nil && offsets.GetBlock(source, 0) != nil && offsets.GetBlock(source, 0).Offset == want
 		})
 	}
-	same(t, "after the transaction with offsets", "kept-0 kept-1 again", values(v.read(t, target, 3, committed)))
-	must(t, p.BeginTxn())
+	expect.Same(t, "after the transaction with offsets", "kept-0 kept-1 again", values(v.read(t, target, 3, committed)))
+	expect.Must(t, p.BeginTxn())
 	send(t, p, target, []string{"of-the-first"})
-	second, err := sarama.NewSyncProducer([]string{bootstrap}, v.config(transactional))
-	must(t, err)
+	second, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config(transactional))
+	expect.Must(t, err)
 	if err := p.CommitTxn(); err == nil {
 		t.Error("the first producer was not fenced")
 	}
-	must(t, second.BeginTxn())
+	expect.Must(t, second.BeginTxn())
 	send(t, second, target, []string{"of-the-second"})
-	must(t, second.CommitTxn())
-	same(t, "after the fencing", "kept-0 kept-1 again of-the-second", values(v.read(t, target, 4, committed)))
-	must(t, second.Close())
+	expect.Must(t, second.CommitTxn())
+	expect.Same(t, "after the fencing", "kept-0 kept-1 again of-the-second", values(v.read(t, target, 4, committed)))
+	expect.Must(t, second.Close())
 	_ = p.Close() // which says again that it is fenced
 }

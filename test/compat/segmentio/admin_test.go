@@ -7,51 +7,53 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/moldau/moldau/test/compat/expect"
 )
 
 func testTopics(t *testing.T) {
 	topic := create(t, "admin", 1)
 	again, err := client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{
 		{Topic: topic, NumPartitions: 1, ReplicationFactor: 1}, {Topic: topic + "-2", NumPartitions: 1, ReplicationFactor: 7}, {Topic: "no/topic", NumPartitions: 1, ReplicationFactor: 1}}})
-	must(t, err)
+	expect.Must(t, err)
 	for name, want := range map[string]error{topic: kafka.TopicAlreadyExists, topic + "-2": kafka.InvalidReplicationFactor, "no/topic": kafka.InvalidTopic} {
 		if got := again.Errors[name]; !errors.Is(got, want) {
 			t.Errorf("create %s: %v instead of %v", name, got, want)
 		}
 	}
 	more, err := client.CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: topic, Count: 3}}})
-	must(t, err)
-	must(t, more.Errors[topic])
-	until(t, "three partitions", func() bool { return leaders(t, topic) == 3 })
+	expect.Must(t, err)
+	expect.Must(t, more.Errors[topic])
+	expect.Until(t, "three partitions", func() bool { return leaders(t, topic) == 3 })
 	metadata, err := client.Metadata(t.Context(), &kafka.MetadataRequest{})
-	must(t, err)
+	expect.Must(t, err)
 	if metadata.Controller.ID != 1 || metadata.ClusterID == "" || !slices.ContainsFunc(metadata.Topics, func(m kafka.Topic) bool { return m.Name == topic }) {
 		t.Errorf("metadata: %+v", metadata)
 	}
 	elected, err := client.ElectLeaders(t.Context(), &kafka.ElectLeadersRequest{Topic: topic, Partitions: []int{0}, Timeout: 10 * time.Second})
-	must(t, err)
+	expect.Must(t, err)
 	if got := elected.PartitionResults[0].Error; !errors.Is(got, kafka.Error(84)) { // ELECTION_NOT_NEEDED
 		t.Errorf("election: %v", got)
 	}
 	versions, err := client.ApiVersions(t.Context(), &kafka.ApiVersionsRequest{})
-	must(t, err)
+	expect.Must(t, err)
 	if !slices.ContainsFunc(versions.ApiKeys, func(k kafka.ApiVersionsResponseApiKey) bool { return k.ApiName == "Fetch" && k.MaxVersion >= 11 }) {
 		t.Errorf("versions: %+v", versions)
 	}
 	reassigned, err := client.ListPartitionReassignments(t.Context(), &kafka.ListPartitionReassignmentsRequest{})
-	must(t, err)
-	same(t, "reassignments", 0, len(reassigned.Topics))
+	expect.Must(t, err)
+	expect.Same(t, "reassignments", 0, len(reassigned.Topics))
 	deleted, err := client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{topic}})
-	must(t, err)
-	must(t, deleted.Errors[topic])
-	until(t, "the deleted topic is gone", func() bool {
+	expect.Must(t, err)
+	expect.Must(t, deleted.Errors[topic])
+	expect.Until(t, "the deleted topic is gone", func() bool {
 		metadata, err := client.Metadata(t.Context(), &kafka.MetadataRequest{})
-		must(t, err)
+		expect.Must(t, err)
 		return !slices.ContainsFunc(metadata.Topics, func(m kafka.Topic) bool { return m.Name == topic })
 	})
 	acls, err := client.DescribeACLs(t.Context(), &kafka.DescribeACLsRequest{Filter: kafka.ACLFilter{ResourceTypeFilter: kafka.ResourceTypeTopic, ResourcePatternTypeFilter: kafka.PatternTypeAny,
 		Operation: kafka.ACLOperationTypeAny, PermissionType: kafka.ACLPermissionTypeAny}})
-	must(t, err)
+	expect.Must(t, err)
 	if !errors.Is(acls.Error, kafka.SecurityDisabled) {
 		t.Errorf("ACLs where no authorizer is configured: %v", acls.Error)
 	}
@@ -62,8 +64,8 @@ func configs(t *testing.T, topic string, names ...string) []string {
 	t.Helper()
 	described, err := client.DescribeConfigs(t.Context(), &kafka.DescribeConfigsRequest{IncludeSynonyms: true, IncludeDocumentation: true,
 		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: names}}})
-	must(t, err)
-	must(t, described.Resources[0].Error)
+	expect.Must(t, err)
+	expect.Must(t, described.Resources[0].Error)
 	var list []string
 	for _, name := range names {
 		i := slices.IndexFunc(described.Resources[0].ConfigEntries, func(e kafka.DescribeConfigResponseConfigEntry) bool { return e.ConfigName == name })
@@ -78,15 +80,15 @@ func configs(t *testing.T, topic string, names ...string) []string {
 func testConfigs(t *testing.T) {
 	topic := create(t, "configs", 1, kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: "7200000"})
 	names := []string{"retention.ms", "segment.bytes", "cleanup.policy"}
-	same(t, "retention.ms", "7200000", configs(t, topic, names...)[0])
+	expect.Same(t, "retention.ms", "7200000", configs(t, topic, names...)[0])
 	// This request replaces all the configs of the topic.
 	altered, err := client.AlterConfigs(t.Context(), &kafka.AlterConfigsRequest{Resources: []kafka.AlterConfigRequestResource{
 		{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, Configs: []kafka.AlterConfigRequestConfig{{Name: "segment.bytes", Value: "2097152"}}}}})
-	must(t, err)
+	expect.Must(t, err)
 	for _, err := range altered.Errors {
-		must(t, err)
+		expect.Must(t, err)
 	}
-	until(t, "altered configs", func() bool {
+	expect.Until(t, "altered configs", func() bool {
 		return slices.Equal(configs(t, topic, names...), []string{"604800000", "2097152", "delete"})
 	})
 	incremental, err := client.IncrementalAlterConfigs(t.Context(), &kafka.IncrementalAlterConfigsRequest{Resources: []kafka.IncrementalAlterConfigsRequestResource{
@@ -94,9 +96,9 @@ func testConfigs(t *testing.T) {
 			{Name: "retention.ms", Value: "100000", ConfigOperation: kafka.ConfigOperationSet},
 			{Name: "segment.bytes", ConfigOperation: kafka.ConfigOperationDelete},
 			{Name: "cleanup.policy", Value: "compact", ConfigOperation: kafka.ConfigOperationAppend}}}}})
-	must(t, err)
-	must(t, incremental.Resources[0].Error)
-	until(t, "incrementally altered configs", func() bool {
+	expect.Must(t, err)
+	expect.Must(t, incremental.Resources[0].Error)
+	expect.Until(t, "incrementally altered configs", func() bool {
 		return slices.Equal(configs(t, topic, names...), []string{"100000", "1073741824", "delete,compact"})
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/moldau/moldau/test/compat/expect"
 )
 
 // members is what the members of one group have seen.
@@ -27,7 +29,7 @@ func (m *members) count() int {
 // join starts a member that notes what it gets and commits it; the result makes it leave.
 func (m *members) join(t *testing.T, group, topic string, balancer kafka.GroupBalancer) (leave func()) {
 	t.Helper()
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, GroupID: group, GroupTopics: []string{topic}, GroupBalancers: []kafka.GroupBalancer{balancer},
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, GroupID: group, GroupTopics: []string{topic}, GroupBalancers: []kafka.GroupBalancer{balancer},
 		StartOffset: kafka.FirstOffset, MaxWait: 100 * time.Millisecond, HeartbeatInterval: 200 * time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -49,7 +51,7 @@ func (m *members) join(t *testing.T, group, topic string, balancer kafka.GroupBa
 	return func() {
 		cancel()
 		running.Wait()
-		must(t, r.Close())
+		expect.Must(t, r.Close())
 	}
 }
 
@@ -57,7 +59,7 @@ func (m *members) join(t *testing.T, group, topic string, balancer kafka.GroupBa
 func assigned(t *testing.T, group, topic string) string {
 	t.Helper()
 	described, err := client.DescribeGroups(t.Context(), &kafka.DescribeGroupsRequest{GroupIDs: []string{group}})
-	must(t, err)
+	expect.Must(t, err)
 	var counts, all []int
 	for _, m := range described.Groups[0].Members {
 		counts = append(counts, 0)
@@ -75,37 +77,37 @@ func assigned(t *testing.T, group, topic string) string {
 
 func testRebalance(t *testing.T) {
 	balancers := map[string]kafka.GroupBalancer{"range": kafka.RangeGroupBalancer{}, "roundrobin": kafka.RoundRobinGroupBalancer{}, "rack": kafka.RackAffinityGroupBalancer{}}
-	if smoke {
+	if expect.Smoke {
 		balancers = map[string]kafka.GroupBalancer{"roundrobin": kafka.RoundRobinGroupBalancer{}}
 	}
 	for name, balancer := range balancers {
 		topic, group, all := create(t, "rebalance-"+name, 4), named("rebalance-"+name), &members{}
-		write(t, topic, numbered("v", 100))
+		write(t, topic, expect.Numbered("v", 100))
 		leaveA := all.join(t, group, topic, balancer)
-		until(t, "one member reads all", func() bool { return all.count() >= 100 })
+		expect.Until(t, "one member reads all", func() bool { return all.count() >= 100 })
 		leaveB := all.join(t, group, topic, balancer)
-		until(t, "two members share", func() bool { return assigned(t, group, topic) == "Stable [2 2] of [0 1 2 3]" })
-		write(t, topic, numbered("w", 100))
-		until(t, "both read on", func() bool { return all.count() >= 200 })
+		expect.Until(t, "two members share", func() bool { return assigned(t, group, topic) == "Stable [2 2] of [0 1 2 3]" })
+		write(t, topic, expect.Numbered("w", 100))
+		expect.Until(t, "both read on", func() bool { return all.count() >= 200 })
 		leaveB()
-		until(t, "the one that is left takes over", func() bool { return assigned(t, group, topic) == "Stable [4] of [0 1 2 3]" })
-		write(t, topic, numbered("x", 20))
-		until(t, "and reads on", func() bool { return all.count() >= 220 })
+		expect.Until(t, "the one that is left takes over", func() bool { return assigned(t, group, topic) == "Stable [4] of [0 1 2 3]" })
+		write(t, topic, expect.Numbered("x", 20))
+		expect.Until(t, "and reads on", func() bool { return all.count() >= 220 })
 		leaveA()
-		want := slices.Concat(numbered("v", 100), numbered("w", 100), numbered("x", 20))
+		want := slices.Concat(expect.Numbered("v", 100), expect.Numbered("w", 100), expect.Numbered("x", 20))
 		slices.Sort(want)
 		slices.Sort(all.values)
 		if !slices.Equal(want, all.values) {
 			t.Errorf("%s: %d records instead of 220 that are each delivered once", name, len(all.values))
 		}
 		listed, err := client.ListGroups(t.Context(), &kafka.ListGroupsRequest{})
-		must(t, err)
+		expect.Must(t, err)
 		if !slices.ContainsFunc(listed.Groups, func(g kafka.ListGroupsResponseGroup) bool { return g.GroupID == group && g.ProtocolType == "consumer" }) {
 			t.Errorf("the group is not listed: %+v", listed.Groups)
 		}
 		deleted, err := client.DeleteGroups(t.Context(), &kafka.DeleteGroupsRequest{GroupIDs: []string{group}})
-		must(t, err)
-		must(t, deleted.Errors[group])
+		expect.Must(t, err)
+		expect.Must(t, deleted.Errors[group])
 	}
 }
 
@@ -113,30 +115,30 @@ func testRebalance(t *testing.T) {
 func committed(t *testing.T, group, topic string) string {
 	t.Helper()
 	fetched, err := client.OffsetFetch(t.Context(), &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: {0}}})
-	must(t, err)
-	must(t, fetched.Error)
+	expect.Must(t, err)
+	expect.Must(t, fetched.Error)
 	p := fetched.Topics[topic][0]
-	must(t, p.Error)
+	expect.Must(t, p.Error)
 	return fmt.Sprintf("%d %s", p.CommittedOffset, p.Metadata)
 }
 
 func testOffsets(t *testing.T) {
 	topic, group := create(t, "offsets", 1), named("offsets")
-	same(t, "offset of a new group", "-1 ", committed(t, group, topic))
+	expect.Same(t, "offset of a new group", "-1 ", committed(t, group, topic))
 	done, err := client.OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{GroupID: group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: 0, Offset: 3, Metadata: "a note"}}}})
-	must(t, err)
-	must(t, done.Topics[topic][0].Error)
-	same(t, "committed offset", "3 a note", committed(t, group, topic))
-	write(t, topic, numbered("v", 5))
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, GroupID: group, Topic: topic, MaxWait: 100 * time.Millisecond})
-	same(t, "from the committed offset", "v3 v4", values(receive(t, r, 2)))
-	must(t, r.Close())
-	same(t, "committed by the reader", "5 ", committed(t, group, topic))
+	expect.Must(t, err)
+	expect.Must(t, done.Topics[topic][0].Error)
+	expect.Same(t, "committed offset", "3 a note", committed(t, group, topic))
+	write(t, topic, expect.Numbered("v", 5))
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, GroupID: group, Topic: topic, MaxWait: 100 * time.Millisecond})
+	expect.Same(t, "from the committed offset", "v3 v4", values(receive(t, r, 2)))
+	expect.Must(t, r.Close())
+	expect.Same(t, "committed by the reader", "5 ", committed(t, group, topic))
 	deleted, err := client.OffsetDelete(t.Context(), &kafka.OffsetDeleteRequest{GroupID: group, Topics: map[string][]int{topic: {0}}})
-	must(t, err)
-	must(t, deleted.Error)
-	must(t, deleted.Topics[topic][0].Error)
-	same(t, "deleted offset", "-1 ", committed(t, group, topic))
+	expect.Must(t, err)
+	expect.Must(t, deleted.Error)
+	expect.Must(t, deleted.Topics[topic][0].Error)
+	expect.Same(t, "deleted offset", "-1 ", committed(t, group, topic))
 }
 
 // testTransactions ends transactions of offsets: its writers cannot write in a transaction.
@@ -145,43 +147,43 @@ func testTransactions(t *testing.T) {
 	for i, commit := range []bool{false, true, false} {
 		var found *kafka.FindCoordinatorResponse
 		var err error
-		until(t, "there is a coordinator", func() bool { // the first question makes its topic
+		expect.Until(t, "there is a coordinator", func() bool { // the first question makes its topic
 			found, err = client.FindCoordinator(t.Context(), &kafka.FindCoordinatorRequest{Key: id, KeyType: kafka.CoordinatorKeyTypeTransaction})
-			must(t, err)
+			expect.Must(t, err)
 			return !errors.Is(found.Error, kafka.GroupCoordinatorNotAvailable)
 		})
-		must(t, found.Error)
-		same(t, "coordinator", 1, found.Coordinator.NodeID)
+		expect.Must(t, found.Error)
+		expect.Same(t, "coordinator", 1, found.Coordinator.NodeID)
 		var producer *kafka.InitProducerIDResponse
-		until(t, "the transaction before is complete", func() bool { // and the coordinator has loaded its state
+		expect.Until(t, "the transaction before is complete", func() bool { // and the coordinator has loaded its state
 			producer, err = client.InitProducerID(t.Context(), &kafka.InitProducerIDRequest{TransactionalID: id, TransactionTimeoutMs: 30000, ProducerID: -1, ProducerEpoch: -1})
-			must(t, err)
+			expect.Must(t, err)
 			return !slices.ContainsFunc([]kafka.Error{kafka.GroupLoadInProgress, kafka.NotCoordinatorForGroup, 51}, // CONCURRENT_TRANSACTIONS
 				func(again kafka.Error) bool { return errors.Is(producer.Error, again) })
 		})
-		must(t, producer.Error)
+		expect.Must(t, producer.Error)
 		pid, epoch := producer.Producer.ProducerID, producer.Producer.ProducerEpoch
 		added, err := client.AddPartitionsToTxn(t.Context(), &kafka.AddPartitionsToTxnRequest{TransactionalID: id, ProducerID: pid, ProducerEpoch: epoch, Topics: map[string][]kafka.AddPartitionToTxn{topic: {{Partition: 0}}}})
-		must(t, err)
-		must(t, added.Topics[topic][0].Error)
+		expect.Must(t, err)
+		expect.Must(t, added.Topics[topic][0].Error)
 		offsets, err := client.AddOffsetsToTxn(t.Context(), &kafka.AddOffsetsToTxnRequest{TransactionalID: id, ProducerID: pid, ProducerEpoch: epoch, GroupID: group})
-		must(t, err)
-		must(t, offsets.Error)
+		expect.Must(t, err)
+		expect.Must(t, offsets.Error)
 		done, err := client.TxnOffsetCommit(t.Context(), &kafka.TxnOffsetCommitRequest{TransactionalID: id, GroupID: group, ProducerID: pid, ProducerEpoch: epoch, GenerationID: -1,
 			Topics: map[string][]kafka.TxnOffsetCommit{topic: {{Partition: 0, Offset: int64(10 * (i + 1)), Metadata: "in a transaction"}}}})
-		must(t, err)
-		must(t, done.Topics[topic][0].Error)
+		expect.Must(t, err)
+		expect.Must(t, done.Topics[topic][0].Error)
 		ended, err := client.EndTxn(t.Context(), &kafka.EndTxnRequest{TransactionalID: id, ProducerID: pid, ProducerEpoch: epoch, Committed: commit})
-		must(t, err)
-		must(t, ended.Error)
+		expect.Must(t, err)
+		expect.Must(t, ended.Error)
 		// The markers are written after the answer; the second transaction commits, the others abort.
 		want := []string{"-1 ", "20 in a transaction", "20 in a transaction"}[i]
-		until(t, "offset "+want, func() bool { return committed(t, group, topic) == want })
+		expect.Until(t, "offset "+want, func() bool { return committed(t, group, topic) == want })
 	}
 	// The partition has the markers of three transactions. The client's readers would hand them out as records.
-	until(t, "three markers", func() bool {
+	expect.Until(t, "three markers", func() bool {
 		listed, err := client.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(0)}}, IsolationLevel: kafka.ReadCommitted})
-		must(t, err)
+		expect.Must(t, err)
 		return listed.Topics[topic][0].LastOffset == 3
 	})
 }

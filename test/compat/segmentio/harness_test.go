@@ -4,19 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-)
 
-var (
-	bootstrap = os.Getenv("BOOTSTRAP")
-	version   = os.Getenv("CLIENT_VERSION")
-	smoke     = os.Getenv("SMOKE") != ""
-	run       = os.Getpid() // keeps topics and groups apart when suites run against the same broker
+	"github.com/moldau/moldau/test/compat/expect"
 )
 
 type address string
@@ -29,18 +23,18 @@ var _ net.Addr = address("")
 // transport is shared: what create waits for with it, writers know, too.
 var transport = &kafka.Transport{MetadataTTL: 100 * time.Millisecond}
 
-var client = &kafka.Client{Addr: address(bootstrap), Timeout: 30 * time.Second, Transport: transport}
+var client = &kafka.Client{Addr: address(expect.Bootstrap), Timeout: 30 * time.Second, Transport: transport}
 
-func named(name string) string { return fmt.Sprintf("segmentio-%d-%s", run, name) }
+func named(name string) string { return fmt.Sprintf("segmentio-%d-%s", expect.Run, name) }
 
 // create creates a topic and waits until the broker says that it has leaders.
 func create(t *testing.T, name string, partitions int, configs ...kafka.ConfigEntry) string {
 	t.Helper()
 	topic := named(name)
 	made, err := client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: configs}}})
-	must(t, err)
-	must(t, made.Errors[topic])
-	until(t, topic+" is there", func() bool { return leaders(t, topic) == partitions })
+	expect.Must(t, err)
+	expect.Must(t, made.Errors[topic])
+	expect.Until(t, topic+" is there", func() bool { return leaders(t, topic) == partitions })
 	return topic
 }
 
@@ -48,7 +42,7 @@ func create(t *testing.T, name string, partitions int, configs ...kafka.ConfigEn
 func leaders(t *testing.T, topic string) (count int) {
 	t.Helper()
 	metadata, err := client.Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{topic}})
-	must(t, err)
+	expect.Must(t, err)
 	for _, p := range metadata.Topics[0].Partitions {
 		if p.Leader.Port != 0 && p.Error == nil {
 			count++
@@ -58,7 +52,7 @@ func leaders(t *testing.T, topic string) (count int) {
 }
 
 func writer(topic string, change ...func(*kafka.Writer)) *kafka.Writer {
-	w := &kafka.Writer{Addr: address(bootstrap), Transport: transport, Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: 5 * time.Millisecond, Balancer: &kafka.Hash{}}
+	w := &kafka.Writer{Addr: address(expect.Bootstrap), Transport: transport, Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: 5 * time.Millisecond, Balancer: &kafka.Hash{}}
 	for _, f := range change {
 		f(w)
 	}
@@ -72,21 +66,21 @@ func write(t *testing.T, topic string, values []string, change ...func(*kafka.Wr
 	for i, v := range values {
 		messages[i] = kafka.Message{Key: []byte("k" + v), Value: []byte(v), Headers: []kafka.Header{{Key: "h", Value: []byte(v)}, {Key: "empty", Value: []byte{}}}}
 	}
-	must(t, w.WriteMessages(t.Context(), messages...))
-	must(t, w.Close())
+	expect.Must(t, w.WriteMessages(t.Context(), messages...))
+	expect.Must(t, w.Close())
 }
 
 // read reads count records of a partition from its beginning, and shows that no other follows at once.
 func read(t *testing.T, topic string, partition, count int, isolation kafka.IsolationLevel) []kafka.Message {
 	t.Helper()
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, Topic: topic, Partition: partition, MaxWait: 100 * time.Millisecond, MaxBytes: 10_000_000, IsolationLevel: isolation})
-	defer func() { must(t, r.Close()) }()
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, Topic: topic, Partition: partition, MaxWait: 100 * time.Millisecond, MaxBytes: 10_000_000, IsolationLevel: isolation})
+	defer func() { expect.Must(t, r.Close()) }()
 	return receive(t, r, count)
 }
 
 func receive(t *testing.T, r *kafka.Reader, count int) []kafka.Message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), expect.Patience)
 	defer cancel()
 	var got []kafka.Message
 	for len(got) < count {
@@ -110,40 +104,4 @@ func values(messages []kafka.Message) string {
 		list = append(list, string(m.Value))
 	}
 	return strings.Join(list, " ")
-}
-
-func numbered(prefix string, n int) []string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = fmt.Sprintf("%s%d", prefix, i)
-	}
-	return list
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func same[T comparable](t *testing.T, what string, want, got T) {
-	t.Helper()
-	if want != got {
-		t.Fatalf("%s: expected %v, got %v", what, want, got)
-	}
-}
-
-func until(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(40 * time.Second)
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for !condition() {
-		select {
-		case <-deadline:
-			t.Fatalf("%s: not within 40 s", what)
-		case <-poll.C:
-		}
-	}
 }

@@ -8,14 +8,16 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/moldau/moldau/test/compat/expect"
 )
 
 // TestKafkaGo runs the parts. gotest explains the names.
 func TestKafkaGo(t *testing.T) {
-	if bootstrap == "" {
+	if expect.Bootstrap == "" {
 		t.Fatal("BOOTSTRAP names no broker")
 	}
-	t.Run(version, func(t *testing.T) {
+	t.Run(expect.ClientVersion, func(t *testing.T) {
 		for _, part := range []struct {
 			features, name string
 			test           func(*testing.T)
@@ -39,21 +41,21 @@ func TestKafkaGo(t *testing.T) {
 
 func testCodecs(t *testing.T) {
 	count := 2000
-	if smoke {
+	if expect.Smoke {
 		count = 300
 	}
 	for _, codec := range []kafka.Compression{0, kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd} {
 		topic := create(t, "codec-"+codec.String(), 3)
-		write(t, topic, numbered("v", count), func(w *kafka.Writer) { w.Compression = codec })
+		write(t, topic, expect.Numbered("v", count), func(w *kafka.Writer) { w.Compression = codec })
 		seen := map[string]bool{}
 		listed, err := client.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(0), kafka.LastOffsetOf(1), kafka.LastOffsetOf(2)}}})
-		must(t, err)
+		expect.Must(t, err)
 		for _, p := range listed.Topics[topic] {
 			last := -1
 			for i, m := range read(t, topic, p.Partition, int(p.LastOffset), kafka.ReadUncommitted) {
-				same(t, codec.String()+": offset", int64(i), m.Offset)
-				same(t, "key", "k"+string(m.Value), string(m.Key))
-				same(t, "headers", fmt.Sprintf("h=%s empty=", m.Value), fmt.Sprintf("%s=%s %s=%s", m.Headers[0].Key, m.Headers[0].Value, m.Headers[1].Key, m.Headers[1].Value))
+				expect.Same(t, codec.String()+": offset", int64(i), m.Offset)
+				expect.Same(t, "key", "k"+string(m.Value), string(m.Key))
+				expect.Same(t, "headers", fmt.Sprintf("h=%s empty=", m.Value), fmt.Sprintf("%s=%s %s=%s", m.Headers[0].Key, m.Headers[0].Value, m.Headers[1].Key, m.Headers[1].Value))
 				var n int
 				if _, err := fmt.Sscanf(string(m.Value), "v%d", &n); err != nil || n <= last || seen[string(m.Value)] {
 					t.Fatalf("%s: %s after v%d in partition %d, or twice", codec, m.Value, last, p.Partition)
@@ -61,7 +63,7 @@ func testCodecs(t *testing.T) {
 				last, seen[string(m.Value)] = n, true
 			}
 		}
-		same(t, codec.String()+": records", count, len(seen))
+		expect.Same(t, codec.String()+": records", count, len(seen))
 	}
 }
 
@@ -70,17 +72,17 @@ func testAcks(t *testing.T) {
 	for _, acks := range []kafka.RequiredAcks{kafka.RequireNone, kafka.RequireOne, kafka.RequireAll} {
 		write(t, topic, []string{fmt.Sprintf("acks-%d", acks)}, func(w *kafka.Writer) { w.RequiredAcks = acks })
 	}
-	same(t, "records by acks", "acks-0 acks-1 acks--1", values(read(t, topic, 0, 3, kafka.ReadCommitted)))
-	first := &kafka.Writer{Addr: address(bootstrap), Topic: named("first-use"), AllowAutoTopicCreation: true}
-	until(t, "the topic is made", func() bool {
+	expect.Same(t, "records by acks", "acks-0 acks-1 acks--1", values(read(t, topic, 0, 3, kafka.ReadCommitted)))
+	first := &kafka.Writer{Addr: address(expect.Bootstrap), Topic: named("first-use"), AllowAutoTopicCreation: true}
+	expect.Until(t, "the topic is made", func() bool {
 		err := first.WriteMessages(t.Context(), kafka.Message{Value: []byte("hello")})
 		if !errors.Is(err, kafka.UnknownTopicOrPartition) && !errors.Is(err, kafka.LeaderNotAvailable) {
-			must(t, err)
+			expect.Must(t, err)
 		}
 		return err == nil
 	})
-	must(t, first.Close())
-	same(t, "a topic made on first use", "hello", values(read(t, first.Topic, 0, 1, kafka.ReadCommitted)))
+	expect.Must(t, first.Close())
+	expect.Same(t, "a topic made on first use", "hello", values(read(t, first.Topic, 0, 1, kafka.ReadCommitted)))
 }
 
 func testTimes(t *testing.T) {
@@ -88,63 +90,63 @@ func testTimes(t *testing.T) {
 	topic := create(t, "times", 1)
 	w := writer(topic)
 	for i := range 10 {
-		must(t, w.WriteMessages(t.Context(), kafka.Message{Value: fmt.Append(nil, i), Time: start.Add(time.Duration(i) * time.Second)}))
+		expect.Must(t, w.WriteMessages(t.Context(), kafka.Message{Value: fmt.Append(nil, i), Time: start.Add(time.Duration(i) * time.Second)}))
 	}
-	must(t, w.WriteMessages(t.Context(), kafka.Message{Key: []byte("gone"), Time: start.Add(time.Minute)}))
-	must(t, w.Close())
+	expect.Must(t, w.WriteMessages(t.Context(), kafka.Message{Key: []byte("gone"), Time: start.Add(time.Minute)}))
+	expect.Must(t, w.Close())
 	messages := read(t, topic, 0, 11, kafka.ReadUncommitted)
 	for i, m := range messages[:10] {
-		same(t, "time", start.Add(time.Duration(i)*time.Second).UnixMilli(), m.Time.UnixMilli())
+		expect.Same(t, "time", start.Add(time.Duration(i)*time.Second).UnixMilli(), m.Time.UnixMilli())
 	}
-	same(t, "a null value", "gone 0", fmt.Sprintf("%s %d", messages[10].Key, len(messages[10].Value)))
+	expect.Same(t, "a null value", "gone 0", fmt.Sprintf("%s %d", messages[10].Key, len(messages[10].Value)))
 	listed, err := client.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.TimeOffsetOf(0, start.Add(3500*time.Millisecond)), kafka.FirstOffsetOf(0), kafka.LastOffsetOf(0)}}})
-	must(t, err)
+	expect.Must(t, err)
 	got := listed.Topics[topic][0]
 	if _, ok := got.Offsets[4]; !ok || got.FirstOffset != 0 || got.LastOffset != 11 {
 		t.Errorf("listed offsets: %+v", got)
 	}
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, Topic: topic, MaxWait: 100 * time.Millisecond})
-	must(t, r.SetOffsetAt(t.Context(), start.Add(6500*time.Millisecond)))
-	same(t, "from a time on", "7 8 9 ", values(receive(t, r, 4)))
-	must(t, r.Close())
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, Topic: topic, MaxWait: 100 * time.Millisecond})
+	expect.Must(t, r.SetOffsetAt(t.Context(), start.Add(6500*time.Millisecond)))
+	expect.Same(t, "from a time on", "7 8 9 ", values(receive(t, r, 4)))
+	expect.Must(t, r.Close())
 	topic = create(t, "log-append-time", 1, kafka.ConfigEntry{ConfigName: "message.timestamp.type", ConfigValue: "LogAppendTime"})
 	produced, err := client.Produce(t.Context(), &kafka.ProduceRequest{Topic: topic, RequiredAcks: kafka.RequireAll, Records: kafka.NewRecordReader(kafka.Record{Time: start, Value: kafka.NewBytes([]byte("v"))})})
-	must(t, err)
-	must(t, produced.Error)
+	expect.Must(t, err)
+	expect.Must(t, produced.Error)
 	if time.Since(produced.LogAppendTime).Abs() > 5*time.Minute { // its readers take no notice of the broker's time
 		t.Errorf("the broker's time is %v", produced.LogAppendTime)
 	}
-	same(t, "value", "v", values(read(t, topic, 0, 1, kafka.ReadUncommitted)))
+	expect.Same(t, "value", "v", values(read(t, topic, 0, 1, kafka.ReadUncommitted)))
 }
 
 func testSeeks(t *testing.T) {
 	topic := create(t, "seeks", 1)
-	write(t, topic, numbered("v", 100))
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, Topic: topic, MaxWait: 100 * time.Millisecond})
+	write(t, topic, expect.Numbered("v", 100))
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, Topic: topic, MaxWait: 100 * time.Millisecond})
 	for _, offset := range []int64{42, 99, 7, kafka.FirstOffset} {
-		must(t, r.SetOffset(offset))
+		expect.Must(t, r.SetOffset(offset))
 		m, err := r.ReadMessage(t.Context())
-		must(t, err)
-		same(t, "record after a seek", fmt.Sprintf("v%d", max(offset, 0)), string(m.Value))
+		expect.Must(t, err)
+		expect.Same(t, "record after a seek", fmt.Sprintf("v%d", max(offset, 0)), string(m.Value))
 	}
 	lag, err := r.ReadLag(t.Context())
-	must(t, err)
-	same(t, "lag", 99, lag)
-	must(t, r.Close())
-	conn, err := kafka.DialLeader(t.Context(), "tcp", bootstrap, topic, 0)
-	must(t, err)
+	expect.Must(t, err)
+	expect.Same(t, "lag", 99, lag)
+	expect.Must(t, r.Close())
+	conn, err := kafka.DialLeader(t.Context(), "tcp", expect.Bootstrap, topic, 0)
+	expect.Must(t, err)
 	first, last, err := conn.ReadOffsets()
-	must(t, err)
-	same(t, "offsets", "0 100", fmt.Sprintf("%d %d", first, last))
+	expect.Must(t, err)
+	expect.Same(t, "offsets", "0 100", fmt.Sprintf("%d %d", first, last))
 	n, err := conn.WriteMessages(kafka.Message{Value: []byte("written by hand")})
-	must(t, err)
-	same(t, "bytes written", len("written by hand"), n)
+	expect.Must(t, err)
+	expect.Same(t, "bytes written", len("written by hand"), n)
 	_, err = conn.Seek(100, kafka.SeekAbsolute)
-	must(t, err)
+	expect.Must(t, err)
 	m, err := conn.ReadMessage(1000)
-	must(t, err)
-	same(t, "read by hand", "100 written by hand", fmt.Sprintf("%d %s", m.Offset, m.Value))
-	must(t, conn.Close())
+	expect.Must(t, err)
+	expect.Same(t, "read by hand", "100 written by hand", fmt.Sprintf("%d %s", m.Offset, m.Value))
+	expect.Must(t, conn.Close())
 }
 
 func testLargeMessages(t *testing.T) {
@@ -154,14 +156,14 @@ func testLargeMessages(t *testing.T) {
 		large[i] = byte(i * 7 % 251)
 	}
 	w := writer(topic, func(w *kafka.Writer) { w.BatchBytes = 8_000_000 })
-	must(t, w.WriteMessages(t.Context(), kafka.Message{Value: large}))
-	must(t, w.Close())
+	expect.Must(t, w.WriteMessages(t.Context(), kafka.Message{Value: large}))
+	expect.Must(t, w.Close())
 	w = writer(small, func(w *kafka.Writer) { w.BatchBytes = 8_000_000 })
 	var failed kafka.WriteErrors
 	if err := w.WriteMessages(t.Context(), kafka.Message{Value: large}); !errors.As(err, &failed) || !errors.Is(failed[0], kafka.MessageSizeTooLarge) {
 		t.Errorf("a record over max.message.bytes: %v", err)
 	}
-	must(t, w.Close())
+	expect.Must(t, w.Close())
 	if m := read(t, topic, 0, 1, kafka.ReadUncommitted)[0]; !bytes.Equal(m.Value, large) {
 		t.Error("the large record came through changed")
 	}
