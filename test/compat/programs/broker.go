@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,16 +38,40 @@ func AgainstKafka() bool { return os.Getenv("COMPAT_KAFKA") != "" }
 // StartBroker starts the broker that the run is about, and ends it with the test.
 func StartBroker(t *testing.T) Broker {
 	t.Helper()
+	return StartBrokerWith(t)
+}
+
+// StartBrokerWith is StartBroker with more settings, in which PORT is the port for clients.
+func StartBrokerWith(t *testing.T, more ...string) Broker {
+	t.Helper()
 	if AgainstKafka() {
-		return StartApacheKafka(t)
+		return startApacheKafka(t, more)
 	}
-	return &moldau{kafkatest.StartBroker(t, settings...), t}
+	b := kafkatest.NewBroker(t)
+	b.Overrides = withPort(more, b.Port)
+	b.Start()
+	return &moldau{b, t}
+}
+
+// withPort adds settings to those of every broker.
+func withPort(more []string, port int) []string {
+	all := slices.Clone(settings)
+	for _, setting := range more {
+		all = append(all, strings.ReplaceAll(setting, "PORT", strconv.Itoa(port)))
+	}
+	return all
 }
 
 // StartApacheKafka starts a node of Apache Kafka, and ends it with the test.
 func StartApacheKafka(t *testing.T) Broker {
 	t.Helper()
+	return startApacheKafka(t, nil)
+}
+
+func startApacheKafka(t *testing.T, more []string) Broker {
+	t.Helper()
 	k := &apacheKafka{t: t, dir: t.TempDir(), port: kafkatest.FreePort(t)}
+	k.settings = withPort(more, k.port)
 	t.Cleanup(k.Kill)
 	k.Start()
 	return k
@@ -78,10 +103,11 @@ func (m *moldau) Stop() {
 
 // apacheKafka is the one that test/kafka/kafka starts.
 type apacheKafka struct {
-	t    *testing.T
-	dir  string
-	port int
-	pid  int
+	t        *testing.T
+	dir      string
+	port     int
+	pid      int
+	settings []string
 }
 
 func (k *apacheKafka) Addr() string { return fmt.Sprintf("localhost:%d", k.port) }
@@ -98,7 +124,7 @@ func (k *apacheKafka) script(args ...string) string {
 
 func (k *apacheKafka) Start() {
 	k.t.Helper()
-	args := append([]string{"start", "--port", strconv.Itoa(k.port), "--dir", k.dir}, settings...)
+	args := append([]string{"start", "--port", strconv.Itoa(k.port), "--dir", k.dir}, k.settings...)
 	var err error
 	if k.pid, err = strconv.Atoi(k.script(args...)); err != nil {
 		k.t.Fatal(err)
