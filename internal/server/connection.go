@@ -114,7 +114,7 @@ func (c *connection) end() {
 		<-c.writerDone
 	}
 	c.server.forget(c)
-	if hears := c.server.options.OnPeerClosed; hears != nil && c.context.Peer != nil && !c.server.stopping.Load() {
+	if hears := c.server.options.OnPeerClosed; hears != nil && c.context.Peer != nil && !c.listener.closing.Load() {
 		hears(*c.context.Peer)
 	}
 }
