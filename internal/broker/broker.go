@@ -244,7 +244,7 @@ func (b *broker) openStorage() (err error) {
 	if err != nil {
 		return err
 	}
-	b.storage.SetCordoned(b.config.CordonedLogDirs)
+	b.storage.SetCordoned(b.isCordoned)
 	err = b.storage.Load(storage.LoadOptions{
 		NowMs:    b.clock.Now().UnixMilli(),
 		Parallel: storagehost.Parallel(b.spawner, recoveryThreads(b.config)),

@@ -41,7 +41,7 @@ func TestCordonedLogDir(t *testing.T) {
 	}
 	n.alter(ofBroker("cordoned.log.dirs", &first))
 	if !n.isCordoned(first) || n.isCordoned(second) {
-		t.Errorf("DescribeLogDirs does not tell which is cordoned: %+v", n.b.storage.CordonedDirectories())
+		t.Errorf("DescribeLogDirs does not tell which is cordoned: %+v", n.b.cordonedDirectories())
 	}
 	for i := range 3 {
 		if got := dirOf(n.topic(fmt.Sprint("after-", i), nil)); got != second {

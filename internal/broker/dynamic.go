@@ -25,7 +25,7 @@ func (b *broker) publishDynamic(image *metadata.Image, delta *metadata.Delta) {
 	b.limitConnections(current)
 	b.server.SetConnectionLimits(connectionLimits(current)) // who waits to accept looks at both again
 	b.signalListeners()
-	b.storage.SetCordoned(current.CordonedLogDirs)
+	b.storage.SetCordoned(b.isCordoned)
 	b.signalDirs()
 	if b.configured.Load() {
 		b.storage.SetProducerExpiration(int64(current.ProducerIDExpirationMs))

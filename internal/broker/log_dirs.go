@@ -67,6 +67,21 @@ func (b *broker) followLogDirs(ctx context.Context) {
 	}
 }
 
+// isCordoned reports whether a log dir gets no new replicas (KIP-1066).
+func (b *broker) isCordoned(dir string) bool {
+	return slices.Contains(b.current.Load().CordonedLogDirs, dir)
+}
+
+// cordonedDirectories are the ids of such log dirs, as far as they are known.
+func (b *broker) cordonedDirectories() (ids []kafka.UUID) {
+	for _, dir := range b.current.Load().CordonedLogDirs {
+		if id := b.dirs.DirectoryIDs[dir]; !id.IsZero() {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // reportMisplaced assigns replicas to the log dirs in which they are.
 func (b *broker) reportMisplaced(ctx context.Context) error {
 	misplaced := b.replicas.TakeMisplaced()

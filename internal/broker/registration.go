@@ -77,7 +77,7 @@ func (b *broker) leave() error {
 // lifecycleFacts are what the controller should hear of with the heartbeats.
 func (b *broker) lifecycleFacts() lifecycle.Facts {
 	image := b.loader.Current()
-	f := lifecycle.Facts{Ready: b.hosting.Load(), MetadataOffset: image.Offset, OfflineDirs: b.storage.Directories(true), CordonedDirs: b.storage.CordonedDirectories()}
+	f := lifecycle.Facts{Ready: b.hosting.Load(), MetadataOffset: image.Offset, OfflineDirs: b.storage.Directories(true), CordonedDirs: b.cordonedDirectories()}
 	if registered := image.Broker(b.config.NodeID); registered != nil {
 		f.Incarnation = registered.IncarnationID
 	}

@@ -12,12 +12,11 @@ import (
 
 // DirDescription is what DescribeLogDirs tells of a log dir.
 type DirDescription struct {
-	Path        string // absolute
-	TotalBytes  int64  // of the volume
-	UsableBytes int64
-	Logs        []LogDescription // those asked for
-	Err         error            // the dir is offline or cannot be looked at
-	Cordoned    bool             // it gets no new replicas
+	Path                    string           // absolute
+	TotalBytes, UsableBytes int64            // of the volume
+	Logs                    []LogDescription // those asked for
+	Err                     error            // the dir is offline or cannot be looked at
+	Cordoned                bool             // it gets no new replicas
 }
 
 // LogDescription is what DescribeLogDirs tells of a log.
@@ -64,14 +63,13 @@ func (m *Manager) DescribeDirs(wanted func(kafka.TopicPartition) bool) []DirDesc
 }
 
 func (d *logDir) describe() DirDescription {
-	r := DirDescription{Path: d.path, TotalBytes: -1, UsableBytes: -1}
+	r := DirDescription{Path: d.path, TotalBytes: -1, UsableBytes: -1, Cordoned: d.cordoned.Load()}
 	if abs, err := filepath.Abs(d.path); err == nil {
 		r.Path = abs
 	}
 	if r.Err = d.offlineError(); r.Err != nil {
 		return r
 	}
-	r.Cordoned = d.cordoned.Load()
 	total, usable, err := d.shared.fs.Usage(d.path)
 	if err != nil {
 		r.Err = &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: fmt.Sprintf("the volume of log dir %s cannot be looked at", r.Path), Cause: err}

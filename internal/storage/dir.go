@@ -42,18 +42,16 @@ func (s *shared) randomUint64() uint64 {
 // logDir is one folder of log.dirs. It fails as a whole: after a write or sync whose outcome
 // is unknown nothing below it can be trusted, and its logs answer KAFKA_STORAGE_ERROR.
 type logDir struct {
-	path    string
-	id      kafka.UUID
-	shared  *shared
-	cache   *segment.FileCache
-	metrics *dirMetrics
-	offline atomic.Bool
-	stalled atomic.Bool // calls on the disk do not return at the moment
-	// cordoned says that it gets no new logs where another log dir can have them (KIP-1066).
-	cordoned atomic.Bool
-	volume   vfs.Volume // nil where the system cannot sync one
-	space    space
-	commits  commitQueue
+	path              string
+	id                kafka.UUID
+	shared            *shared
+	cache             *segment.FileCache
+	metrics           *dirMetrics
+	offline, cordoned atomic.Bool // the latter: for no new logs, where another log dir can have them (KIP-1066)
+	stalled           atomic.Bool // calls on the disk do not return at the moment
+	volume            vfs.Volume  // nil where the system cannot sync one
+	space             space
+	commits           commitQueue
 
 	recoveryPoints offsetCheckpoint
 	highWatermarks offsetCheckpoint

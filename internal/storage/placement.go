@@ -2,7 +2,6 @@ package storage
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
 )
@@ -103,7 +102,7 @@ func (m *Manager) dirFor(tp kafka.TopicPartition, p Placement) (best *logDir, er
 			offline = d.path
 		case p.isAssigned() && d.id == p.Directory:
 			return d, nil
-		case best == nil || d.suitsBetter(best):
+		case best == nil, best.cordoned.Load() && !d.cordoned.Load(), best.cordoned.Load() == d.cordoned.Load() && d.logCount() < best.logCount():
 			best = d
 		}
 	}
@@ -120,32 +119,11 @@ func (m *Manager) dirFor(tp kafka.TopicPartition, p Placement) (best *logDir, er
 	return best, nil
 }
 
-// suitsBetter reports whether a new log is put into d rather than into other: it has fewer, or the
-// other is cordoned.
-func (d *logDir) suitsBetter(other *logDir) bool {
-	if cordoned := d.cordoned.Load(); cordoned != other.cordoned.Load() {
-		return !cordoned
-	}
-	return d.logCount() < other.logCount()
-}
-
-// SetCordoned has the log dirs with these paths, and no others, get no new logs as long as there are
-// others.
-func (m *Manager) SetCordoned(paths []string) {
+// SetCordoned says which log dirs get no new logs as long as there are others.
+func (m *Manager) SetCordoned(cordoned func(path string) bool) {
 	for _, d := range m.dirs {
-		d.cordoned.Store(slices.Contains(paths, d.path))
+		d.cordoned.Store(cordoned(d.path))
 	}
-}
-
-// CordonedDirectories returns the ids of the log dirs that get no new logs.
-func (m *Manager) CordonedDirectories() []kafka.UUID {
-	ids := []kafka.UUID{}
-	for _, d := range m.dirs {
-		if d.cordoned.Load() && !d.id.IsZero() {
-			ids = append(ids, d.id)
-		}
-	}
-	return ids
 }
 
 // Directories returns the ids of the log dirs that are offline, or of those that are not, in the
