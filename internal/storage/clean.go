@@ -49,9 +49,7 @@ func (p *cleanPlan) ratio() float64 {
 }
 
 // CleanedOffset is where the next compaction begins: below it no key has a record twice.
-func (l *Log) CleanedOffset() int64 {
-	return l.cleanedOffset.Load()
-}
+func (l *Log) CleanedOffset() int64 { return l.cleanedOffset.Load() }
 
 // planClean says what there is to compact, nil for nothing. As in Kafka it ends at the active
 // segment, at the last stable offset and at the first segment that min.compaction.lag.ms

@@ -146,9 +146,7 @@ func (m *Manager) sortLogs() []*Log {
 
 func sortLogs(logs []*Log) { slices.SortFunc(logs, compareLogs) }
 
-func compareLogs(a, b *Log) int {
-	return a.tp.Compare(b.tp)
-}
+func compareLogs(a, b *Log) int { return a.tp.Compare(b.tp) }
 
 // adopt gives a log without topic id the one under which it is used from now on.
 func (l *Log) adopt(id kafka.UUID) error {
