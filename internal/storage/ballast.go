@@ -22,7 +22,9 @@ const (
 )
 
 // ballastBytes is how large the file is to be beside a reserve.
-func ballastBytes(reserveBytes int64) int64 { return min(maxBallastBytes, max(64<<10, reserveBytes/ballastShare), reserveBytes/4) }
+func ballastBytes(reserveBytes int64) int64 {
+	return min(maxBallastBytes, max(64<<10, reserveBytes/ballastShare), reserveBytes/4)
+}
 
 // releaseBallast makes a little room before anything is opened if the volume has none: a part at a
 // time, since who has filled it may take what becomes free.

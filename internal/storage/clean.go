@@ -12,8 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
-// cleanRetryMs is how long a log is left alone whose compaction failed, so that the others
-// get their turn.
+// cleanRetryMs is how long a log is left alone whose compaction failed, so that the others get their turn.
 const cleanRetryMs = 60_000
 
 // errCleanOvertaken says that a truncation, retention or deletion changed the log during its

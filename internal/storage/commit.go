@@ -67,8 +67,7 @@ func (l *Log) count() counted {
 	return c
 }
 
-// noteFlushed says under mu that everything below end is durable; appendedBytes is what had been
-// appended by then.
+// noteFlushed says under mu that everything below end is durable; appendedBytes is what had been appended by then.
 func (l *Log) noteFlushed(end, appendedBytes int64) counted {
 	if end > l.flushedOffset.Load() {
 		l.flushedBytes = appendedBytes

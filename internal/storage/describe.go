@@ -27,8 +27,7 @@ type LogDescription struct {
 	IsFuture       bool // it is on its way here from another log dir
 }
 
-// DescribeDirs describes every log dir, with the logs for which wanted is true, in the order of
-// topic and partition.
+// DescribeDirs describes every log dir, with the logs for which wanted is true, in the order of topic and partition.
 func (m *Manager) DescribeDirs(wanted func(kafka.TopicPartition) bool) []DirDescription {
 	all := make([]DirDescription, len(m.dirs))
 	index := map[*logDir]int{}

@@ -120,8 +120,7 @@ func (l *Log) flushFailed(p flushPlan, doing string, err error) error {
 	return l.storageError(doing, err)
 }
 
-// flushRest makes durable what the recovery point stands for beside the records. doing says what
-// failed.
+// flushRest makes durable what the recovery point stands for beside the records. doing says what failed.
 func (l *Log) flushRest(p flushPlan) (doing string, err error) {
 	// A segment that ends at the recovery point got its last index entries afterwards.
 	for _, s := range p.list.all[p.list.indexOf(max(p.point-1, 0)):] {

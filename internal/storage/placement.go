@@ -17,7 +17,9 @@ type Placement struct {
 // anywhere places a new partition.
 var anywhere = Placement{Directory: kafka.DirectoryUnassigned, New: true}
 
-func (p Placement) isAssigned() bool { return p.Directory != kafka.DirectoryUnassigned && p.Directory != kafka.DirectoryMigrating }
+func (p Placement) isAssigned() bool {
+	return p.Directory != kafka.DirectoryUnassigned && p.Directory != kafka.DirectoryMigrating
+}
 
 // GetOrCreate returns the log of tp, creating it in the log dir with the fewest logs. A log
 // of another topic id under the same name is an INCONSISTENT_TOPIC_ID error; call HandleStrays
