@@ -41,6 +41,36 @@ type Incoming struct{ m *raftpb.Message }
 // From is the PeerID of its sender.
 func (in Incoming) From() uint64 { return in.m.GetFrom() }
 
+// FromLeader returns the epoch of a message that only the leader of an epoch sends.
+func (in Incoming) FromLeader() (epoch int32, ok bool) {
+	switch in.m.GetType() {
+	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap:
+		return int32(in.m.GetTerm()), true
+	}
+	return 0, false
+}
+
+// GrantsPreVote reports whether its sender would vote for this voter.
+func (in Incoming) GrantsPreVote() bool {
+	return in.m.GetType() == raftpb.MsgPreVoteResp && !in.m.GetReject()
+}
+
+// YieldsTo reports, after Step, whether the sender's election should go before one of this voter: it has this
+// voter's vote, or asks whether it would get it, has the lower node id and as much of the log. Voters that
+// campaign at the same time, since they hear of a leader's death at the same time, would divide the votes.
+func (v *Voter) YieldsTo(in Incoming) bool {
+	switch m := in.m; m.GetType() {
+	case raftpb.MsgVote:
+		status := v.node.BasicStatus()
+		return status.GetTerm() == m.GetTerm() && status.GetVote() == m.GetFrom()
+	case raftpb.MsgPreVote:
+		last, from := v.LastPosition(), v.nodeOf(m.GetFrom())
+		term := uint64(uint32(last.Epoch))
+		return from != kafka.NoLeader && from < v.o.Self.NodeID && (m.GetLogTerm() > term || m.GetLogTerm() == term && m.GetIndex() >= last.Index)
+	}
+	return false
+}
+
 // DecodeMessage checks a message to the voter of a directory. It may be called on any goroutine, so
 // that reading through what is large does not hold the voter up. The error is an ErrMessage.
 func DecodeMessage(data []byte, directory kafka.UUID) (Incoming, error) {

@@ -28,6 +28,7 @@ type testCluster struct {
 	members []*member
 	cut     map[[2]int32]bool // directions in which nothing arrives
 	topics  int
+	sent    func(from, to int32, data []byte) // nil: nobody looks
 }
 
 // member is a node with its disk and its loader.
@@ -51,11 +52,16 @@ const networkDelay = time.Millisecond
 var errNetwork = errors.New("the other node is not to be reached")
 
 // newCluster has three voters that are up: node 1 forms the quorum, the others join it.
-func newCluster(t *testing.T) *testCluster {
+func newCluster(t *testing.T) *testCluster { return newClusterOn(t, nil) }
+
+// newClusterOn has disks that wrap has made.
+func newClusterOn(t *testing.T, wrap func(vfs.FS) vfs.FS) *testCluster {
 	c := &testCluster{t: t, cut: map[[2]int32]bool{}}
 	var voters []quorum.VoterSpec
 	for id := range int32(3) {
-		voters = append(voters, c.newMember(id+1, 0, true).spec)
+		m := c.newMember(id+1, 0, true)
+		m.wrap = wrap
+		voters = append(voters, m.spec)
 	}
 	c.members[0].open(voters)
 	for _, m := range c.members[1:] {
@@ -159,6 +165,11 @@ func (m *member) reached(to quorum.VoterSpec) (*Node, error) {
 }
 
 func (m *member) send(to quorum.VoterSpec, data []byte) {
+	m.c.mu.Lock()
+	if m.c.sent != nil {
+		m.c.sent(m.spec.NodeID, to.NodeID, data)
+	}
+	m.c.mu.Unlock()
 	time.AfterFunc(networkDelay, func() {
 		if node, err := m.reached(to); err == nil {
 			_ = node.HandleRaft(data)
@@ -335,6 +346,70 @@ func TestLeadersThatDieAreReplaced(t *testing.T) {
 		c.agreed(60)
 		c.create(1)
 		c.agreed(61)
+	})
+}
+
+// TestElectionsAfterADeathDoNotCollide lets the voters hear of it at all distances in time, on disks of several speeds.
+func TestElectionsAfterADeathDoNotCollide(t *testing.T) {
+	t.Parallel()
+	for _, sync := range []time.Duration{0, 3 * time.Millisecond, 8 * time.Millisecond} {
+		slow := func(fsys vfs.FS) vfs.FS {
+			return vfs.NewFault(fsys, func(op vfs.Op, _ string) error {
+				if op == vfs.OpSync && sync > 0 {
+					<-time.After(sync)
+				}
+				return nil
+			})
+		}
+		for later := -14; later <= 14; later++ {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClusterOn(t, slow)
+				dead, _ := c.elected()
+				dead.kill()
+				rest := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return m == dead })
+				if later < 0 {
+					slices.Reverse(rest)
+				}
+				rest[0].node.PeerDead(dead.spec.NodeID)
+				<-time.After(max(time.Duration(later), -time.Duration(later)) * time.Millisecond)
+				rest[1].node.PeerDead(dead.spec.NodeID)
+				if _, took := c.elected(); took > 100*time.Millisecond {
+					t.Errorf("with %s for a sync and %d ms between the voters, a dead leader was replaced after %s", sync, later, took)
+				}
+			})
+		}
+	}
+}
+
+// TestADeadLeaderIsNotHeardAgain lets the last heartbeats arrive after the news.
+func TestADeadLeaderIsNotHeardAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		dead, _ := c.elected()
+		last := map[int32][]byte{}
+		c.mu.Lock()
+		c.sent = func(from, to int32, data []byte) {
+			if from == dead.spec.NodeID {
+				last[to] = data
+			}
+		}
+		c.mu.Unlock()
+		<-time.After(200 * time.Millisecond)
+		dead.kill()
+		for _, m := range c.members {
+			if m == dead {
+				continue
+			}
+			m.node.PeerDead(dead.spec.NodeID)
+			synctest.Wait()
+			if err := m.node.HandleRaft(last[m.spec.NodeID]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, took := c.elected(); took > 100*time.Millisecond {
+			t.Errorf("a leader known to be dead was replaced after %s", took)
+		}
 	})
 }
 

@@ -66,12 +66,9 @@ func (n *Node) stepGroup(first message) error {
 	for m, count := first, 1; ; count++ {
 		n.messageBytes.Add(-m.sizeBytes)
 		n.meters.messages.Add(-1)
-		if err := n.voter.Step(m.Incoming); errors.Is(err, quorum.ErrMessage) {
-			n.o.Logger.Warn("a message of another voter makes no sense", "error", err)
-		} else if err != nil {
+		if err := n.step(m.Incoming); err != nil {
 			return err
 		}
-		n.replicas.heardOf(m.From(), n.voter, n.o.Clock.Now())
 		if count == messageGroup {
 			return n.process()
 		}
@@ -82,6 +79,22 @@ func (n *Node) stepGroup(first message) error {
 		}
 		return n.process()
 	}
+}
+
+func (n *Node) step(in quorum.Incoming) error {
+	if n.campaign.ignores(in) {
+		return nil
+	}
+	if err := n.voter.Step(in); errors.Is(err, quorum.ErrMessage) {
+		n.o.Logger.Warn("a message of another voter makes no sense", "error", err)
+	} else if err != nil {
+		return err
+	}
+	if n.voter.YieldsTo(in) {
+		n.campaign.yields = candidatePauses
+	}
+	n.replicas.heardOf(in.From(), n.voter, n.o.Clock.Now())
+	return nil
 }
 
 // raftClock makes ticks, where there is anybody to agree with.
@@ -147,16 +160,32 @@ const (
 	// campaignTimes is how often it asks; then the election time-out decides.
 	campaignTimes = 8
 	// candidatePauses is for how many pauses votes may take to come, with an fsync of each voter, before the
-	// voter gives them up and begins again.
-	candidatePauses = 4
+	// voter gives them up and begins again; so many more the next time, and rankPauses more for each that goes
+	// before it, or voters that have divided the votes would do so again. For as long it leaves the election to another one.
+	candidatePauses, rankPauses = 4, 2
 )
 
 // campaign asks for votes without waiting for the election time-out. With pre-vote that does no harm
 // where the others hear from a leader.
 type campaign struct {
-	timer *time.Timer // nil: there is none
-	times int         // how often it will ask yet
-	waits int         // pauses for which it has waited for votes
+	timer    *time.Timer // nil: there is none
+	times    int         // how often it will ask yet
+	waits    int         // pauses for which it has waited for votes
+	patience int         // pauses for which it will
+	yields   int         // pauses for which another voter's election goes before
+	// dead is the leader that is known to be dead, 0 for none, and epoch the one in which it has led.
+	dead  uint64
+	epoch int32
+}
+
+// ignores reports whether a message is to be lost: one of a dead leader that was still on its way, or this
+// voter would believe in it for a whole election time-out; and support for an election that is left to another voter.
+func (c *campaign) ignores(in quorum.Incoming) bool {
+	if c.timer == nil {
+		return false
+	}
+	epoch, leads := in.FromLeader()
+	return leads && in.From() == c.dead && epoch <= c.epoch || c.yields > 0 && in.GrantsPreVote()
 }
 
 func (c *campaign) due() <-chan time.Time {
@@ -200,14 +229,18 @@ func (n *Node) peerDied(nodeID int32) error {
 
 // startCampaign has this voter ask for votes after those of lower node ids, dead not counted.
 func (n *Node) startCampaign(dead int32) {
+	n.campaign.stop()
+	n.campaign = campaign{times: campaignTimes, epoch: n.voter.Leadership().Epoch}
 	rank := 0
 	for _, v := range n.voter.Voters() {
-		if v.NodeID < n.o.Self.NodeID && v.NodeID != dead {
+		if v.NodeID == dead {
+			n.campaign.dead = quorum.PeerID(v.DirectoryID)
+		} else if v.NodeID < n.o.Self.NodeID {
 			rank++
 		}
 	}
-	n.campaign.stop()
-	n.campaign = campaign{timer: time.NewTimer(time.Duration(rank) * campaignRank), times: campaignTimes}
+	n.campaign.patience = candidatePauses + rank*rankPauses
+	n.campaign.timer = time.NewTimer(time.Duration(rank) * campaignRank)
 }
 
 func (n *Node) campaignAgain() error {
@@ -217,9 +250,16 @@ func (n *Node) campaignAgain() error {
 		return nil
 	}
 	c.timer.Reset(campaignPause)
-	if n.voter.Role() == quorum.RoleCandidate && c.waits < candidatePauses {
-		c.waits++
+	if c.yields > 0 {
+		c.yields--
 		return nil
+	}
+	if n.voter.Role() == quorum.RoleCandidate {
+		if c.waits < c.patience {
+			c.waits++
+			return nil
+		}
+		c.patience += candidatePauses
 	}
 	c.times, c.waits = c.times-1, 0
 	if err := n.voter.Campaign(); err != nil {
