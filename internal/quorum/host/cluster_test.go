@@ -438,6 +438,28 @@ func TestAPeerThatLivesIsNotReplaced(t *testing.T) {
 	})
 }
 
+// TestWhatRestsOnLostChangesIsRefused asks a leader that is cut off for what waits for those before only: its
+// answer may show them.
+func TestWhatRestsOnLostChangesIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		old, _ := c.elected()
+		c.isolate(old, true)
+		epoch, outcomes := old.node.Leadership().Epoch, make(chan error, 2)
+		for _, records := range [][][]byte{{metadata.Encode(&metadata.TopicRecord{Name: "lost", TopicID: kafka.UUID{9, 9}})}, nil} {
+			if err := old.node.ProposeAsync(t.Context(), epoch, records, func(_ int64, err error) { outcomes <- err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, what := range []string{"the change", "what waits for it"} {
+			if err := <-outcomes; !errors.Is(err, kafka.ErrNotController) {
+				t.Errorf("%s is answered with %v", what, err)
+			}
+		}
+	})
+}
+
 // TestALeaderThatIsCutOffStepsDown also lets it come back with less than a quorum has committed.
 func TestALeaderThatIsCutOffStepsDown(t *testing.T) {
 	t.Parallel()

@@ -139,7 +139,13 @@ func (n *Node) propose(p proposal) {
 		return
 	}
 	if len(p.records) == 0 {
-		n.pending = append(n.pending, pendingProposal{done: func(int64, error) { p.done(n.HighWatermark()-1, nil) }})
+		n.pending = append(n.pending, pendingProposal{done: func(_ int64, err error) {
+			if err != nil { // those before are lost, and the answer may show them
+				p.done(0, err)
+				return
+			}
+			p.done(n.HighWatermark()-1, nil)
+		}})
 		return
 	}
 	ticket, err := n.voter.Propose(p.records, n.o.Clock.Now().UnixMilli())
