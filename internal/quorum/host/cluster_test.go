@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -456,6 +457,42 @@ func TestWhatRestsOnLostChangesIsRefused(t *testing.T) {
 			if err := <-outcomes; !errors.Is(err, kafka.ErrNotController) {
 				t.Errorf("%s is answered with %v", what, err)
 			}
+		}
+	})
+}
+
+// TestNothingIsStoredBehindWhatIsRefused fills a leader that no other voter hears with as much as Raft takes: who
+// proposes computes each change on those before, so that none of them may be left out.
+func TestNothingIsStoredBehindWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		leader, _ := c.elected()
+		c.isolate(leader, true)
+		epoch, outcomes := leader.node.Leadership().Epoch, make(chan error, 11)
+		large := metadata.Encode(&metadata.ConfigRecord{ResourceType: 4, ResourceName: "1", Name: "text", Value: new(strings.Repeat("x", 7<<20))})
+		small := metadata.Encode(&metadata.TopicRecord{Name: "small", TopicID: kafka.UUID{9, 9}})
+		for i := range cap(outcomes) {
+			record := large
+			if i == cap(outcomes)-1 {
+				record = small
+			}
+			if err := leader.node.ProposeAsync(t.Context(), epoch, [][]byte{record}, func(_ int64, err error) { outcomes <- err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-time.After(50 * time.Millisecond)
+		c.isolate(leader, false)
+		refused := false
+		for i := range cap(outcomes) {
+			err := <-outcomes
+			if refused && err == nil {
+				t.Errorf("change %d was made although one before it was refused", i)
+			}
+			refused = refused || err != nil
+		}
+		if refused {
+			t.Error("a change was refused although the leader went on leading")
 		}
 	})
 }

@@ -64,9 +64,9 @@ func (n *Node) run(ctx context.Context) {
 	n.fault(err)
 }
 
-// takeProposals is nil while the loader has no room for what they would commit.
+// takeProposals is nil while the loader has no room for what they would commit, or too much waits for a quorum.
 func (n *Node) takeProposals() <-chan proposal {
-	if n.delivery.full() {
+	if n.delivery.full() || n.pendingBytes >= pendingBytes {
 		return nil
 	}
 	return n.proposals
@@ -116,9 +116,7 @@ func (n *Node) proposeGroup(first proposal) {
 	for {
 		n.meters.queued.Add(-1)
 		count++
-		for _, r := range p.records {
-			size += len(r)
-		}
+		size += p.sizeBytes()
 		n.propose(p)
 		if count >= groupCount || size >= groupBytes {
 			break
@@ -153,7 +151,8 @@ func (n *Node) propose(p proposal) {
 		n.pending = append(n.pending, pendingProposal{done: func(int64, error) { p.done(0, err) }})
 		return
 	}
-	n.pending = append(n.pending, pendingProposal{ticket: ticket, done: p.done})
+	n.pending = append(n.pending, pendingProposal{ticket: ticket, sizeBytes: p.sizeBytes(), done: p.done})
+	n.pendingBytes += p.sizeBytes()
 }
 
 // process stores, sends and commits what is waiting.
@@ -216,6 +215,7 @@ func (n *Node) finish(c quorum.Committed) {
 	n.finishUnstored()
 	if len(n.pending) > 0 && n.pending[0].ticket == c.Ticket {
 		n.pending[0].done(c.LastOffset, nil)
+		n.pendingBytes -= n.pending[0].sizeBytes
 		n.pending = n.pending[1:]
 	}
 }
@@ -231,7 +231,7 @@ func (n *Node) failPending() {
 	for _, p := range n.pending {
 		p.done(0, notLeading())
 	}
-	n.pending = nil
+	n.pending, n.pendingBytes = nil, 0
 }
 
 func (n *Node) leadershipChanged() {

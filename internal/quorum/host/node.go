@@ -24,6 +24,11 @@ const (
 	// groupCount and groupBytes bound what is stored with one fsync.
 	groupCount = 4096
 	groupBytes = 4 << 20
+	// pendingBytes bounds what is proposed and not committed. It lies below Raft's own bound by more than a group
+	// and a batch: Raft would refuse one change and take a smaller one after it, which rests on the first.
+	pendingBytes = 32 << 20
+	// recordOverheadBytes is at most what a record needs in a batch besides its value.
+	recordOverheadBytes = 24
 	// callsLength bounds the calls that wait for the node's goroutine.
 	callsLength = 64
 )
@@ -94,13 +99,15 @@ type Node struct {
 	changed chan struct{} // closed and replaced when something was committed or the leader changed
 
 	// What follows belongs to the goroutine "quorum" once it runs.
-	voter    *quorum.Voter
-	pending  []pendingProposal
-	clock    raftClock
-	campaign campaign
-	pulling  pulling
-	fetching fetching
-	replicas replicas
+	voter   *quorum.Voter
+	pending []pendingProposal
+	// pendingBytes is the size of what is pending.
+	pendingBytes int
+	clock        raftClock
+	campaign     campaign
+	pulling      pulling
+	fetching     fetching
+	replicas     replicas
 }
 
 type proposal struct {
@@ -109,9 +116,18 @@ type proposal struct {
 	done    func(lastOffset int64, err error)
 }
 
+func (p proposal) sizeBytes() int {
+	size := 0
+	for _, r := range p.records {
+		size += len(r) + recordOverheadBytes
+	}
+	return size
+}
+
 type pendingProposal struct {
-	ticket uint64
-	done   func(lastOffset int64, err error)
+	ticket    uint64
+	sizeBytes int
+	done      func(lastOffset int64, err error)
 }
 
 // Open recovers the log, or forms a quorum in an empty folder.
