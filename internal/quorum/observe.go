@@ -53,7 +53,8 @@ func (v *Voter) Committed(after Position, maxBytes int) (Page, error) {
 	}
 	switch {
 	case after.Index < l.anchor.RaftIndex || after.Epoch < 0:
-		p.Snapshot = &l.newest.ID
+		newest := l.newest.ID // the page outlives this call, on another goroutine
+		p.Snapshot = &newest
 		return p, nil
 	case after.Index > v.committed:
 		// A former voter's log may go further than what is committed, or this voter may not know yet.

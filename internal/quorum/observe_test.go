@@ -40,3 +40,26 @@ func TestAnObserverKeepsTheNewestLeader(t *testing.T) {
 		}
 	}
 }
+
+// TestAPageKeepsItsSnapshot: it is encoded on another goroutine while the voter goes on.
+func TestAPageKeepsItsSnapshot(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	mustMkdir(t, mem)
+	v := mustOpen(t, mem)
+	defer v.Close()
+	page, err := v.Committed(NoPosition, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := *page.Snapshot
+	if err := v.propose("a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := takeSnapshot(v); err != nil {
+		t.Fatal(err)
+	}
+	if *page.Snapshot != before {
+		t.Errorf("the page of snapshot %s now has %s", before.FileName(), page.Snapshot.FileName())
+	}
+}
