@@ -55,20 +55,22 @@ func (in Incoming) GrantsPreVote() bool {
 	return in.m.GetType() == raftpb.MsgPreVoteResp && !in.m.GetReject()
 }
 
-// YieldsTo reports, after Step, whether the sender's election should go before one of this voter: it has this
-// voter's vote, or asks whether it would get it, has the lower node id and as much of the log. Voters that
-// campaign at the same time, since they hear of a leader's death at the same time, would divide the votes.
+// YieldsTo reports, after Step, whether the sender's election should go before one of this voter: it asks whether
+// it would get a vote, has the lower node id and as much of the log. Voters that campaign at the same time, since
+// they hear of a leader's death at the same time, would divide the votes.
 func (v *Voter) YieldsTo(in Incoming) bool {
-	switch m := in.m; m.GetType() {
-	case raftpb.MsgVote:
-		status := v.node.BasicStatus()
-		return status.GetTerm() == m.GetTerm() && status.GetVote() == m.GetFrom()
-	case raftpb.MsgPreVote:
-		last, from := v.LastPosition(), v.nodeOf(m.GetFrom())
-		term := uint64(uint32(last.Epoch))
-		return from != kafka.NoLeader && from < v.o.Self.NodeID && (m.GetLogTerm() > term || m.GetLogTerm() == term && m.GetIndex() >= last.Index)
+	if in.m.GetType() != raftpb.MsgPreVote {
+		return false
 	}
-	return false
+	last, from := v.LastPosition(), v.nodeOf(in.From())
+	term := uint64(uint32(last.Epoch))
+	return from != kafka.NoLeader && from < v.o.Self.NodeID && (in.m.GetLogTerm() > term || in.m.GetLogTerm() == term && in.m.GetIndex() >= last.Index)
+}
+
+// Voted returns the present epoch, and whether this voter has voted in it: for itself or for another one.
+func (v *Voter) Voted() (epoch int32, voted bool) {
+	status := v.node.BasicStatus()
+	return int32(status.GetTerm()), status.GetVote() != raft.None
 }
 
 // DecodeMessage checks a message to the voter of a directory. It may be called on any goroutine, so

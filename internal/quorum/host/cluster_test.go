@@ -53,13 +53,13 @@ const networkDelay = time.Millisecond
 var errNetwork = errors.New("the other node is not to be reached")
 
 // newCluster has three voters that are up: node 1 forms the quorum, the others join it.
-func newCluster(t *testing.T) *testCluster { return newClusterOn(t, nil) }
+func newCluster(t *testing.T) *testCluster { return newClusterOn(t, 3, nil) }
 
-// newClusterOn has disks that wrap has made.
-func newClusterOn(t *testing.T, wrap func(vfs.FS) vfs.FS) *testCluster {
+// newClusterOn has so many voters, on disks that wrap has made.
+func newClusterOn(t *testing.T, count int32, wrap func(vfs.FS) vfs.FS) *testCluster {
 	c := &testCluster{t: t, cut: map[[2]int32]bool{}}
 	var voters []quorum.VoterSpec
-	for id := range int32(3) {
+	for id := range count {
 		m := c.newMember(id+1, 0, true)
 		m.wrap = wrap
 		voters = append(voters, m.spec)
@@ -350,36 +350,51 @@ func TestLeadersThatDieAreReplaced(t *testing.T) {
 	})
 }
 
-// TestElectionsAfterADeathDoNotCollide lets the voters hear of it at all distances in time, on disks of several speeds.
+// slowDisk needs so long for every sync.
+func slowDisk(sync time.Duration) func(vfs.FS) vfs.FS {
+	return func(fsys vfs.FS) vfs.FS {
+		return vfs.NewFault(fsys, func(op vfs.Op, _ string) error {
+			if op == vfs.OpSync && sync > 0 {
+				<-time.After(sync)
+			}
+			return nil
+		})
+	}
+}
+
+// TestElectionsAfterADeathDoNotCollide lets the voters hear of it at different times, on disks of several speeds.
 func TestElectionsAfterADeathDoNotCollide(t *testing.T) {
 	t.Parallel()
 	for _, sync := range []time.Duration{0, 3 * time.Millisecond, 8 * time.Millisecond} {
-		slow := func(fsys vfs.FS) vfs.FS {
-			return vfs.NewFault(fsys, func(op vfs.Op, _ string) error {
-				if op == vfs.OpSync && sync > 0 {
-					<-time.After(sync)
-				}
-				return nil
-			})
+		for later := -14 * time.Millisecond; later <= 14*time.Millisecond; later += time.Millisecond {
+			delays := map[int32]time.Duration{2: max(0, -later), 3: max(0, later)}
+			electAfterDeath(t, 3, sync, delays)
 		}
-		for later := -14; later <= 14; later++ {
-			synctest.Test(t, func(t *testing.T) {
-				c := newClusterOn(t, slow)
-				dead, _ := c.elected()
-				dead.kill()
-				rest := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return m == dead })
-				if later < 0 {
-					slices.Reverse(rest)
-				}
-				rest[0].node.PeerDead(dead.spec.NodeID)
-				<-time.After(max(time.Duration(later), -time.Duration(later)) * time.Millisecond)
-				rest[1].node.PeerDead(dead.spec.NodeID)
-				if _, took := c.elected(); took > 100*time.Millisecond {
-					t.Errorf("with %s for a sync and %d ms between the voters, a dead leader was replaced after %s", sync, later, took)
-				}
-			})
+		for seed := range uint64(20) {
+			random, delays := env.NewSeededRandom(seed), map[int32]time.Duration{}
+			for id := range int32(5) {
+				delays[id+1] = time.Duration(random.Uint64()%20_000) * time.Microsecond
+			}
+			electAfterDeath(t, 5, sync, delays)
 		}
 	}
+}
+
+// electAfterDeath fails unless the leader is replaced soon after the others have heard of its death, with these delays.
+func electAfterDeath(t *testing.T, voters int32, sync time.Duration, delays map[int32]time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClusterOn(t, voters, slowDisk(sync))
+		dead, _ := c.elected()
+		dead.kill()
+		for _, m := range c.members {
+			if m != dead {
+				time.AfterFunc(delays[m.spec.NodeID], func() { m.node.PeerDead(dead.spec.NodeID) })
+			}
+		}
+		if took := c.until("there is a leader", func() bool { return c.leader() != nil }); took > 120*time.Millisecond {
+			t.Errorf("%d voters, %s for a sync, who hear of it after %v: a dead leader was replaced after %s", voters, sync, delays, took)
+		}
+	})
 }
 
 // TestADeadLeaderIsNotHeardAgain lets the last heartbeats arrive after the news.

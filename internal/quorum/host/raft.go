@@ -159,9 +159,9 @@ const (
 	campaignPause = 15 * time.Millisecond
 	// campaignTimes is how often it asks; then the election time-out decides.
 	campaignTimes = 8
-	// candidatePauses is for how many pauses votes may take to come, with an fsync of each voter, before the
-	// voter gives them up and begins again; so many more the next time, and rankPauses more for each that goes
-	// before it, or voters that have divided the votes would do so again. For as long it leaves the election to another one.
+	// candidatePauses is for how many pauses an election may take, with an fsync of each voter, before who has voted
+	// in it begins another one; so many more the next time, and rankPauses more for each that goes
+	// before it, or voters that have divided the votes would do so again. For as long a voter yields to another one.
 	candidatePauses, rankPauses = 4, 2
 )
 
@@ -170,7 +170,8 @@ const (
 type campaign struct {
 	timer    *time.Timer // nil: there is none
 	times    int         // how often it will ask yet
-	waits    int         // pauses for which it has waited for votes
+	voted    int32       // epoch in which it has voted, for itself or for another one
+	waits    int         // pauses for which it has waited for the outcome
 	patience int         // pauses for which it will
 	yields   int         // pauses for which another voter's election goes before
 	// dead is the leader that is known to be dead, 0 for none, and epoch the one in which it has led.
@@ -254,7 +255,10 @@ func (n *Node) campaignAgain() error {
 		c.yields--
 		return nil
 	}
-	if n.voter.Role() == quorum.RoleCandidate {
+	if epoch, voted := n.voter.Voted(); voted && epoch > c.epoch {
+		if epoch != c.voted {
+			c.voted, c.waits = epoch, 0
+		}
 		if c.waits < c.patience {
 			c.waits++
 			return nil
