@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage"
 )
 
 // threeReplicas returns a leader of three replicas, of which the first two are in sync, and what
@@ -102,4 +103,43 @@ func TestTooFewInSync(t *testing.T) {
 	if _, err := p.CommitState(4, 0); kafka.CodeOf(err) != kafka.ErrNotEnoughReplicasAfterAppend {
 		t.Errorf("one that was appended before is answered %v", err)
 	}
+}
+
+// TestRecordsOfAnotherLeaderAreNotAcknowledged: whoever asks late, since an earlier partition of its request was waited for, must
+// not take what another leader has written in the place of its records for them.
+func TestRecordsOfAnotherLeaderAreNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	p, _ := threeReplicas(t) // three records, of which none is committed
+	a := p.Assignment()
+	a.Leader, a.LeaderEpoch, a.PartitionEpoch = 2, 5, 8
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.TruncateToLeader(5, EpochEnd{LeaderEpoch: 4, EndOffset: 1}, 0, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	other := batchOf(t, "x", "y", "z")
+	other.SetBaseOffset(1)
+	other.SetPartitionLeaderEpoch(5)
+	if err := p.AppendFetched(Fetched{storage.Fetched{Records: other, LeaderEpoch: 5, NowMs: nowMs}, 4, 0}); err != nil {
+		t.Fatal(err)
+	}
+	wantHighWatermark(t, p, 4, "as a follower")
+	want := func(when string) {
+		t.Helper()
+		for what, state := range map[string]func(int32, int64) (bool, error){"acks=all": p.CommitState, "acks=1": p.CountState} {
+			if done, err := state(4, 1); !done || err != nil {
+				t.Errorf("%s, %s: the record that is left is answered %v, %v", when, what, done, err)
+			}
+			if done, err := state(4, 3); done || kafka.CodeOf(err) != kafka.ErrNotLeaderOrFollower {
+				t.Errorf("%s, %s: a record that is gone is answered %v, %v", when, what, done, err)
+			}
+		}
+	}
+	want("while another leads")
+	a.Leader, a.LeaderEpoch, a.PartitionEpoch = 1, 6, 9
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	want("leading again")
 }

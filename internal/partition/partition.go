@@ -283,7 +283,7 @@ func (p *Partition) CountState(leaderEpoch int32, offset int64) (done bool, err 
 }
 
 func (p *Partition) reached(position int64, leaderEpoch int32, offset int64) (bool, error) {
-	if position >= offset {
+	if position >= offset && p.hasKept(leaderEpoch, offset) {
 		return true, nil
 	}
 	r, err := p.leader(kafka.NoLeaderEpoch)
@@ -294,6 +294,12 @@ func (p *Partition) reached(position int64, leaderEpoch int32, offset int64) (bo
 		err = p.Log().Usable()
 	}
 	return false, err
+}
+
+// hasKept reports whether what ended at offset when this broker led in leaderEpoch is still there: a leader that came after
+// may have put something else in its place.
+func (p *Partition) hasKept(leaderEpoch int32, offset int64) bool {
+	return leaderEpoch == kafka.NoLeaderEpoch || p.role.Load().LeaderEpoch == leaderEpoch || p.Log().EpochForOffset(offset-1) == leaderEpoch
 }
 
 // highWatermarkOffset stands in DeleteRecords for the high watermark.
