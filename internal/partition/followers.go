@@ -62,7 +62,7 @@ type Followed struct {
 // replication is what a leader knows of the others. Partition.following guards it.
 type replication struct {
 	followers map[int32]*follower
-	nowMs     int64 // of the last fetch or check
+	nowMs     int64 // of the last fetch, check or change of the metadata
 	// pending was proposed and not answered. Until then nobody knows which of the two in-sync replica
 	// sets counts, so records are committed when both have them.
 	pending *ISRChange
@@ -101,9 +101,10 @@ func (p *Partition) resetReplication(a Assignment, nowMs int64) {
 }
 
 // updateReplication takes over what the metadata says while this broker goes on leading.
-func (p *Partition) updateReplication(old, a Assignment) {
+func (p *Partition) updateReplication(old, a Assignment, nowMs int64) {
 	p.following.Lock()
 	defer p.following.Unlock()
+	p.state.nowMs = max(p.state.nowMs, nowMs)
 	if a.PartitionEpoch > old.PartitionEpoch {
 		p.state.pending = nil
 	}
@@ -169,15 +170,26 @@ func (p *Partition) expansion(r *role, id int32) *ISRChange {
 // Lagging returns the change that takes followers out which have not caught up for too long, or nil.
 func (p *Partition) Lagging(nowMs int64) *ISRChange {
 	p.mu.RLock()
-	defer p.mu.RUnlock()
 	r := p.role.Load()
-	if !r.isLeader || len(r.ISR) < 2 {
+	if !r.isLeader {
+		p.mu.RUnlock()
 		return nil
 	}
+	change := p.shrinking(r, nowMs)
+	advanced := p.Log().AdvanceHighWatermark(p.committedOffset(r)) // nobody may be waited for any more who once had caught up
+	p.mu.RUnlock()
+	if advanced {
+		p.advanced(Everything)
+	}
+	return change
+}
+
+func (p *Partition) shrinking(r *role, nowMs int64) *ISRChange {
 	end := p.Log().LogEndOffset()
 	p.following.Lock()
 	defer p.following.Unlock()
-	if p.state.pending != nil {
+	p.state.nowMs = max(p.state.nowMs, nowMs)
+	if p.state.pending != nil || len(r.ISR) < 2 {
 		return nil
 	}
 	isr := slices.DeleteFunc(slices.Clone(r.ISR), func(id int32) bool {

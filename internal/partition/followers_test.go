@@ -143,3 +143,54 @@ func TestRecordsOfAnotherLeaderAreNotAcknowledged(t *testing.T) {
 	}
 	want("leading again")
 }
+
+// TestHungFollowerDoesNotHoldUpCommits: once it is out of the in-sync replicas nobody waits for it, though its broker lives on and
+// nobody else fetches.
+func TestHungFollowerDoesNotHoldUpCommits(t *testing.T) {
+	t.Parallel()
+	p, mayJoin := threeReplicas(t)
+	*mayJoin = true
+	a := p.Assignment()
+	a.MinInSyncReplicas = 1
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	p.NoteFetch(fetchedBy(2, 3))
+	wantHighWatermark(t, p, 3, "in sync")
+	if _, err := appendTo(t, p, 1, 4, "b"); err != nil {
+		t.Fatal(err)
+	}
+	late := int64(nowMs + 2000)
+	if change := p.Lagging(late); change == nil || len(change.ISR) != 1 {
+		t.Fatalf("proposes %+v", change)
+	}
+	wantHighWatermark(t, p, 3, "while the change is pending")
+	a.PartitionEpoch, a.ISR = 8, []int32{1}
+	if err := p.Apply(a, late); err != nil {
+		t.Fatal(err)
+	}
+	wantHighWatermark(t, p, 4, "out of the in-sync replicas")
+}
+
+// TestFollowerThatCaughtUpOnceDoesNotHoldUpCommits: it was waited for, but it has not come back.
+func TestFollowerThatCaughtUpOnceDoesNotHoldUpCommits(t *testing.T) {
+	t.Parallel()
+	p, mayJoin := threeReplicas(t)
+	*mayJoin = true
+	a := p.Assignment()
+	a.MinInSyncReplicas, a.PartitionEpoch, a.ISR = 1, 8, []int32{1}
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	change := p.NoteFetch(fetchedBy(2, 3))
+	if change == nil {
+		t.Fatal("proposes nothing")
+	}
+	p.Refused(change)
+	if _, err := appendTo(t, p, 1, 4, "b"); err != nil {
+		t.Fatal(err)
+	}
+	wantHighWatermark(t, p, 3, "while it may come back")
+	p.Lagging(nowMs + 2000)
+	wantHighWatermark(t, p, 4, "when it has not")
+}

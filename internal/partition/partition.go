@@ -134,7 +134,7 @@ func (p *Partition) Apply(a Assignment, nowMs int64) error {
 		}
 		p.resetReplication(a, nowMs)
 	} else if next.isLeader {
-		p.updateReplication(old.Assignment, a)
+		p.updateReplication(old.Assignment, a, nowMs)
 	} else {
 		p.leaderHigh.Store(0)
 	}
