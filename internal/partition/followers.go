@@ -83,10 +83,8 @@ type ReplicationOptions struct {
 }
 
 // resetReplication begins a leader epoch: until they fetch, nothing is known of the followers, but
-// those in sync are given time.
+// those in sync are given time. It needs following.
 func (p *Partition) resetReplication(a Assignment, nowMs int64) {
-	p.following.Lock()
-	defer p.following.Unlock()
 	p.state = replication{followers: map[int32]*follower{}, nowMs: nowMs}
 	for _, id := range a.Replicas {
 		if id == p.localID {
@@ -100,10 +98,8 @@ func (p *Partition) resetReplication(a Assignment, nowMs int64) {
 	}
 }
 
-// updateReplication takes over what the metadata says while this broker goes on leading.
+// updateReplication takes over what the metadata says while this broker goes on leading. It needs following.
 func (p *Partition) updateReplication(old, a Assignment, nowMs int64) {
-	p.following.Lock()
-	defer p.following.Unlock()
 	p.state.nowMs = max(p.state.nowMs, nowMs)
 	if a.PartitionEpoch > old.PartitionEpoch {
 		p.state.pending = nil
@@ -122,7 +118,7 @@ func (p *Partition) updateReplication(old, a Assignment, nowMs int64) {
 
 // NoteFetch takes note of what a follower has, which Read has checked: its log is like this one's up
 // to the offset. It moves the high watermark, and returns the change of the in-sync replicas that is
-// to be proposed, or nil.
+// to be proposed, or nil. A fetch from before the follower's last start does not count (KIP-903).
 func (p *Partition) NoteFetch(f Followed) *ISRChange {
 	p.mu.RLock()
 	r := p.role.Load()
@@ -133,7 +129,7 @@ func (p *Partition) NoteFetch(f Followed) *ISRChange {
 	end := p.Log().LogEndOffset()
 	p.following.Lock()
 	known := p.state.followers[f.BrokerID]
-	if known == nil || r.LeaderEpoch != f.LeaderEpoch || f.Offset > end {
+	if known == nil || r.LeaderEpoch != f.LeaderEpoch || f.Offset > end || f.BrokerEpoch < known.brokerEpoch {
 		p.following.Unlock()
 		p.mu.RUnlock()
 		return nil
@@ -149,7 +145,7 @@ func (p *Partition) NoteFetch(f Followed) *ISRChange {
 	p.state.nowMs = max(p.state.nowMs, f.NowMs)
 	change := p.expansion(r, f.BrokerID)
 	p.following.Unlock()
-	advanced := p.Log().AdvanceHighWatermark(p.committedOffset(r))
+	advanced := p.commit(r)
 	p.mu.RUnlock()
 	if advanced {
 		p.advanced(Everything)
@@ -176,7 +172,7 @@ func (p *Partition) Lagging(nowMs int64) *ISRChange {
 		return nil
 	}
 	change := p.shrinking(r, nowMs)
-	advanced := p.Log().AdvanceHighWatermark(p.committedOffset(r)) // nobody may be waited for any more who once had caught up
+	advanced := p.commit(r) // nobody may be waited for any more who once had caught up
 	p.mu.RUnlock()
 	if advanced {
 		p.advanced(Everything)
@@ -233,20 +229,27 @@ func (p *Partition) Refused(change *ISRChange) {
 	p.advance()
 }
 
-// committedOffset is how far all in-sync replicas have the log; for the leader itself that is what it
+// commit moves the high watermark as far as all in-sync replicas have the log; for the leader itself that is what it
 // counts. While a change of the in-sync replicas is pending, those of before and after must have it. It
 // does not move while there are fewer of them than the topic asks for (KIP-966). A follower that
 // has just caught up is waited for, though it is not in sync yet, or it might never be.
-func (p *Partition) committedOffset(r *role) int64 {
-	offset := p.Log().CountedOffset()
+//
+// All of it is one step to whoever proposes a change or takes one over: what was found out by the in-sync replicas of
+// before does not count for new ones.
+func (p *Partition) commit(r *role) (advanced bool) {
+	l := p.Log()
 	if len(r.Replicas) == 1 && len(r.ISR) == 1 && r.ISR[0] == p.localID {
-		return offset
+		return l.AdvanceHighWatermark(l.CountedOffset())
 	}
 	if len(r.ISR) < r.EffectiveMinISR() || !slices.Contains(r.ISR, p.localID) {
-		return p.Log().HighWatermark()
+		return false
 	}
 	p.following.Lock()
 	defer p.following.Unlock()
+	if p.role.Load() != r {
+		return false // who has changed it does it
+	}
+	offset := l.CountedOffset()
 	for id, f := range p.state.followers {
 		isIn := slices.Contains(r.ISR, id) || p.state.pending != nil && slices.Contains(p.state.pending.ids(), id)
 		joins := f.endOffset != unknownEnd && p.state.nowMs-f.caughtUpMs <= p.replicating.LagMaxMs && p.replicating.MayJoin(id, f.brokerEpoch)
@@ -254,7 +257,7 @@ func (p *Partition) committedOffset(r *role) int64 {
 			offset = min(offset, f.endOffset)
 		}
 	}
-	return offset
+	return l.AdvanceHighWatermark(offset)
 }
 
 // LowWatermark is the smallest log start offset of this leader and of the followers on brokers that are alive; -1

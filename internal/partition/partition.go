@@ -132,15 +132,20 @@ func (p *Partition) Apply(a Assignment, nowMs int64) error {
 			p.role.Store(next)
 			return err
 		}
-		p.resetReplication(a, nowMs)
-	} else if next.isLeader {
-		p.updateReplication(old.Assignment, a, nowMs)
-	} else {
+	}
+	p.following.Lock()
+	switch {
+	case !next.isLeader:
 		p.leaderHigh.Store(0)
+	case !old.isLeader || old.LeaderEpoch != a.LeaderEpoch:
+		p.resetReplication(a, nowMs)
+	default:
+		p.updateReplication(old.Assignment, a, nowMs)
 	}
 	p.role.Store(next)
+	p.following.Unlock()
 	if next.isLeader {
-		p.Log().AdvanceHighWatermark(p.committedOffset(next))
+		p.commit(next)
 	}
 	return nil
 }
@@ -222,7 +227,7 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 	a.AppendRequest.LeaderEpoch = r.LeaderEpoch
 	result, err := p.Log().Append(a.AppendRequest)
 	if err == nil && !result.Duplicate {
-		p.Log().AdvanceHighWatermark(p.committedOffset(r))
+		p.commit(r)
 	}
 	isReplicated := len(r.Replicas) > 1
 	p.mu.RUnlock()
@@ -257,7 +262,7 @@ func (p *Partition) counted(bytes int64, ended bool) {
 // advance moves the high watermark as far as the in-sync replicas count.
 func (p *Partition) advance() {
 	if r := p.role.Load(); r.isLeader {
-		p.Log().AdvanceHighWatermark(p.committedOffset(r))
+		p.commit(r)
 	}
 }
 
