@@ -110,7 +110,7 @@ func (t *Transactions) abortTimedOut(ctx context.Context, partition int32, id st
 // complete ends a transaction whose markers are written.
 func (t *Transactions) complete(ctx context.Context, d *txn.Delivery) error {
 	_, err := t.runtime.Do(ctx, d.Partition, func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
-		return s.CompleteMarkers(token, d.TransactionalID, d.Producer, nowMs)
+		return s.CompleteMarkers(token, d.Markers, nowMs)
 	})
 	return err
 }

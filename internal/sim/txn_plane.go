@@ -101,7 +101,7 @@ func (t *txnPlane) deliver(d *txn.Delivery) {
 			return
 		}
 		t.doIn(d.Partition, func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
-			return s.CompleteMarkers(token, d.TransactionalID, d.Producer, nowMs)
+			return s.CompleteMarkers(token, d.Markers, nowMs)
 		}, func(_ any, err error) {
 			if code := kafka.CodeOf(err); code == kafka.ErrNone || code == kafka.ErrNotCoordinator {
 				t.sender.Completed(d)

@@ -208,7 +208,7 @@ func (m *model) writeMarkers(i int) {
 	}
 	if m.random.IntN(10) > 0 { // else the coordinator does not learn of it
 		m.markers = append(m.markers[:i:i], m.markers[i+1:]...)
-		m.take(m.s.CompleteMarkers(0, k.TransactionalID, k.Producer, m.nowMs))
+		m.take(m.s.CompleteMarkers(0, k, m.nowMs))
 	}
 }
 

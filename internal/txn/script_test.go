@@ -73,7 +73,11 @@ func (s *script) run() {
 	case "markers":
 		s.writeMarkers()
 	case "complete":
-		s.show(s.shard.CompleteMarkers(1, s.id(), s.producer("as"), s.nowMs))
+		m := Markers{TransactionalID: s.id(), Producer: s.producer("as")}
+		if t := s.shard.transactions[m.TransactionalID]; t != nil {
+			m.StartMs, m.PreparedMs = t.startMs, t.lastUpdateMs
+		}
+		s.show(s.shard.CompleteMarkers(1, m, s.nowMs))
 	case "abort-timed-out":
 		s.show(s.shard.AbortTimedOut(1, s.id(), s.fresh(), s.nowMs))
 	case "advance":
@@ -158,7 +162,7 @@ func (s *script) writeMarkers() {
 	due := s.markers
 	s.markers = nil
 	for _, m := range due {
-		s.show(s.shard.CompleteMarkers(1, m.TransactionalID, m.Producer, s.nowMs))
+		s.show(s.shard.CompleteMarkers(1, m, s.nowMs))
 	}
 }
 

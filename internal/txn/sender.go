@@ -56,7 +56,7 @@ func (s *Sender) Len() int { return len(s.byID) }
 // again asks for all that are not complete.
 func (s *Sender) Add(d *Delivery) {
 	old := s.byID[d.TransactionalID]
-	if old != nil && old.Partition == d.Partition && old.CoordinatorEpoch == d.CoordinatorEpoch && old.Producer == d.Producer {
+	if old != nil && old.Partition == d.Partition && old.CoordinatorEpoch == d.CoordinatorEpoch && old.Producer == d.Producer && old.StartMs == d.StartMs && old.PreparedMs == d.PreparedMs {
 		return
 	}
 	if old != nil {

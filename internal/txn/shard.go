@@ -49,6 +49,14 @@ type Markers struct {
 	Partitions []kafka.TopicPartition
 	// TransactionVersion says by which rules the logs check the markers' epoch.
 	TransactionVersion int16
+	// StartMs and PreparedMs are when the transaction began and when its end was decided. They tell it from the one
+	// before, which in version 1 had the same producer.
+	StartMs, PreparedMs int64
+}
+
+// areOf reports whether the markers are the transaction's.
+func (m *Markers) areOf(t *transaction) bool {
+	return t.state.isPrepared() && m.Producer == (Producer{t.producerID, t.epoch}) && m.StartMs == t.startMs && m.PreparedMs == t.lastUpdateMs
 }
 
 // ProducerIDWanted is the notice that the transaction has taken too long but cannot be aborted
@@ -204,15 +212,15 @@ func (s *Shard) prepare(t *transaction, commit bool, version int16, freshID int6
 func (s *Shard) sendMarkers(t *transaction) {
 	s.out.Notices = append(s.out.Notices, Markers{
 		TransactionalID: t.id, Producer: Producer{t.producerID, t.epoch}, Commit: t.state == StatePrepareCommit,
-		Partitions: slices.Clone(t.partitions), TransactionVersion: t.clientVersion,
+		Partitions: slices.Clone(t.partitions), TransactionVersion: t.clientVersion, StartMs: t.startMs, PreparedMs: t.lastUpdateMs,
 	})
 }
 
 // CompleteMarkers ends a transaction whose markers are written. It changes nothing if the
 // transaction is not the one that they were for.
-func (s *Shard) CompleteMarkers(token shard.Token, id string, p Producer, nowMs int64) shard.Effects {
+func (s *Shard) CompleteMarkers(token shard.Token, m Markers, nowMs int64) shard.Effects {
 	s.begin(nowMs)
-	if t := s.transactions[id]; t != nil && t.state.isPrepared() && (Producer{t.producerID, t.epoch}) == p {
+	if t := s.transactions[m.TransactionalID]; t != nil && m.areOf(t) {
 		if t.state == StatePrepareCommit {
 			s.metrics.committed.Inc()
 		} else {

@@ -77,7 +77,7 @@ func (h *harness) end(p Producer, commit bool, version int16) Result {
 func (h *harness) complete() {
 	h.Helper()
 	for _, m := range h.markers {
-		h.take(h.s.CompleteMarkers(1, m.TransactionalID, m.Producer, h.nowMs))
+		h.take(h.s.CompleteMarkers(1, m, h.nowMs))
 	}
 	h.markers = nil
 }
@@ -356,6 +356,34 @@ func TestSenderRetriesAndCancels(t *testing.T) {
 	if got := s.Written(s.Take(0), []kafka.ErrorCode{kafka.ErrTransactionCoordinatorFenced, kafka.ErrNone}, 0); got != OutcomeCanceled || s.Len() != 0 {
 		t.Fatal(got)
 	}
+}
+
+// TestMarkersOfTheTransactionBefore: in version 1 the next transaction has the same producer id and epoch. It may end before the sender
+// has heard that the one before is complete, and what completes that one, or asks again, must leave it alone.
+func TestMarkersOfTheTransactionBefore(t *testing.T) {
+	h := newHarness(t)
+	p := h.init(nil).Producer
+	transaction := func() *Delivery {
+		h.nowMs += 5
+		h.add(p, t0)
+		h.want("end", h.end(p, true, Version0), kafka.ErrNone, NoProducer)
+		return &Delivery{Markers: h.markers[0]}
+	}
+	s := NewSender()
+	first := transaction()
+	s.Add(first)
+	if got := s.Written(s.Take(0), []kafka.ErrorCode{kafka.ErrNone}, 0); got != OutcomeWritten {
+		t.Fatal(got)
+	}
+	h.complete()
+	next := transaction()
+	s.Add(next)
+	s.Completed(first)
+	if s.Take(0) != next {
+		t.Error("the markers of the next transaction are not written")
+	}
+	h.take(h.s.CompleteMarkers(1, first.Markers, h.nowMs))
+	h.wantCode("while the markers are written", h.end(p, true, Version0), kafka.ErrConcurrentTransactions)
 }
 
 func FuzzDecode(f *testing.F) {
