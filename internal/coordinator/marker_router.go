@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 
 // markerCallTimeout is how long a broker may take to write markers and have them replicated.
 const markerCallTimeout = markerTimeout + 5*time.Second
+
+// movedCheck is how often it is looked whether a broker that takes long to write markers still leads the partitions.
+const movedCheck = 100 * time.Millisecond
 
 // markerRouter has markers written by the leaders of their partitions, wherever those are.
 type markerRouter struct {
@@ -29,6 +33,7 @@ type remoteMarkers struct {
 	MarkerWork
 	codes []kafka.ErrorCode
 	done  chan struct{} // closed when codes are there
+	moved atomic.Bool   // nobody waits any more, and it need not be sent
 }
 
 func newMarkerRouter(o *TransactionsOptions, image *atomic.Pointer[metadata.Image]) *markerRouter {
@@ -90,16 +95,43 @@ func (r *markerRouter) write(ctx context.Context, w MarkerWork) []kafka.ErrorCod
 			continue
 		}
 		places := remote[brokers[i]].places
-		select {
-		case <-work.done:
-			for j, code := range work.codes {
-				codes[places[j]] = code
-			}
-		case <-ctx.Done():
-			setAll(codes, places, kafka.ErrRequestTimedOut)
+		if code := r.await(ctx, brokers[i], work); code != kafka.ErrNone {
+			setAll(codes, places, code)
+			continue
+		}
+		for j, code := range work.codes {
+			codes[places[j]] = code
 		}
 	}
 	return codes
+}
+
+// await waits for a broker's answer. A broker that hangs may not give one for long, and must not hold up who waits when others
+// have become the leaders.
+func (r *markerRouter) await(ctx context.Context, broker int32, work *remoteMarkers) kafka.ErrorCode {
+	ticker := time.NewTicker(movedCheck)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-work.done:
+			return kafka.ErrNone
+		case <-ticker.C:
+			if !r.leadsAny(broker, work.Partitions) {
+				work.moved.Store(true)
+				return kafka.ErrNotLeaderOrFollower
+			}
+		case <-ctx.Done():
+			return kafka.ErrRequestTimedOut
+		}
+	}
+}
+
+func (r *markerRouter) leadsAny(broker int32, partitions []kafka.TopicPartition) bool {
+	image := r.image.Load()
+	return slices.ContainsFunc(partitions, func(tp kafka.TopicPartition) bool {
+		p := image.Partition(tp.Topic, tp.Partition)
+		return p != nil && p.Leader == broker
+	})
 }
 
 func setAll(codes []kafka.ErrorCode, places []int, code kafka.ErrorCode) {
@@ -112,6 +144,10 @@ func setAll(codes []kafka.ErrorCode, places []int, code kafka.ErrorCode) {
 // that does not answer and one that is behind with the metadata are tried again by the marker
 // sender: a marker may be written twice.
 func (r *markerRouter) send(ctx context.Context, broker int32, batch []*remoteMarkers) {
+	batch = slices.DeleteFunc(batch, func(work *remoteMarkers) bool { return work.moved.Load() })
+	if len(batch) == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, markerCallTimeout)
 	defer cancel()
 	req := kmsg.NewPtrWriteTxnMarkersRequest()

@@ -268,6 +268,40 @@ func TestMarkersFollowTheMetadata(t *testing.T) {
 	}
 }
 
+// A broker that hangs does not hold up transactions when others lead its partitions.
+func TestMarkersDoNotWaitForABrokerThatHangs(t *testing.T) {
+	p := newPair(t)
+	const count = 20 // more than are written at a time
+	var producers []txn.Producer
+	for i := range count {
+		producers = append(producers, p.one.init(fmt.Sprint(i)))
+		p.writeThrough(fmt.Sprint(i), producers[i], 1)
+	}
+	gate := make(chan struct{}) // never opened
+	p.set(func() { p.gate, p.calls = gate, 0 })
+	for i, producer := range producers {
+		p.mustEnd(fmt.Sprint(i), producer, true)
+	}
+	eventually(t, "the first attempt", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.calls > 0
+	})
+	change := metadata.NewPartitionChangeRecord(topicIDOf("t"), 1)
+	change.Replicas, change.ISR, change.Leader = []int32{1}, []int32{1}, 1
+	p.one.apply(change)
+	started := time.Now()
+	for i := range count {
+		eventually(t, "the end of the transactions", func() bool { return p.one.state(fmt.Sprint(i)) == "CompleteCommit" })
+	}
+	if took := time.Since(started); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if end := p.one.log("t", 1).LogEndOffset(); end != count {
+		t.Errorf("the new leader's log ends at %d", end)
+	}
+}
+
 // A coordinator that has been replaced without knowing stops to write markers.
 func TestMarkersOfAnOldCoordinator(t *testing.T) {
 	p := newPair(t)
