@@ -128,3 +128,27 @@ func TestExpiry(t *testing.T) {
 		t.Fatal("did not expire")
 	}
 }
+
+// TestGuardsAreNotGivenTwice: an answer of a transaction's coordinator may come after this broker has followed and the state was
+// made anew. Its guard must not be that of the next question.
+func TestGuardsAreNotGivenTwice(t *testing.T) {
+	t.Parallel()
+	var m Manager
+	v := Verification{ProducerID: 7, Epoch: 1}
+	seen := map[Guard]bool{}
+	for _, anew := range []func(){
+		func() {}, m.Reset,
+		func() {
+			if err := m.LoadSnapshot(m.EncodeSnapshot(), 0, 1000); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		anew()
+		guard, err := m.StartVerification(v)
+		if err != nil || seen[guard] {
+			t.Errorf("guard %d again, %v", guard, err)
+		}
+		seen[guard] = true
+	}
+}

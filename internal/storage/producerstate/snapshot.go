@@ -104,6 +104,7 @@ func (m *Manager) LoadSnapshot(data []byte, nowMs, expirationMs int64) error {
 		return err
 	}
 	loaded.Expire(nowMs, expirationMs)
+	loaded.verifying.last = m.verifying.last
 	*m = loaded
 	return nil
 }
