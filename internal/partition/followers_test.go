@@ -194,3 +194,25 @@ func TestFollowerThatCaughtUpOnceDoesNotHoldUpCommits(t *testing.T) {
 	p.Lagging(nowMs + 2000)
 	wantHighWatermark(t, p, 4, "when it has not")
 }
+
+// TestStartedOverIsReadyToFetchOn: with flush.messages a follower says only what it has flushed. One that starts over has to get
+// there without anything being appended.
+func TestStartedOverIsReadyToFetchOn(t *testing.T) {
+	t.Parallel()
+	p, _, commit := newFlushedPartition(t, func(c *storage.LogConfig) { c.FlushMessages = 1 })
+	a := Assignment{Leader: 2, LeaderEpoch: 4, PartitionEpoch: 7, Replicas: []int32{1, 2}, ISR: []int32{2}, MinInSyncReplicas: 1}
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	for _, start := range []int64{20, 7} {
+		if err := p.StartAt(4, start, nowMs); err != nil {
+			t.Fatal(err)
+		}
+		if err := commit(); err != nil {
+			t.Fatal(err)
+		}
+		if offset, _, ready := p.FollowFrom(); offset != start || !ready {
+			t.Errorf("it fetches from %d, ready %v", offset, ready)
+		}
+	}
+}

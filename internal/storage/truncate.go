@@ -10,9 +10,8 @@ import (
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
-// TruncateTo removes every batch with records at offset or above, with the leader epochs and
-// producer state that came from them. The truncation is durable when it returns: else power
-// loss could bring old batches back behind new ones that were written in their place.
+// TruncateTo removes every batch with records at offset or above, with the leader epochs and producer state that came from them. The truncation is
+// durable when it returns: else power loss could bring old batches back behind new ones that were written in their place.
 func (l *Log) TruncateTo(offset, nowMs int64) error {
 	l.flushMu.Lock()
 	l.mu.Lock()
@@ -55,8 +54,7 @@ func (l *Log) truncateTo(offset, nowMs int64) error {
 	l.dir.logStarts.markChanged()
 	l.clean.truncations++
 	l.clean.uncleanable = false // another copy of the data may come
-	// The recovery point on disk must not lie above what the log ends with, or what is appended
-	// next would pass for flushed after a crash.
+	// The recovery point on disk must not lie above what the log ends with, or what is appended next would pass for flushed after a crash.
 	if err := l.dir.checkpointRecoveryPoints(); err != nil {
 		return l.failed("writing the recovery point of", err)
 	}
@@ -105,13 +103,14 @@ func (l *Log) forgetEpochs(endOffset int64) {
 	}
 }
 
-// StartAt removes everything and goes on at another offset: a follower's log whose leader has nothing
-// any more of what would follow. Only an empty log can go on at an earlier one, as behind a leader that was elected
-// without having what was committed. A power loss in between leaves an empty log, for which it is done again.
+// StartAt removes everything and goes on at another offset: a follower's log whose leader has nothing any more of what would follow. Only an empty log can
+// go on at an earlier one, as behind a leader that was elected without having what was committed. A power loss in between leaves an empty log, for which it is done again.
 func (l *Log) StartAt(offset, nowMs int64) error {
 	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
 		return l.mayFail("removing the producer snapshots of", err)
 	}
+	need := commitNeed{dueMs: never}
+	defer func() { l.ask(need) }() // nothing may be appended for long, and until it is flushed the follower does not fetch on
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
 	l.mu.Lock()
@@ -146,11 +145,11 @@ func (l *Log) StartAt(offset, nowMs int64) error {
 	}
 	l.markDirty(nowMs, 0)
 	l.count()
+	need = l.need(nowMs)
 	return nil
 }
 
-// lowerTo has an empty log begin at an earlier offset than before. The files must not say any more that it
-// begins later, that what will come is flushed, or compacted: a start would believe them.
+// lowerTo has an empty log begin at an earlier offset than before. The files must not say any more that it begins later, that what will come is flushed, or compacted: a start would believe them.
 func (l *Log) lowerTo(offset int64) error {
 	for _, known := range []*atomic.Int64{&l.startOffset, &l.recoveryPoint, &l.flushedOffset, &l.countedOffset, &l.cleanedOffset} {
 		known.Store(min(known.Load(), offset))
