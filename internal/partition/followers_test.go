@@ -216,3 +216,44 @@ func TestStartedOverIsReadyToFetchOn(t *testing.T) {
 		}
 	}
 }
+
+// TestFollowerBeginsWithinABatch: DeleteRecords may leave a leader's log beginning within a batch, which a follower that begins
+// there is sent as a whole.
+func TestFollowerBeginsWithinABatch(t *testing.T) {
+	t.Parallel()
+	for _, old := range []int{0, 2} { // records that are all deleted by now
+		p, _ := newPartition(t, nil)
+		a := Assignment{Leader: 2, LeaderEpoch: 4, PartitionEpoch: 7, Replicas: []int32{1, 2}, ISR: []int32{2}, MinInSyncReplicas: 1}
+		if err := p.Apply(a, nowMs); err != nil {
+			t.Fatal(err)
+		}
+		fetched := func(offset, start int64, values ...string) Fetched {
+			b := batchOf(t, values...)
+			b.SetBaseOffset(offset)
+			b.SetPartitionLeaderEpoch(4)
+			return Fetched{storage.Fetched{Records: b, LeaderEpoch: 4, NowMs: nowMs}, 110, start}
+		}
+		for i := range old {
+			if err := p.AppendFetched(fetched(int64(i), 0, "old")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.StartAt(4, 105, nowMs); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.AppendFetched(fetched(90, 105, "a", "b")); err == nil || p.Log().LogEndOffset() != 105 {
+			t.Errorf("a batch that ends below: %v, the log ends at %d", err, p.Log().LogEndOffset())
+		}
+		half := fetched(100, 105, "0", "1", "2", "3", "4", "5", "6")
+		half.Records = half.Records[:20]
+		if err := p.AppendFetched(half); err == nil || p.Log().LogStartOffset() != 105 {
+			t.Errorf("half a batch: %v, the log begins at %d", err, p.Log().LogStartOffset())
+		}
+		if err := p.AppendFetched(fetched(100, 105, "0", "1", "2", "3", "4", "5", "6")); err != nil {
+			t.Fatal(err)
+		}
+		if l := p.Log(); l.LogStartOffset() != 105 || l.LogEndOffset() != 107 || l.HighWatermark() != 107 {
+			t.Errorf("the log is %d to %d, committed is %d", l.LogStartOffset(), l.LogEndOffset(), l.HighWatermark())
+		}
+	}
+}

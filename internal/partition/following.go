@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage"
 )
 
@@ -64,6 +65,11 @@ func (p *Partition) appendFetched(f Fetched) (advanced bool, err error) {
 		}
 	}
 	if len(f.Records) > 0 {
+		if first, ok := beginsWithin(l, f.Records); ok {
+			if err := l.StartAt(first, f.NowMs); err != nil {
+				return false, err
+			}
+		}
 		if err := l.AppendFetched(f.Fetched); err != nil {
 			return false, err
 		}
@@ -73,6 +79,20 @@ func (p *Partition) appendFetched(f Fetched) (advanced bool, err error) {
 		return advanced, l.AdvanceLogStartOffset(start)
 	}
 	return advanced, nil
+}
+
+// beginsWithin returns where the first of the fetched batches begins if a log without records begins behind that, within the batch:
+// DeleteRecords has left its leader's log beginning there, and leaders send whole batches.
+func beginsWithin(l *storage.Log, records []byte) (first int64, ok bool) {
+	end := l.LogEndOffset()
+	if l.LogStartOffset() < end {
+		return 0, false
+	}
+	b, _, err := record.Next(records)
+	if err != nil || b.CheckCRC() != nil {
+		return 0, false
+	}
+	return b.BaseOffset(), b.BaseOffset() >= 0 && b.BaseOffset() < end && b.LastOffset() >= end
 }
 
 // TruncateToLeader cuts off what the leader does not have: of the leader's answer that this log has
