@@ -295,6 +295,33 @@ func TestCutWhileItIsSent(t *testing.T) {
 	}
 }
 
+// TestCutTwiceBelowWhatWasSent cuts behind what was sent, and later below it, as by two elections: the pages
+// that were sent are still those of the file after the first cut.
+func TestCutTwiceBelowWhatWasSent(t *testing.T) {
+	t.Parallel()
+	_, l := openLogOn(t, sendable{newMem(t)}, filesConfig())
+	for range 3 {
+		appendBytes(t, l, 100_000, startMs)
+	}
+	r, err := readFiles(l, 0, 110_000, startMs)
+	if err != nil || r.File == nil || r.File.NextOffset != 1 {
+		t.Fatalf("no part of a file, %v", err)
+	}
+	before, err := r.File.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, offset := range []int64{2, 0} {
+		if err := l.TruncateTo(offset, startMs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	appendBytes(t, l, 110_000, startMs)
+	if after := bytesOf(t, r); !bytes.Equal(after, before) {
+		t.Fatal("the pages that were sent have changed")
+	}
+}
+
 // TestCutOfWhatWasSentFails lets each call on the disk fail once while committed records are cut that
 // were sent: the log is whole as it was or as it should be.
 func TestCutOfWhatWasSentFails(t *testing.T) {

@@ -24,10 +24,10 @@ type soundRun struct {
 	sinceMs  int64
 }
 
-// known is what this process knows of a .log file since it was last cut.
+// known is what this process knows of a .log file.
 type known struct {
-	sound  []soundRun // which bytes are right
-	sentTo int64      // the position after the last byte that was sent out of the file
+	sound  []soundRun // which bytes are right, since it was last cut
+	sentTo int64      // the position after the last byte that was sent out of the file, ever
 }
 
 func (r *soundRun) isBelieved(nowMs int64) bool {

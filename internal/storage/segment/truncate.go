@@ -93,10 +93,12 @@ func (s *Segment) cutTo(sizeBytes int64, offsetEntries, timeEntries int) error {
 	err := s.dir.cuts.Cut(func() error {
 		s.sizeBytes.Store(sizeBytes)
 		s.unsyncedLog.Store(true)
-		wasSent := s.known != nil && sizeBytes < s.known.sentTo
-		s.known = nil
-		if wasSent {
+		if s.known != nil && sizeBytes < s.known.sentTo {
+			s.known = nil
 			return s.replaceLog(sizeBytes)
+		}
+		if s.known != nil { // the file stays, and what was sent of it may still be on its way
+			s.known.sound = nil
 		}
 		return s.with(LogSuffix, true, func(h *Handle) error { return h.File().Truncate(sizeBytes) })
 	})
