@@ -118,7 +118,7 @@ func (r *ReadRequest) takeFile(s *segment.Segment, position, offset, upTo int64)
 
 // noteSound remembers what was read and is right.
 func (r *ReadRequest) noteSound(s *segment.Segment, position int64, whole segment.Whole, cuts uint64) {
-	s.NoteReadEnd(whole.NextOffset, position+int64(whole.SizeBytes))
+	s.NoteReadEnd(whole.NextOffset, position+int64(whole.SizeBytes), cuts)
 	if r.Files && !whole.Corrected {
 		s.NoteSound(position, whole.SizeBytes, whole.NextOffset, r.NowMs, cuts)
 	}

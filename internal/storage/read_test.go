@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -90,4 +92,48 @@ func TestLengthIsNotBelieved(t *testing.T) {
 	}
 	_, _, err = l.MaxTimestampOffset(math.MaxInt64)
 	wantCode(t, err, kafka.ErrCorruptMessage)
+}
+
+// TestReadEndsDoNotOutliveACut has a value look like a batch just where a read ended before a truncation: a reader
+// that goes on there must not get what a producer has made up.
+func TestReadEndsDoNotOutliveACut(t *testing.T) {
+	t.Parallel()
+	_, l := openLogOn(t, newMem(t), filesConfig())
+	build := func(value []byte) record.Batch {
+		b := record.NewBuilder(record.BuilderOptions{LeaderEpoch: -1, ProducerID: kafka.NoProducerID, ProducerEpoch: -1, BaseSequence: -1})
+		b.Append(startMs, nil, value, nil)
+		batch, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return batch
+	}
+	write := func(b record.Batch) {
+		if _, err := produce(l, b, 0, startMs); err != nil {
+			t.Fatal(err)
+		}
+		l.AdvanceHighWatermark(l.LogEndOffset())
+	}
+	read := func(offset int64) []byte {
+		r, err := l.Read(ReadRequest{Offset: offset, MinOneBatch: true, MaxBytes: 500, UpTo: math.MaxInt64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Records
+	}
+	write(build(make([]byte, 1000)))
+	position := len(read(0)) // of offset 1
+	if err := l.TruncateTo(0, startMs); err != nil {
+		t.Fatal(err)
+	}
+	forged := build([]byte("made up"))
+	forged.SetBaseOffset(1)
+	outer := build(bytes.Repeat([]byte{'v'}, 2000))
+	value := make([]byte, 2000)
+	copy(value[position-bytes.IndexByte(outer, 'v'):], forged)
+	write(build(value))
+	write(build([]byte("real")))
+	if got := read(1); bytes.Contains(got, []byte("made up")) || !bytes.Contains(got, []byte("real")) {
+		t.Errorf("%q is served as the batch at offset 1", got)
+	}
 }

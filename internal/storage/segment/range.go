@@ -64,7 +64,7 @@ func (s *Segment) TakeRange(r RangeRequest) *FileRange {
 		return nil
 	}
 	s.noteSent(end, cuts)
-	s.NoteReadEnd(next, end)
+	s.NoteReadEnd(next, end, cuts)
 	return &FileRange{
 		Range: vfs.NewRange(file, r.Position, int(end-r.Position), &s.dir.cuts, cuts), NextOffset: next,
 		segment: s, handle: h,
