@@ -18,6 +18,7 @@ type fileWriter struct {
 	raw    syscall.RawConn
 	parts  []wire.Part
 	left   []wire.Part // of parts; Data of the first is what is left of it
+	data   net.Buffers // of the parts before the next file
 
 	// Of the file that is being sent.
 	from int // so many bytes have gone
@@ -55,32 +56,53 @@ func (w *fileWriter) end() {
 // write sends what is left and returns how many bytes went.
 func (w *fileWriter) write() (n int64, err error) {
 	for len(w.left) > 0 {
-		part := &w.left[0]
-		var sent int
-		if part.File != nil {
+		var sent int64
+		if w.left[0].File != nil {
 			sent, err = w.send()
 		} else {
-			sent, err = w.socket.Write(part.Data)
-			part.Data = part.Data[sent:]
+			sent, err = w.writeData()
 		}
-		n += int64(sent)
+		n += sent
 		if err != nil {
 			return n, err
 		}
-		w.left = w.left[1:]
-		w.from = 0
 	}
 	return n, nil
 }
 
+// writeData writes what comes before the next file, with one writev where the socket takes it: many partitions
+// with few records each may lie there.
+func (w *fileWriter) writeData() (n int64, err error) {
+	w.data = w.data[:0]
+	for i := 0; i < len(w.left) && w.left[i].File == nil; i++ {
+		w.data = append(w.data, w.left[i].Data)
+	}
+	pending := w.data
+	n, err = pending.WriteTo(w.socket)
+	clear(w.data)
+	for gone := n; len(w.left) > 0 && w.left[0].File == nil; w.left = w.left[1:] {
+		part := &w.left[0]
+		if gone < int64(len(part.Data)) {
+			part.Data = part.Data[gone:]
+			break
+		}
+		gone -= int64(len(part.Data))
+	}
+	return n, err
+}
+
 // send sends what is left of a file.
-func (w *fileWriter) send() (n int, err error) {
+func (w *fileWriter) send() (n int64, err error) {
 	before := w.from
 	w.err = nil
 	if err = w.raw.Write(w.step); err == nil {
 		err = w.err
 	}
-	return w.from - before, err
+	n = int64(w.from - before)
+	if err == nil {
+		w.left, w.from = w.left[1:], 0
+	}
+	return n, err
 }
 
 // sendSome sends as much of a file as the socket takes; false where that is not all.

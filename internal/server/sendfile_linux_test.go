@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -177,5 +178,78 @@ func TestFileForASilentClient(t *testing.T) {
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() || len(got) >= 32<<20 {
 		t.Fatalf("%d bytes, %v; want the connection's end", len(got), err)
+	}
+}
+
+// countedSocket counts the writes that are not gathered ones.
+type countedSocket struct {
+	*net.TCPConn
+	writes int
+}
+
+func (s *countedSocket) Write(b []byte) (int, error) {
+	s.writes++
+	return s.TCPConn.Write(b)
+}
+
+// TestSmallPartsBesideAFile has many partitions with few records each and one in a file: what is not in the file
+// goes out with few writes.
+func TestSmallPartsBesideAFile(t *testing.T) {
+	t.Parallel()
+	f := newSentFile(t, 1<<20)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	near, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = near.Close() }()
+	far, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = far.Close() }()
+	var parts []wire.Part
+	var want []byte
+	for i := range 1000 {
+		part := wire.Part{Data: f.content[i*500 : i*500+100+i%7]}
+		want = append(want, part.Data...)
+		if parts = append(parts, part); i%400 == 250 {
+			file := vfs.NewRange(f.file.(vfs.Sender), int64(i), 300_000, &f.cuts, f.cuts.Count())
+			parts = append(parts, wire.Part{File: &file})
+			want = append(want, f.content[i:i+300_000]...)
+		}
+	}
+	socket := &countedSocket{TCPConn: near.(*net.TCPConn)}
+	w := newFileWriter(socket)
+	w.parts, w.left = parts, parts
+	got := make(chan []byte, 1)
+	spawn(t, func() {
+		all := make([]byte, len(want))
+		_, _ = io.ReadFull(far, all)
+		got <- all
+	})
+	var sent int64
+	for { // as connection.write does
+		if err := near.SetWriteDeadline(time.Now().Add(100 * time.Microsecond)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := w.write()
+		sent += n
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
+	if all := <-got; !bytes.Equal(all, want) || sent != int64(len(want)) {
+		t.Errorf("%d bytes sent, want %d; equal %v", sent, len(want), bytes.Equal(all, want))
+	}
+	if socket.writes > 10 {
+		t.Errorf("%d writes of their own", socket.writes)
 	}
 }
