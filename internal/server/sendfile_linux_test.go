@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -252,4 +254,57 @@ func TestSmallPartsBesideAFile(t *testing.T) {
 	if socket.writes > 10 {
 		t.Errorf("%d writes of their own", socket.writes)
 	}
+}
+
+// hungFile is a file on a disk that does not answer.
+type hungFile struct {
+	vfs.File
+	asked, answered chan struct{}
+}
+
+func (f *hungFile) SendTo(uintptr, int64, int) (int, error) {
+	close(f.asked)
+	<-f.answered
+	return 0, syscall.EIO
+}
+
+// TestHungDiskHoldsUpOneConnection stops the server while a disk does not answer: a socket that is being sent to cannot
+// be closed, but all the others can.
+func TestHungDiskHoldsUpOneConnection(t *testing.T) {
+	t.Parallel()
+	hung := &hungFile{asked: make(chan struct{}), answered: make(chan struct{})}
+	f := &sentFile{t: t, file: hung}
+	entered := make(chan struct{}, 20)
+	s := startServer(t, Limits{}, map[int16]handlerFunc{
+		wire.KeyFetch: func(_ context.Context, r *handler.Request) handler.Reply {
+			return handler.Reply{Body: f.answer(r, [][2]int{{0, 100_000}})}
+		},
+		wire.KeyMetadata: func(_ context.Context, r *handler.Request) handler.Reply {
+			entered <- struct{}{}
+			<-hung.answered
+			return respondEmpty(nil, r)
+		},
+	})
+	answer := sync.OnceFunc(func() { close(hung.answered) })
+	defer answer()
+	s.dial().send(frameOf(fetchRequest(), 1))
+	<-hung.asked
+	others := make([]*client, cap(entered))
+	for i := range others {
+		others[i] = s.dial()
+		others[i].send(frameOf(metadataRequest(1), 1))
+		<-entered
+	}
+	stopped := make(chan struct{})
+	spawn(t, func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.Stop(ctx)
+		close(stopped)
+	})
+	for _, other := range others {
+		other.wantClosed()
+	}
+	answer()
+	<-stopped
 }

@@ -169,7 +169,8 @@ func (s *Server) drain(ctx context.Context, of *boundListener) error {
 			s.eachConnection(of, func(c *connection) { c.cancel() })
 		case <-ctx.Done():
 			cut = fmt.Errorf("closed %d connections with requests in flight: %w", left, ctx.Err())
-			s.eachConnection(of, (*connection).fail)
+			// Each by itself: a socket that a file is being sent to closes when its disk has answered.
+			s.eachConnection(of, func(c *connection) { time.AfterFunc(0, c.fail) })
 			ctx = context.Background()
 			lastResort = time.After(stuckHandler)
 		case <-lastResort:
