@@ -366,6 +366,40 @@ func TestCutOfWhatWasSentFails(t *testing.T) {
 	}
 }
 
+// TestCutOfWhatWasSentOnAFullDisk has no room for a copy of what stays: that costs no log dir.
+func TestCutOfWhatWasSentOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	_, l := openLogOn(t, sendable{vfs.NewFault(mem, func(op vfs.Op, name string) error {
+		if op == vfs.OpWrite && strings.HasSuffix(name, segment.LogSuffix+vfs.TemporarySuffix) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})}, filesConfig())
+	for range 3 {
+		appendBytes(t, l, 100_000, startMs)
+	}
+	r, err := readFiles(l, 0, 1<<20, startMs)
+	if err != nil || r.File == nil {
+		t.Fatalf("no part of a file, %v", err)
+	}
+	if err := l.TruncateTo(1, startMs); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.File.SendTo(0, 0); !errors.Is(err, vfs.ErrRangeCut) {
+		t.Fatalf("sending after the truncation: %v", err)
+	}
+	r.File.Release()
+	appendBytes(t, l, 110_000, startMs)
+	if again, err := readFiles(l, 0, 1<<20, startMs); err != nil || again.NextOffset(0) != 2 {
+		t.Fatalf("read up to %d, %v", again.NextOffset(0), err)
+	}
+	names, err := segment.FileNames(mem, strings.TrimSuffix(testFolder, "/"))
+	if err != nil || slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, vfs.TemporarySuffix) }) {
+		t.Errorf("left behind: %v, %v", names, err)
+	}
+}
+
 // TestPartsOfFilesAreBounded holds parts of many files: from half of the open files on, what is found is
 // read.
 func TestPartsOfFilesAreBounded(t *testing.T) {

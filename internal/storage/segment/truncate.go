@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/moldau/moldau/internal/env/vfs"
 )
@@ -47,11 +48,18 @@ func (s *Segment) Truncate(offset int64) (int64, error) {
 
 // replaceLog cuts the .log by putting a copy of what stays in its place. What was sent out of the file
 // may still lie in sockets as pages of it, which cutting it and appending again would change. That
-// happens to committed records only, where they are lost in an election. Called under mu.
+// happens to committed records only, where they are lost in an election. Where there is no room for a copy the
+// file is cut after all: a client then finds a wrong CRC, which is better than to lose the log dir. Called under mu.
 func (s *Segment) replaceLog(sizeBytes int64) error {
 	path := s.path(LogSuffix)
 	temporary := path + vfs.TemporarySuffix
 	err := s.with(LogSuffix, false, func(h *Handle) error { return copyFile(s.dir.fs, temporary, h.File(), sizeBytes) })
+	if vfs.IsFull(err) {
+		if err := s.dir.fs.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return s.cutLog(sizeBytes)
+	}
 	if err != nil {
 		return err
 	}
@@ -60,6 +68,11 @@ func (s *Segment) replaceLog(sizeBytes int64) error {
 	s.dir.cache.Forget(path)
 	s.unsyncedEntries.Store(true)
 	return s.dir.fs.Rename(temporary, path)
+}
+
+// cutLog cuts the .log in place.
+func (s *Segment) cutLog(sizeBytes int64) error {
+	return s.with(LogSuffix, true, func(h *Handle) error { return h.File().Truncate(sizeBytes) })
 }
 
 // copyFile writes the first sizeBytes bytes of a file to a new one and makes them durable.
@@ -100,7 +113,7 @@ func (s *Segment) cutTo(sizeBytes int64, offsetEntries, timeEntries int) error {
 		if s.known != nil { // the file stays, and what was sent of it may still be on its way
 			s.known.sound = nil
 		}
-		return s.with(LogSuffix, true, func(h *Handle) error { return h.File().Truncate(sizeBytes) })
+		return s.cutLog(sizeBytes)
 	})
 	if err != nil {
 		return err
