@@ -24,7 +24,7 @@ type cleanState struct {
 	running     bool
 	retryAtMs   int64
 	uncleanable bool // its data is damaged; until a truncation or retention removes some
-	truncations int  // counts TruncateTo
+	truncations int  // counts TruncateTo and StartAt
 }
 
 // cleanPlan is what a log could have compacted.

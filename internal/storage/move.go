@@ -27,6 +27,9 @@ var ErrMoved = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "the log was moved to 
 // errMoveEnded says that a move was cancelled or has ended already.
 var errMoveEnded = errors.New("the move was cancelled")
 
+// errMoveOvertaken says that the log was cut off, so that what was copied may not be in it any more.
+var errMoveOvertaken = errors.New("the log was truncated during its move")
+
 // moveCompleteFile marks a future folder that has everything.
 const moveCompleteFile = "move-complete"
 
@@ -51,6 +54,8 @@ type Move struct {
 	target  *logDir
 	// folder of the future log; it is there from the beginning, so that a start knows of the move.
 	folder string
+	// truncations is how many the log had seen before anything was copied. It is the driver's.
+	truncations int
 
 	// The manager's moves.mu guards the rest.
 	future *Log // nil before the first Copy
@@ -185,8 +190,13 @@ func (v *Move) Copy(nowMs int64) (sizeBytes int, err error) {
 	}
 	future, _ := v.futureOf()
 	from := v.log.LogStartOffset()
-	if future != nil {
+	if future == nil {
+		v.truncations = v.log.truncations()
+	} else {
 		from = max(from, future.LogEndOffset())
+		if err := v.checkTruncations(); err != nil {
+			return 0, err
+		}
 	}
 	end := v.log.LogEndOffset()
 	read, err := v.log.Read(ReadRequest{Offset: from, MaxBytes: int(min(moveChunkBytes, v.log.Config().SegmentBytes)), MinOneBatch: true, UpTo: end})
@@ -221,6 +231,21 @@ func (v *Move) usable() error {
 		return err
 	}
 	return v.target.offlineError()
+}
+
+// checkTruncations returns an error if anything was cut off the log since the move began to copy.
+func (v *Move) checkTruncations() error {
+	if v.log.truncations() != v.truncations {
+		return errMoveOvertaken
+	}
+	return nil
+}
+
+// truncations is how often TruncateTo or StartAt has changed the log.
+func (l *Log) truncations() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.clean.truncations
 }
 
 // Lag is how many offsets are left to copy.

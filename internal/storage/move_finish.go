@@ -56,7 +56,7 @@ func (d *logDir) removePathLater(path string, atMs int64) {
 }
 
 // Abort ends the move after err. What was copied is thrown away, except where the log itself has
-// been lost with its log dir.
+// been lost with its log dir. One whose log was truncated begins again.
 func (v *Move) Abort(err error) {
 	m := v.manager
 	m.changing.Lock()
@@ -67,8 +67,15 @@ func (v *Move) Abort(err error) {
 	if ended {
 		return
 	}
-	slog.Error("a log is not moved to another log dir; it stays where it is", "partition", v.log.tp.String(), "dir", v.log.dir.path, "target", v.target.path, "error", err)
+	isOvertaken := errors.Is(err, errMoveOvertaken)
 	m.endMove(v, !v.log.dir.offline.Load())
+	if isOvertaken {
+		if err = m.want(v.log, v.target); err == nil {
+			slog.Info("the move of a log to another log dir begins again: the log was truncated", "partition", v.log.tp.String(), "target", v.target.path)
+			return
+		}
+	}
+	slog.Error("a log is not moved to another log dir; it stays where it is", "partition", v.log.tp.String(), "dir", v.log.dir.path, "target", v.target.path, "error", err)
 }
 
 // Finish copies what is left and puts the future log in the log's place. The caller keeps appends
@@ -88,6 +95,9 @@ func (v *Move) Finish(nowMs int64) (*Log, error) {
 	old, future := v.log, v.future
 	old.flushMu.Lock() // against flush, retention and truncation
 	defer old.flushMu.Unlock()
+	if err := v.checkTruncations(); err != nil {
+		return nil, err
+	}
 	defer v.target.setArriving(nil) // not before it is one of the dir's logs: others write the files, too
 	if err := v.makeDurable(); err != nil {
 		return nil, err

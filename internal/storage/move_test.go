@@ -333,6 +333,70 @@ func TestMoveMeetsAppendsAndRetention(t *testing.T) {
 	}
 }
 
+// TestMoveMeetsTruncations cuts a follower's log off, or starts it over, after a part of it was copied, and other
+// records come in the place of those: the log that takes its place has them, too.
+func TestMoveMeetsTruncations(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		records int
+		change  func(l *Log) error
+	}{
+		"truncated":           {30, func(l *Log) error { return l.TruncateTo(l.LogEndOffset()-20, startMs) }},
+		"started over":        {30, func(l *Log) error { return l.StartAt(l.LogEndOffset()+5, startMs) }},
+		"empty, from earlier": {0, func(l *Log) error { return l.StartAt(10, startMs) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, err := openTwoDirs(newTwoDirs(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := m.Place(testTP, Placement{Directory: kafka.UUID{1}, New: true}, testConfig(), startMs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.records == 0 {
+				if err := l.StartAt(40, startMs); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range c.records {
+				mustProduce(t, l, plain(2), 1)
+			}
+			if err := m.Move(testTP.TopicPartition, otherDir); err != nil {
+				t.Fatal(err)
+			}
+			v := m.NextMove()
+			v.Pause()
+			for n := 1; n > 0; {
+				if n, err = v.Copy(startMs); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.change(l); err != nil {
+				t.Fatal(err)
+			}
+			for range 40 {
+				mustProduce(t, l, plain(1), 2)
+			}
+			before := moveView(t, l)
+			moved, err := v.Finish(startMs)
+			if err != nil { // it begins again
+				v.Abort(err)
+				if moved, err = moveIt(m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if after := moveView(t, moved); !reflect.DeepEqual(before, after) {
+				t.Errorf("before %+v\nafter  %+v", before, after)
+			}
+			if moved.Dir() != otherDir || m.NextMove() != nil {
+				t.Errorf("in %s, the next move is %v", moved.Dir(), m.NextMove())
+			}
+		})
+	}
+}
+
 // TestMoveOfAnEmptyLog has nothing to copy, at the very beginning and after all was deleted.
 func TestMoveOfAnEmptyLog(t *testing.T) {
 	t.Parallel()

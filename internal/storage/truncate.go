@@ -122,6 +122,7 @@ func (l *Log) StartAt(offset, nowMs int64) error {
 	if err := l.truncateTo(l.segments.Load().all[0].BaseOffset(), nowMs); err != nil {
 		return err
 	}
+	l.clean.truncations++ // also where there was nothing to cut off
 	l.epochs.Store(epoch.None)
 	l.epochsChanged = true
 	l.producers.Reset()
