@@ -18,7 +18,8 @@ type fileWriter struct {
 	raw    syscall.RawConn
 	parts  []wire.Part
 	left   []wire.Part // of parts; Data of the first is what is left of it
-	data   net.Buffers // of the parts before the next file
+	// data is of the parts before the next file, pending what is left of it.
+	data, pending net.Buffers
 
 	// Of the file that is being sent.
 	from int // so many bytes have gone
@@ -77,8 +78,8 @@ func (w *fileWriter) writeData() (n int64, err error) {
 	for i := 0; i < len(w.left) && w.left[i].File == nil; i++ {
 		w.data = append(w.data, w.left[i].Data)
 	}
-	pending := w.data
-	n, err = pending.WriteTo(w.socket)
+	w.pending = w.data // not on the stack, from where it would escape
+	n, err = w.pending.WriteTo(w.socket)
 	clear(w.data)
 	for gone := n; len(w.left) > 0 && w.left[0].File == nil; w.left = w.left[1:] {
 		part := &w.left[0]
