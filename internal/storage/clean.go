@@ -15,8 +15,7 @@ import (
 // cleanRetryMs is how long a log is left alone whose compaction failed, so that the others get their turn.
 const cleanRetryMs = 60_000
 
-// errCleanOvertaken says that a truncation, retention or deletion changed the log during its
-// compaction, whose result is therefore thrown away.
+// errCleanOvertaken says that a truncation, retention or deletion changed the log during its compaction, whose result is therefore thrown away.
 var errCleanOvertaken = errors.New("the log was changed during its compaction")
 
 // cleanState is what a log remembers of its compaction; mu guards it.
@@ -50,10 +49,8 @@ func (p *cleanPlan) ratio() float64 {
 // CleanedOffset is where the next compaction begins: below it no key has a record twice.
 func (l *Log) CleanedOffset() int64 { return l.cleanedOffset.Load() }
 
-// planClean says what there is to compact, nil for nothing. As in Kafka it ends at the active
-// segment, at the last stable offset and at the first segment that min.compaction.lag.ms
-// protects; here also at the recovery point, so that a hole in the offsets above it always
-// means that power loss took something.
+// planClean says what there is to compact, nil for nothing. As in Kafka it ends at the active segment, at the last stable offset and at the first segment that
+// min.compaction.lag.ms protects; here also at the recovery point, so that a hole in the offsets above it always means that power loss took something.
 func (l *Log) planClean(nowMs int64) (*cleanPlan, error) {
 	config := l.Config()
 	if !config.Compact || l.usable() != nil {
@@ -132,9 +129,8 @@ type CleanOptions struct {
 	Throttle func(sizeBytes int) error
 }
 
-// CleanDirtiest compacts the log with the largest share of dirty bytes above its
-// min.cleanable.dirty.ratio, or one whose max.compaction.lag.ms is over, and reports whether
-// there was one. Several goroutines may call it.
+// CleanDirtiest compacts the log with the largest share of dirty bytes above its min.cleanable.dirty.ratio, or one whose max.compaction.lag.ms is over, and reports
+// whether there was one. Several goroutines may call it.
 func (m *Manager) CleanDirtiest(o CleanOptions) (found bool, err error) {
 	plan := m.dirtiest(o.NowMs)
 	if plan == nil {
@@ -144,18 +140,19 @@ func (m *Manager) CleanDirtiest(o CleanOptions) (found bool, err error) {
 	if err = l.runClean(plan, o); err == nil {
 		return true, nil
 	}
-	if errors.Is(err, errCleanOvertaken) || l.usable() != nil || l.isTruncatedSince(plan) {
+	if errors.Is(err, errCleanOvertaken) || l.usable() != nil || l.isTruncatedSince(plan.truncations) {
 		return true, nil
 	}
 	l.cleanFailed(o.NowMs, err)
 	return true, fmt.Errorf("compact %s: %w", l.tp, err)
 }
 
-// isTruncatedSince reports whether a truncation may be why a compaction found its data cut off.
-func (l *Log) isTruncatedSince(p *cleanPlan) bool {
+// isTruncatedSince reports whether anything was cut off since there were so many truncations: a compaction may
+// have found its data gone, and a move have copied what is none any more.
+func (l *Log) isTruncatedSince(truncations int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.clean.truncations != p.truncations
+	return l.clean.truncations != truncations
 }
 
 // cleanFailed leaves the log alone for a while, or until its damaged data is gone.
@@ -316,9 +313,8 @@ func (l *Log) cleanGroup(r *cleaner.Round, group []*segment.Segment, truncations
 	return err
 }
 
-// replaceSegments puts target in the place of old, so that a crash at any moment leaves the one
-// or the other: a complete target becomes .swap, then the old segments are deleted, oldest first,
-// then target gets its name. swapping says that this has begun; a failure then is the dir's.
+// replaceSegments puts target in the place of old, so that a crash at any moment leaves the one or the other: a complete target becomes .swap, then the old segments
+// are deleted, oldest first, then target gets its name. swapping says that this has begun; a failure then is the dir's.
 func (l *Log) replaceSegments(old []*segment.Segment, target *segment.Segment, truncations int, nowMs int64) (swapping bool, err error) {
 	l.flushMu.Lock() // against flush, truncation, retention and deletion
 	defer l.flushMu.Unlock()
@@ -339,8 +335,7 @@ func (l *Log) replaceSegments(old []*segment.Segment, target *segment.Segment, t
 	all = append(append(append(all, list.all[:at]...), target), list.all[at+len(old):]...)
 	l.segments.Store(&segmentList{all})
 	l.mu.Unlock()
-	// One after the other and oldest first, also through power loss: else a tombstone's segment
-	// could be gone and the record that it deletes come back.
+	// One after the other and oldest first, also through power loss: else a tombstone's segment could be gone and the record that it deletes come back.
 	for _, s := range old {
 		if err := errors.Join(s.MarkDeleted(), syncDir()); err != nil {
 			return true, l.failed("replacing segments of", err)

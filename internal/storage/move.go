@@ -12,14 +12,12 @@ import (
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
-// A log moves to another log dir of this broker while it is in use (KIP-113): a future log there
-// (folder <topic>-<partition>.<unique>-future) gets all batches; when it has nearly all, appends
-// are held up, it gets the rest, is made durable, and takes the log's place.
+// A log moves to another log dir of this broker while it is in use (KIP-113): a future log there (folder <topic>-<partition>.<unique>-future) gets all batches; when
+// it has nearly all, appends are held up, it gets the rest, is made durable, and takes the log's place.
 //
-// The folders cannot be exchanged in one step, so the order is: the target's checkpoint files; the
-// file move-complete in the future folder; the old folder becomes -delete; the future folder gets
-// its name. A start that finds a future folder beside a live log begins the move again; one that
-// finds it alone and complete takes it for the log.
+// The folders cannot be exchanged in one step, so the order is: the target's checkpoint files; the file move-complete in the future folder; the old folder becomes
+// -delete; the future folder gets its name. A start that finds a future folder beside a live log begins the move again; one that finds it alone and complete takes
+// it for the log.
 
 // ErrMoved says that a log is now in another log dir, under another Log.
 var ErrMoved = kafka.Errorf(kafka.ErrNotLeaderOrFollower, "the log was moved to another log dir")
@@ -46,29 +44,26 @@ type moves struct {
 
 const maxPreferred = 10_000
 
-// Move is one replica on its way to another log dir. The goroutine that drives the moves calls
-// Copy until it has caught up, then Finish.
+// Move is one replica on its way to another log dir. The goroutine that drives the moves calls Copy until it has caught up, then Finish.
 type Move struct {
 	manager *Manager
 	log     *Log
 	target  *logDir
 	// folder of the future log; it is there from the beginning, so that a start knows of the move.
 	folder string
-	// truncations is how many the log had seen before anything was copied. It is the driver's.
-	truncations int
 
 	// The manager's moves.mu guards the rest.
-	future *Log // nil before the first Copy
-	paused bool // the compaction of log is
-	ended  bool
+	future      *Log // nil before the first Copy
+	paused      bool // the compaction of log is
+	truncations int  // of log until then; only the driver asks
+	ended       bool
 }
 
 // Log is what is moved.
 func (v *Move) Log() *Log { return v.log }
 
-// Move has the log of tp moved to the log dir at the absolute path dir. A move elsewhere is
-// cancelled; to the log dir where the log is, that is all. For a partition that is not here the
-// log dir is remembered for its creation, and the error is REPLICA_NOT_AVAILABLE.
+// Move has the log of tp moved to the log dir at the absolute path dir. A move elsewhere is cancelled; to the log dir where the log is, that is all. For a partition
+// that is not here the log dir is remembered for its creation, and the error is REPLICA_NOT_AVAILABLE.
 func (m *Manager) Move(tp kafka.TopicPartition, dir string) error {
 	if err := m.CheckDir(dir); err != nil {
 		return err
@@ -190,13 +185,11 @@ func (v *Move) Copy(nowMs int64) (sizeBytes int, err error) {
 	}
 	future, _ := v.futureOf()
 	from := v.log.LogStartOffset()
-	if future == nil {
-		v.truncations = v.log.truncations()
-	} else {
+	if future != nil {
 		from = max(from, future.LogEndOffset())
-		if err := v.checkTruncations(); err != nil {
-			return 0, err
-		}
+	}
+	if v.log.isTruncatedSince(v.truncations) {
+		return 0, errMoveOvertaken
 	}
 	end := v.log.LogEndOffset()
 	read, err := v.log.Read(ReadRequest{Offset: from, MaxBytes: int(min(moveChunkBytes, v.log.Config().SegmentBytes)), MinOneBatch: true, UpTo: end})
@@ -233,26 +226,8 @@ func (v *Move) usable() error {
 	return v.target.offlineError()
 }
 
-// checkTruncations returns an error if anything was cut off the log since the move began to copy.
-func (v *Move) checkTruncations() error {
-	if v.log.truncations() != v.truncations {
-		return errMoveOvertaken
-	}
-	return nil
-}
-
-// truncations is how often TruncateTo or StartAt has changed the log.
-func (l *Log) truncations() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.clean.truncations
-}
-
 // Lag is how many offsets are left to copy.
-func (v *Move) Lag() int64 {
-	_, lag := v.futureOf()
-	return lag
-}
+func (v *Move) Lag() int64 { _, lag := v.futureOf(); return lag }
 
 // Pause keeps the compaction away from the log, or reports that it must end first.
 func (v *Move) Pause() bool {
@@ -266,7 +241,7 @@ func (v *Move) Pause() bool {
 	if v.log.clean.running {
 		return false
 	}
-	v.log.clean.running, v.paused = true, true
+	v.log.clean.running, v.paused, v.truncations = true, true, v.log.clean.truncations
 	return true
 }
 
@@ -314,8 +289,7 @@ func (l *Log) copyIn(records []byte, nowMs int64) error {
 	return nil
 }
 
-// copyable returns the first of the batches that fit into one segment by their offsets, which
-// compaction may have put far apart.
+// copyable returns the first of the batches that fit into one segment by their offsets, which compaction may have put far apart.
 func copyable(records []byte) (preparedAppend, error) {
 	p := preparedAppend{maxTimestampMs: kafka.NoTimestamp}
 	size, base := 0, record.Batch(records).BaseOffset()

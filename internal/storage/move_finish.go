@@ -10,8 +10,7 @@ import (
 	"github.com/moldau/moldau/internal/env/vfs"
 )
 
-// endMove forgets a move. With discard, the future log's folder is removed, unless its disk does not
-// let it: the next start does. It needs changing.
+// endMove forgets a move. With discard, the future log's folder is removed, unless its disk does not let it: the next start does. It needs changing.
 func (m *Manager) endMove(v *Move, discard bool) {
 	locked := v.log.mu.TryLock()
 	if !locked && v.log.dir.offlineError() == nil { // else a call on a dead disk may hold it for ever
@@ -67,11 +66,9 @@ func (v *Move) Abort(err error) {
 	if ended {
 		return
 	}
-	isOvertaken := errors.Is(err, errMoveOvertaken)
 	m.endMove(v, !v.log.dir.offline.Load())
-	if isOvertaken {
+	if errors.Is(err, errMoveOvertaken) {
 		if err = m.want(v.log, v.target); err == nil {
-			slog.Info("the move of a log to another log dir begins again: the log was truncated", "partition", v.log.tp.String(), "target", v.target.path)
 			return
 		}
 	}
@@ -95,8 +92,8 @@ func (v *Move) Finish(nowMs int64) (*Log, error) {
 	old, future := v.log, v.future
 	old.flushMu.Lock() // against flush, retention and truncation
 	defer old.flushMu.Unlock()
-	if err := v.checkTruncations(); err != nil {
-		return nil, err
+	if old.isTruncatedSince(v.truncations) {
+		return nil, errMoveOvertaken
 	}
 	defer v.target.setArriving(nil) // not before it is one of the dir's logs: others write the files, too
 	if err := v.makeDurable(); err != nil {

@@ -17,9 +17,8 @@ type foundFuture struct {
 	complete bool
 }
 
-// settleFutures takes complete future folders whose log is gone for that log, and returns those
-// beside a live log, of which the move is to begin again. With a log dir missing it cannot be told
-// whether the log is gone.
+// settleFutures takes complete future folders whose log is gone for that log, and returns those beside a live log, of which the move is to begin again. With a log
+// dir missing it cannot be told whether the log is gone.
 func (m *Manager) settleFutures(futures []foundFuture, found []foundLog) (promoted []foundLog, again []foundFuture) {
 	live := map[kafka.TopicPartition]bool{}
 	for _, f := range found {

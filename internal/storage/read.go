@@ -13,11 +13,9 @@ import (
 // errOvertaken says that a segment was removed or cut while it was being read.
 var errOvertaken = errors.New("the segment was removed or cut during the read")
 
-// Read returns whole batches beginning with the one that contains r.Offset, or, where
-// compaction removed that one, the next. Batches that were not read correctly are never
-// returned: if it is the first, the error is CORRUPT_MESSAGE and names file and position.
-// Nothing is returned at or above r.UpTo, nor, unless r.MinOneBatch is set, more than
-// r.MaxBytes.
+// Read returns whole batches beginning with the one that contains r.Offset, or, where compaction removed that one, the next. Batches that were not read correctly
+// are never returned: if it is the first, the error is CORRUPT_MESSAGE and names file and position. Nothing is returned at or above r.UpTo, nor, unless
+// r.MinOneBatch is set, more than r.MaxBytes.
 //
 // Read takes no lock, unless it fails. It works on one list of segments; every truncation and deletion swaps
 // the list, so a read counts only if the list is still the same afterwards.
@@ -107,8 +105,7 @@ func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, *s
 	return nil, nil, l.missing(list, r.Offset)
 }
 
-// takeFile finds the records that begin with the batch of offset at position as a part of the file, nil
-// if they must be read.
+// takeFile finds the records that begin with the batch of offset at position as a part of the file, nil if they must be read.
 func (r *ReadRequest) takeFile(s *segment.Segment, position, offset, upTo int64) *segment.FileRange {
 	if !r.Files {
 		return nil

@@ -7,10 +7,8 @@ import (
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
-// DeleteOldSegments applies retention and returns how many segments went. What lies wholly
-// below the log start offset goes always, the rest by size and time if the cleanup policy
-// has delete. Only whole segments below the high watermark go, oldest first; if that is all
-// of them, a new active segment is made before.
+// DeleteOldSegments applies retention and returns how many segments went. What lies wholly below the log start offset goes always, the rest by size and time if the
+// cleanup policy has delete. Only whole segments below the high watermark go, oldest first; if that is all of them, a new active segment is made before.
 func (l *Log) DeleteOldSegments(nowMs int64) (int, error) {
 	var c counted
 	defer func() { l.tellCounted(c) }() // without flushMu
@@ -55,10 +53,9 @@ func (l *Log) DeleteOldSegments(nowMs int64) (int, error) {
 	return count, nil
 }
 
-// producersNeed reports whether the first count segments hold the only trace on disk of what
-// producers wrote last: the newest snapshot is older. A flush writes another one. Without it
-// recovery would load the old snapshot, replay only what is left, and then refuse the next batch
-// of a producer whose last ones were deleted, as out of order.
+// producersNeed reports whether the first count segments hold the only trace on disk of what producers wrote last: the newest snapshot is older. A flush writes
+// another one. Without it recovery would load the old snapshot, replay only what is left, and then refuse the next batch of a producer whose last ones were deleted,
+// as out of order.
 func (l *Log) producersNeed(count int) bool {
 	newest := len(l.snapshots.onDisk) - 1
 	if count == 0 || newest < 0 && l.producers.Len() == 0 {
@@ -67,8 +64,7 @@ func (l *Log) producersNeed(count int) bool {
 	return newest < 0 || l.snapshots.onDisk[newest] < l.segments.Load().endOf(count-1, l.endOffset.Load())
 }
 
-// deletable returns how many of the first segments retention lets go, and which rule reached
-// farthest. The three rules are applied one after the other, as in Kafka.
+// deletable returns how many of the first segments retention lets go, and which rule reached farthest. The three rules are applied one after the other, as in Kafka.
 func (l *Log) deletable(nowMs int64, config *LogConfig) (count int, why string, err error) {
 	if err := l.usable(); err != nil {
 		return 0, "", err
@@ -106,8 +102,7 @@ func (l *Log) deletable(nowMs int64, config *LogConfig) (count int, why string, 
 	return count, why, err
 }
 
-// countWhile counts on from the first count segments while delete says so and the segment is
-// wholly below the high watermark; an empty active segment always stays.
+// countWhile counts on from the first count segments while delete says so and the segment is wholly below the high watermark; an empty active segment always stays.
 func (l *Log) countWhile(list *segmentList, count int, delete func(i int, s *segment.Segment) (bool, error), errOut *error) int {
 	hw, end := l.highWatermark.Load(), l.endOffset.Load()
 	for i := count; i < len(list.all); i++ {
@@ -125,8 +120,7 @@ func (l *Log) countWhile(list *segmentList, count int, delete func(i int, s *seg
 	return len(list.all)
 }
 
-// newestMs is the segment's largest timestamp, or when it was last written where its records
-// have none.
+// newestMs is the segment's largest timestamp, or when it was last written where its records have none.
 func newestMs(s *segment.Segment) (int64, error) {
 	largest, _, err := s.LargestTimestamp()
 	if err != nil || largest != kafka.NoTimestamp {
@@ -153,8 +147,7 @@ func (l *Log) takeFirst(nowMs int64, count int) ([]*segment.Segment, error) {
 	return list.all[:count], nil
 }
 
-// deleteFiles deletes the files of segments that takeFirst returned. It needs flushMu only: with
-// an fsync for each segment it would keep appends waiting.
+// deleteFiles deletes the files of segments that takeFirst returned. It needs flushMu only: with an fsync for each segment it would keep appends waiting.
 func (l *Log) deleteFiles(nowMs int64, gone []*segment.Segment) error {
 	for _, s := range gone {
 		// Oldest first and one after the other, also through power loss: else an older segment
