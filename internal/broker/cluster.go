@@ -55,6 +55,9 @@ func (b *broker) greet() error {
 	c.pulls, c.markers, c.enlistments = newConnections(with(wire.PurposeSession)), newConnections(with(wire.PurposeTransaction)), newConnections(with(wire.PurposeTransaction))
 	c.sessions = &sessions{options: with(wire.PurposeSession), nodeID: b.config.NodeID, epoch: b.epoch, touch: b.touched}
 	b.cluster = c
+	if id := b.dirs.ClusterID; id != "" {
+		b.clusterID.Store(&id) // who forms the cluster takes the id that any of them was given
+	}
 	b.handlers.Add(wire.KeyPeerHello, &handler.PeerHello{Self: self, Quorum: func() (quorum.Leadership, []quorum.VoterSpec, bool) {
 		if n := c.quorum.Load(); n != nil {
 			return n.Leadership(), n.Voters(), true

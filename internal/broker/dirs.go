@@ -61,6 +61,7 @@ func openLogDirs(fsys vfs.FS, c *config.Broker, random env.Random) (*logDirs, er
 func (d *logDirs) decide(fsys vfs.FS, c *config.Broker, random env.Random, clusterID string) error {
 	identity, err := quorum.EnsureIdentity(quorum.IdentityOptions{
 		FS: fsys, LogDirs: without(c.LogDirs, d.Failed), MetadataDir: c.MetadataLogDir, NodeID: c.NodeID, ClusterID: clusterID, Random: random,
+		Joined: true,
 	})
 	if err != nil {
 		return err

@@ -221,7 +221,7 @@ func TestOneOfSeveralLearnsItsCluster(t *testing.T) {
 	}
 
 	decided := o
-	decided.ClusterID, decided.Undecided = "learned", false
+	decided.ClusterID, decided.Undecided, decided.Joined = "learned", false, true
 	// Interrupted after the first folder, and completed by the next start.
 	failing := decided
 	failing.FS = vfs.NewFault(mem, func(op vfs.Op, name string) error {
@@ -269,5 +269,50 @@ func TestOneOfSeveralLearnsItsCluster(t *testing.T) {
 	refused(alone, "no cluster.id")
 	if voters, err := LogVoters(testOptions(mem)); err != nil || len(voters) != 1 || voters[0].NodeID != 1 {
 		t.Errorf("voters of the log: %+v, %v", voters, err)
+	}
+}
+
+// TestFormattedFoldersAreNew: format names the cluster in folders that have lost nothing. Only those that a
+// node has used are refused without their metadata log.
+func TestFormattedFoldersAreNew(t *testing.T) {
+	t.Parallel()
+	formatted := checkpoint.MetaProperties{ClusterID: "chosen", NodeID: 1, DirectoryID: testSelf.DirectoryID}
+	for name, c := range map[string]struct {
+		change func(t *testing.T, mem *vfs.Mem) error
+		step   Step
+	}{
+		"formatted": {func(*testing.T, *vfs.Mem) error { return nil }, StepForm},
+		"interrupted before the log was there": {func(_ *testing.T, mem *vfs.Mem) error {
+			return errors.Join(mem.MkdirAll("/data/"+MetadataFolder), mem.MkdirAll("/data/lost+found"))
+		}, StepForm},
+		"interrupted after that": {func(t *testing.T, mem *vfs.Mem) error { return mustOpen(t, mem).Close() }, StepJoin},
+		"lost the log": {func(_ *testing.T, mem *vfs.Mem) error {
+			o := IdentityOptions{FS: mem, LogDirs: []string{"/data"}, MetadataDir: "/data", NodeID: 1, ClusterID: "chosen", Joined: true, Random: env.NewSeededRandom(1)}
+			_, err := EnsureIdentity(o)
+			return err
+		}, StepRefuse},
+		"alone before, and lost the log": {func(_ *testing.T, mem *vfs.Mem) error { return mem.MkdirAll("/data/topic-0") }, StepRefuse},
+	} {
+		mem := vfs.NewMem()
+		if err := errors.Join(mem.MkdirAll("/data"), checkpoint.WriteMetaProperties(mem, "/data/meta.properties", formatted), c.change(t, mem)); err != nil {
+			t.Fatal(err)
+		}
+		i, err := EnsureIdentity(IdentityOptions{FS: mem, LogDirs: []string{"/data"}, MetadataDir: "/data", NodeID: 1, Undecided: true, Random: env.NewSeededRandom(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		voters, err := LogVoters(testOptions(mem))
+		if err != nil {
+			t.Fatal(err)
+		}
+		two := VoterSpec{NodeID: 2, DirectoryID: kafka.UUID{2}}
+		listed := []Listed{{NodeID: 1}, {NodeID: 2, Answer: &Answer{NodeID: 2, DirectoryID: two.DirectoryID}}}
+		d := Discover(Newcomer{NodeID: 1, DirectoryID: i.DirectoryIDs["/data"], ClusterID: i.ClusterID, Member: i.Member, LogVoters: voters}, listed)
+		if d.Step != c.step || c.step != StepRefuse && d.ClusterID != "chosen" {
+			t.Errorf("%s: %+v", name, d)
+		}
+		if p, err := checkpoint.ReadMetaProperties(mem, "/data/meta.properties"); err != nil || p.ClusterID != "chosen" || p.DirectoryID != formatted.DirectoryID {
+			t.Errorf("%s: meta.properties has %+v, %v", name, p, err)
+		}
 	}
 }

@@ -27,16 +27,19 @@ type IdentityOptions struct {
 	// there or a new one.
 	ClusterID string
 	// Undecided says that which cluster the node is of has to be found out (Discover): none is made up, and
-	// none is written where none is. A folder that names a cluster then has, or had, its metadata log.
+	// none is written where none is.
 	Undecided bool
-	Random    env.Random
+	// Joined says that the node is one of several and has its metadata log, which is noted.
+	Joined bool
+	Random env.Random
 }
 
 // Identity is whose the log dirs are.
 type Identity struct {
 	// ClusterID is "" as long as it is not decided.
 	ClusterID string
-	// Member says that the folder of the metadata log named the cluster before.
+	// Member says, of one of several, that the folders are in use by a node of the cluster that they name, which
+	// then has, or had, its metadata log. Those that were only formatted name a cluster, too.
 	Member bool
 	// DirectoryIDs has the id of each log dir that can be used, by its path.
 	DirectoryIDs map[string]kafka.UUID
@@ -66,7 +69,7 @@ func EnsureIdentity(o IdentityOptions) (Identity, error) {
 		}
 	}
 	identity := Identity{DirectoryIDs: map[string]kafka.UUID{}, Failed: map[string]error{}}
-	found := map[string]checkpoint.MetaProperties{}
+	found, named := map[string]checkpoint.MetaProperties{}, false
 	for _, dir := range dirs {
 		path := filepath.Join(dir, checkpoint.MetaPropertiesFileName)
 		p, err := checkpoint.ReadMetaProperties(o.FS, path)
@@ -87,16 +90,22 @@ func EnsureIdentity(o IdentityOptions) (Identity, error) {
 		if o.ClusterID == "" {
 			o.ClusterID = p.ClusterID
 		}
-		identity.Member = identity.Member || p.ClusterID != ""
+		named = named || p.ClusterID != ""
 		if p.ClusterID != o.ClusterID && p.ClusterID != "" {
 			return Identity{}, &IdentityError{path, fmt.Sprintf("the folder belongs to cluster %s, but this node is of cluster %s: choose another folder",
 				p.ClusterID, o.ClusterID)}
 		}
 		found[dir] = p
 	}
-	if identity.Member && found[o.MetadataDir].ClusterID == "" {
+	if named && found[o.MetadataDir].ClusterID == "" {
 		return Identity{}, &IdentityError{o.MetadataDir, fmt.Sprintf("the folder for the metadata log has no meta.properties with a cluster.id, but other log dirs belong to cluster %s: "+
 			"without its metadata log their topics would be lost; mount or restore it, or set metadata.log.dir to where it is", o.ClusterID)}
+	}
+	if named && o.Undecided {
+		var err error
+		if identity.Member, err = inUse(o.FS, o.MetadataDir, found); err != nil {
+			return Identity{}, err
+		}
 	}
 	identity.ClusterID = o.ClusterID
 	if o.ClusterID == "" && !o.Undecided {
@@ -123,8 +132,12 @@ func (identity *Identity) write(o IdentityOptions, dirs []string, found map[stri
 			continue
 		}
 		p := found[dir]
-		if p.DirectoryID.IsZero() || p.ClusterID != clusterID { // a new folder, one from before directory ids (KIP-858), or now it is decided
-			p.ClusterID, p.NodeID = clusterID, o.NodeID
+		joins, learns := o.Joined && dir == o.MetadataDir && !p.Joined, clusterID != "" && p.ClusterID != clusterID
+		if p.DirectoryID.IsZero() || learns || joins { // a new folder, one from before directory ids (KIP-858), or now it is decided
+			p.NodeID, p.Joined = o.NodeID, p.Joined || joins
+			if learns {
+				p.ClusterID = clusterID
+			}
 			if p.DirectoryID.IsZero() {
 				p.DirectoryID = kafka.NewUUID(o.Random)
 			}
@@ -143,6 +156,29 @@ func (identity *Identity) write(o IdentityOptions, dirs []string, found map[stri
 		identity.DirectoryIDs[dir] = p.DirectoryID
 	}
 	return nil
+}
+
+// inUse reports whether folders that name a cluster are more than formatted: one has the metadata log, or
+// had it, or there are partitions, also those of a node that was alone.
+func inUse(fsys vfs.FS, metadataDir string, found map[string]checkpoint.MetaProperties) (bool, error) {
+	if found[metadataDir].Joined {
+		return true, nil
+	}
+	if has, err := HasLog(fsys, metadataDir); has || err != nil {
+		return has, err
+	}
+	for dir := range found {
+		entries, err := fsys.ReadDir(dir)
+		if err != nil && dir == metadataDir {
+			return false, err
+		}
+		if err != nil || slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+			return e.IsDir() && e.Name() != MetadataFolder && e.Name() != "lost+found"
+		}) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // refuseNameless keeps a node from giving another cluster id to a metadata log that belongs to a cluster.

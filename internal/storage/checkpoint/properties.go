@@ -19,9 +19,15 @@ type MetaProperties struct {
 	ClusterID   string
 	NodeID      int32
 	DirectoryID kafka.UUID // zero if the file has none
+	// Joined says that the node is one of several and that its metadata log was here: without the log the
+	// folder has lost something, which one that was only formatted has not.
+	Joined bool
 }
 
 const metaPropertiesVersion = 1
+
+// joinedName is Moldau's own line of the file, which Kafka does not look at.
+const joinedName = "moldau.joined"
 
 // ReadMetaProperties reads meta.properties; fs.ErrNotExist if there is none, *VersionError for
 // another version than 1.
@@ -62,6 +68,11 @@ func parseMetaProperties(path string, data []byte) (p MetaProperties, err error)
 		return p, wrong("node.id", "a number from 0 on")
 	}
 	p.NodeID = int32(node)
+	if text, ok := values[joinedName]; ok && text != "true" {
+		return p, wrong(joinedName, "true")
+	} else if ok {
+		p.Joined = true
+	}
 	if text, ok := values["directory.id"]; ok {
 		if p.DirectoryID, err = kafka.ParseUUID(text); err != nil {
 			return p, wrong("directory.id", "a UUID")
@@ -78,6 +89,9 @@ func WriteMetaProperties(fsys vfs.FS, path string, p MetaProperties) error {
 	}
 	if !p.DirectoryID.IsZero() {
 		values["directory.id"] = p.DirectoryID.String()
+	}
+	if p.Joined {
+		values[joinedName] = "true"
 	}
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(values)) {
