@@ -16,6 +16,9 @@ import (
 // uncleanInterval is the time between unclean elections where topics allow them, Kafka's.
 const uncleanInterval = 5 * time.Minute
 
+// growInterval is the time between looks whether internal topics could have more replicas, ten partitions at a time.
+const growInterval = 2 * time.Second
+
 // startMetadata starts loader, controller and quorum. When it returns, the metadata of a node that is
 // alone has everything that was ever committed, and one of several knows who leads.
 func (b *broker) startMetadata() (err error) {
@@ -80,7 +83,7 @@ func (b *broker) newController() {
 		if b.config.LeaderRebalance {
 			o.BalanceInterval = time.Duration(b.config.LeaderImbalanceCheckSeconds) * time.Second
 		}
-		o.UncleanInterval = uncleanInterval
+		o.UncleanInterval, o.GrowInterval = uncleanInterval, growInterval
 	}
 	b.controller = controllerhost.New(o)
 }

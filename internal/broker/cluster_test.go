@@ -1,0 +1,161 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/storage/checkpoint"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// clusterNodes are three nodes in this process: two are broker and controller, the third is a broker.
+type clusterNodes struct {
+	t       *testing.T
+	dir     string
+	voters  []string
+	running [3]*broker
+}
+
+func newClusterNodes(t *testing.T) *clusterNodes {
+	c := &clusterNodes{t: t, dir: t.TempDir()}
+	for i := range 2 {
+		c.voters = append(c.voters, fmt.Sprintf("%d@127.0.0.1:%d", i+1, freePort(t)))
+	}
+	t.Cleanup(func() { c.stop(c.indexes()...) })
+	return c
+}
+
+func (c *clusterNodes) folder(i int) string { return filepath.Join(c.dir, fmt.Sprint(i)) }
+
+func (c *clusterNodes) indexes() (all []int) {
+	for i, b := range c.running {
+		if b != nil {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// each does something with several nodes at once.
+func (c *clusterNodes) each(what string, indexes []int, do func(i int) error) {
+	c.t.Helper()
+	outcomes := make(chan error, len(indexes))
+	for _, i := range indexes {
+		go func() {
+			err := do(i)
+			if err != nil {
+				err = fmt.Errorf("%s of node %d: %w", what, i+1, err)
+			}
+			outcomes <- err
+		}()
+	}
+	var all error
+	for range indexes {
+		all = errors.Join(all, <-outcomes)
+	}
+	if all != nil {
+		c.t.Fatal(all)
+	}
+}
+
+func (c *clusterNodes) start(indexes ...int) {
+	c.t.Helper()
+	c.each("start", indexes, func(i int) error {
+		given := map[string]string{
+			"node.id": fmt.Sprint(i + 1), "log.dirs": c.folder(i), "http.listen": "", "log.cleaner.enable": "false", "listeners": "PLAINTEXT://127.0.0.1:0",
+			"controller.listener.names": "CONTROLLER", "controller.quorum.voters": strings.Join(c.voters, ","), "process.roles": "broker",
+		}
+		if i < len(c.voters) {
+			_, address, _ := strings.Cut(c.voters[i], "@")
+			given["process.roles"], given["listeners"] = "broker,controller", given["listeners"]+",CONTROLLER://"+address
+		}
+		properties, _, err := config.NewBroker(given)
+		if err != nil {
+			return err
+		}
+		b := newBroker(context.Background(), properties)
+		c.running[i] = b
+		return b.start()
+	})
+}
+
+func (c *clusterNodes) stop(indexes ...int) {
+	c.t.Helper()
+	c.each("stop", indexes, func(i int) error {
+		b := c.running[i]
+		c.running[i] = nil
+		return b.stop()
+	})
+}
+
+// awaitMetadata waits until the metadata of a node is as it should be.
+func (c *clusterNodes) awaitMetadata(i int, what string, holds func(*metadata.Image) bool) {
+	c.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !holds(c.running[i].loader.Current()) {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("not so: %s", what)
+		}
+		<-ticker.C
+	}
+}
+
+// TestClusterGrows: a formatted folder says which cluster is formed; __consumer_offsets, made by two brokers, gets its
+// third replica when there is a third; and those who are left stop although nobody leads the quorum any more.
+func TestClusterGrows(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	const id = "cHoSeNcHoSeNcHoSeNcHoQ"
+	directory, _ := kafka.ParseUUID("BrWfqf2OQFSpYExB3DpNbQ")
+	if err := errors.Join(vfs.OS{}.MkdirAll(c.folder(1)), checkpoint.WriteMetaProperties(vfs.OS{}, filepath.Join(c.folder(1), checkpoint.MetaPropertiesFileName),
+		checkpoint.MetaProperties{ClusterID: id, NodeID: 2, DirectoryID: directory})); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0, 1)
+	for i, b := range c.running[:2] {
+		if got := b.knownClusterID(); got != id {
+			t.Errorf("node %d is of cluster %s", i+1, got)
+		}
+	}
+
+	req := kmsg.NewPtrCreateTopicsRequest()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = kafka.ConsumerOffsetsTopic, 3, -1
+	req.Topics = append(req.Topics, topic)
+	resp, err := c.running[0].channel.Send(t.Context(), peer.Origin{Principal: "User:ANONYMOUS"}, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if created := resp.(*kmsg.CreateTopicsResponse).Topics[0]; created.ErrorCode != 0 || created.ReplicationFactor != 2 {
+		t.Fatalf("%d replicas, %v", created.ReplicationFactor, kafka.ErrorCode(created.ErrorCode))
+	}
+	c.start(2)
+	c.awaitMetadata(2, "three replicas in sync of every partition", func(image *metadata.Image) bool {
+		for _, p := range image.TopicByName(kafka.ConsumerOffsetsTopic).Partitions {
+			if len(p.ISR) != 3 || p.IsReassigning() {
+				return false
+			}
+		}
+		return true
+	})
+
+	c.stop(0)
+	began := time.Now()
+	c.stop(1, 2)
+	if took := time.Since(began); took > leaveTimeout+5*time.Second {
+		t.Errorf("those who were left took %s to stop", took)
+	}
+}
