@@ -139,7 +139,17 @@ func (c *Conn) Start(ctx context.Context, request kmsg.Request, done func(respon
 	if cap(frame) > keptFrameBytes {
 		c.frame = nil
 	}
-	if n, err := c.socket.Write(frame); err != nil {
+	// One that hangs reads nothing: what it has no room for must not hold up who gives the request up.
+	unhook := context.AfterFunc(ctx, func() { _ = c.socket.SetWriteDeadline(time.Unix(1, 0)) })
+	n, err := c.socket.Write(frame)
+	if !unhook() {
+		if err == nil {
+			c.fail(ctx.Err()) // the deadline would end the next request; this one is answered, as lost
+			return nil
+		}
+		err = ctx.Err()
+	}
+	if err != nil {
 		// Who gets less than a whole request cannot do it. But somebody may have seen the connection end
 		// before, and said that it is not known what became of its requests.
 		ours := n < len(frame) && c.withdraw(one)

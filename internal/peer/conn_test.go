@@ -367,6 +367,40 @@ func TestCallerGoesAway(t *testing.T) {
 	})
 }
 
+// A node that hangs reads nothing any more: a request that does not fit into the sockets' buffers is not waited for
+// longer than its caller does.
+func TestCallerGoesAwayWhileItWrites(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hangs := make(chan struct{})
+		c := dialFake(t, func(o *Options, node *fakeNode) {
+			o.RequestTimeout, o.MaxInFlight = 0, 2
+			node.answer = func(request kmsg.Request) kmsg.Response {
+				select {
+				case <-hangs:
+				case <-time.After(time.Hour):
+				}
+				return samePosition(request)
+			}
+		})
+		defer close(hangs)
+		if err := c.Start(t.Context(), snapshotRequest(1), func(kmsg.Response, error) {}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		_, err := c.Call(ctx, snapshotRequest(2))
+		wantUnsent(t, err)
+		if took := time.Since(began); took != time.Second || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("given up after %v: %v", took, err)
+		}
+		if c.Err() == nil || len(c.lost) > 0 {
+			t.Errorf("the connection goes on, or is said to be lost: %v", c.Err())
+		}
+	})
+}
+
 func TestStoppingEndsConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
