@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -245,10 +246,16 @@ func (b *broker) joinQuorum() {
 
 // awaitLeader returns when the quorum has a leader.
 func (b *broker) awaitLeader(ctx context.Context) error {
-	select {
-	case <-b.cluster.led:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the metadata quorum to elect a leader: %w", ctx.Err())
+	quiet := time.NewTimer(quietDiscovery)
+	defer quiet.Stop()
+	for {
+		select {
+		case <-b.cluster.led:
+			return nil
+		case <-quiet.C:
+			slog.Warn("waiting for a leader of the metadata quorum: check that most of the controllers run and can be reached")
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the metadata quorum to elect a leader: %w", ctx.Err())
+		}
 	}
 }

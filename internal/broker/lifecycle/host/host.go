@@ -17,6 +17,9 @@ import (
 // callTimeout is how long the controller may take to answer before it is asked again.
 const callTimeout = 5 * time.Second
 
+// quietSilence is for how long the operator need not hear of a controller that does not answer: a failover takes less.
+const quietSilence = 2 * callTimeout
+
 // errUnregistered is why a broker whose registration was removed while it started does not run.
 var errUnregistered = errors.New("the broker was unregistered while it started: start it again")
 
@@ -45,9 +48,11 @@ type Host struct {
 	changed chan struct{}      // closed and replaced when the state changes
 	cancel  context.CancelFunc // of the request under way; nil without one
 
-	// What was said last, on the goroutine.
-	said    lifecycle.State
-	saidUse bool
+	// What was said last, on the goroutine, and since when the controller has not answered.
+	said        lifecycle.State
+	saidUse     bool
+	saidSilent  bool
+	silentSince time.Time
 }
 
 // Start begins the broker's life: it registers.
@@ -149,10 +154,11 @@ func (h *Host) run(ctx context.Context) {
 		req, call, cancel, wait := h.next(ctx)
 		h.report()
 		if req != nil {
+			asked := time.Now()
 			resp, err := h.o.Send(call, req)
 			cancel()
-			if err != nil && ctx.Err() == nil {
-				h.o.Logger.Debug("the controller did not answer the broker", "request", kmsg.NameForKey(req.Key()), "error", err)
+			if ctx.Err() == nil {
+				h.reportSilence(asked, err)
 			}
 			h.answered(resp, err)
 			continue
@@ -202,6 +208,22 @@ func (h *Host) answered(resp kmsg.Response, err error) {
 	before := h.core.State()
 	h.core.Answered(h.nowMs(), facts, resp, err)
 	h.noteLocked(before)
+}
+
+// reportSilence tells the operator, once, that the controller has not answered for long, and when it does again.
+func (h *Host) reportSilence(asked time.Time, err error) {
+	switch id := h.o.Lifecycle.Registration.BrokerID; {
+	case err == nil:
+		if h.saidSilent {
+			h.o.Logger.Warn("the controller answers this broker again", "nodeId", id)
+		}
+		h.silentSince, h.saidSilent = time.Time{}, false
+	case h.silentSince.IsZero():
+		h.silentSince = asked
+	case !h.saidSilent && time.Since(h.silentSince) >= quietSilence:
+		h.saidSilent = true
+		h.o.Logger.Warn("the controller does not answer this broker, which goes on asking: check that most of the controllers run and can be reached", "nodeId", id, "error", err)
+	}
 }
 
 // report tells the operator what has changed.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -28,6 +29,20 @@ type world struct {
 	stays      bool // the controller does not let the broker go
 	heartbeats int
 	faults     []error
+	log        bytes.Buffer // of warnings
+}
+
+func (w *world) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(line)
+}
+
+// warnings are those that have a text.
+func (w *world) warnings(text string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Count(w.log.String(), text)
 }
 
 var incarnation = kafka.UUID{5}
@@ -78,7 +93,7 @@ func (w *world) start(t *testing.T) (*Host, *env.Spawner) {
 	spawner := env.NewSpawner(context.Background(), func(name string, err error) { t.Errorf("%s: %v", name, err) })
 	h := Start(Options{
 		Lifecycle: lifecycle.Options{Registration: req, HeartbeatMs: 100, RegistrationTimeoutMs: 1000, LeaveTimeoutMs: 2000},
-		Send:      w.send, Spawner: spawner, Logger: slog.New(slog.DiscardHandler),
+		Send:      w.send, Spawner: spawner, Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Facts: func() lifecycle.Facts {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -166,6 +181,31 @@ func TestLostController(t *testing.T) {
 		}
 		if took := time.Since(began); took != 2*time.Second {
 			t.Errorf("it was waited for %s", took)
+		}
+	})
+}
+
+// An operator hears once of a controller that is away for long, and nothing of one that is replaced.
+func TestSilentControllerIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		h, spawner := w.start(t)
+		defer spawner.Stop()
+		if err := h.AwaitRunning(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			away time.Duration
+			said int
+		}{{time.Second, 0}, {time.Hour, 1}, {time.Second, 1}, {time.Minute, 2}} {
+			w.set(func() { w.lost = true })
+			<-time.After(c.away)
+			w.set(func() { w.lost = false })
+			<-time.After(time.Minute)
+			if away, back := w.warnings("does not answer"), w.warnings("answers this broker again"); away != c.said || back != c.said {
+				t.Errorf("after %s: said %d times that it is away, %d times that it is back", c.away, away, back)
+			}
 		}
 	})
 }
