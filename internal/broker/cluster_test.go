@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,7 @@ func TestClusterGrows(t *testing.T) {
 	}
 
 	req := kmsg.NewPtrCreateTopicsRequest()
+	req.SetVersion(req.MaxVersion())
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = kafka.ConsumerOffsetsTopic, 3, -1
 	req.Topics = append(req.Topics, topic)
@@ -151,6 +153,18 @@ func TestClusterGrows(t *testing.T) {
 		}
 		return true
 	})
+
+	for i, want := range [][]int32{{2}, {1}, {1, 2}} {
+		var got []int32
+		for _, v := range c.running[i].listedOthers() {
+			if got = append(got, v.NodeID); v.Listeners[0].Name != "CONTROLLER" || fmt.Sprintf("%d@127.0.0.1:%d", v.NodeID, v.Listeners[0].Port) != c.voters[v.NodeID-1] {
+				t.Errorf("node %d finds %+v", i+1, v)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("node %d knows %v by its configuration", i+1, got)
+		}
+	}
 
 	c.stop(0)
 	began := time.Now()

@@ -37,6 +37,7 @@ func (b *broker) openQuorum(o quorumhost.Options) (*quorumhost.Node, error) {
 		return nil, err
 	}
 	b.clusterID.Store(&d.ClusterID)
+	o.Listed = b.listedOthers()
 	if logVoters == nil {
 		if d.Step == quorum.StepForm {
 			o.Form = d.Voters
@@ -95,6 +96,16 @@ func (b *broker) listed() []quorum.Listed {
 		listed = append(listed, quorum.Listed{NodeID: a.NodeID, Listener: quorum.VoterListener{Name: name, Host: a.Host, Port: a.Port}})
 	}
 	return listed
+}
+
+// listedOthers are the others that are listed, as far as that says who they are.
+func (b *broker) listedOthers() (others []quorum.VoterSpec) {
+	for _, l := range b.listed() {
+		if l.NodeID != b.config.NodeID {
+			others = append(others, quorum.VoterSpec{NodeID: l.NodeID, Listeners: []quorum.VoterListener{l.Listener}})
+		}
+	}
+	return others
 }
 
 // askListed asks everybody who they are, all at once.
