@@ -63,7 +63,7 @@ func (b *broker) greet() error {
 		if n := c.quorum.Load(); n != nil {
 			return n.Leadership(), n.Voters(), true
 		}
-		return quorum.Leadership{}, nil, false
+		return quorum.Leadership{}, b.listedVoters(), false
 	}})
 	if b.config.IsController {
 		b.handlers.Add(wire.KeyPeerRaft, &handler.PeerRaft{Take: c.takeRaft})

@@ -15,6 +15,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -111,6 +112,44 @@ func (c *clusterNodes) awaitMetadata(i int, what string, holds func(*metadata.Im
 			c.t.Fatalf("not so: %s", what)
 		}
 		<-ticker.C
+	}
+}
+
+// TestListsThatDifferFormNothing: a node that lists fewer voters than another would form a quorum of those alone.
+func TestListsThatDifferFormNothing(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	var running [2]*broker
+	for i := range running {
+		_, address, _ := strings.Cut(c.voters[i], "@")
+		voters := strings.Join(c.voters, ",")
+		if i == 1 {
+			voters += ",3@127.0.0.1:1"
+		}
+		properties, _, err := config.NewBroker(map[string]string{"node.id": fmt.Sprint(i + 1), "log.dirs": c.folder(i), "http.listen": "", "controller.listener.names": "CONTROLLER",
+			"listeners": "PLAINTEXT://127.0.0.1:0,CONTROLLER://" + address, "controller.quorum.voters": voters})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBroker(context.Background(), properties)
+		t.Cleanup(func() {
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, step := range []func() error{b.openDirs, b.bind, b.greet} {
+			if err := step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		running[i] = b
+	}
+	first := running[0]
+	listed := first.listed()
+	first.askListed(t.Context(), listed)
+	d := quorum.Discover(quorum.Newcomer{NodeID: 1, DirectoryID: first.dirs.DirectoryIDs[c.folder(0)], IncarnationID: first.incarnation}, listed)
+	if d.Step != quorum.StepWait || !strings.Contains(d.Why, "lists other voters (1 2 3) than this node (1 2)") {
+		t.Errorf("%+v", d)
 	}
 }
 

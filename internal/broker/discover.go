@@ -98,6 +98,14 @@ func (b *broker) listed() []quorum.Listed {
 	return listed
 }
 
+// listedVoters are the node ids in controller.quorum.voters: nodes whose lists differ form no quorum.
+func (b *broker) listedVoters() (voters []quorum.VoterSpec) {
+	for _, v := range b.config.QuorumVoters {
+		voters = append(voters, quorum.VoterSpec{NodeID: v.NodeID})
+	}
+	return voters
+}
+
 // listedOthers are the others that are listed, as far as that says who they are.
 func (b *broker) listedOthers() (others []quorum.VoterSpec) {
 	for _, l := range b.listed() {

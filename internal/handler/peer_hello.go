@@ -15,7 +15,7 @@ import (
 type PeerHello struct {
 	Self peer.Self
 	// Quorum returns what this node knows of the metadata quorum; formed is false as long as it has no
-	// metadata log.
+	// metadata log. The voters are then those that it lists, as far as it knows who they are.
 	Quorum func() (leadership quorum.Leadership, voters []quorum.VoterSpec, formed bool)
 }
 
@@ -25,15 +25,16 @@ func (h *PeerHello) Handle(_ context.Context, r *Request) Reply {
 	req := r.Body.(*wire.PeerHelloRequest)
 	resp := &wire.PeerHelloResponse{FormatVersion: wire.PeerFormat, ClusterID: h.Self.ClusterID(), NodeID: h.Self.NodeID,
 		DirectoryID: h.Self.DirectoryID, IncarnationID: h.Self.IncarnationID, LeaderID: kafka.NoLeader}
-	if leadership, voters, formed := h.Quorum(); formed {
+	leadership, voters, formed := h.Quorum()
+	if formed {
 		resp.Formed, resp.LeaderID, resp.Epoch = true, leadership.LeaderID, leadership.Epoch
-		for _, v := range voters {
-			voter := wire.PeerVoter{NodeID: v.NodeID, DirectoryID: v.DirectoryID}
-			for _, l := range v.Listeners {
-				voter.Listeners = append(voter.Listeners, wire.PeerListener{Name: l.Name, Host: l.Host, Port: l.Port})
-			}
-			resp.Voters = append(resp.Voters, voter)
+	}
+	for _, v := range voters {
+		voter := wire.PeerVoter{NodeID: v.NodeID, DirectoryID: v.DirectoryID}
+		for _, l := range v.Listeners {
+			voter.Listeners = append(voter.Listeners, wire.PeerListener{Name: l.Name, Host: l.Host, Port: l.Port})
 		}
+		resp.Voters = append(resp.Voters, voter)
 	}
 	reply := Respond(resp)
 	if err := h.check(r.Conn, req); err != nil {

@@ -71,7 +71,8 @@ type PeerHelloResponse struct {
 	NodeID        int32
 	DirectoryID   kafka.UUID
 	IncarnationID kafka.UUID
-	// Formed says that the node has a metadata log; what follows is as that knows it.
+	// Formed says that the node has a metadata log; what follows is as that knows it. Without one the voters are
+	// those that the node lists, if it knows their ids.
 	Formed   bool
 	LeaderID int32
 	Epoch    int32
