@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,41 @@ func TestHelloIsRefusedOnClientsListeners(t *testing.T) {
 	if n := s.counter("moldau_connections_broken_total", "reason", "unknown API"); n != 1 {
 		t.Errorf("%d connections closed for an unknown API", n)
 	}
+}
+
+// In a cluster whose brokers and clients share a listener, the reserve is the nodes' nevertheless.
+func TestReserveIsForPeers(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	s := startServer(t, Limits{RequestMemoryBytes: limit}, map[int16]handlerFunc{wire.KeyPeerHello: greet}, func(o *Options) { o.Listeners[0].Privileged = true })
+	if err := s.memory.acquire(t.Context(), limit, false, patience); err != nil {
+		t.Fatal(err)
+	}
+	large := kmsg.NewPtrMetadataRequest()
+	large.Topics = []kmsg.MetadataRequestTopic{{Topic: kmsg.StringPtr(strings.Repeat("t", 2*favouredBytes))}}
+	client, peer := s.dial(), s.dial()
+	client.send(frameOf(large, 1))
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	isWaiting := func() bool {
+		s.memory.mu.Lock()
+		defer s.memory.mu.Unlock()
+		return len(s.memory.waiting) == 1
+	}
+	for deadline := time.Now().Add(patience); !isWaiting(); <-ticker.C {
+		if time.Now().After(deadline) {
+			t.Fatal("a client's request does not wait for memory")
+		}
+	}
+	peer.send(frameOf(&wire.PeerHelloRequest{NodeID: 2}, 1))
+	peer.receive()
+	peer.send(frameOf(large, 2))
+	peer.receive()
+	if !isWaiting() {
+		t.Error("the client has got memory, too")
+	}
+	s.memory.release(limit)
+	client.receive()
 }
 
 // greedy wants every request held back for an hour.

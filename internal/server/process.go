@@ -79,7 +79,7 @@ func (c *connection) decode(u *unfinishedRequest, body []byte) (kmsg.Request, er
 	if cost > c.server.memory.limit {
 		return nil, fmt.Errorf("%w: %s would take %d bytes decoded, above queued.max.request.bytes", wire.ErrMalformed, u.api.Name, cost)
 	}
-	favoured := cost <= favouredBytes || c.context.Privileged
+	favoured := cost <= favouredBytes || c.context.Peer != nil
 	if err := c.server.memory.acquire(c.handlerCtx, cost, favoured, c.server.limits.PartialRequest); err != nil {
 		return nil, err
 	}

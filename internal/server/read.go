@@ -193,7 +193,7 @@ func (c *connection) grow(r *incoming, size int) error {
 	// request of most of the budget would wait for itself. Both buffers exist while one is copied.
 	capacity := r.memory.bufferBytes(target)
 	charge := int64(capacity) - r.charged
-	favoured := size <= favouredBytes || c.context.Privileged
+	favoured := size <= favouredBytes || c.context.Peer != nil
 	if err := r.memory.acquire(c.ctx, charge, favoured, c.server.limits.PartialRequest); err != nil {
 		if errors.Is(err, errNoMemory) {
 			return &brokenClientError{"memory", "no memory for a request became free in time (queued.max.request.bytes)"}
