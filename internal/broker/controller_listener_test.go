@@ -1,10 +1,15 @@
 package broker
 
 import (
+	"io"
+	"net"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/wire"
 )
 
 // TestControllerListener: what controller.listener.names names serves the controller's part of the
@@ -50,5 +55,35 @@ func TestControllerListener(t *testing.T) {
 		return all
 	}(); len(names) != 1 || names[0] != "PLAINTEXT" {
 		t.Errorf("clients are told of %v", names)
+	}
+}
+
+// TestNoPeersOfASingleNode: who is alone lets nobody in as a node of its cluster, and serves nothing that only nodes ask.
+func TestNoPeersOfASingleNode(t *testing.T) {
+	t.Parallel()
+	n := newConfigNode(t, map[string]string{"listeners": "PLAINTEXT://127.0.0.1:0,C1://127.0.0.1:0", "controller.listener.names": "c1"})
+	ours := map[int16]kmsg.Request{
+		wire.KeyPeerHello: &wire.PeerHelloRequest{FormatVersion: wire.PeerFormat, ClusterID: n.b.knownClusterID(), NodeID: 2, IncarnationID: kafka.UUID{2}, Purpose: wire.PurposeForward},
+		wire.KeyPeerRaft:  &wire.PeerRaftRequest{}, wire.KeyPeerMetadata: &wire.PeerMetadataRequest{}, wire.KeyPeerSnapshot: &wire.PeerSnapshotRequest{}, wire.KeyPeerForward: &wire.PeerForwardRequest{},
+	}
+	for _, listener := range []string{"PLAINTEXT", "C1"} {
+		for _, api := range wire.PeerAPIs() {
+			req := ours[api.Key]
+			if req == nil {
+				req = kmsg.RequestForKey(api.Key)
+				req.SetVersion(api.MaxAdvertised)
+			}
+			socket, err := net.Dial("tcp", n.b.server.Addr(listener).String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := socket.Write(kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)); err != nil {
+				t.Error(err)
+			}
+			if answer, err := io.ReadAll(socket); len(answer) > 0 {
+				t.Errorf("%s is answered on %s: %x, %v", api.Name, listener, answer, err)
+			}
+			_ = socket.Close()
+		}
 	}
 }
