@@ -212,7 +212,7 @@ func form(self Newcomer, listed []Listed) Decision {
 	case len(missing) > 0:
 		return waitFor("no answer from %s: a quorum is formed only when all voters that are listed have answered", strings.Join(missing, ", "))
 	case me < 0 || len(voters) < 2:
-		return waitFor("no node that is listed has a metadata log yet")
+		return waitFor("no node that is listed has a metadata log yet, and none forms a quorum of itself alone: at least two controllers have to be listed")
 	}
 	slices.SortFunc(voters, func(a, b VoterSpec) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	for _, l := range listed {

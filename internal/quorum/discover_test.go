@@ -64,7 +64,7 @@ func TestDiscover(t *testing.T) {
 			want: Decision{Step: StepWait, Why: "no node that is listed has a metadata log yet"}},
 		{name: "only addresses are listed", byServer: true, answers: [3]*Answer{empty(1), empty(2), empty(3)}, want: Decision{Step: StepForm, ClusterID: newID, Voters: votersOf(1, 2, 3)}},
 		{name: "only addresses, itself not reached", byServer: true, answers: [3]*Answer{nil, empty(2), empty(3)}, want: Decision{Step: StepWait, Why: "no answer from host1:9093"}},
-		{name: "only addresses, all of one node", byServer: true, answers: [3]*Answer{empty(1), empty(1), empty(1)}, want: Decision{Step: StepWait, Why: "no node that is listed"}},
+		{name: "only addresses, all of one node", byServer: true, answers: [3]*Answer{empty(1), empty(1), empty(1)}, want: Decision{Step: StepWait, Why: "at least two controllers have to be listed"}},
 		{name: "an answer without a folder", answers: [3]*Answer{nil, empty(2), with(empty(3), func(a *Answer) { a.DirectoryID = kafka.UUID{} })}, want: Decision{Step: StepWait, Why: "no answer from host3:9093"}},
 		{name: "other voters are listed elsewhere", answers: [3]*Answer{nil, with(empty(2), func(a *Answer) { a.Voters = votersOf(2, 3, 4) }), empty(3)},
 			want: Decision{Step: StepWait, Why: "lists other voters (2 3 4) than this node (1 2 3)"}},
