@@ -115,6 +115,24 @@ func TestReserveIsForPeers(t *testing.T) {
 	client.receive()
 }
 
+// What nodes send each other does not follow socket.request.max.bytes, which is about clients: a voter that refuses
+// a batch of the metadata log would be sent it for ever.
+func TestLargeRequestsOfPeers(t *testing.T) {
+	t.Parallel()
+	s, _ := peerServer(t, true, Limits{MaxRequestBytes: 1000})
+	large := &wire.PeerRaftRequest{Messages: [][]byte{make([]byte, 5000)}}
+	peer, stranger := s.dial(), s.dial()
+	peer.send(frameOf(&wire.PeerHelloRequest{NodeID: 2}, 1))
+	peer.receive()
+	peer.send(frameOf(large, 2))
+	peer.receive()
+	stranger.send(frameOf(large, 1))
+	stranger.wantClosed()
+	if n := s.counter("moldau_connections_broken_total", "reason", "request size"); n != 1 {
+		t.Errorf("%d connections closed for the size of a request", n)
+	}
+}
+
 // greedy wants every request held back for an hour.
 type greedy struct{ quota.Unlimited }
 

@@ -98,16 +98,23 @@ func (c *connection) waitForFrame() error {
 	}
 }
 
+// maxPeerBytes is what peers may send at least, which do not know this node's socket.request.max.bytes.
+const maxPeerBytes = 100 << 20
+
 func (c *connection) checkSize(head []byte, size int) error {
 	limits := &c.server.limits
+	most := limits.MaxRequestBytes
+	if c.context.Peer != nil {
+		most = max(most, maxPeerBytes)
+	}
 	switch {
-	case size >= wire.MinRequestBytes && size <= limits.MaxRequestBytes && int64(size) <= limits.RequestMemoryBytes:
+	case size >= wire.MinRequestBytes && size <= most && int64(size) <= limits.RequestMemoryBytes:
 		return nil
-	case size < 0 || size > limits.MaxRequestBytes:
+	case size < 0 || size > most:
 		if guess := foreignProtocol(head); guess != "" {
 			return &brokenClientError{"foreign protocol", fmt.Sprintf("the client speaks %s, but listener %s expects Kafka's protocol over %s; check the client's port and security.protocol", guess, c.context.Listener, c.context.Protocol)}
 		}
-		return &brokenClientError{"request size", fmt.Sprintf("a request announces %d bytes; socket.request.max.bytes allows 1 to %d", size, limits.MaxRequestBytes)}
+		return &brokenClientError{"request size", fmt.Sprintf("a request announces %d bytes; socket.request.max.bytes allows 1 to %d", size, most)}
 	case size < wire.MinRequestBytes:
 		return &brokenClientError{"request size", fmt.Sprintf("a request announces %d bytes, fewer than a header has", size)}
 	default:
