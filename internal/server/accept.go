@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,7 +58,7 @@ func (s *Server) waitForSlot(ctx context.Context, l *boundListener) bool {
 	for {
 		s.mu.Lock()
 		limit, freed := s.limits.MaxConnections, s.slotFreed
-		full := gate.open >= limit
+		full := gate.open >= limit && !s.isProtected(l)
 		if most, limited := s.limits.MaxListenerConnections[l.Name]; !full && limited {
 			limit, full = most, s.perListener[l.Name] >= most
 		}
@@ -85,6 +86,14 @@ func (s *Server) waitForSlot(ctx context.Context, l *boundListener) bool {
 			return false
 		}
 	}
+}
+
+// isProtected reports whether max.connections does not hold for a listener, as in Kafka: brokers that have one of their
+// own reach each other whatever clients take. mu is held.
+func (s *Server) isProtected(l *boundListener) bool {
+	return l.Privileged && l.Kind&wire.BrokerListener != 0 && slices.ContainsFunc(s.listeners, func(other *boundListener) bool {
+		return other != l && other.Kind&wire.BrokerListener != 0
+	})
 }
 
 // refuse closes a connection of an address that makes them too fast when its throttle time is over,

@@ -133,6 +133,33 @@ func TestLargeRequestsOfPeers(t *testing.T) {
 	}
 }
 
+// Clients that take all of max.connections do not keep the other brokers out, where these have a listener of their own.
+func TestPeersGetInAboveMaxConnections(t *testing.T) {
+	t.Parallel()
+	for _, separate := range []bool{true, false} {
+		s := startServer(t, Limits{MaxConnections: 1}, map[int16]handlerFunc{wire.KeyPeerHello: greet}, func(o *Options) {
+			o.Listeners[0].Privileged = !separate
+			if separate {
+				o.Listeners = append(o.Listeners, Listener{Name: "INTERNAL", Protocol: "PLAINTEXT", Address: "127.0.0.1:0", Kind: wire.BrokerListener, Privileged: true})
+			}
+		})
+		client := s.dial()
+		client.send(frameOf(kmsg.NewPtrMetadataRequest(), 1))
+		client.receive()
+		if separate {
+			s.address = s.Addr("INTERNAL").String()
+		}
+		peer := s.dial()
+		peer.send(frameOf(&wire.PeerHelloRequest{NodeID: 2}, 1))
+		if !separate {
+			_ = peer.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		}
+		if _, _, err := peer.tryReceive(); (err == nil) != separate {
+			t.Errorf("with a listener of its own %t: %v", separate, err)
+		}
+	}
+}
+
 // greedy wants every request held back for an hour.
 type greedy struct{ quota.Unlimited }
 
