@@ -15,6 +15,8 @@ const (
 	fetchTimeout = 10 * time.Second
 	// joinPause is the pause after a node was asked for a log in vain.
 	joinPause = 100 * time.Millisecond
+	// joinWarnEvery is of how many attempts the operator hears of one; odd, so that it is not always the same voter.
+	joinWarnEvery = 301
 )
 
 // fetching is a snapshot of another node on its way. It belongs to the node's goroutine.
@@ -132,7 +134,9 @@ func Join(ctx context.Context, o Options, from []quorum.VoterSpec) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		o.Logger.Warn("cannot join the metadata quorum yet", "asked", from[turn%len(from)].NodeID, "error", err)
+		if turn%joinWarnEvery == 0 {
+			o.Logger.Warn("cannot join the metadata quorum yet; trying again", "asked", from[turn%len(from)].NodeID, "error", err)
+		}
 		timer := time.NewTimer(joinPause)
 		select {
 		case <-timer.C:

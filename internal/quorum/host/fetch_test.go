@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -59,6 +60,27 @@ func TestASnapshotWaitsForTheNodesOwn(t *testing.T) {
 		slow.kill()
 		slow.open(nil)
 		c.agreed(300)
+	})
+}
+
+// TestWhoCannotJoinSaysSoNowAndThen: the operator hears of it, but not ten times a second.
+func TestWhoCannotJoinSaysSoNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		o := newCluster(t).newMember(4, 0, true).options()
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		o.Pull = func(context.Context, quorum.VoterSpec, PullRequest) (quorum.Page, error) {
+			return quorum.Page{}, errors.New("refused")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 59*time.Second+joinPause/2)
+		defer cancel()
+		if err := Join(ctx, o, []quorum.VoterSpec{{NodeID: 1}, {NodeID: 2}}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if said := strings.Count(log.String(), "cannot join"); said != 2 {
+			t.Errorf("said %d times in a minute", said)
+		}
 	})
 }
 
