@@ -131,6 +131,7 @@ func describe(ctx context.Context, s cli.Streams, admin *client.Client, o *optio
 		}
 	}
 	for _, name := range names {
+		printTitle(s, kind, name, all) // before they are asked for, as Kafka's tool does: it stays when that fails
 		configs, err := admin.DescribeConfigs(ctx, resourceType(kind), []string{name}, true)
 		if err != nil {
 			return err
@@ -210,7 +211,7 @@ var sourceNames = map[kafka.ConfigSource]string{
 	kafka.ConfigSourceClientMetrics:       "DYNAMIC_CLIENT_METRICS_CONFIG", kafka.ConfigSourceGroup: "DYNAMIC_GROUP_CONFIG",
 }
 
-func printConfigs(s cli.Streams, kind, name string, configs []client.Config, all bool) {
+func printTitle(s cli.Streams, kind, name string, all bool) {
 	switch {
 	case name == "":
 		s.Println("Default configs for " + kind + " in the cluster are:")
@@ -219,6 +220,9 @@ func printConfigs(s cli.Streams, kind, name string, configs []client.Config, all
 	default:
 		s.Println("Dynamic configs for " + singular(kind) + " " + name + " are:")
 	}
+}
+
+func printConfigs(s cli.Streams, kind, name string, configs []client.Config, all bool) {
 	sorted := slices.SortedFunc(slices.Values(configs), func(a, b client.Config) int { return cmp.Compare(a.Name, b.Name) })
 	for _, c := range sorted {
 		// Loggers have no source of their own to filter by.

@@ -35,6 +35,7 @@ func TestPrint(t *testing.T) {
 			}},
 	}
 	var out bytes.Buffer
+	printTitle(cli.Streams{Out: &out}, topicType, "q1", false)
 	printConfigs(cli.Streams{Out: &out}, topicType, "q1", configs, false)
 	want, err := os.ReadFile("testdata/topic_dynamic.golden")
 	if err != nil {
@@ -53,6 +54,7 @@ func TestPrint(t *testing.T) {
 		{brokerType, "1", true, "All configs for broker 1 are:\n  x=null sensitive=true synonyms={}\n"},
 	} {
 		out.Reset()
+		printTitle(cli.Streams{Out: &out}, test.kind, test.name, test.all)
 		printConfigs(cli.Streams{Out: &out}, test.kind, test.name, []client.Config{{Name: "x", Sensitive: true, Source: kafka.ConfigSourceStaticBroker}}, test.all)
 		if out.String() != test.want {
 			t.Errorf("%q; want %q", out.String(), test.want)
