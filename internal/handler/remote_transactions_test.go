@@ -91,8 +91,8 @@ func (p *pair) call(ctx context.Context, broker int32, req kmsg.Request) (kmsg.R
 	if down {
 		return nil, errors.New("connection refused")
 	}
-	resp := ask[kmsg.Response](f, req.GetVersion(), req)
-	if lost {
+	resp, answered := f.answer(ctx, req.GetVersion(), req)
+	if lost || !answered { // as when the other broker stops, at a test's end
 		return nil, errors.New("connection reset")
 	}
 	return resp, nil

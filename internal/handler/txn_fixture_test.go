@@ -149,6 +149,16 @@ func (f *txnPlane) kill() {
 // long as the coordinators are loading.
 func ask[R kmsg.Response](f *txnPlane, version int16, req kmsg.Request) R {
 	f.t.Helper()
+	response, answered := f.answer(f.t.Context(), version, req)
+	if !answered {
+		f.t.Fatalf("%T version %d: the connection is closed", req, version)
+	}
+	return response.(R)
+}
+
+// answer is what the handler answers, through its encoding; false where it closes the connection.
+func (f *txnPlane) answer(ctx context.Context, version int16, req kmsg.Request) (kmsg.Response, bool) {
+	f.t.Helper()
 	req.SetVersion(version)
 	response := req.ResponseKind()
 	response.SetVersion(version)
@@ -157,11 +167,14 @@ func ask[R kmsg.Response](f *txnPlane, version int16, req kmsg.Request) R {
 	if err := decoded.ReadFrom(req.AppendTo(nil)); err != nil {
 		f.t.Fatalf("%T version %d: %v", req, version, err)
 	}
-	reply := f.handlers[req.Key()].Handle(f.t.Context(), dataRequest(decoded, "client"))
+	reply := f.handlers[req.Key()].Handle(ctx, dataRequest(decoded, "client"))
+	if reply.CloseConnection {
+		return nil, false
+	}
 	if err := response.ReadFrom(encodedBody(f.t, reply, version)); err != nil {
 		f.t.Fatalf("%T version %d: %v", req, version, err)
 	}
-	return response.(R)
+	return response, true
 }
 
 // settled asks until the coordinator has loaded and the transaction before has ended.
