@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
 )
 
 // move asks for a move as an admin client does.
@@ -96,6 +98,11 @@ func TestReplicasMoveUnderLoad(t *testing.T) {
 			}
 			fetches.EachRecord(func(r *kgo.Record) { got = append(got, string(r.Value)) })
 		}
+	})
+	n.eventually("the topics of the coordinators are there", func() error {
+		_, groups := n.replicas.Lookup(kafka.TopicPartition{Topic: kafka.ConsumerOffsetsTopic, Partition: 2})
+		_, transactions := n.replicas.Lookup(kafka.TopicPartition{Topic: kafka.TransactionStateTopic, Partition: 2})
+		return errors.Join(groups, transactions)
 	})
 	for i, name := range []string{"a", "c", "b"} {
 		<-written // some more since the last move
