@@ -82,9 +82,6 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	return c, nil
 }
 
-// Hello returns what the other node has said of itself.
-func (c *Conn) Hello() *wire.PeerHelloResponse { return c.hello }
-
 // Done is closed when the connection has ended.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 

@@ -119,7 +119,7 @@ func TestDialGivesUpOnWhatIsNoNode(t *testing.T) {
 				node, address := network.add(t, 2, "two")
 				node.raw = raw
 				if conn, err := Dial(t.Context(), Options{Self: self(), Address: address, Spawner: newSpawner(t), Network: network.open}); err == nil {
-					t.Error("dialled ", conn.Hello())
+					t.Error("dialled ", conn.hello)
 				}
 			})
 		})
