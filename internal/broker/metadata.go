@@ -28,6 +28,7 @@ func (b *broker) startMetadata() (err error) {
 		b.loader.Register(b.publish)
 	}
 	b.loader.Register(b.publishDynamic)
+	b.loader.Register(b.publishThrottles)
 	b.loader.Register(b.publishQuotas)
 	b.receiveTelemetry()
 	b.loader.Start()

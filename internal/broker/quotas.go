@@ -18,16 +18,17 @@ const connectionRateKey = "connection_creation_rate"
 
 // newQuotas makes the quotas of a node, which have no limits until the metadata is loaded.
 func (b *broker) newQuotas() {
-	window := func(samples, seconds int32) quota.Window {
-		return quota.Window{Samples: int(samples), Sample: time.Duration(seconds) * time.Second}
-	}
-	clients := window(b.config.QuotaSamples, b.config.QuotaSampleSeconds)
+	clients := quotaWindow(b.config.QuotaSamples, b.config.QuotaSampleSeconds)
 	b.quotas = quota.NewManager(quota.Options{
-		Clients: clients, Changes: window(b.config.ControllerQuotaSamples, b.config.ControllerQuotaSampleSeconds), Metrics: b.metrics, Clock: b.clock,
+		Clients: clients, Changes: quotaWindow(b.config.ControllerQuotaSamples, b.config.ControllerQuotaSampleSeconds), Metrics: b.metrics, Clock: b.clock,
 	})
 	b.connections = quota.NewConnections(clients, b.clock.Now())
 	b.controllerConnections = quota.NewConnections(clients, b.clock.Now())
 	b.limitConnections(b.config)
+}
+
+func quotaWindow(samples, seconds int32) quota.Window {
+	return quota.Window{Samples: int(samples), Sample: time.Duration(seconds) * time.Second}
 }
 
 // limitConnections has connections made as fast as c says. Those of the controller listeners have the

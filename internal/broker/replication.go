@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/replica/follower"
 	followerhost "github.com/moldau/moldau/internal/replica/follower/host"
@@ -20,13 +21,17 @@ const rackAwareSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelec
 // newReplication makes what connects the replicas of this broker with those of others.
 func (b *broker) newReplication() {
 	c := b.cluster
+	window := quotaWindow(b.config.ReplicationQuotaSamples, b.config.ReplicationQuotaSampleSeconds)
+	c.leaderThrottle, c.followerThrottle = quota.NewReplication(window), quota.NewReplication(window)
+	b.registerThrottles()
 	c.fetchers = followerhost.New(followerhost.Options{
 		NodeID: b.config.NodeID, Dial: b.dialLeader, BrokerEpoch: b.epoch, Timeout: milliseconds(int64(b.config.ReplicaSocketTimeoutMs)),
 		Limits: follower.Limits{
 			MaxWaitMs: int64(b.config.ReplicaFetchWaitMaxMs), MinBytes: b.config.ReplicaFetchMinBytes, MaxBytes: b.config.ReplicaFetchResponseMaxBytes,
 			PartitionMaxBytes: b.config.ReplicaFetchMaxBytes, BackoffMs: int64(b.config.ReplicaFetchBackoffMs),
 		},
-		Clock: b.clock, Spawner: b.spawner, Metrics: b.metrics,
+		Throttles: []*quota.Replication{c.followerThrottle},
+		Clock:     b.clock, Spawner: b.spawner, Metrics: b.metrics,
 	})
 	c.isr = isrhost.New(isrhost.Options{
 		NodeID: b.config.NodeID, Send: b.alterPartition, BrokerEpoch: b.epoch, LagMaxMs: b.config.ReplicaLagMaxMs,
@@ -34,7 +39,7 @@ func (b *broker) newReplication() {
 	})
 	b.replication = &replica.Cluster{
 		LagMaxMs: b.config.ReplicaLagMaxMs, Follow: c.fetchers.Follow, Unfollow: c.fetchers.Unfollow, Flushed: c.fetchers.Flushed,
-		Propose: c.isr.Propose, NearestByRack: b.config.ReplicaSelector == rackAwareSelector,
+		Propose: c.isr.Propose, Throttle: c.leaderThrottle, NearestByRack: b.config.ReplicaSelector == rackAwareSelector,
 	}
 	b.onStop("fetchers", func() error { c.fetchers.Stop(); return nil })
 }

@@ -111,12 +111,16 @@ func (c *configs) current(image *metadata.Image) *config.Broker {
 	return c.latest
 }
 
-// moveBytesPerSecond is replica.alter.log.dirs.io.max.bytes.per.second, which is dynamic only.
+// moveBytesPerSecond is replica.alter.log.dirs.io.max.bytes.per.second.
 func (b *broker) moveBytesPerSecond() float64 {
-	layers := b.configs.layers(b.replicas.Image())
+	return float64(dynamicRate(b.configs.layers(b.replicas.Image()), "replica.alter.log.dirs.io.max.bytes.per.second"))
+}
+
+// dynamicRate is a config of bytes per second that is dynamic only.
+func dynamicRate(layers config.Layers, name string) int64 {
 	for _, values := range []map[string]string{layers.DynamicBroker, layers.DynamicDefault} {
-		if limit, err := strconv.ParseInt(values["replica.alter.log.dirs.io.max.bytes.per.second"], 10, 64); err == nil {
-			return float64(limit)
+		if limit, err := strconv.ParseInt(values[name], 10, 64); err == nil {
+			return limit
 		}
 	}
 	return math.MaxInt64

@@ -70,10 +70,12 @@ type Broker struct {
 	MaxPartitionsPerRequest int32 // max.request.partition.size.limit
 
 	// Quotas.
-	QuotaSamples                 int32
-	QuotaSampleSeconds           int32
-	ControllerQuotaSamples       int32
-	ControllerQuotaSampleSeconds int32
+	QuotaSamples                  int32
+	QuotaSampleSeconds            int32
+	ControllerQuotaSamples        int32
+	ReplicationQuotaSamples       int32
+	ReplicationQuotaSampleSeconds int32
+	ControllerQuotaSampleSeconds  int32
 
 	// Log maintenance.
 	RetentionCheckIntervalMs           int64

@@ -59,6 +59,7 @@ func newBroker(v values) (*Broker, Warnings, error) {
 		ConnectionCreationRate:   v.int32("max.connection.creation.rate"),
 		FetchMaxBytes:            v.int32("fetch.max.bytes"),
 		QuotaSamples:             v.int32("quota.window.num"), QuotaSampleSeconds: v.int32("quota.window.size.seconds"),
+		ReplicationQuotaSamples: v.int32("replication.quota.window.num"), ReplicationQuotaSampleSeconds: v.int32("replication.quota.window.size.seconds"),
 		ControllerQuotaSamples: v.int32("controller.quota.window.num"), ControllerQuotaSampleSeconds: v.int32("controller.quota.window.size.seconds"),
 		FetchSessionSlots:       v.int32("max.incremental.fetch.session.cache.slots"),
 		MaxPartitionsPerRequest: v.int32("max.request.partition.size.limit"),

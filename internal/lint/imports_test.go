@@ -24,7 +24,7 @@ var layers = [][]string{
 var sideways = map[string][]string{
 	"internal/env":         {"internal/kafka"},
 	"internal/controller":  {"internal/quorum"},
-	"internal/replica":     {"internal/purgatory"},
+	"internal/replica":     {"internal/purgatory", "internal/quota"},
 	"internal/peer":        {"internal/security"},
 	"internal/quota":       {"internal/security"},
 	"internal/telemetry":   {"internal/security"},

@@ -157,11 +157,8 @@ func TestLedgerOfDynamicConfigs(t *testing.T) {
 			return ledgerConfig{usage: "refused"}
 		}
 		usage := d.Usage
-		if usage == config.DynamicOnly { // of which one is about a single node
-			usage = config.Unused
-			if d.Name == "replica.alter.log.dirs.io.max.bytes.per.second" {
-				usage = config.Used
-			}
+		if usage == config.DynamicOnly {
+			usage = config.Used
 		}
 		return ledgerConfig{usage: takesEffect[usage]}
 	})

@@ -62,17 +62,30 @@ func (r *rate) record(w Window, value float64, nowMs int64) {
 	s.lastMs = nowMs
 }
 
-// measure returns the rate per second and the window that it is measured over.
-func (r *rate) measure(w Window, nowMs int64) (perSecond float64, windowMs int64) {
-	nowMs = r.at(nowMs)
-	oldest := nowMs
+// purge forgets what is older than the window, and returns when the oldest of what is left began.
+func (r *rate) purge(w Window, nowMs int64) (oldestMs int64) {
+	oldestMs = nowMs
 	for i := range r.samples {
 		s := &r.samples[i]
 		if nowMs-s.lastMs >= w.lengthMs() {
 			*s = sample{startMs: nowMs, lastMs: nowMs}
 		}
-		oldest = min(oldest, s.startMs)
+		oldestMs = min(oldestMs, s.startMs)
 	}
+	return oldestMs
+}
+
+// simple is Kafka's SimpleRate: over the time since the window began, which counts as one sample at least.
+func (r *rate) simple(w Window, nowMs int64) (perSecond float64) {
+	nowMs = r.at(nowMs)
+	windowMs := max(nowMs-r.purge(w, nowMs), w.sampleMs(), 1)
+	return r.sum() / (float64(windowMs) / 1000)
+}
+
+// measure returns the rate per second and the window that it is measured over.
+func (r *rate) measure(w Window, nowMs int64) (perSecond float64, windowMs int64) {
+	nowMs = r.at(nowMs)
+	oldest := r.purge(w, nowMs)
 	// A window that has just begun counts as nearly whole, or every first request would exceed it.
 	windowMs = nowMs - oldest
 	if windowMs/w.sampleMs() < int64(w.Samples)-1 {

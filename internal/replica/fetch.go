@@ -66,6 +66,7 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 	f.lookUp()
 	f.read(false)
 	f.note()
+	defer f.recordThrottled()
 	if r.MaxWait <= 0 || len(r.Partitions) == 0 || f.isSatisfied() {
 		return f.results
 	}
@@ -104,6 +105,7 @@ type seen struct {
 	replica        *Replica // nil if there is none
 	committedBytes int64
 	appends        int64
+	isThrottled    bool // so that it was not read, whatever there is
 }
 
 // lookUp finds the replicas.
@@ -125,7 +127,7 @@ func (f *fetch) lookUp() {
 func (f *fetch) isUnchanged(i int) bool {
 	r := f.seen[i].replica
 	s := &f.seen[i]
-	return r != nil && r.committedBytes.Load() == s.committedBytes && (f.request.Follower == nil || r.appends.Load() == s.appends) && r.Usable() == nil && f.mayServe(i) == nil
+	return r != nil && !s.isThrottled && r.committedBytes.Load() == s.committedBytes && (f.request.Follower == nil || r.appends.Load() == s.appends) && r.Usable() == nil && f.mayServe(i) == nil
 }
 
 // mayServe returns why the replica of a partition cannot answer this fetch, or nil.
@@ -196,6 +198,9 @@ func (f *fetch) read(again bool) {
 		}
 		r.Offset, r.CurrentLeaderEpoch, r.LastFetchedEpoch = p.Offset, p.CurrentLeaderEpoch, p.LastFetchedEpoch
 		r.MaxBytes, r.MinOneBatch = min(int(p.MaxBytes), left), minOneBatch
+		if f.seen[i].isThrottled = f.isThrottled(i); f.seen[i].isThrottled {
+			r.MaxBytes, r.MinOneBatch = 0, false
+		}
 		if f.request.Follower == nil { // followers are few, and consumers must not hold up what is acknowledged
 			r.MaxBytes = min(r.MaxBytes, f.m.fetchMemory.left())
 		}

@@ -2,11 +2,13 @@ package replica
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/purgatory"
+	"github.com/moldau/moldau/internal/quota"
 )
 
 // tellFollowers lets the fetches of followers go, which come back at once.
@@ -32,6 +34,41 @@ func (f *fetch) note() {
 		f.m.propose(replica, replica.NoteFetch(partition.Followed{BrokerID: follower.BrokerID, BrokerEpoch: follower.BrokerEpoch, LeaderEpoch: p.CurrentLeaderEpoch,
 			Offset: p.Offset, LogStartOffset: p.LogStartOffset, NowMs: nowMs}))
 		replica.commitWaiters.Notify(0) // who waits for its log start offset
+	}
+}
+
+// throttle is what holds followers back, nil for none.
+func (f *fetch) throttle() *quota.Replication {
+	if f.request.Follower == nil || f.m.options.Cluster == nil {
+		return nil
+	}
+	return f.m.options.Cluster.Throttle
+}
+
+// isThrottled reports whether a follower gets no records of a partition for now. Those that are in sync do, or
+// they would not stay so.
+func (f *fetch) isThrottled(i int) bool {
+	t, r := f.throttle(), f.seen[i].replica
+	if r == nil || r.offline != nil || !t.Covers(f.request.Partitions[i].TopicPartition) {
+		return false
+	}
+	return !slices.Contains(r.Assignment().ISR, f.request.Follower.BrokerID) && t.IsExceeded(f.m.options.Clock.Now().UnixMilli())
+}
+
+// recordThrottled counts what a follower gets of throttled partitions, in sync or not.
+func (f *fetch) recordThrottled() {
+	t := f.throttle()
+	if t == nil {
+		return
+	}
+	bytes := 0
+	for i := range f.results {
+		if n := f.results[i].SizeBytes(); n > 0 && t.Covers(f.request.Partitions[i].TopicPartition) {
+			bytes += n
+		}
+	}
+	if bytes > 0 {
+		t.Record(bytes, f.m.options.Clock.Now().UnixMilli())
 	}
 }
 

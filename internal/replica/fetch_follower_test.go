@@ -5,10 +5,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/storage"
 )
 
@@ -298,6 +300,51 @@ func TestDeletedRecordsAreWaitedFor(t *testing.T) {
 		h.apply(&metadata.BrokerRegistrationChangeRecord{BrokerID: 3, BrokerEpoch: 30, Fenced: -1})
 		if d := delete2(5 * time.Second); kafka.CodeOf(d.Err) != kafka.ErrRequestTimedOut || d.LowWatermark != 2 || time.Since(start) != 5*time.Second {
 			t.Errorf("with a broker that does not follow after %v: %+v", time.Since(start), d)
+		}
+	})
+}
+
+// TestLeaderThrottles: above the limit a covered partition has no records for a follower that is not in sync, which waits;
+// those in sync go on, and count.
+func TestLeaderThrottles(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newClusterHarness(t)
+		throttle := quota.NewReplication(quota.Window{Samples: 11, Sample: time.Second})
+		h.options.Cluster.Throttle = throttle
+		h.options.Clock = env.SystemClock{}
+		h.createReplicated("t", 1, 1, 2)
+		h.createReplicated("free", 1, 1, 2)
+		h.produce("t", 0, 100, "a")
+		var buffers Buffers
+		get := func(broker int32, wait time.Duration, topic string) (bytes int, took time.Duration) {
+			t.Helper()
+			start := time.Now()
+			results := h.Fetch(t.Context(), followerFetch(wait, broker, partitionOf(topic, 0, 0)), &buffers)
+			if results[0].Err != nil {
+				t.Fatal(results[0].Err)
+			}
+			return results[0].SizeBytes(), time.Since(start)
+		}
+		throttle.SetReplicas("t", quota.ThrottledReplicas{All: true})
+		throttle.SetLimit(50)
+		bytes, _ := get(2, 0, "t")
+		if bytes < 100 {
+			t.Fatalf("%d bytes for who is in sync", bytes)
+		}
+		if n, took := get(3, time.Second, "t"); n != 0 || took != time.Second {
+			t.Errorf("%d bytes after %v", n, took)
+		}
+		if n, _ := get(2, 0, "t"); n != bytes {
+			t.Errorf("%d bytes for who is in sync, above the limit", n)
+		}
+		h.produce("free", 0, 100, "a")
+		if n, _ := get(3, 0, "free"); n == 0 {
+			t.Error("nothing of a partition that is not covered")
+		}
+		down := time.Duration(2*bytes) * time.Second / 50
+		if n, took := get(3, down, "t"); n != bytes || took != down {
+			t.Errorf("%d bytes after %v, when the rate is down", n, took)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/quota"
 )
 
 // Cluster connects the replicas of this broker with those of others.
@@ -20,6 +21,8 @@ type Cluster struct {
 	Flushed  func(leader int32)
 	// Propose takes a change of the in-sync replicas to the controller. It is isr/host's, and does not block.
 	Propose func(p *partition.Partition, change *partition.ISRChange)
+	// Throttle holds back what followers fetch that are not in sync, of the replicas that it covers; nil for none.
+	Throttle *quota.Replication
 	// NearestByRack has leaders send consumers to an in-sync replica in their rack (KIP-392).
 	NearestByRack bool
 }

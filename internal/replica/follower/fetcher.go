@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/quota"
 )
 
 // Version is the version of Fetch that followers send.
@@ -29,6 +30,9 @@ type Options struct {
 	Source  int32 // the broker that is fetched from
 	Limits  Limits
 	Metrics *Metrics
+	// Throttles hold back the replicas that they cover as long as these have not caught up with what is
+	// committed. What is covered by several is held to the lowest rate.
+	Throttles []*quota.Replication
 }
 
 // Key names a partition of one incarnation of a topic.
@@ -64,6 +68,7 @@ type followed struct {
 	key         Key
 	partition   *partition.Partition
 	leaderEpoch int32
+	isCaughtUp  bool // had all that was committed, by the leader's last answer
 	isGone      bool // not followed any more
 	isListed    bool // in todo
 
@@ -89,6 +94,8 @@ const (
 	// go early, for news of partitions that are on their way to here, too.
 	earlyWaitMs = 2
 	mostEarly   = 4
+	// throttledWaitMs is when a replica that is held back is looked at again.
+	throttledWaitMs = 50
 )
 
 // New returns a Fetcher without partitions.
@@ -109,7 +116,7 @@ func (f *Fetcher) Follow(p *partition.Partition, leaderEpoch int32) {
 		f.partitions[key] = known
 	}
 	if known.partition != p || known.leaderEpoch != leaderEpoch {
-		known.failures, known.retryMs, known.unreadyMs = 0, 0, 0
+		known.failures, known.retryMs, known.unreadyMs, known.isCaughtUp = 0, 0, 0, false
 	}
 	known.partition, known.leaderEpoch, known.isGone = p, leaderEpoch, false
 	f.list(known)
@@ -165,6 +172,7 @@ func (f *Fetcher) Next(nowMs, brokerEpoch int64) (r *kmsg.FetchRequest, againMs 
 // wait, until again. hold is until when the request had better wait for a flush.
 func (f *Fetcher) look(nowMs int64) (again, hold int64) {
 	again = never
+	isExceeded := f.throttle(nowMs)
 	keep := f.todo[:0]
 	for _, p := range f.todo {
 		if p.isGone {
@@ -187,6 +195,10 @@ func (f *Fetcher) look(nowMs int64) (again, hold int64) {
 				hold = p.unreadyMs + holdMs
 			}
 			again = min(again, nowMs+unreadyWait)
+		case isExceeded && f.isThrottled(p, nowMs):
+			p.unreadyMs = 0
+			f.session.forget(p)
+			again = min(again, nowMs+throttledWaitMs)
 		default:
 			p.unreadyMs, p.isListed = 0, false
 			f.session.want(p, f.wanted(p, offset, lastEpoch))
@@ -197,6 +209,32 @@ func (f *Fetcher) look(nowMs int64) (again, hold int64) {
 	clear(f.todo[len(keep):])
 	f.todo = keep
 	return again, hold
+}
+
+// throttle has all replicas looked at that a throttle holds back and that the leader's session has.
+func (f *Fetcher) throttle(nowMs int64) (isExceeded bool) {
+	for _, t := range f.options.Throttles {
+		isExceeded = isExceeded || t.IsExceeded(nowMs)
+	}
+	if !isExceeded {
+		return false
+	}
+	for _, p := range f.session.inOrder(func(p *followed) bool { return f.isThrottled(p, nowMs) }) {
+		f.list(p)
+	}
+	return true
+}
+
+func (f *Fetcher) isThrottled(p *followed, nowMs int64) bool {
+	if p.isCaughtUp {
+		return false
+	}
+	for _, t := range f.options.Throttles {
+		if t.Covers(p.partition.TopicPartition()) && t.IsExceeded(nowMs) {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Fetcher) wanted(p *followed, offset int64, lastEpoch int32) kmsg.FetchRequestTopicPartition {

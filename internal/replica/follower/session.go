@@ -2,7 +2,6 @@ package follower
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -125,9 +124,21 @@ func (s *session) answered(id int32) bool {
 	return true
 }
 
+// inOrder returns the partitions of the session that are wanted, in the order in which they joined.
+func (s *session) inOrder(wanted func(p *followed) bool) []*followed {
+	var some []*followed
+	for _, p := range s.all {
+		if wanted(p) {
+			some = append(some, p)
+		}
+	}
+	slices.SortFunc(some, func(a, b *followed) int { return cmp.Compare(a.joined, b.joined) })
+	return some
+}
+
 // reset begins anew without a session; list is told of the partitions that were in it.
 func (s *session) reset(list func(p *followed)) {
-	for _, p := range slices.SortedFunc(maps.Values(s.all), func(a, b *followed) int { return cmp.Compare(a.joined, b.joined) }) {
+	for _, p := range s.inOrder(func(*followed) bool { return true }) {
 		p.isInSession = false
 		list(p)
 	}

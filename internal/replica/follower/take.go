@@ -99,10 +99,17 @@ func (f *Fetcher) apply(p *followed, a *kmsg.FetchResponseTopicPartition, nowMs 
 	}
 	err := p.partition.AppendFetched(partition.Fetched{Fetched: storage.Fetched{Records: a.RecordBatches, LeaderEpoch: p.leaderEpoch, NowMs: nowMs},
 		LeaderHighWatermark: a.HighWatermark, LeaderLogStartOffset: a.LogStartOffset})
-	if err == nil {
-		f.options.Metrics.bytes.Add(int64(len(a.RecordBatches)))
+	if err != nil {
+		return err
 	}
-	return err
+	p.isCaughtUp = a.HighWatermark <= p.partition.Log().LogEndOffset()
+	f.options.Metrics.bytes.Add(int64(len(a.RecordBatches)))
+	for _, t := range f.options.Throttles {
+		if t.Covers(p.partition.TopicPartition()) {
+			t.Record(len(a.RecordBatches), nowMs)
+		}
+	}
+	return nil
 }
 
 const complainIntervalMs = 60_000

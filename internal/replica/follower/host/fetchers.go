@@ -12,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/replica/follower"
 )
 
@@ -31,9 +32,11 @@ type Options struct {
 	// Timeout is how long an answer may take beyond the wait that was asked for (replica.socket.timeout.ms).
 	Timeout time.Duration
 	Limits  follower.Limits
-	Clock   env.Clock
-	Spawner *env.Spawner
-	Metrics *metrics.Registry
+	// Throttles are those of all sources together.
+	Throttles []*quota.Replication
+	Clock     env.Clock
+	Spawner   *env.Spawner
+	Metrics   *metrics.Registry
 }
 
 // Fetchers follow the leaders of partitions.
@@ -151,7 +154,7 @@ func (f *Fetchers) Stop() {
 
 // run fetches from one broker until nothing is fetched from it any more.
 func (f *Fetchers) run(ctx context.Context, s *source) {
-	r := fetching{f: f, source: s, core: follower.New(follower.Options{NodeID: f.options.NodeID, Source: s.id, Limits: f.options.Limits, Metrics: f.metrics})}
+	r := fetching{f: f, source: s, core: follower.New(follower.Options{NodeID: f.options.NodeID, Source: s.id, Limits: f.options.Limits, Throttles: f.options.Throttles, Metrics: f.metrics})}
 	defer r.disconnect()
 	for f.takeChanges(s, r.core) && ctx.Err() == nil {
 		request, againMs := r.core.Next(r.nowMs(), f.options.BrokerEpoch())
