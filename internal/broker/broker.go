@@ -132,6 +132,7 @@ type broker struct {
 	// controllerEndpoints are the addresses of the controller listeners, known before clients are let in.
 	controllerEndpoints []handler.Endpoint
 	quotas              *quota.Manager
+	throttles           throttles
 	connections         *quota.Connections
 	// controllerConnections are those of the controller listeners, which count apart.
 	controllerConnections *quota.Connections

@@ -14,7 +14,6 @@ import (
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/quorum"
 	quorumhost "github.com/moldau/moldau/internal/quorum/host"
-	"github.com/moldau/moldau/internal/quota"
 	followerhost "github.com/moldau/moldau/internal/replica/follower/host"
 	isrhost "github.com/moldau/moldau/internal/replica/isr/host"
 	"github.com/moldau/moldau/internal/security"
@@ -32,12 +31,10 @@ type cluster struct {
 	// replication does not hold up the others.
 	markers, enlistments *connections
 	fetchers             *followerhost.Fetchers
-	// leaderThrottle holds back what is fetched from this broker, followerThrottle what it fetches.
-	leaderThrottle, followerThrottle *quota.Replication
-	isr                              *isrhost.Host
-	channel                          *peer.Controllers
-	quorum                           atomic.Pointer[quorumhost.Node] // nil as long as this node has no metadata log
-	led                              chan struct{}                   // closed when the first leader of the quorum is known
+	isr                  *isrhost.Host
+	channel              *peer.Controllers
+	quorum               atomic.Pointer[quorumhost.Node] // nil as long as this node has no metadata log
+	led                  chan struct{}                   // closed when the first leader of the quorum is known
 }
 
 // greet begins to answer other nodes that ask who this one is. A controller has to, before there is a quorum.

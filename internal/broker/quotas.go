@@ -22,6 +22,7 @@ func (b *broker) newQuotas() {
 	b.quotas = quota.NewManager(quota.Options{
 		Clients: clients, Changes: quotaWindow(b.config.ControllerQuotaSamples, b.config.ControllerQuotaSampleSeconds), Metrics: b.metrics, Clock: b.clock,
 	})
+	b.newThrottles()
 	b.connections = quota.NewConnections(clients, b.clock.Now())
 	b.controllerConnections = quota.NewConnections(clients, b.clock.Now())
 	b.limitConnections(b.config)

@@ -21,16 +21,13 @@ const rackAwareSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelec
 // newReplication makes what connects the replicas of this broker with those of others.
 func (b *broker) newReplication() {
 	c := b.cluster
-	window := quotaWindow(b.config.ReplicationQuotaSamples, b.config.ReplicationQuotaSampleSeconds)
-	c.leaderThrottle, c.followerThrottle = quota.NewReplication(window), quota.NewReplication(window)
-	b.registerThrottles()
 	c.fetchers = followerhost.New(followerhost.Options{
 		NodeID: b.config.NodeID, Dial: b.dialLeader, BrokerEpoch: b.epoch, Timeout: milliseconds(int64(b.config.ReplicaSocketTimeoutMs)),
 		Limits: follower.Limits{
 			MaxWaitMs: int64(b.config.ReplicaFetchWaitMaxMs), MinBytes: b.config.ReplicaFetchMinBytes, MaxBytes: b.config.ReplicaFetchResponseMaxBytes,
 			PartitionMaxBytes: b.config.ReplicaFetchMaxBytes, BackoffMs: int64(b.config.ReplicaFetchBackoffMs),
 		},
-		Throttles: []*quota.Replication{c.followerThrottle},
+		Throttles: []*quota.Replication{b.throttles.follower},
 		Clock:     b.clock, Spawner: b.spawner, Metrics: b.metrics,
 	})
 	c.isr = isrhost.New(isrhost.Options{
@@ -39,7 +36,7 @@ func (b *broker) newReplication() {
 	})
 	b.replication = &replica.Cluster{
 		LagMaxMs: b.config.ReplicaLagMaxMs, Follow: c.fetchers.Follow, Unfollow: c.fetchers.Unfollow, Flushed: c.fetchers.Flushed,
-		Propose: c.isr.Propose, Throttle: c.leaderThrottle, NearestByRack: b.config.ReplicaSelector == rackAwareSelector,
+		Propose: c.isr.Propose, Throttle: b.throttles.leader, NearestByRack: b.config.ReplicaSelector == rackAwareSelector,
 	}
 	b.onStop("fetchers", func() error { c.fetchers.Stop(); return nil })
 }

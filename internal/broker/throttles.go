@@ -10,12 +10,22 @@ import (
 	"github.com/moldau/moldau/internal/quota"
 )
 
+// throttles hold back the copying of replicas between brokers: leader what is fetched from this one, follower what it
+// fetches.
+type throttles struct{ leader, follower *quota.Replication }
+
+func (b *broker) newThrottles() {
+	window := quotaWindow(b.config.ReplicationQuotaSamples, b.config.ReplicationQuotaSampleSeconds)
+	b.throttles = throttles{leader: quota.NewReplication(window), follower: quota.NewReplication(window)}
+	rate := func(t *quota.Replication) func() float64 {
+		return func() float64 { return t.BytesPerSecond(b.clock.Now().UnixMilli()) }
+	}
+	b.metrics.GaugeFunc("kafka_server_leaderreplication_byte_rate", "Bytes per second that followers fetch here of throttled replicas.", rate(b.throttles.leader))
+	b.metrics.GaugeFunc("kafka_server_followerreplication_byte_rate", "Bytes per second that this broker fetches of its throttled replicas.", rate(b.throttles.follower))
+}
+
 // publishThrottles has this broker copy replicas as fast as the dynamic configs say, on the loader's goroutine.
 func (b *broker) publishThrottles(image *metadata.Image, delta *metadata.Delta) {
-	c := b.cluster
-	if c == nil || c.leaderThrottle == nil {
-		return
-	}
 	isLimitChanged := false
 	for _, change := range delta.ChangedConfigs() {
 		switch change.Resource.Type {
@@ -24,14 +34,14 @@ func (b *broker) publishThrottles(image *metadata.Image, delta *metadata.Delta) 
 		case kafka.ConfigResourceTopic:
 			topic := change.Resource.Name
 			configs := image.Config(change.Resource)
-			c.leaderThrottle.SetReplicas(topic, throttledReplicas(configs["leader.replication.throttled.replicas"], b.config.NodeID))
-			c.followerThrottle.SetReplicas(topic, throttledReplicas(configs["follower.replication.throttled.replicas"], b.config.NodeID))
+			b.throttles.leader.SetReplicas(topic, throttledReplicas(configs["leader.replication.throttled.replicas"], b.config.NodeID))
+			b.throttles.follower.SetReplicas(topic, throttledReplicas(configs["follower.replication.throttled.replicas"], b.config.NodeID))
 		}
 	}
 	if isLimitChanged {
 		layers := b.configs.layers(image)
-		c.leaderThrottle.SetLimit(dynamicRate(layers, "leader.replication.throttled.rate"))
-		c.followerThrottle.SetLimit(dynamicRate(layers, "follower.replication.throttled.rate"))
+		b.throttles.leader.SetLimit(dynamicRate(layers, "leader.replication.throttled.rate"))
+		b.throttles.follower.SetLimit(dynamicRate(layers, "follower.replication.throttled.rate"))
 	}
 }
 
@@ -50,12 +60,4 @@ func throttledReplicas(text string, broker int32) quota.ThrottledReplicas {
 		}
 	}
 	return replicas
-}
-
-func (b *broker) registerThrottles() {
-	rate := func(t *quota.Replication) func() float64 {
-		return func() float64 { return t.BytesPerSecond(b.clock.Now().UnixMilli()) }
-	}
-	b.metrics.GaugeFunc("kafka_server_leaderreplication_byte_rate", "Bytes per second that followers fetch here of throttled replicas.", rate(b.cluster.leaderThrottle))
-	b.metrics.GaugeFunc("kafka_server_followerreplication_byte_rate", "Bytes per second that this broker fetches of its throttled replicas.", rate(b.cluster.followerThrottle))
 }

@@ -260,6 +260,9 @@ func TestEveryTopicConfigIsTested(t *testing.T) {
 	for _, test := range topicConfigTests {
 		tested[test.name] = true
 	}
+	for name := range throttledReplicasTests { // brokers have no defaults for them
+		tested[name] = true
+	}
 	for _, d := range config.TopicDefs() {
 		if used := d.Usage == config.Used; used != tested[d.Name] {
 			t.Errorf("topic config %s: used %t, tested %t", d.Name, used, tested[d.Name])
