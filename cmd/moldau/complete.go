@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -37,15 +38,26 @@ the links of install-tools.
 // program was started, if any.
 func suggest(ctx context.Context, s cli.Streams, commands []tools.Command, tool tools.Command, line string) {
 	completable := tools.Completable(ctx, commands)
+	local := localClusterCommand(s)
+	for i := range completable {
+		if help := &completable[i].Help; slices.Contains(completable[i].Names, clusterTool) && tool.KafkaName == "" {
+			help.Commands = append(help.Commands, cli.HelpCommand{Name: local.Name(), Text: local.Short, Options: flagOptions(local)})
+		}
+	}
 	for _, cmd := range newRoot(s, nil).Commands() {
 		t := completion.Tool{Names: []string{cmd.Name()}, Summary: cmd.Short}
-		cmd.Flags().VisitAll(func(f *pflag.Flag) {
-			t.Help.Options = append(t.Help.Options, cli.HelpOption{Names: []string{"--" + f.Name}, Takes: f.NoOptDefVal == "", Text: f.Usage})
-		})
+		t.Help.Options = flagOptions(cmd)
 		for _, arg := range cmd.ValidArgs {
 			t.Help.Commands = append(t.Help.Commands, cli.HelpCommand{Name: arg})
 		}
 		completable = append(completable, t)
 	}
 	completion.Suggest(ctx, s, completable, tool.KafkaName, line)
+}
+
+func flagOptions(cmd *cobra.Command) (options []cli.HelpOption) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		options = append(options, cli.HelpOption{Names: []string{"--" + f.Name}, Takes: f.NoOptDefVal == "", Text: f.Usage})
+	})
+	return options
 }

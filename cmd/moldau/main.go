@@ -63,8 +63,9 @@ func newRoot(s cli.Streams, commands []tools.Command) *cobra.Command {
 		Long: `Moldau is an event-streaming broker that speaks Kafka's protocol: every Kafka
 client and tool works unmodified.
 
-  moldau start     run a broker on localhost:9092
-  moldau demo      see what it does, in ten seconds`,
+  moldau start           run a broker on localhost:9092
+  moldau demo            see what it does, in ten seconds
+  moldau cluster local   run three nodes on this machine`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -85,6 +86,9 @@ client and tool works unmodified.
 			RunE:               func(cmd *cobra.Command, args []string) error { return tool.Run(cmd.Context(), s, args) },
 		}
 		cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { _ = tool.Run(cmd.Context(), s, []string{"--help"}) })
+		if tool.KafkaName == clusterTool {
+			cmd.AddCommand(localClusterCommand(s))
+		}
 		root.AddCommand(cmd)
 	}
 	return root

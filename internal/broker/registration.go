@@ -26,6 +26,9 @@ const (
 	heartbeatInterval = 100 * time.Millisecond
 	// leaveTimeout bounds how long the controller may take to move this broker's leaderships away.
 	leaveTimeout = stopTimeout
+	// leaveSilence is far above what it takes to elect another active controller: nobody who could answer is
+	// left, as when all nodes are stopped together.
+	leaveSilence = 2 * time.Second
 )
 
 // register begins the broker's life: the controller learns of this incarnation, and this node's
@@ -39,7 +42,8 @@ func (b *broker) register() error {
 	}
 	life := lifecyclehost.Start(lifecyclehost.Options{
 		Lifecycle: lifecycle.Options{
-			Registration: req, HeartbeatMs: heartbeatInterval.Milliseconds(), RegistrationTimeoutMs: int64(b.config.RegistrationTimeoutMs), LeaveTimeoutMs: leaveTimeout.Milliseconds(),
+			Registration: req, HeartbeatMs: heartbeatInterval.Milliseconds(), RegistrationTimeoutMs: int64(b.config.RegistrationTimeoutMs),
+			LeaveTimeoutMs: leaveTimeout.Milliseconds(), LeaveSilenceMs: leaveSilence.Milliseconds(),
 		},
 		Send: func(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
 			return b.channel.Send(ctx, self, req)

@@ -56,6 +56,9 @@ type Options struct {
 	RegistrationTimeoutMs int64
 	// LeaveTimeoutMs is how long the controller may take to move leaderships away.
 	LeaveTimeoutMs int64
+	// LeaveSilenceMs is how long a broker that leaves waits without any answer: the controllers may have
+	// been stopped with it.
+	LeaveSilenceMs int64
 }
 
 // Facts are what the broker knows besides the controller's answers.
@@ -80,7 +83,8 @@ type Lifecycle struct {
 	epoch   int64
 	err     error
 	startMs int64
-	leaveMs int64 // when it is not waited for the controller any longer
+	leaveMs int64 // when it is not waited for the controller any longer, unless that answers
+	lastMs  int64 // when it is not waited for the controller any longer
 	nextMs  int64 // when the next request is due
 	sentMs  int64
 	retryMs int64
@@ -125,9 +129,13 @@ func (l *Lifecycle) Leave(nowMs int64) {
 	case StateRegistering, StateUnregistered:
 		l.state = StateStopped // nobody counts on it
 	case StateFenced, StateRunning:
-		l.state, l.leaveMs, l.nextMs = StateLeaving, nowMs+l.o.LeaveTimeoutMs, nowMs
+		l.state, l.lastMs, l.nextMs = StateLeaving, nowMs+l.o.LeaveTimeoutMs, nowMs
+		l.waitOn(nowMs)
 	}
 }
+
+// waitOn bounds the wait of a broker that leaves for the controller's next answer.
+func (l *Lifecycle) waitOn(nowMs int64) { l.leaveMs = min(l.lastMs, nowMs+l.o.LeaveSilenceMs) }
 
 // Next returns the request that is due, nil if there is none. Its answer is to be given to
 // Answered, and no other request is due before.
@@ -252,6 +260,9 @@ func (l *Lifecycle) heard(nowMs int64, f Facts, r *kmsg.BrokerHeartbeatResponse)
 		return
 	}
 	l.retryMs, l.knownDirs = 0, len(l.told.OfflineDirs)
+	if l.state == StateLeaving {
+		l.waitOn(nowMs)
+	}
 	switch {
 	case l.state == StateLeaving && r.ShouldShutdown:
 		l.state = StateStopped

@@ -24,7 +24,7 @@ type life struct {
 func newLife() *life {
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.BrokerID, req.ClusterID, req.IncarnationID = 3, "c", kafka.UUID{1}
-	return &life{l: New(Options{Registration: req, HeartbeatMs: 100, RegistrationTimeoutMs: 1000, LeaveTimeoutMs: 500}, 0), facts: Facts{Ready: true}}
+	return &life{l: New(Options{Registration: req, HeartbeatMs: 100, RegistrationTimeoutMs: 1000, LeaveTimeoutMs: 500, LeaveSilenceMs: 300}, 0), facts: Facts{Ready: true}}
 }
 
 // TestScripts: each line of a script is a command; the output is what the broker then says, first

@@ -51,12 +51,12 @@ func Run(ctx context.Context, s cli.Streams, o Options) (err error) {
 	}
 	bootstrap := o.Bootstrap
 	if bootstrap == "" {
-		child, err := startBroker(ctx, s, o.Program)
+		own, err := startBroker(ctx, s, o.Program)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, child.stop()) }()
-		bootstrap = child.address
+		defer func() { err = errors.Join(err, own.stop()) }()
+		bootstrap = own.Address
 	}
 	props := client.Properties{"bootstrap.servers": bootstrap, "client.id": "moldau-demo", "default.api.timeout.ms": "10000"}
 	if err := createTopic(ctx, s, props); err != nil {

@@ -45,7 +45,7 @@ func Properties(f Flags) (map[string]string, error) {
 	}
 	maps.Copy(properties, cli.ParseKeyValues(f.Overrides))
 	if f.File == "" && properties["log.dirs"] == "" && properties["log.dir"] == "" {
-		directory, err := defaultDataDir()
+		directory, err := DefaultDataDir()
 		if err != nil {
 			return nil, err
 		}
@@ -91,8 +91,8 @@ func listenerName(listener string) string {
 	return strings.ToUpper(strings.TrimSpace(name))
 }
 
-// defaultDataDir is the folder that the operating system has for a user's application data.
-func defaultDataDir() (string, error) {
+// DefaultDataDir is the folder that the operating system has for a user's application data.
+func DefaultDataDir() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return "", fmt.Errorf("there is no home folder to keep data in; give --data-dir: %w", err)

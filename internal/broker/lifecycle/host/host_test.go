@@ -92,7 +92,7 @@ func (w *world) start(t *testing.T) (*Host, *env.Spawner) {
 	req.BrokerID, req.IncarnationID, req.ClusterID = 1, incarnation, "c"
 	spawner := env.NewSpawner(context.Background(), func(name string, err error) { t.Errorf("%s: %v", name, err) })
 	h := Start(Options{
-		Lifecycle: lifecycle.Options{Registration: req, HeartbeatMs: 100, RegistrationTimeoutMs: 1000, LeaveTimeoutMs: 2000},
+		Lifecycle: lifecycle.Options{Registration: req, HeartbeatMs: 100, RegistrationTimeoutMs: 1000, LeaveTimeoutMs: 2000, LeaveSilenceMs: 2000},
 		Send:      w.send, Spawner: spawner, Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Facts: func() lifecycle.Facts {
 			w.mu.Lock()
