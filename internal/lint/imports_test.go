@@ -11,7 +11,7 @@ import (
 // A sub-package belongs to the layer of the longest prefix listed here.
 var layers = [][]string{
 	{"internal/kafka", "internal/metrics", "internal/env"},
-	{"internal/wire", "internal/record", "internal/config"},
+	{"internal/wire", "internal/record", "internal/config", "internal/balance"},
 	{"internal/storage", "internal/metadata", "internal/shard"},
 	{"internal/quorum", "internal/controller", "internal/partition", "internal/group", "internal/txn"},
 	{"internal/coordinator", "internal/purgatory", "internal/replica", "internal/peer", "internal/security", "internal/quota", "internal/telemetry"},
