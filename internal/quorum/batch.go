@@ -20,12 +20,15 @@ type Batch struct {
 type Leadership struct {
 	LeaderID int32 // kafka.NoLeader while there is none
 	Epoch    int32
-	// IsSelf says that this node leads and that every earlier entry, and one of its own epoch,
-	// is committed and handed out: the controller may act.
+	// IsSelf says that this node leads and that everything in its log, with an entry of its own epoch,
+	// is committed and handed out: the controller may act. It must act on what is committed.
 	IsSelf bool
-	// StartOffset is the offset after that entry of its own epoch, where the controller's first
-	// record goes; set with IsSelf.
+	// StartOffset is where the controller's first record goes; set with IsSelf.
 	StartOffset int64
+	// Office is another one, never used before in this process, each time that IsSelf becomes true; else 0.
+	// In one office nothing but the controller's proposals gets into the log, all of them or none behind the
+	// first that was refused: it may rest each on those before.
+	Office uint64
 }
 
 // SnapshotID names a snapshot: EndOffset is the offset after the last record it contains, Epoch

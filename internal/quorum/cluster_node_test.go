@@ -23,10 +23,19 @@ type clusterNode struct {
 	state    []string
 	next     int64 // offset after what is in state
 	tickets  map[uint64]string
+	office   office
 	fetch    *fetchUnderWay
 	pulls    int // when to pull next
 	job      *SnapshotJob
 	fallBack bool // the next pull asks from what is known to be committed
+}
+
+// office is what a controller believes that has proposed: where the next of its records goes, and where
+// those are that are not committed yet.
+type office struct {
+	Leadership
+	next    int64
+	offsets map[uint64]int64 // by ticket
 }
 
 func ignored([]byte) error { return nil }
@@ -47,7 +56,7 @@ func (n *clusterNode) open(form []VoterSpec) error {
 	if err != nil {
 		return err
 	}
-	n.voter, n.tickets, n.fetch, n.job = v, map[uint64]string{}, nil, nil
+	n.voter, n.tickets, n.fetch, n.job, n.office = v, map[uint64]string{}, nil, nil, office{}
 	n.c.note("node %d starts: term %d, voters %s, commit %d, last %+v, snapshot %+v", n.spec.NodeID, v.log.state.term, namesOf(v.Voters()), v.committed, v.LastPosition(), v.Snapshot())
 	return n.loadSnapshot()
 }
@@ -170,7 +179,7 @@ func (n *clusterNode) process() {
 			c.note("node %d leads in epoch %d by voters %s, last %+v", n.spec.NodeID, l.Epoch, namesOf(n.voter.Voters()), n.voter.LastPosition())
 		}
 		c.leaderOf[l.Epoch] = n.spec.NodeID
-	} else if out.LeadershipChanged {
+	} else if out.LeadershipChanged && (l.LeaderID != n.office.LeaderID || l.Epoch != n.office.Epoch) {
 		clear(n.tickets)
 	}
 	if offer := out.Snapshot; offer != nil && n.fetch == nil {
@@ -199,6 +208,9 @@ func (n *clusterNode) commit(b Committed) error {
 		if string(r) != string(electionRecord) {
 			n.state = append(n.state, string(r))
 		}
+	}
+	if offset, ok := n.office.offsets[b.Ticket]; ok && offset != b.BaseOffset {
+		return fmt.Errorf("node %d: the controller's change is at offset %d, in office %+v it should be at %d", n.spec.NodeID, b.BaseOffset, n.office.Leadership, offset)
 	}
 	if value, ok := n.tickets[b.Ticket]; ok {
 		delete(n.tickets, b.Ticket)
@@ -328,16 +340,38 @@ func (n *clusterNode) act() {
 	if c.oneIn(3) {
 		value := fmt.Sprintf("value-%d", c.nextValue)
 		c.nextValue++
-		if ticket, err := n.voter.Propose([][]byte{[]byte(value), []byte("and " + value)}, testNowMs); err == nil {
-			n.tickets[ticket] = value
-		}
+		n.propose(value)
 	}
 	if !c.healing && c.oneIn(40) {
 		n.changeVoters()
 	}
 	if !c.healing && c.oneIn(200) {
 		c.check(n.voter.TransferLeadership(PeerID(c.nodes[c.random.IntN(len(c.nodes))].spec.DirectoryID)))
+		c.count["transfer"]++
+		if c.offices {
+			n.propose(fmt.Sprintf("value-%d", c.nextValue)) // which must be refused, or be behind those before
+			c.nextValue++
+		}
 	}
+}
+
+// propose is what a controller does: it begins each office with all that is committed.
+func (n *clusterNode) propose(value string) {
+	if l := n.voter.Leadership(); l.IsSelf && l != n.office.Leadership {
+		if l.StartOffset != n.next {
+			n.c.check(fmt.Errorf("node %d: office %+v begins, offset %d is the last that is committed", n.spec.NodeID, l, n.next-1))
+		}
+		n.office = office{l, l.StartOffset, map[uint64]int64{}}
+		n.c.count["office"]++
+	}
+	at := n.office.next
+	n.office.next += 2 // what comes next rests on this, before it is known whether it was taken
+	ticket, err := n.voter.Propose([][]byte{[]byte(value), []byte("and " + value)}, testNowMs)
+	if err != nil {
+		n.c.count["refused"]++
+		return
+	}
+	n.tickets[ticket], n.office.offsets[ticket] = value, at
 }
 
 func (n *clusterNode) changeVoters() {

@@ -24,6 +24,7 @@ type cluster struct {
 	cut     map[[2]int]bool
 	healing bool
 	holds   bool // nodes have no room at times; old seeds are from before that
+	offices bool // a controller proposes while it hands over; older seeds are from before that
 
 	history   []committedBatch // by order, what any node has seen committed
 	byOffset  map[int64]int
@@ -53,7 +54,8 @@ const clusterNodes = 5
 func newCluster(t *testing.T, seed uint64) *cluster {
 	cryptotest.SetGlobalRandom(t, seed) // the Raft library draws election time-outs from it
 	c := &cluster{t: t, random: rand.New(rand.NewPCG(seed, 0x71756f72)), cut: map[[2]int]bool{}, byOffset: map[int64]int{}, acked: map[string]bool{},
-		leaderOf: map[int32]int32{}, count: map[string]int{}, holds: !slices.Contains(oldSeeds, seed)}
+		leaderOf: map[int32]int32{}, count: map[string]int{}, holds: !slices.Contains(oldSeeds, seed),
+		offices: !slices.Contains(slices.Concat(oldSeeds, newerSeeds), seed)}
 	for i := range clusterNodes {
 		n := &clusterNode{c: c, at: i, spec: VoterSpec{NodeID: int32(i + 1), DirectoryID: c.directory(i, 0),
 			Listeners: []VoterListener{{Name: "CONTROLLER", Host: "localhost", Port: uint16(9093 + i)}}}}
@@ -210,6 +212,9 @@ func (c *cluster) wipe(n *clusterNode) {
 		if other.voter == nil {
 			return // its view of the voters is not known
 		}
+		if c.offices && other.changesVoters() {
+			return // perhaps it adds this node, as it was
+		}
 		voters := other.voter.Voters()
 		alive := 0
 		for _, v := range voters {
@@ -227,6 +232,20 @@ func (c *cluster) wipe(n *clusterNode) {
 	n.spec.DirectoryID = c.directory(n.at, c.wiped)
 	n.newDisk()
 	n.voter, n.restart = nil, c.now+c.random.IntN(100)
+}
+
+// changesVoters reports whether there is a change of the voters in the log that is not committed.
+func (n *clusterNode) changesVoters() bool {
+	for index := n.voter.committed + 1; index <= n.voter.log.lastIndex(); index++ {
+		data, err := n.voter.log.read(index)
+		if n.failed(err) {
+			return true
+		}
+		if change, err := parseVoterChange(data); change != nil || err != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // heal ends all harm and waits until every node has everything.

@@ -110,26 +110,26 @@ func errNoVoter(nodeID int32, directory kafka.UUID, voters []VoterSpec) error {
 	return kafka.Errorf(kafka.ErrVoterNotFound, "Cannot find (%d, %s) in the set of voters: %s.", nodeID, directory, describeVoters(voters))
 }
 
-// changeVoters proposes voters. There is one change at a time: Raft turns a second one into an
-// empty entry, which only an election may write.
+// changeVoters proposes voters, and ends the controller's office. There is one change at a time: Raft turns
+// a second one into an empty entry, which only an election may write.
 func (v *Voter) changeVoters(kind raftpb.ConfChangeType, directory kafka.UUID, voters []VoterSpec, nowMs int64) (uint64, error) {
-	if !v.leadership.IsSelf {
-		return 0, errNotLeader()
-	}
 	if v.votersTicket != 0 {
 		return 0, kafka.Errorf(kafka.ErrRequestTimedOut, "Another change of the voters is not committed yet: try again.")
+	}
+	if !v.leadership.IsSelf {
+		return 0, errNotLeader()
 	}
 	batch, err := votersBatch(kind, PeerID(directory), voters, nowMs)
 	if err != nil {
 		return 0, err
 	}
 	if err := v.node.ProposeConfChange(confChange(kind, PeerID(directory), batch)); err != nil {
+		v.endOffice()
 		return 0, errors.Join(errNotLeader(), err)
 	}
-	v.lastTicket++
-	v.proposals = append(v.proposals, proposal{ticket: v.lastTicket})
-	v.votersTicket = v.lastTicket
-	return v.lastTicket, nil
+	v.endOffice()
+	v.votersTicket = v.proposed()
+	return v.votersTicket, nil
 }
 
 func confChange(kind raftpb.ConfChangeType, id uint64, batch record.Batch) *raftpb.ConfChangeV2 {

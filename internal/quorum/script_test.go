@@ -25,6 +25,10 @@ type script struct {
 //
 //	start            opens the voter and campaigns
 //	propose          commits one batch per line of input, its records separated by spaces
+//	update-voter     proposes a change of the voter's listeners, without process
+//	transfer         hands leadership over to a voter that does not exist, without process
+//	office           says whether the controller may act
+//	process          says what is committed, and that
 //	snapshot         writes a snapshot of everything committed
 //	stop | kill      ends the process
 //	files            lists the folder
@@ -70,7 +74,6 @@ func (s *script) run(d *datadriven.TestData) (string, error) {
 		return fmt.Sprintf("leader %d epoch %d start %d, snapshot %d-%d %v, committed %v\n", l.LeaderID, l.Epoch, l.StartOffset,
 			v.Snapshot().EndOffset, v.Snapshot().Epoch, v.snapshot, v.values()[len(v.snapshot):]), nil
 	case "propose":
-		before := len(s.v.committed)
 		for line := range strings.Lines(d.Input) {
 			var records [][]byte
 			for _, value := range strings.Fields(line) {
@@ -80,14 +83,18 @@ func (s *script) run(d *datadriven.TestData) (string, error) {
 				return "", err
 			}
 		}
-		if err := s.v.process(); err != nil {
-			return "", err
-		}
-		var out strings.Builder
-		for _, c := range s.v.committed[before:] {
-			fmt.Fprintf(&out, "%d..%d epoch %d: %s\n", c.BaseOffset, c.LastOffset, c.Epoch, c.Records)
-		}
-		return out.String(), nil
+		return s.process()
+	case "process":
+		out, err := s.process()
+		return out + s.office(), err
+	case "office":
+		return s.office(), nil
+	case "update-voter":
+		_, err := s.v.UpdateVoter(testSelf, testNowMs)
+		return s.office(), err
+	case "transfer":
+		err := s.v.TransferLeadership(99)
+		return s.office(), err
 	case "snapshot":
 		return "", takeSnapshot(s.v)
 	case "stop":
@@ -103,6 +110,23 @@ func (s *script) run(d *datadriven.TestData) (string, error) {
 		return "", s.mem.Remove(file)
 	}
 	return "", s.damage(d.Cmd, file, at, bytes)
+}
+
+func (s *script) process() (string, error) {
+	before := len(s.v.committed)
+	if err := s.v.process(); err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for _, c := range s.v.committed[before:] {
+		fmt.Fprintf(&out, "%d..%d epoch %d: %s\n", c.BaseOffset, c.LastOffset, c.Epoch, c.Records)
+	}
+	return out.String(), nil
+}
+
+func (s *script) office() string {
+	l := s.v.Leadership()
+	return fmt.Sprintf("leader %d epoch %d office %d start %d\n", l.LeaderID, l.Epoch, l.Office, l.StartOffset)
 }
 
 func (s *script) damage(cmd, file string, at, bytes int64) error {

@@ -75,9 +75,11 @@ type Voter struct {
 	leadershipChanged bool
 	votersChanged     bool
 	committed         uint64 // index of the last entry that was handed out
-	// changeTerm is the term for which this voter proposed a LeaderChange, changeTicket its ticket.
-	changeTerm   uint64
-	changeTicket uint64
+	// changeTerm is the term for which this voter proposed a LeaderChange.
+	changeTerm uint64
+	lastOffice uint64
+	// transferTo is the voter that is to take over once what was proposed is committed; 0 for none.
+	transferTo uint64
 	// votersTicket is that of the change of the voters that is not committed yet.
 	votersTicket uint64
 	proposals    []proposal // not yet committed, in order
@@ -131,7 +133,7 @@ func (v *Voter) open() error {
 		return errors.Join(err, log.close())
 	}
 	v.log, v.node, v.committed, v.snapshotsSent = log, node, log.newest.RaftIndex, map[uint64]int{}
-	v.proposals, v.votersTicket, v.offer = nil, 0, nil
+	v.proposals, v.votersTicket, v.transferTo, v.offer = nil, 0, raft.None, nil
 	v.leadership = Leadership{LeaderID: kafka.NoLeader, Epoch: int32(log.state.term)}
 	return nil
 }
@@ -161,9 +163,43 @@ func (v *Voter) Campaign() error { return v.guard(v.node.Campaign) }
 // ForgetLeader makes this voter ready to vote at once, because its leader is known to be dead.
 func (v *Voter) ForgetLeader() error { return v.guard(v.node.ForgetLeader) }
 
-// TransferLeadership asks another voter to take over; this one goes on if it does not.
+// TransferLeadership ends the controller's office and, once everything that it has proposed is committed,
+// asks another voter to take over. If that does not within an election time-out, another office begins here.
 func (v *Voter) TransferLeadership(to uint64) error {
-	return v.guard(func() error { v.node.TransferLeader(to); return nil })
+	if v.node.BasicStatus().RaftState == raft.StateLeader {
+		v.transferTo = to
+		v.endOffice()
+	}
+	return nil
+}
+
+// endOffice makes the controller begin again from what is committed: because something else gets into the
+// log, or because a proposal of it did not, on which it rests later ones.
+func (v *Voter) endOffice() {
+	if v.leadership.IsSelf {
+		v.leadership = Leadership{LeaderID: v.leadership.LeaderID, Epoch: v.leadership.Epoch}
+		v.leadershipChanged = true
+	}
+}
+
+// takeOffice lets the controller act, where this voter leads and nothing in its log is uncommitted.
+func (v *Voter) takeOffice() {
+	status := v.node.BasicStatus()
+	if v.leadership.IsSelf || status.RaftState != raft.StateLeader || v.changeTerm != status.GetTerm() || len(v.proposals) > 0 || status.LeadTransferee != raft.None {
+		return
+	}
+	v.lastOffice++
+	v.leadership.IsSelf, v.leadership.StartOffset, v.leadership.Office = true, v.log.nextOffset, v.lastOffice
+}
+
+// handOver asks the voter that is to take over, when nothing waits any more.
+func (v *Voter) handOver() (asked bool) {
+	if v.transferTo == raft.None || len(v.proposals) > 0 {
+		return false
+	}
+	v.node.TransferLeader(v.transferTo)
+	v.transferTo = raft.None
+	return true
 }
 
 // Tick tells that time has passed.
@@ -176,11 +212,17 @@ func (v *Voter) Tick() error {
 }
 
 // Propose hands Raft a batch of encoded metadata records to be committed as a whole, and
-// returns the ticket with which Process will report it. Process must run before it is stored.
-func (v *Voter) Propose(records [][]byte, nowMs int64) (uint64, error) {
+// returns the ticket with which Process will report it. Process must run before it is stored. An error
+// ends the office of Leadership.
+func (v *Voter) Propose(records [][]byte, nowMs int64) (ticket uint64, err error) {
 	if !v.leadership.IsSelf {
 		return 0, errNotLeader()
 	}
+	defer func() {
+		if err != nil {
+			v.endOffice()
+		}
+	}()
 	if len(records) == 1 && string(records[0]) == string(electionRecord) {
 		return 0, errors.New("BUG: a batch of one NoOpRecord is what begins an epoch")
 	}
@@ -203,9 +245,13 @@ func (v *Voter) propose(batch record.Batch) (uint64, error) {
 	if err := v.node.Propose(batch); err != nil {
 		return 0, errors.Join(errNotLeader(), err)
 	}
+	return v.proposed(), nil
+}
+
+func (v *Voter) proposed() (ticket uint64) {
 	v.lastTicket++
 	v.proposals = append(v.proposals, proposal{ticket: v.lastTicket})
-	return v.lastTicket, nil
+	return v.lastTicket
 }
 
 // guard turns the library's panics into errors: it has no other way to say that its storage fails,
@@ -230,7 +276,10 @@ func (v *Voter) guard(f func() error) (err error) {
 func (v *Voter) Process(nowMs int64) (out Output, err error) {
 	before := v.leadership
 	err = v.guard(func() error {
-		for v.node.HasReady() {
+		for v.node.HasReady() || v.handOver() {
+			if !v.node.HasReady() {
+				continue
+			}
 			if err := v.store(&out); err != nil {
 				return err
 			}
@@ -238,6 +287,7 @@ func (v *Voter) Process(nowMs int64) (out Output, err error) {
 				return err
 			}
 		}
+		v.takeOffice()
 		return nil
 	})
 	out.LeadershipChanged = v.leadership != before || v.leadershipChanged
@@ -363,9 +413,6 @@ func (v *Voter) commit(entry *raftpb.Entry, out *Output) error {
 			v.votersTicket = 0
 		}
 	}
-	if c.Ticket != 0 && c.Ticket == v.changeTicket && v.changeTerm == uint64(info.epoch) && v.leadership.Epoch == info.epoch && v.leadership.LeaderID == v.o.Self.NodeID {
-		v.leadership.IsSelf, v.leadership.StartOffset = true, c.LastOffset+1
-	}
 	out.Committed = append(out.Committed, c)
 	return nil
 }
@@ -380,7 +427,7 @@ func (v *Voter) announceLeadership(nowMs int64) error {
 	leader := v.nodeOf(status.Lead)
 	if term := int32(status.GetTerm()); leader != v.leadership.LeaderID || term != v.leadership.Epoch {
 		v.leadership = Leadership{LeaderID: leader, Epoch: term}
-		v.proposals, v.votersTicket = nil, 0
+		v.proposals, v.votersTicket, v.transferTo = nil, 0, raft.None
 	}
 	if status.RaftState != raft.StateLeader || v.changeTerm == status.GetTerm() {
 		return nil
@@ -400,7 +447,7 @@ func (v *Voter) announceLeadership(nowMs int64) error {
 	if err != nil {
 		return err
 	}
-	v.changeTicket, err = v.propose(batch)
+	_, err = v.propose(batch)
 	return err
 }
 

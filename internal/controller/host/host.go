@@ -28,7 +28,7 @@ type Options struct {
 	Logger     *slog.Logger
 	// ProposeAsync appends a batch, or with no records waits for the batches before it:
 	// quorum/host's Node.ProposeAsync.
-	ProposeAsync func(ctx context.Context, epoch int32, records [][]byte, done func(lastOffset int64, err error)) error
+	ProposeAsync func(ctx context.Context, office uint64, records [][]byte, done func(lastOffset int64, err error)) error
 	// Image and WaitFor are the metadata Loader's Current and WaitFor.
 	Image   func() *metadata.Image
 	WaitFor func(ctx context.Context, offset int64) error

@@ -26,13 +26,13 @@ type log struct {
 }
 
 type proposed struct {
-	epoch   int32
+	office  uint64
 	records [][]byte
 	done    func(int64, error)
 }
 
-func (l *log) propose(_ context.Context, epoch int32, records [][]byte, done func(int64, error)) error {
-	l.proposals = append(l.proposals, proposed{epoch, records, done})
+func (l *log) propose(_ context.Context, office uint64, records [][]byte, done func(int64, error)) error {
+	l.proposals = append(l.proposals, proposed{office, records, done})
 	if l.auto {
 		return l.apply()
 	}
@@ -59,7 +59,7 @@ func (l *log) apply() error {
 				return err
 			}
 		}
-		l.image = delta.Apply(l.image.Offset+int64(len(p.records)), p.epoch)
+		l.image = delta.Apply(l.image.Offset+int64(len(p.records)), 1)
 		p.done(l.image.Offset, nil)
 	}
 	l.proposals = nil
@@ -196,10 +196,42 @@ func TestLostLeadershipDropsTheSpeculativeImage(t *testing.T) {
 		if a := <-create(h, "a", false); !errors.Is(a.err, kafka.ErrNotController) {
 			t.Errorf("while another leads: %+v", a)
 		}
-		h.OnLeadership(quorum.Leadership{LeaderID: 1, Epoch: 3, IsSelf: true, StartOffset: l.image.Offset + 1})
+		h.OnLeadership(quorum.Leadership{LeaderID: 1, Epoch: 3, IsSelf: true, StartOffset: l.image.Offset + 1, Office: 2})
 		retried := create(h, "a", false)
 		synctest.Wait()
-		if len(l.proposals) != 1 || l.proposals[0].epoch != 3 {
+		if len(l.proposals) != 1 || l.proposals[0].office != 2 {
+			t.Fatalf("proposals: %+v", l.proposals)
+		}
+		l.commit(t)
+		if a := <-retried; a.err != nil || a.code != 0 {
+			t.Errorf("retried: %+v", a)
+		}
+	})
+}
+
+// TestANewOfficeBeginsFromWhatIsCommitted: a change of the voters has taken the offset, or a proposal was dropped, and
+// the same node goes on leading in the same epoch.
+func TestANewOfficeBeginsFromWhatIsCommitted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &log{image: metadata.EmptyImage()}
+		addBroker(t, l)
+		h := newHost(t, l)
+		h.OnLeadership(quorum.Leadership{LeaderID: 1, Epoch: 1, IsSelf: true, StartOffset: l.image.Offset + 1, Office: 1})
+		dropped := create(h, "a", false)
+		synctest.Wait()
+		h.OnLeadership(quorum.Leadership{LeaderID: 1, Epoch: 1})
+		l.fail()
+		if a := <-dropped; !errors.Is(a.err, kafka.ErrNotController) {
+			t.Errorf("dropped: %+v", a)
+		}
+		if a := <-create(h, "b", false); !errors.Is(a.err, kafka.ErrNotController) {
+			t.Errorf("between two offices: %+v", a)
+		}
+		h.OnLeadership(quorum.Leadership{LeaderID: 1, Epoch: 1, IsSelf: true, StartOffset: l.image.Offset + 2, Office: 2})
+		retried := create(h, "a", false)
+		synctest.Wait()
+		if len(l.proposals) != 1 || l.proposals[0].office != 2 || len(l.proposals[0].records) != 2 {
 			t.Fatalf("proposals: %+v", l.proposals)
 		}
 		l.commit(t)

@@ -167,7 +167,7 @@ func (h *Host) propose(ctx context.Context, records []metadata.Record, done func
 		return kafka.Errorf(kafka.ErrPolicyViolation,
 			"The request makes %d bytes of metadata; at most %d fit into one change: split the request.", size, quorum.MaxBatchBytes)
 	}
-	if err := h.o.ProposeAsync(ctx, h.serving.Epoch, encoded, done); err != nil {
+	if err := h.o.ProposeAsync(ctx, h.serving.Office, encoded, done); err != nil {
 		return err
 	}
 	if len(records) > 0 {

@@ -266,16 +266,21 @@ func (c *testCluster) create(count int) {
 }
 
 func (c *testCluster) createOne(ctx context.Context) error {
-	leader := c.leader()
-	if leader == nil {
-		return errors.New("there is no leader")
-	}
 	c.mu.Lock()
 	c.topics++
 	topic := metadata.Encode(&metadata.TopicRecord{Name: fmt.Sprintf("topic-%d", c.topics), TopicID: kafka.UUID{0: byte(c.topics >> 8), 1: byte(c.topics), 6: 0x40}})
 	c.mu.Unlock()
-	_, _, err := leader.node.Propose(ctx, [][]byte{topic})
-	return err
+	for ctx.Err() == nil {
+		leader := c.leader()
+		if leader == nil {
+			<-time.After(time.Millisecond) // a change of the voters or of the leader is under way
+			continue
+		}
+		if _, _, err := leader.node.Propose(ctx, [][]byte{topic}); !errors.Is(err, kafka.ErrNotController) {
+			return err
+		}
+	}
+	return ctx.Err()
 }
 
 // agreed waits until all who are up have the same metadata, with so many topics at least.
@@ -462,9 +467,9 @@ func TestWhatRestsOnLostChangesIsRefused(t *testing.T) {
 		c := newCluster(t)
 		old, _ := c.elected()
 		c.isolate(old, true)
-		epoch, outcomes := old.node.Leadership().Epoch, make(chan error, 2)
+		office, outcomes := old.node.Leadership().Office, make(chan error, 2)
 		for _, records := range [][][]byte{{metadata.Encode(&metadata.TopicRecord{Name: "lost", TopicID: kafka.UUID{9, 9}})}, nil} {
-			if err := old.node.ProposeAsync(t.Context(), epoch, records, func(_ int64, err error) { outcomes <- err }); err != nil {
+			if err := old.node.ProposeAsync(t.Context(), office, records, func(_ int64, err error) { outcomes <- err }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -484,7 +489,7 @@ func TestNothingIsStoredBehindWhatIsRefused(t *testing.T) {
 		c := newCluster(t)
 		leader, _ := c.elected()
 		c.isolate(leader, true)
-		epoch, outcomes := leader.node.Leadership().Epoch, make(chan error, 11)
+		office, outcomes := leader.node.Leadership().Office, make(chan error, 11)
 		large := metadata.Encode(&metadata.ConfigRecord{ResourceType: 4, ResourceName: "1", Name: "text", Value: new(strings.Repeat("x", 7<<20))})
 		small := metadata.Encode(&metadata.TopicRecord{Name: "small", TopicID: kafka.UUID{9, 9}})
 		for i := range cap(outcomes) {
@@ -492,7 +497,7 @@ func TestNothingIsStoredBehindWhatIsRefused(t *testing.T) {
 			if i == cap(outcomes)-1 {
 				record = small
 			}
-			if err := leader.node.ProposeAsync(t.Context(), epoch, [][]byte{record}, func(_ int64, err error) { outcomes <- err }); err != nil {
+			if err := leader.node.ProposeAsync(t.Context(), office, [][]byte{record}, func(_ int64, err error) { outcomes <- err }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -132,7 +132,7 @@ func (n *Node) proposeGroup(first proposal) {
 }
 
 func (n *Node) propose(p proposal) {
-	if p.epoch != n.voter.Leadership().Epoch {
+	if l := n.voter.Leadership(); !l.IsSelf || p.office != l.Office {
 		n.pending = append(n.pending, pendingProposal{done: func(int64, error) { p.done(0, notLeading()) }})
 		return
 	}
@@ -235,9 +235,9 @@ func (n *Node) failPending() {
 }
 
 func (n *Node) leadershipChanged() {
-	leadership, now := n.voter.Leadership(), n.o.Clock.Now()
+	leadership, before, now := n.voter.Leadership(), n.Leadership(), n.o.Clock.Now()
 	n.setLeadership(leadership)
-	if !leadership.IsSelf {
+	if leadership.LeaderID != n.o.Self.NodeID || leadership.Epoch != before.Epoch {
 		n.failPending()
 	}
 	n.replicas.leadershipChanged(leadership, now)

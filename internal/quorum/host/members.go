@@ -15,7 +15,7 @@ const (
 	caughtUpWithin = 2 * time.Second
 	caughtUpPause  = 50 * time.Millisecond
 	// transferTimeout is how long another voter may take to take over.
-	transferTimeout = electionTicks * tick
+	transferTimeout = 3 * electionTicks * tick
 )
 
 var errNotCaughtUp = errors.New("the node does not follow the metadata log")
@@ -28,7 +28,7 @@ func (n *Node) AddVoter(ctx context.Context, added quorum.VoterSpec) error {
 	}
 	for waited := false; ; waited = true {
 		err := n.changeVoters(ctx, func(nowMs int64) (uint64, error) {
-			if !n.voter.Leadership().IsSelf {
+			if n.voter.Leadership().LeaderID != n.o.Self.NodeID {
 				return 0, notLeading()
 			}
 			if !n.replicas.hasCaughtUp(added.NodeID, added.DirectoryID, n.o.Clock.Now()) && !n.knows(added.NodeID) {
@@ -93,10 +93,10 @@ func (n *Node) changeVoters(ctx context.Context, propose func(nowMs int64) (tick
 // TransferLeadership hands leadership to a voter, or with kafka.NoLeader to the one that is best prepared,
 // and returns when this node does not lead any more. It goes on leading if the other one does not take over.
 func (n *Node) TransferLeadership(ctx context.Context, to int32) error {
-	_, err := call(ctx, n, func() (struct{}, error, error) {
-		var none struct{}
-		if !n.voter.Leadership().IsSelf {
-			return none, notLeading(), nil
+	before, err := call(ctx, n, func() (quorum.Leadership, error, error) {
+		l := n.voter.Leadership()
+		if !l.IsSelf {
+			return l, notLeading(), nil
 		}
 		target, ok := n.voter.Successor()
 		if to != kafka.NoLeader {
@@ -108,9 +108,9 @@ func (n *Node) TransferLeadership(ctx context.Context, to int32) error {
 			}
 		}
 		if !ok {
-			return none, kafka.Errorf(kafka.ErrVoterNotFound, "There is no voter that could take over."), nil
+			return l, kafka.Errorf(kafka.ErrVoterNotFound, "There is no voter that could take over."), nil
 		}
-		return none, nil, n.voter.TransferLeadership(quorum.PeerID(target.DirectoryID))
+		return l, nil, n.voter.TransferLeadership(quorum.PeerID(target.DirectoryID))
 	})
 	if err != nil {
 		return err
@@ -119,17 +119,24 @@ func (n *Node) TransferLeadership(ctx context.Context, to int32) error {
 	defer timer.Stop()
 	for {
 		changed := n.nextChange()
-		if !n.Leadership().IsSelf {
+		switch l := n.Leadership(); {
+		case l.LeaderID != n.o.Self.NodeID || l.Epoch != before.Epoch:
 			return nil
+		case l.IsSelf && l.Office != before.Office:
+			return notTakenOver()
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			return kafka.Errorf(kafka.ErrRequestTimedOut, "The other voter did not take over; this node goes on as active controller.")
+			return notTakenOver()
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-n.stopped:
 			return nil
 		}
 	}
+}
+
+func notTakenOver() error {
+	return kafka.Errorf(kafka.ErrRequestTimedOut, "The other voter did not take over; this node goes on as active controller.")
 }

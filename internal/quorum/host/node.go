@@ -111,7 +111,7 @@ type Node struct {
 }
 
 type proposal struct {
-	epoch   int32
+	office  uint64
 	records [][]byte
 	done    func(lastOffset int64, err error)
 }
@@ -146,7 +146,7 @@ func Open(o Options) (*Node, error) {
 		return nil, errors.Join(err, voter.Close())
 	}
 	n.fetching.results, n.pulling.results = make(chan fetchResult, 1), make(chan pullResult, 1)
-	n.replicas = newReplicas()
+	n.replicas = newReplicas(o.Self.NodeID)
 	leadership, voters := voter.Leadership(), voter.Voters()
 	n.leadership.Store(&leadership)
 	n.voters.Store(&voters)
@@ -210,12 +210,12 @@ func (n *Node) isLone() bool {
 	return len(voters) == 1 && voters[0].DirectoryID == n.o.Self.DirectoryID
 }
 
-// Propose appends records as one batch in the present epoch and returns once it is committed.
+// Propose appends records as one batch in the present office and returns once it is committed.
 // When ctx ends first, the batch may still be committed.
 func (n *Node) Propose(ctx context.Context, records [][]byte) (lastOffset int64, epoch int32, err error) {
-	epoch = n.Leadership().Epoch
-	result := make(chan outcome[int64], 1)
-	err = n.ProposeAsync(ctx, epoch, records, func(lastOffset int64, err error) { result <- outcome[int64]{lastOffset, err} })
+	leadership, result := n.Leadership(), make(chan outcome[int64], 1)
+	epoch = leadership.Epoch
+	err = n.ProposeAsync(ctx, leadership.Office, records, func(lastOffset int64, err error) { result <- outcome[int64]{lastOffset, err} })
 	if err != nil {
 		return 0, epoch, err
 	}
@@ -227,17 +227,17 @@ func (n *Node) Propose(ctx context.Context, records [][]byte) (lastOffset int64,
 	}
 }
 
-// ProposeAsync queues records as one batch, to be appended only if this node leads in epoch. It
+// ProposeAsync queues records as one batch, to be appended only in this office (quorum.Leadership). It
 // blocks while the queue is full; an error means that done will not be called. Otherwise done is
 // called exactly once, in the order of the calls and on the node's goroutine (once that has ended,
 // on the caller's): with the offset of the last record once the batch is committed, or with an
 // error. It must not block. No records store nothing: done is then called when everything queued
 // before is committed, with the last committed offset. The records belong to the node from the
 // call on.
-func (n *Node) ProposeAsync(ctx context.Context, epoch int32, records [][]byte, done func(lastOffset int64, err error)) error {
+func (n *Node) ProposeAsync(ctx context.Context, office uint64, records [][]byte, done func(lastOffset int64, err error)) error {
 	n.meters.queued.Add(1)
 	select {
-	case n.proposals <- proposal{epoch, records, done}:
+	case n.proposals <- proposal{office, records, done}:
 		select {
 		case <-n.stopped: // the goroutine may have looked into the queue for the last time
 			n.refuseQueued()

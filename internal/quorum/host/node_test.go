@@ -72,28 +72,28 @@ func TestDoneFollowsTheOrderOfProposals(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, newDisk(t))
-		epoch := n.Leadership().Epoch
+		office := n.Leadership().Office
 		var done []string
 		note := func(name string) func(int64, error) {
 			return func(offset int64, err error) { done = append(done, fmt.Sprintf("%s %d %v", name, offset, err != nil)) }
 		}
 		for _, p := range []struct {
 			name    string
-			epoch   int32
+			office  uint64
 			records [][]byte
 		}{
-			{"first", epoch, [][]byte{{1}, {2}}},
-			{"barrier", epoch, nil},
-			{"old epoch", epoch - 1, [][]byte{{3}}},
-			{"second", epoch, [][]byte{{4}}},
-			{"end", epoch, nil},
+			{"first", office, [][]byte{{1}, {2}}},
+			{"barrier", office, nil},
+			{"old office", office - 1, [][]byte{{3}}},
+			{"second", office, [][]byte{{4}}},
+			{"end", office, nil},
 		} {
-			if err := n.ProposeAsync(t.Context(), p.epoch, p.records, note(p.name)); err != nil {
+			if err := n.ProposeAsync(t.Context(), p.office, p.records, note(p.name)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		synctest.Wait()
-		if want := []string{"first 3 false", "barrier 4 false", "old epoch 0 true", "second 4 false", "end 4 false"}; !slices.Equal(done, want) {
+		if want := []string{"first 3 false", "barrier 4 false", "old office 0 true", "second 4 false", "end 4 false"}; !slices.Equal(done, want) {
 			t.Errorf("done: %q", done)
 		}
 		last := n.submitted[len(n.submitted)-1]

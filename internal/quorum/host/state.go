@@ -39,6 +39,7 @@ type ReplicaState struct {
 
 // replicas is what the node knows of others. It belongs to its goroutine.
 type replicas struct {
+	self int32
 	// peers are the voters, and former ones that may still be answered, by Raft's id.
 	peers      map[uint64]quorum.VoterSpec
 	voters     map[uint64]*progress // while this node leads
@@ -51,8 +52,8 @@ type observerKey struct {
 	directory kafka.UUID
 }
 
-func newReplicas() replicas {
-	return replicas{peers: map[uint64]quorum.VoterSpec{}, voters: map[uint64]*progress{}, observers: map[observerKey]*progress{}}
+func newReplicas(self int32) replicas {
+	return replicas{self: self, peers: map[uint64]quorum.VoterSpec{}, voters: map[uint64]*progress{}, observers: map[observerKey]*progress{}}
 }
 
 // progress is how far a log is that follows this one.
@@ -94,14 +95,14 @@ func (r *replicas) leadershipChanged(l quorum.Leadership, now time.Time) {
 	if l.LeaderID == kafka.NoLeader && r.leaderless.IsZero() {
 		r.leaderless = now
 	}
-	if !l.IsSelf {
+	if l.LeaderID != r.self {
 		clear(r.voters)
 	}
 }
 
 // heardOf notes that a voter has sent something.
 func (r *replicas) heardOf(peer uint64, v *quorum.Voter, now time.Time) {
-	if !v.Leadership().IsSelf {
+	if v.Leadership().LeaderID != r.self {
 		return
 	}
 	p := r.voters[peer]
@@ -148,7 +149,7 @@ func (n *Node) State(ctx context.Context) (State, error) {
 		for _, replica := range n.voter.Replicas() {
 			state := ReplicaState{VoterSpec: replica.Voter, LogEndOffset: replica.EndOffset, LastFetchMs: -1, LastCaughtUpMs: -1}
 			if replica.Voter.DirectoryID == n.o.Self.DirectoryID {
-				if s.Leadership.IsSelf {
+				if s.Leadership.LeaderID == n.o.Self.NodeID {
 					state.LastFetchMs, state.LastCaughtUpMs = now.UnixMilli(), now.UnixMilli()
 				}
 			} else if p := n.replicas.voters[quorum.PeerID(replica.Voter.DirectoryID)]; p != nil {
