@@ -152,6 +152,8 @@ type broker struct {
 
 	dirsChanged      chan struct{} // see signalDirs; it has room for one
 	listenersChanged chan struct{} // see followListeners; it has room for one
+	// unregistered says that the controller of this node may have to be registered (followControllers); it has room for one.
+	unregistered chan struct{}
 
 	stopSteps []stopStep // in the order of the starts
 }
@@ -164,7 +166,7 @@ type stopStep struct {
 func newBroker(ctx context.Context, c *config.Broker) *broker {
 	b := &broker{
 		ctx: ctx, config: c, configs: &configs{static: c}, metrics: metrics.NewRegistry(),
-		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), listenersChanged: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(),
+		fs: vfs.OS{}, clock: env.SystemClock{}, random: env.SystemRandom{}, faults: make(chan error, 1), dirsChanged: make(chan struct{}, 1), listenersChanged: make(chan struct{}, 1), unregistered: make(chan struct{}, 1), handlers: handler.NewSet(), logLevel: initialLogLevel(),
 	}
 	b.incarnation = kafka.NewUUID(b.random)
 	b.current.Store(c)

@@ -238,6 +238,7 @@ func (b *broker) joinQuorum() {
 	if !b.config.IsController {
 		return
 	}
+	b.spawner.Go("controller-registration", b.followControllers)
 	b.handlers.Add(wire.KeyPeerMetadata, &handler.PeerMetadata{Pull: n.HandlePull})
 	b.handlers.Add(wire.KeyPeerSnapshot, &handler.PeerSnapshot{Read: n.HandleSnapshot})
 	b.handlers.Add(wire.KeyPeerForward, &handler.PeerForward{Controller: b.controller.Handle, Quota: b.quotas})

@@ -114,8 +114,11 @@ func (b *broker) registerAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := b.loader.Current().Broker(b.config.NodeID)
-	if known == nil || slices.EqualFunc(known.Endpoints, req.Listeners, func(e metadata.Endpoint, l kmsg.BrokerRegistrationRequestListener) bool {
+	image := b.loader.Current()
+	known := image.Broker(b.config.NodeID)
+	// A registration from before a change of metadata.version has no log dirs.
+	dirsKnown := known == nil || len(known.LogDirs) > 0 || !image.HasDirectories()
+	if known == nil || dirsKnown && slices.EqualFunc(known.Endpoints, req.Listeners, func(e metadata.Endpoint, l kmsg.BrokerRegistrationRequestListener) bool {
 		return e.Name == l.Name && e.Host == l.Host && e.Port == l.Port
 	}) {
 		return nil // one that was unregistered comes back with a restart
@@ -125,7 +128,7 @@ func (b *broker) registerAgain(ctx context.Context) error {
 		return err
 	}
 	if code := kafka.ErrorCode(resp.(*kmsg.BrokerRegistrationResponse).ErrorCode); code != kafka.ErrNone {
-		return errors.Join(errors.New("the controller refuses the listeners"), code)
+		return errors.Join(errors.New("the controller refuses the registration"), code)
 	}
 	return nil
 }

@@ -88,6 +88,10 @@ func (b *broker) reportMisplaced(ctx context.Context) error {
 	if len(misplaced) == 0 {
 		return nil
 	}
+	if !b.loader.Current().HasDirectories() {
+		b.replicas.PutMisplaced(misplaced) // told when metadata.version says where replicas lie
+		return nil
+	}
 	resp, err := b.channel.Send(ctx, self, assignment(b.config.NodeID, b.epoch(), misplaced))
 	if err == nil {
 		if code := kafka.ErrorCode(resp.(*kmsg.AssignReplicasToDirsResponse).ErrorCode); code != kafka.ErrNone {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/controller"
 	controllerhost "github.com/moldau/moldau/internal/controller/host"
+	"github.com/moldau/moldau/internal/metadata"
 	metadatahost "github.com/moldau/moldau/internal/metadata/host"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/quorum"
@@ -30,13 +31,18 @@ func (b *broker) startMetadata() (err error) {
 	b.loader.Register(b.publishDynamic)
 	b.loader.Register(b.publishThrottles)
 	b.loader.Register(b.publishQuotas)
+	if b.cluster != nil && b.config.IsController {
+		b.loader.Register(b.publishControllers)
+	}
 	b.receiveTelemetry()
 	b.loader.Start()
 	if b.quorum, err = b.openMetadataLog(); err != nil {
 		return b.whyNot(err)
 	}
 	if b.config.IsController {
-		b.newController()
+		if err := b.newController(); err != nil {
+			return err
+		}
 	}
 	if b.cluster != nil {
 		b.joinQuorum()
@@ -73,13 +79,21 @@ func (b *broker) openMetadataLog() (*quorumhost.Node, error) {
 	return quorumhost.Open(o)
 }
 
-func (b *broker) newController() {
+func (b *broker) newController() error {
+	formatted, err := metadata.ReadBootstrap(b.fs, b.config.MetadataLogDir)
+	if err == nil {
+		err = controller.CheckFormatted(formatted)
+	}
+	if err != nil {
+		return err
+	}
 	o := controllerhost.Options{
-		Controller: controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), NodeID: b.config.NodeID, Broker: b.config}),
+		Controller: controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), Formatted: formatted, NodeID: b.config.NodeID, Broker: b.config}),
 		Random:     b.random, Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
 		ProposeAsync: b.quorum.ProposeAsync, Image: b.loader.Current, WaitFor: b.loader.WaitFor, OnFault: b.fault,
 	}
 	if b.cluster != nil {
+		o.Voters = b.voterIDs
 		o.SessionTimeout = milliseconds(int64(b.config.BrokerSessionTimeoutMs))
 		if b.config.LeaderRebalance {
 			o.BalanceInterval = time.Duration(b.config.LeaderImbalanceCheckSeconds) * time.Second
@@ -87,6 +101,7 @@ func (b *broker) newController() {
 		o.UncleanInterval, o.GrowInterval = uncleanInterval, growInterval
 	}
 	b.controller = controllerhost.New(o)
+	return nil
 }
 
 // awaitMetadata returns when the controller is active and this node's image has caught up, or, of several

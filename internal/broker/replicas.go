@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 
+	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/group"
 	"github.com/moldau/moldau/internal/handler"
@@ -48,7 +49,10 @@ func (b *broker) newReplicas() {
 			ExpirationMs:         int64(b.config.TransactionalIDExpirationMs),
 			AbortCheckIntervalMs: int64(b.config.TransactionAbortCheckIntervalMs),
 			ExpiryIntervalMs:     int64(b.config.TransactionExpiryCheckIntervalMs),
-			MaxBatchSizeBytes:    b.transactionBatchBytes.Load,
+			TransactionVersion: func() int16 {
+				return b.loader.Current().FeatureLevel(controller.TransactionVersionFeature)
+			},
+			MaxBatchSizeBytes: b.transactionBatchBytes.Load,
 		},
 	})
 }
@@ -63,6 +67,10 @@ func (b *broker) noteBatchBytes(image *metadata.Image) {
 // replicas come first: a coordinator loads its shards from the partitions that they lead.
 func (b *broker) publish(image *metadata.Image, delta *metadata.Delta) {
 	b.replicas.Apply(image, delta)
+	if len(delta.ChangedFeatures()) > 0 {
+		b.signalListeners() // the controller may have to know the log dirs now, too
+		b.signalDirs()
+	}
 	if len(delta.ChangedConfigs()) > 0 {
 		b.noteBatchBytes(image)
 	}

@@ -38,8 +38,10 @@ func (c *Controller) registerBroker(in Input, req *kmsg.BrokerRegistrationReques
 	for _, f := range req.Features {
 		r.Features = append(r.Features, metadata.SupportedFeature{Name: f.Name, MinVersion: f.MinSupportedVersion, MaxVersion: f.MaxSupportedVersion})
 	}
-	for _, dir := range req.LogDirs {
-		r.LogDirs = append(r.LogDirs, dir)
+	if in.Image.HasDirectories() {
+		for _, dir := range req.LogDirs {
+			r.LogDirs = append(r.LogDirs, dir)
+		}
 	}
 	changes := c.changePartitions(in.Image)
 	existing := in.Image.Broker(req.BrokerID)
@@ -70,7 +72,7 @@ func (c *Controller) checkRegistration(in Input, req *kmsg.BrokerRegistrationReq
 			"Another broker is registered with id %d and alive: give this one another node.id, or wait until the session of the other has ended", req.BrokerID)
 	case req.IsMigratingZkBroker:
 		return kafka.Errorf(kafka.ErrBrokerIDNotRegistered, "Controller does not support registering ZK brokers.")
-	case len(req.LogDirs) == 0:
+	case len(req.LogDirs) == 0 && image.HasDirectories():
 		return kafka.Errorf(kafka.ErrInvalidRegistration, "No directories specified in request")
 	}
 	for i, dir := range req.LogDirs {
@@ -88,6 +90,9 @@ func (c *Controller) checkRegistration(in Input, req *kmsg.BrokerRegistrationReq
 		}
 	}
 	for name, level := range image.Features() {
+		if level == 0 {
+			continue // who has never heard of a feature runs without it
+		}
 		lowest, highest := int16(0), int16(0)
 		for _, f := range req.Features {
 			if f.Name == name {

@@ -32,6 +32,9 @@ type Options struct {
 	// Features are the features that this controller knows, with the levels it supports. The
 	// first start finalizes those with a positive BootstrapLevel.
 	Features []Feature
+	// Formatted are the levels that the folder of this node was formatted for: a cluster that this node
+	// begins has them. Empty for the newest.
+	Formatted map[string]int16
 	// NodeID and Broker are the controller's own node and its static configs: they are the
 	// defaults of the cluster, as in Kafka.
 	NodeID int32
@@ -46,6 +49,8 @@ type Input struct {
 	// batch comes between; broker epochs are made of it.
 	NextOffset int64
 	Random     env.Random
+	// Voters are the nodes of the quorum, nil for a node that is alone.
+	Voters []int32
 	// Permit is the origin's.
 	Permit func(partitions int) error
 	// Sessions are those of the brokers, for their registrations and heartbeats; nil where nobody
@@ -107,6 +112,8 @@ func (c *Controller) Handle(in Input, req kmsg.Request) (Result, error) {
 		return c.registerBroker(in, r), nil
 	case *kmsg.BrokerHeartbeatRequest:
 		return c.brokerHeartbeat(in, r), nil
+	case *kmsg.ControllerRegistrationRequest:
+		return c.registerController(in, r), nil
 	case *kmsg.UnregisterBrokerRequest:
 		return c.unregisterBroker(in, r), nil
 	case *kmsg.AssignReplicasToDirsRequest:

@@ -41,7 +41,7 @@ func (s *partitionChanges) cordonDirectories(b *metadata.Broker, cordoned [][16]
 		ids[i] = id
 	}
 	isNew := func(id kafka.UUID) bool { return !slices.Contains(b.CordonedLogDirs, id) }
-	if cordoned == nil || len(ids) == len(b.CordonedLogDirs) && !slices.ContainsFunc(ids, isNew) {
+	if cordoned == nil || !s.image.HasCordonedDirectories() || len(ids) == len(b.CordonedLogDirs) && !slices.ContainsFunc(ids, isNew) {
 		return
 	}
 	s.records = append(s.records, &metadata.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch, CordonedLogDirs: ids})
@@ -54,6 +54,10 @@ func (c *Controller) assignReplicasToDirs(in Input, req *kmsg.AssignReplicasToDi
 	b, err := checkBrokerEpoch(in.Image, req.BrokerID, req.BrokerEpoch)
 	if err != nil {
 		resp.ErrorCode = int16(kafka.CodeOf(err))
+		return Result{Response: resp}
+	}
+	if !in.Image.HasDirectories() {
+		resp.ErrorCode = int16(kafka.ErrUnsupportedVersion)
 		return Result{Response: resp}
 	}
 	changes := c.changePartitions(in.Image)

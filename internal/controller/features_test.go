@@ -25,14 +25,14 @@ func TestOlderFoldersGetNewFeatures(t *testing.T) {
 	}
 	c := newCluster(t, nil).c
 	old := &metadata.FeatureLevelRecord{Name: metadata.MetadataVersionFeature, FeatureLevel: MetadataVersion}
-	got := c.Bootstrap(of(old))
+	got := c.Bootstrap(Input{Image: of(old)})
 	if len(got) != 2 || *got[0].(*metadata.FeatureLevelRecord) != (metadata.FeatureLevelRecord{Name: metadata.ELRVersionFeature, FeatureLevel: ELRVersion}) ||
 		*got[1].(*metadata.FeatureLevelRecord) != (metadata.FeatureLevelRecord{Name: TransactionVersionFeature, FeatureLevel: TransactionVersion}) {
 		t.Errorf("%+v", got)
 	}
 	elr := &metadata.FeatureLevelRecord{Name: metadata.ELRVersionFeature}
 	for _, level := range []int16{0, 1, TransactionVersion} {
-		if got := c.Bootstrap(of(old, elr, &metadata.FeatureLevelRecord{Name: TransactionVersionFeature, FeatureLevel: level})); len(got) != 0 {
+		if got := c.Bootstrap(Input{Image: of(old, elr, &metadata.FeatureLevelRecord{Name: TransactionVersionFeature, FeatureLevel: level})}); len(got) != 0 {
 			t.Errorf("level %d is overwritten: %+v", level, got)
 		}
 	}
@@ -51,7 +51,7 @@ func TestMinISRIsTheSameForAllNodes(t *testing.T) {
 	off := &metadata.FeatureLevelRecord{Name: metadata.ELRVersionFeature}
 	cl.apply([]metadata.Record{off, &metadata.ConfigRecord{ResourceType: kafka.ConfigResourceBroker, ResourceName: "1", Name: minISRConfig, Value: &one},
 		&metadata.ConfigRecord{ResourceType: kafka.ConfigResourceBroker, Name: minISRConfig}})
-	if got := cl.c.Bootstrap(cl.image); len(got) != 0 {
+	if got := cl.c.Bootstrap(Input{Image: cl.image}); len(got) != 0 {
 		t.Errorf("at the next start, with the feature off: %+v", got)
 	}
 	req := kmsg.NewPtrUpdateFeaturesRequest()

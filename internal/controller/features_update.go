@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -21,12 +22,16 @@ func (c *Controller) updateFeatures(in Input, req *kmsg.UpdateFeaturesRequest) R
 	resp := kmsg.NewPtrUpdateFeaturesResponse()
 	resp.Version = req.Version
 	var records []metadata.Record
+	proposed := maps.Collect(in.Image.Features())
+	for i := range req.FeatureUpdates {
+		proposed[req.FeatureUpdates[i].Feature] = req.FeatureUpdates[i].MaxVersionLevel
+	}
 	for i := range req.FeatureUpdates {
 		u := &req.FeatureUpdates[i]
 		if req.Version == 0 {
 			u.UpgradeType = featureUpgrade
 		}
-		if err := c.checkFeatureUpdate(in.Image, u); err != nil {
+		if err := c.checkFeatureUpdate(in, u, proposed); err != nil {
 			text := fmt.Sprintf("No feature was updated: %s", *errorText(err))
 			resp.ErrorCode, resp.ErrorMessage = int16(kafka.CodeOf(err)), &text
 			return Result{Response: resp}
@@ -50,33 +55,23 @@ func (c *Controller) updateFeatures(in Input, req *kmsg.UpdateFeaturesRequest) R
 	return Result{Response: resp, Records: records}
 }
 
-// checkFeatureUpdate refuses levels that this release or a registered broker does not have, and a
-// lower one where the request does not say that it means to go down. Version 0 can't say so: its
+// checkFeatureUpdate refuses levels that this release or a registered node does not have, a lower one
+// where the request does not say that it means to go down, and one that another feature's level
+// excludes; proposed are the levels after the whole request. Version 0 can't say that it goes down: its
 // AllowDowngrade counts for nothing, as in Kafka's controller.
-func (c *Controller) checkFeatureUpdate(image *metadata.Image, u *kmsg.UpdateFeaturesRequestFeatureUpdate) error {
+func (c *Controller) checkFeatureUpdate(in Input, u *kmsg.UpdateFeaturesRequestFeatureUpdate, proposed map[string]int16) error {
 	refuse := func(why string, args ...any) error {
 		return kafka.Errorf(kafka.ErrInvalidUpdateVersion, "Invalid update version %d for feature %s. %s", u.MaxVersionLevel, u.Feature, fmt.Sprintf(why, args...))
 	}
-	current := image.FeatureLevel(u.Feature)
+	current := in.Image.FeatureLevel(u.Feature)
 	switch {
 	case u.UpgradeType < featureUpgrade || u.UpgradeType > featureUnsafeDowngrade:
 		return refuse("The upgrade type %d is unknown: 1 upgrades, 2 downgrades without loss, 3 with loss.", u.UpgradeType)
 	case u.MaxVersionLevel < 0:
 		return refuse("A level is at least 0.")
 	}
-	supported := Feature{}
-	for _, f := range c.o.Features {
-		if f.Name == u.Feature {
-			supported = f
-		}
-	}
-	if supported.Name == "" || u.MaxVersionLevel < supported.MinLevel || u.MaxVersionLevel > supported.MaxLevel {
-		return refuse("The controller supports levels %d to %d.", supported.MinLevel, supported.MaxLevel)
-	}
-	for b := range image.Brokers() {
-		if lowest, highest := b.FeatureRange(u.Feature); u.MaxVersionLevel < lowest || u.MaxVersionLevel > highest {
-			return refuse("Broker %d supports levels %d to %d.", b.ID, lowest, highest)
-		}
+	if why := c.unsupported(in, u.Feature, u.MaxVersionLevel); why != "" {
+		return refuse("%s", why)
 	}
 	switch {
 	case u.MaxVersionLevel < current && u.UpgradeType == featureUpgrade:
@@ -84,5 +79,43 @@ func (c *Controller) checkFeatureUpdate(image *metadata.Image, u *kmsg.UpdateFea
 	case u.MaxVersionLevel > current && u.UpgradeType != featureUpgrade:
 		return refuse("The level is %d: a downgrade can't lead to a newer one.", current)
 	}
+	if u.Feature == metadata.MetadataVersionFeature {
+		if u.MaxVersionLevel < current && metadata.LosesMetadata(current, u.MaxVersionLevel) {
+			// Also where the request allows for loss: Kafka 4.3 does not do that yet (KAFKA-13896).
+			return refuse("The level is %d, and metadata may hold what level %d cannot say: it would be lost.", current, u.MaxVersionLevel)
+		}
+		return nil
+	}
+	if f := c.feature(u.Feature); u.MaxVersionLevel > 0 && proposed[metadata.MetadataVersionFeature] < f.Requires {
+		return refuse("It depends on level %d of %s, which is %d.", f.Requires, metadata.MetadataVersionFeature, proposed[metadata.MetadataVersionFeature])
+	}
 	return nil
+}
+
+// unsupported says which node of the cluster does not have a level, "" if all have it.
+func (c *Controller) unsupported(in Input, name string, level int16) string {
+	if f := c.feature(name); !f.supports(level) {
+		return fmt.Sprintf("The controller supports %s.", f.levels())
+	}
+	for b := range in.Image.Brokers() {
+		if lowest, highest := b.FeatureRange(name); level < lowest || level > highest {
+			return fmt.Sprintf("Broker %d supports %s.", b.ID, levelRange(lowest, highest))
+		}
+	}
+	if !in.Image.HasControllerRegistrations() {
+		return "" // nobody can say
+	}
+	registered := map[int32]bool{}
+	for r := range in.Image.Controllers() {
+		registered[r.ID] = true
+		if lowest, highest := r.FeatureRange(name); r.ID != c.o.NodeID && (level < lowest || level > highest) {
+			return fmt.Sprintf("Controller %d supports %s.", r.ID, levelRange(lowest, highest))
+		}
+	}
+	for _, id := range in.Voters {
+		if id != c.o.NodeID && !registered[id] {
+			return fmt.Sprintf("Controller %d has not registered: it may be of a release that does not have it.", id)
+		}
+	}
+	return ""
 }

@@ -88,12 +88,14 @@ func (c *partitionChange) record() *metadata.PartitionChangeRecord {
 			*list.field, changed = append([]int32{}, list.to...), true // nil would mean "as before"
 		}
 	}
-	directories := make([]kafka.UUID, len(c.to.Replicas))
-	for i, id := range c.to.Replicas {
-		directories[i] = c.directory(id)
-	}
-	if !slices.Equal(directories, c.from.Directories) {
-		r.Directories, changed = directories, true
+	if c.changes.image.HasDirectories() {
+		directories := make([]kafka.UUID, len(c.to.Replicas))
+		for i, id := range c.to.Replicas {
+			directories[i] = c.directory(id)
+		}
+		if !slices.Equal(directories, c.from.Directories) {
+			r.Directories, changed = directories, true
+		}
 	}
 	if !changed {
 		return nil

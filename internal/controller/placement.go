@@ -159,13 +159,15 @@ func checkManual(image *metadata.Image, partition int32, replicas []int32, repli
 // newPartition returns the record of a partition on these replicas, of which one at least is active.
 func newPartition(image *metadata.Image, topicID kafka.UUID, id int32, replicas []int32) *metadata.PartitionRecord {
 	r := &metadata.PartitionRecord{PartitionID: id, TopicID: topicID, Replicas: replicas,
-		ISR: make([]int32, 0, len(replicas)), Directories: make([]kafka.UUID, len(replicas))}
-	for i, broker := range replicas {
+		ISR: make([]int32, 0, len(replicas))}
+	for _, broker := range replicas {
 		b := image.Broker(broker)
 		if b.Active() {
 			r.ISR = append(r.ISR, broker)
 		}
-		r.Directories[i] = firstDirectory(b)
+		if image.HasDirectories() {
+			r.Directories = append(r.Directories, firstDirectory(b))
+		}
 	}
 	r.Leader = r.ISR[0]
 	return r

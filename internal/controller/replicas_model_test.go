@@ -63,7 +63,8 @@ func (m *replicasModel) fail(format string, args ...any) {
 func (m *replicasModel) oneIn(n int) bool { return m.random.IntN(n) == 0 }
 
 func newReplicasModel(t *testing.T, seed uint64) *replicasModel {
-	m := &replicasModel{cluster: newCluster(t, nil), random: rand.New(rand.NewPCG(seed, 0x636f6e74)), up: map[int32]int64{}, lost: map[int32]bool{},
+	levels := []map[string]int16{nil, nil, {metadata.MetadataVersionFeature: 25, metadata.ELRVersionFeature: 1}}
+	m := &replicasModel{cluster: newClusterAt(t, nil, levels[seed%uint64(len(levels))]), random: rand.New(rand.NewPCG(seed, 0x636f6e74)), up: map[int32]int64{}, lost: map[int32]bool{},
 		parts: map[string]*modelPartition{}, count: map[string]int{}}
 	m.cluster.random = env.NewSeededRandom(seed)
 	for id := int32(1); id <= modelBrokers; id++ {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cockroachdb/datadriven"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -82,4 +83,31 @@ func (cl *cluster) features(out *strings.Builder, lines [][]string, validate boo
 	resp, records := cl.handle(req)
 	r := resp.(*kmsg.UpdateFeaturesResponse)
 	fmt.Fprintf(out, "%s\n%d records\n", outcome(r.ErrorCode, r.ErrorMessage), len(records))
+}
+
+// ranges reads NAME=MIN-MAX.
+func (cl *cluster) ranges(args []datadriven.CmdArg) (features []metadata.SupportedFeature) {
+	for _, a := range args {
+		lowest, highest, _ := strings.Cut(a.Vals[0], "-")
+		features = append(features, metadata.SupportedFeature{Name: a.Key, MinVersion: int16(cl.number(lowest)), MaxVersion: int16(cl.number(highest))})
+	}
+	return features
+}
+
+func (cl *cluster) registerController(out *strings.Builder, id int32, args []datadriven.CmdArg) {
+	req := kmsg.NewPtrControllerRegistrationRequest()
+	req.ControllerID, req.IncarnationID = id, kafka.UUID{byte(id), 1}
+	for _, f := range cl.ranges(args) {
+		req.Features = append(req.Features, kmsg.ControllerRegistrationRequestFeature{Name: f.Name, MinSupportedVersion: f.MinVersion, MaxSupportedVersion: f.MaxVersion})
+	}
+	resp, records := cl.handle(req)
+	r := resp.(*kmsg.ControllerRegistrationResponse)
+	fmt.Fprintf(out, "%s\n%d records\n", outcome(r.ErrorCode, r.ErrorMessage), len(records))
+}
+
+// supports has a registered broker be of another release.
+func (cl *cluster) supports(id int32, args []datadriven.CmdArg) {
+	b := cl.image.Broker(id)
+	r := &metadata.RegisterBrokerRecord{BrokerID: id, BrokerEpoch: b.Epoch, IncarnationID: b.IncarnationID, LogDirs: b.LogDirs, Features: cl.ranges(args)}
+	cl.apply([]metadata.Record{r})
 }

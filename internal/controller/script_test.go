@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,17 +27,23 @@ type cluster struct {
 	permit func(partitions int) error
 	// sessions are those of the brokers, nil for none.
 	sessions *Sessions
+	voters   []int32
 }
 
 func newCluster(t *testing.T, properties map[string]string) *cluster {
+	return newClusterAt(t, properties, nil)
+}
+
+// newClusterAt is newCluster with the levels of features that the cluster begins with.
+func newClusterAt(t *testing.T, properties map[string]string, formatted map[string]int16) *cluster {
 	t.Helper()
 	broker, _, err := config.NewBroker(properties)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cl := &cluster{t: t, image: metadata.EmptyImage(), random: env.NewSeededRandom(7),
-		c: New(Options{ClusterID: "cluster", Features: Features(), NodeID: 1, Broker: broker})}
-	cl.apply(cl.c.Bootstrap(cl.image))
+		c: New(Options{ClusterID: "cluster", Features: Features(), Formatted: formatted, NodeID: 1, Broker: broker})}
+	cl.apply(cl.c.Bootstrap(Input{Image: cl.image}))
 	return cl
 }
 
@@ -44,7 +51,10 @@ func (cl *cluster) apply(records []metadata.Record) {
 	cl.t.Helper()
 	delta := metadata.NewDelta(cl.image)
 	for _, r := range records {
-		decoded, err := metadata.Decode(metadata.Encode(r))
+		decoded, err := metadata.Decode(metadata.EncodeAt(r, delta.MetadataVersion()))
+		if err == nil && !bytes.Equal(metadata.Encode(decoded), metadata.Encode(r)) {
+			err = fmt.Errorf("at metadata.version %d %+v is read as %+v", delta.MetadataVersion(), r, decoded)
+		}
 		if err == nil {
 			err = delta.Replay(decoded)
 		}
@@ -57,7 +67,7 @@ func (cl *cluster) apply(records []metadata.Record) {
 
 func (cl *cluster) handle(req kmsg.Request) (kmsg.Response, []metadata.Record) {
 	cl.t.Helper()
-	result, err := cl.c.Handle(Input{Image: cl.image, NextOffset: cl.image.Offset + 1, Random: cl.random, Permit: cl.permit, Sessions: cl.sessions}, req)
+	result, err := cl.c.Handle(Input{Image: cl.image, NextOffset: cl.image.Offset + 1, Random: cl.random, Permit: cl.permit, Sessions: cl.sessions, Voters: cl.voters}, req)
 	if err != nil {
 		cl.t.Fatal(err)
 	}
@@ -87,7 +97,8 @@ func (cl *cluster) heartbeat(id int32, epoch int64, wantFence, wantShutdown bool
 //	reassign [same-factor]: NAME PARTITION 1,2,3 (or cancel)
 //	leaderless NAME PARTITION ISR (as after the loss of its leader)
 //	quota [validate]: @TYPE=NAME (or <default>) …, KEY=VALUE and -KEY · permits N (the client's quota of partitions)
-//	features [validate]: NAME LEVEL [TYPE] · bootstrap (as at the next start)
+//	features [validate]: NAME LEVEL [TYPE] · bootstrap (as at the next start) · format NAME=LEVEL … (a cluster that begins so)
+//	voters 1 2 3 · controller ID NAME=MIN-MAX … (registers) · supports ID NAME=MIN-MAX … (of a registered broker)
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
@@ -176,8 +187,23 @@ func (cl *cluster) run(d *datadriven.TestData) string {
 		cl.quota(&out, lines, validate)
 	case "permits":
 		cl.permits(int(argument()))
+	case "format":
+		levels := map[string]int16{}
+		for _, a := range d.CmdArgs {
+			levels[a.Key] = int16(cl.number(a.Vals[0]))
+		}
+		*cl = *newClusterAt(cl.t, map[string]string{"num.partitions": "2"}, levels)
+	case "voters":
+		cl.voters = nil
+		for _, a := range d.CmdArgs {
+			cl.voters = append(cl.voters, int32(cl.number(a.Key)))
+		}
+	case "controller":
+		cl.registerController(&out, int32(argument()), d.CmdArgs[1:])
+	case "supports":
+		cl.supports(int32(argument()), d.CmdArgs[1:])
 	case "bootstrap":
-		cl.apply(cl.c.Bootstrap(cl.image))
+		cl.apply(cl.c.Bootstrap(Input{Image: cl.image}))
 	case "describe":
 		cl.describe(&out)
 	default:

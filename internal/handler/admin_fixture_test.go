@@ -57,7 +57,7 @@ func newAdminFixture(t *testing.T, properties map[string]string) *adminFixture {
 		core: controller.New(controller.Options{ClusterID: "cluster", Features: controller.Features(), NodeID: 1, Broker: static}),
 		conn: &security.Connection{Listener: "PLAINTEXT", Principal: security.Anonymous, Host: "127.0.0.1"},
 	}
-	f.publish(f.core.Bootstrap(f.image)...)
+	f.publish(f.core.Bootstrap(controller.Input{Image: f.image})...)
 	f.addBroker(1)
 	f.set = NewSet()
 	coordinator := &FindCoordinator{Authorizer: f, Metadata: f.current, Controller: f, OffsetsTopic: NewOffsetsTopic(5, -1, 1<<20), TransactionTopic: NewTransactionTopic(5, -1, 1<<20, 2)}

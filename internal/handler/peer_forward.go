@@ -93,6 +93,8 @@ func senderOf(req kmsg.Request) (nodeID int32, ofBroker bool) {
 		return r.BrokerID, true
 	case *kmsg.BrokerRegistrationRequest:
 		return r.BrokerID, true
+	case *kmsg.ControllerRegistrationRequest:
+		return r.ControllerID, true
 	case *kmsg.BrokerHeartbeatRequest:
 		return r.BrokerID, true
 	case *kmsg.AllocateProducerIDsRequest:

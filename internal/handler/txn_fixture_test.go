@@ -72,7 +72,7 @@ func (f *txnPlane) start() {
 	producerIDs := NewProducerIDs(f.nodeID, func() int64 { return 77 }, f.ids)
 	f.transactions = coordinator.NewTransactions(coordinator.TransactionsOptions{
 		NodeID: f.nodeID, Log: f.replicas, Clock: clock, Spawner: f.spawner, Metrics: registry, Markers: markers, NextProducerID: producerIDs.Next, Call: f.call,
-		Config: txn.Config{MaxTimeoutMs: 900_000, ExpirationMs: 604_800_000, AbortCheckIntervalMs: 10_000, ExpiryIntervalMs: 3_600_000, MaxBatchSizeBytes: func() int32 { return 1 << 20 }},
+		Config: txn.Config{MaxTimeoutMs: 900_000, ExpirationMs: 604_800_000, AbortCheckIntervalMs: 10_000, ExpiryIntervalMs: 3_600_000, TransactionVersion: func() int16 { return txn.Version2 }, MaxBatchSizeBytes: func() int32 { return 1 << 20 }},
 	})
 	f.groups.Start()
 	f.transactions.Start()

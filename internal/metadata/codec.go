@@ -41,25 +41,45 @@ func (e *MalformedRecordError) Error() string {
 	return fmt.Sprintf("malformed metadata record at byte %d, field %s: %s", e.Position, e.Field, e.Reason)
 }
 
-// Encode returns the bytes of r as Apache Kafka 4.3 writes them at metadata.version 30.
-func Encode(r Record) []byte { return encodeVersion(r, writtenVersion(r)) }
+// Encode returns the bytes of r as Apache Kafka 4.3 writes them at its latest metadata.version.
+func Encode(r Record) []byte { return EncodeAt(r, LatestMetadataVersion) }
 
-// writtenVersion is the newest schema version, except that Kafka writes each kind of
+// EncodeAt returns the bytes of r as Apache Kafka 4.3 writes them at a metadata.version: older releases read
+// them. What that level cannot say is left out.
+func EncodeAt(r Record, metadataVersion int16) []byte {
+	return encodeVersion(r, writtenVersion(r, metadataVersion))
+}
+
+// writtenVersion is the newest schema version at a level, except that Kafka writes each kind of
 // registration change in the version that introduced it.
-func writtenVersion(r Record) int16 {
-	change, ok := r.(*BrokerRegistrationChangeRecord)
-	switch {
-	case !ok:
-		return recordSpecs[r.Type()].maxVersion
-	case change.CordonedLogDirs != nil:
-		return 3
-	case len(change.LogDirs) > 0:
-		return 2
-	case change.InControlledShutdown != 0:
-		return 1
-	default:
+func writtenVersion(r Record, level int16) int16 {
+	switch r := r.(type) {
+	case *RegisterBrokerRecord:
+		return newest(level, migrationVersion-1, migrationVersion, directoriesVersion, cordonVersion)
+	case *PartitionRecord, *PartitionChangeRecord:
+		return newest(level, directoriesVersion, eligibleVersion)
+	case *BrokerRegistrationChangeRecord:
+		switch {
+		case r.CordonedLogDirs != nil:
+			return 3
+		case len(r.LogDirs) > 0:
+			return 2
+		case r.InControlledShutdown != 0:
+			return 1
+		}
 		return 0
 	}
+	return recordSpecs[r.Type()].maxVersion
+}
+
+// newest is how many of the levels from which there is a further schema version are reached.
+func newest(level int16, from ...int16) (version int16) {
+	for _, f := range from {
+		if level >= f {
+			version++
+		}
+	}
+	return version
 }
 
 func encodeVersion(r Record, version int16) []byte {

@@ -59,7 +59,11 @@ func (b *Broker) Endpoint(listener string) (Endpoint, bool) {
 
 // FeatureRange returns the levels of a feature that the broker supports; 0 to 0 of one it does not know.
 func (b *Broker) FeatureRange(name string) (lowest, highest int16) {
-	for _, f := range b.Features {
+	return featureRange(b.Features, name)
+}
+
+func featureRange(features []SupportedFeature, name string) (lowest, highest int16) {
+	for _, f := range features {
 		if f.Name == name {
 			return f.MinVersion, f.MaxVersion
 		}
@@ -77,6 +81,11 @@ type Controller struct {
 	ZkMigrationReady bool
 	Endpoints        []Endpoint
 	Features         []SupportedFeature
+}
+
+// FeatureRange returns the levels of a feature that the controller supports; 0 to 0 of one it does not know.
+func (c *Controller) FeatureRange(name string) (lowest, highest int16) {
+	return featureRange(c.Features, name)
 }
 
 // Topic is one incarnation of a topic. Partitions ascend by ID without gaps.

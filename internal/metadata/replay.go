@@ -9,13 +9,6 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 )
 
-// The levels of the metadata.version feature that images may have: 3.3-IV3, Kafka's oldest,
-// to 4.3-IV0, whose record schemas are the ones written here.
-const (
-	MinMetadataVersion    int16 = 7
-	LatestMetadataVersion int16 = 30
-)
-
 // Replay adds one record's change. An error means that the log contradicts itself or is
 // newer than this program; the Delta is of no further use then.
 func (d *Delta) Replay(record Record) error {

@@ -129,7 +129,7 @@ func (c *Controllers) Send(ctx context.Context, origin Origin, req kmsg.Request)
 // repeatable are the requests that do no harm when they are made twice.
 var repeatable = map[int16]bool{
 	wire.KeyBrokerHeartbeat: true, wire.KeyBrokerRegistration: true, wire.KeyAlterPartition: true,
-	wire.KeyAssignReplicasToDirs: true, wire.KeyAllocateProducerIDs: true, wire.KeyElectLeaders: true,
+	wire.KeyAssignReplicasToDirs: true, wire.KeyAllocateProducerIDs: true, wire.KeyElectLeaders: true, wire.KeyControllerRegistration: true,
 }
 
 // attempt asks who is the active controller at the moment. What it does before it asks ends with reign.

@@ -86,7 +86,7 @@ func (m *metadataPlane) begin() error {
 	if err := m.core.CheckFeatures(m.image); err != nil {
 		return err
 	}
-	if records := m.core.Bootstrap(m.image); len(records) > 0 {
+	if records := m.core.Bootstrap(controller.Input{Image: m.image}); len(records) > 0 {
 		if err := m.propose(records, func(error) {}); err != nil {
 			return err
 		}
@@ -219,7 +219,7 @@ func (m *metadataPlane) propose(records []metadata.Record, done func(error)) err
 		encoded := make([][]byte, len(records))
 		delta := metadata.NewDelta(m.speculative)
 		for i, r := range records {
-			encoded[i] = metadata.Encode(r)
+			encoded[i] = metadata.EncodeAt(r, delta.MetadataVersion())
 			if err := delta.Replay(r); err != nil {
 				m.p.node.w.fail("the controller made a record that does not apply: %s: %w", r.Type(), err)
 				return err
@@ -248,7 +248,7 @@ func (m *metadataPlane) takeSnapshot() error {
 	}
 	image := m.image
 	err = job.Write(m.p.nowMs(), func(emit func([]byte) error) error {
-		return image.WriteTo(func(r metadata.Record) error { return emit(metadata.Encode(r)) })
+		return image.WriteTo(func(r metadata.Record) error { return emit(metadata.EncodeAt(r, image.MetadataVersion())) })
 	})
 	if err != nil {
 		return nil // only reported, as by the host: the next one is tried later

@@ -35,7 +35,7 @@ func newTxnPlane(p *process, registry *metrics.Registry) *txnPlane {
 }
 
 func txnConfig() txn.Config {
-	return txn.Config{MaxTimeoutMs: 900_000, ExpirationMs: producerExpirationMs, AbortCheckIntervalMs: 1000, ExpiryIntervalMs: 3_600_000, MaxBatchSizeBytes: func() int32 { return 1 << 20 }}
+	return txn.Config{MaxTimeoutMs: 900_000, ExpirationMs: producerExpirationMs, AbortCheckIntervalMs: 1000, ExpiryIntervalMs: 3_600_000, TransactionVersion: func() int16 { return txn.Version2 }, MaxBatchSizeBytes: func() int32 { return 1 << 20 }}
 }
 
 func (t *txnPlane) publish(image *metadata.Image, delta *metadata.Delta) {

@@ -32,7 +32,7 @@ func TestKafkaRecords(t *testing.T) {
 		if err != nil {
 			t.Fatalf("record %d: %v", i, err)
 		}
-		again := x.record()
+		again := x.record(Version2)
 		states[x.state]++
 		versions[r.Value[1]]++
 		if x.nextProducerID != noFreshID {
@@ -60,12 +60,12 @@ func TestKafkaRecords(t *testing.T) {
 // written in version 1, and with Kafka's bytes.
 func checkVersion0(t *testing.T, i int, x *transaction, value []byte) {
 	t.Helper()
-	again, err := decode(x.id, x.record().Value)
+	again, err := decode(x.id, x.record(Version2).Value)
 	if err != nil || describeTransaction(again) != describeTransaction(x) || again.timeoutMs != x.timeoutMs {
 		t.Errorf("record %d: %+v became %+v, %v", i, x, again, err)
 	}
 	v := kmsg.NewTxnMetadataValue()
-	if err := v.ReadFrom(x.record().Value); err != nil {
+	if err := v.ReadFrom(x.record(Version2).Value); err != nil {
 		t.Fatal(err)
 	}
 	v.Version = 0

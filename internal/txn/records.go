@@ -26,10 +26,13 @@ func key(id string) []byte {
 
 func tombstone(id string) shard.Record { return shard.Record{Key: key(id)} }
 
-// record is the transaction as it now is.
-func (t *transaction) record() shard.Record {
+// record is the transaction as it now is, as Kafka writes it at a level of transaction.version: older releases
+// read what level 0 writes. What only the newer form can say is not left out.
+func (t *transaction) record(level int16) shard.Record {
 	v := kmsg.NewTxnMetadataValue()
-	v.Version = valueVersion
+	if v.Version = valueVersion; level == 0 && t.clientVersion < Version2 {
+		v.Version = 0
+	}
 	v.ProducerID, v.PreviousProducerID, v.NextProducerID = t.producerID, t.prevProducerID, t.nextProducerID
 	v.ProducerEpoch, v.TimeoutMillis, v.State = t.epoch, t.timeoutMs, kmsg.TransactionState(t.state)
 	v.LastUpdateTimestamp, v.StartTimestamp, v.ClientTransactionVersion = t.lastUpdateMs, t.startMs, t.clientVersion

@@ -56,7 +56,7 @@ func (s *Shard) initProducerID(r InitRequest) Result {
 		if isExhausted(t.epoch) && r.FreshID == kafka.NoProducerID {
 			return Result{NeedsProducerID: true}
 		}
-		s.prepare(t, false, Version2, r.FreshID)
+		s.abort(t, r.FreshID)
 		return failed(kafka.ErrConcurrentTransactions)
 	case isExhausted(t.epoch) && (r.Expected == nil || r.Expected.Epoch == t.epoch):
 		if r.FreshID == kafka.NoProducerID {
@@ -109,7 +109,7 @@ func (s *Shard) addPartitions(r AddRequest) Result {
 	}
 	after := *t
 	after.add(r.Partitions, r.Version, s.nowMs)
-	if rec := after.record(); record.BatchOverhead+record.SizeBytes(0, rec.Key, rec.Value) > int(s.cfg.MaxBatchSizeBytes()) {
+	if rec := after.record(s.cfg.TransactionVersion()); record.BatchOverhead+record.SizeBytes(0, rec.Key, rec.Value) > int(s.cfg.MaxBatchSizeBytes()) {
 		return failed(kafka.ErrUnknownServerError) // as Kafka answers where the record does not fit
 	}
 	if t.state.isIdle() {

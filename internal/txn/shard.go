@@ -14,6 +14,7 @@ type Config struct {
 	ExpirationMs         int64        // transactional.id.expiration.ms
 	AbortCheckIntervalMs int64        // transaction.abort.timed.out.transaction.cleanup.interval.ms
 	ExpiryIntervalMs     int64        // transaction.remove.expired.transaction.cleanup.interval.ms
+	TransactionVersion   func() int16 // returns the finalized level of transaction.version
 	MaxBatchSizeBytes    func() int32 // returns max.message.bytes of __transaction_state as it is now
 }
 
@@ -183,7 +184,22 @@ func (s *Shard) AbortTimedOut(token shard.Token, id string, freshID, nowMs int64
 
 func (s *Shard) abortOf(t *transaction, freshID int64) {
 	s.metrics.timedOut.Inc()
-	s.prepare(t, false, Version2, freshID)
+	s.abort(t, freshID)
+}
+
+// abort ends a transaction that its producer does not end. It always gets a new epoch, which fences the producer;
+// everything else is as at the cluster's level.
+func (s *Shard) abort(t *transaction, freshID int64) {
+	if !isExhausted(t.epoch) {
+		freshID = kafka.NoProducerID
+	}
+	s.change(t, func() {
+		t.prepare(StatePrepareAbort, Version2, freshID, s.nowMs)
+		if freshID == kafka.NoProducerID {
+			t.clientVersion = min(t.clientVersion, s.cfg.TransactionVersion())
+		}
+	})
+	s.sendMarkers(t)
 }
 
 // expire forgets the ids that nobody has used for transactional.id.expiration.ms.
@@ -237,7 +253,7 @@ func (s *Shard) change(t *transaction, transition func()) {
 	s.count(t, -1)
 	transition()
 	s.count(t, 1)
-	s.out.Records = append(s.out.Records, t.record())
+	s.out.Records = append(s.out.Records, t.record(s.cfg.TransactionVersion()))
 }
 
 func (s *Shard) count(t *transaction, n int) {

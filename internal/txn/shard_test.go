@@ -29,7 +29,7 @@ type harness struct {
 }
 
 func testConfig() Config {
-	return Config{MaxTimeoutMs: 900_000, ExpirationMs: 604_800_000, AbortCheckIntervalMs: 10_000, ExpiryIntervalMs: 3_600_000, MaxBatchSizeBytes: func() int32 { return 1 << 20 }}
+	return Config{MaxTimeoutMs: 900_000, ExpirationMs: 604_800_000, AbortCheckIntervalMs: 10_000, ExpiryIntervalMs: 3_600_000, TransactionVersion: func() int16 { return Version2 }, MaxBatchSizeBytes: func() int32 { return 1 << 20 }}
 }
 
 func newHarness(t *testing.T) *harness {
@@ -285,7 +285,7 @@ func TestRecordsHaveKafkasBytes(t *testing.T) {
 	t.Parallel()
 	x := &transaction{id: "x", producerID: 1, prevProducerID: 1, nextProducerID: -1, epoch: 2, timeoutMs: 3, state: StateOngoing,
 		partitions: []kafka.TopicPartition{t0, t1}, lastUpdateMs: 4, startMs: 5, clientVersion: 2}
-	r := x.record()
+	r := x.record(Version2)
 	const want = "0001" + "0000000000000001" + "0002" + "00000003" + "01" + "02" + "0274" + "03" + "00000000" + "00000001" + "00" +
 		"0000000000000004" + "0000000000000005" + "02" + "0008" + "0000000000000001" + "0202" + "0002"
 	if got := hex.EncodeToString(r.Value); got != want {
@@ -387,7 +387,7 @@ func TestMarkersOfTheTransactionBefore(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte{0, 0, 0, 1, 'x'}, newTransaction("x", 1).record().Value)
+	f.Add([]byte{0, 0, 0, 1, 'x'}, newTransaction("x", 1).record(Version2).Value)
 	f.Add([]byte{0, 1}, []byte{0, 2})
 	for _, r := range kafkaRecords(f) {
 		f.Add(r.Key, r.Value)
@@ -398,7 +398,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if x, err := decode(id, value); err == nil {
-			if _, err := decode(id, x.record().Value); err != nil {
+			if _, err := decode(id, x.record(Version2).Value); err != nil {
 				t.Fatalf("does not read what it wrote: %v", err)
 			}
 		}

@@ -10,16 +10,17 @@ import (
 // Keys of what only nodes of one cluster send to each other: Moldau's own requests, which no client
 // learns of, and Kafka's own between brokers and controllers.
 const (
-	KeyAlterPartition       int16 = 56
-	KeyBrokerRegistration   int16 = 62
-	KeyBrokerHeartbeat      int16 = 63
-	KeyAllocateProducerIDs  int16 = 67
-	KeyAssignReplicasToDirs int16 = 73
-	KeyPeerHello            int16 = 20000
-	KeyPeerRaft             int16 = 20001
-	KeyPeerMetadata         int16 = 20002
-	KeyPeerSnapshot         int16 = 20003
-	KeyPeerForward          int16 = 20004
+	KeyAlterPartition         int16 = 56
+	KeyBrokerRegistration     int16 = 62
+	KeyBrokerHeartbeat        int16 = 63
+	KeyAllocateProducerIDs    int16 = 67
+	KeyControllerRegistration int16 = 70
+	KeyAssignReplicasToDirs   int16 = 73
+	KeyPeerHello              int16 = 20000
+	KeyPeerRaft               int16 = 20001
+	KeyPeerMetadata           int16 = 20002
+	KeyPeerSnapshot           int16 = 20003
+	KeyPeerForward            int16 = 20004
 )
 
 const (
@@ -34,6 +35,7 @@ var peerAPIs = []API{
 	{KeyBrokerRegistration, "BrokerRegistration", 0, 4, 0, 0, peersOnController},
 	{KeyBrokerHeartbeat, "BrokerHeartbeat", 0, 2, 0, 0, peersOnController},
 	{KeyAllocateProducerIDs, "AllocateProducerIds", 0, 0, 0, 0, peersOnController},
+	{KeyControllerRegistration, "ControllerRegistration", 0, 0, 0, 0, peersOnController},
 	{KeyAssignReplicasToDirs, "AssignReplicasToDirs", 0, 0, 0, 0, peersOnController},
 	{KeyPeerHello, "PeerHello", 0, 0, 0, 0, peersOnBoth},
 	{KeyPeerRaft, "PeerRaft", 0, 0, 0, 0, peersOnController},

@@ -75,6 +75,7 @@ var requestShapes = map[int16]string{
 	KeyBrokerRegistration:           "4 s 16 (s s 2 2) (s 2 2) s? 1@1- [16]@2- 8@3-",
 	KeyBrokerHeartbeat:              "4 8 8 1 1 #0[16] #1[16]?",
 	KeyAllocateProducerIDs:          "4 8",
+	KeyControllerRegistration:       "4 16 1 (s s 2 2) (s 2 2)",
 	KeyAssignReplicasToDirs:         "4 8 (16 (16 (4)))",
 	KeyPeerHello:                    "2 s 4 16 16 1",
 	KeyPeerRaft:                     "8 [b]",

@@ -37,6 +37,9 @@ type Options struct {
 
 	// A cluster of several nodes also has these; 0 turns each off.
 
+	// Voters returns the nodes of the quorum.
+	Voters func() []int32
+
 	// SessionTimeout is after how long a broker of which nothing is heard is fenced.
 	SessionTimeout time.Duration
 	// BalanceInterval is the time between elections of preferred leaders, UncleanInterval that between

@@ -79,7 +79,7 @@ func (h *Host) changeLeadership(ctx context.Context) {
 		h.o.OnFault(err)
 		return
 	}
-	if records := h.o.Controller.Bootstrap(h.image); len(records) > 0 {
+	if records := h.o.Controller.Bootstrap(h.input()); len(records) > 0 {
 		if err := h.propose(ctx, records, func(int64, error) {}); err != nil {
 			if ctx.Err() == nil { // else the node is stopping
 				h.o.Logger.Error("cannot write the first metadata records", "error", err)
@@ -157,7 +157,7 @@ func (h *Host) propose(ctx context.Context, records []metadata.Record, done func
 	delta := metadata.NewDelta(h.image)
 	size := record.BatchOverhead
 	for i, r := range records {
-		encoded[i] = metadata.Encode(r)
+		encoded[i] = metadata.EncodeAt(r, delta.MetadataVersion())
 		size += len(encoded[i]) + recordFramingBytes
 		if err := delta.Replay(r); err != nil {
 			return fmt.Errorf("BUG: the controller made a record that does not apply: %s: %w", r.Type(), err)

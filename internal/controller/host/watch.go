@@ -72,7 +72,11 @@ func (h *Host) endWatch() {
 }
 
 func (h *Host) input() controller.Input {
-	return controller.Input{Image: h.image, NextOffset: h.nextOffset, Random: h.o.Random}
+	in := controller.Input{Image: h.image, NextOffset: h.nextOffset, Random: h.o.Random}
+	if h.o.Voters != nil {
+		in.Voters = h.o.Voters()
+	}
+	return in
 }
 
 // decide has the core compute a request. Those about sessions see them.

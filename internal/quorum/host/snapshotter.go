@@ -38,12 +38,13 @@ func (s *snapshotter) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case j := <-s.jobs:
+			level := j.image.MetadataVersion()
 			err := j.job.Write(s.clock.Now().UnixMilli(), func(emit func([]byte) error) error {
 				return j.image.WriteTo(func(r metadata.Record) error {
 					if err := ctx.Err(); err != nil {
 						return err
 					}
-					return emit(metadata.Encode(r))
+					return emit(metadata.EncodeAt(r, level))
 				})
 			})
 			s.results <- snapshotResult{j.job, err}

@@ -129,7 +129,7 @@ func PrintDependencies(s cli.Streams, wanted []string, words Words) error {
 		case level < 0 || int(level) > len(production[i].defaults):
 			return sentence(words.NoLevel, text, strconv.Itoa(int(level)), name)
 		case name == eligibleLeaderReplicas && level == 1: // the only one that needs something
-			s.Printf("%s=%d requires:\n    %s=23 (%s)\n", name, level, metadataVersionName, levelText(metadataVersionName, 23))
+			s.Printf("%s=%d requires:\n    %s=%d (%s)\n", name, level, metadataVersionName, eligibleMetadataLevel, levelText(metadataVersionName, eligibleMetadataLevel))
 		default:
 			s.Printf("%s=%d has no dependencies.\n", name, level)
 		}

@@ -17,6 +17,8 @@ const (
 	firstMetadataLevel     = 7
 	latestMetadataVersion  = "4.3-IV0"
 	eligibleLeaderReplicas = "eligible.leader.replicas.version"
+	// eligibleMetadataLevel is what eligible leader replicas need.
+	eligibleMetadataLevel = 23
 )
 
 // feature is one of Kafka 4.3's, with the metadata.version at which each of its levels becomes the

@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/features"
@@ -29,6 +31,10 @@ type formatter struct {
 	node            *config.Broker
 	clusterID       string
 	ignoreFormatted bool
+	// levels are those of the features with which the cluster begins, nil for the newest, and version is the name of
+	// its metadata.version.
+	levels  map[string]int16
+	version string
 	// voters are the directory ids of the first controllers by their node ids; nil where the command line has none.
 	voters map[int32]kafka.UUID
 }
@@ -37,10 +43,11 @@ func format(s cli.Streams, parsed *cli.Parsed, node *config.Broker, properties m
 	if err := checkQuorum(s, parsed, node, properties); err != nil {
 		return err
 	}
-	if err := features.CheckInitial(parsed.Value("--release-version"), parsed.Values("--feature")); err != nil {
+	levels, version, err := features.Initial(parsed.Value("--release-version"), parsed.Values("--feature"))
+	if err != nil {
 		return err
 	}
-	f := &formatter{streams: s, fs: vfs.OS{}, node: node, clusterID: parsed.Value("--cluster-id"), ignoreFormatted: parsed.Has("--ignore-formatted")}
+	f := &formatter{levels: levels, version: version, streams: s, fs: vfs.OS{}, node: node, clusterID: parsed.Value("--cluster-id"), ignoreFormatted: parsed.Has("--ignore-formatted")}
 	switch {
 	case f.clusterID == "":
 		return errors.New("You must specify the cluster id.") //nolint:staticcheck // the words of Kafka's tools
@@ -193,9 +200,12 @@ func (f *formatter) write(directory string) error {
 			kind = "metadata directory"
 		}
 	}
-	f.streams.Printf("Formatting %s %s with metadata.version %s.\n", kind, directory, features.InitialMetadataVersion)
+	f.streams.Printf("Formatting %s %s with metadata.version %s.\n", kind, directory, f.version)
 	if err := f.fs.MkdirAll(directory); err != nil {
 		return fmt.Errorf("creating the log directory %s: %w", directory, err)
+	}
+	if err := f.writeLevels(directory); err != nil {
+		return fmt.Errorf("writing the levels of features into %s: %w", directory, err)
 	}
 	path := filepath.Join(directory, checkpoint.MetaPropertiesFileName)
 	p := checkpoint.MetaProperties{ClusterID: f.clusterID, NodeID: f.node.NodeID, DirectoryID: id}
@@ -203,4 +213,16 @@ func (f *formatter) write(directory string) error {
 		return fmt.Errorf("Error while writing meta.properties file %s: %w", directory, err) //nolint:staticcheck // the words of Kafka's tools
 	}
 	return nil
+}
+
+// writeLevels writes what the cluster begins with into the folder of the metadata log.
+func (f *formatter) writeLevels(directory string) error {
+	if len(f.levels) == 0 || directory != f.node.MetadataLogDir {
+		return nil
+	}
+	var records []metadata.FeatureLevelRecord
+	for _, name := range slices.Sorted(maps.Keys(f.levels)) {
+		records = append(records, metadata.FeatureLevelRecord{Name: name, FeatureLevel: f.levels[name]})
+	}
+	return metadata.WriteBootstrap(f.fs, directory, time.Now().UnixMilli(), records)
 }

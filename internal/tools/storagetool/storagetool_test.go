@@ -3,6 +3,7 @@ package storagetool
 import (
 	"bytes"
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 	"github.com/moldau/moldau/internal/tools/cli"
 )
@@ -120,9 +122,11 @@ func TestFormatOfAController(t *testing.T) {
 		{"", "-s -N", "", "usage: kafka-storage format "},
 		{"", "-S SCRAM-SHA-256=[name=a,password=b]", "", "--add-scram is not supported: "},
 		{"", "-r 9.9", "", "Unknown metadata.version '9.9'. Supported metadata.version are: 3.3-IV3, "},
-		{"", "-r 4.0", "", "metadata.version cannot begin with level 4.0-IV3: "},
+		{"", "-r 4.0", "Formatting metadata directory ", ""},
+		{"", "-r 3.9 -f eligible.leader.replicas.version=1", "", "eligible.leader.replicas.version could not be set to 1 because it depends on metadata.version level 23\n"},
+		{"", "-f metadata.version=31", "", "metadata.version cannot begin with level 31, "},
 		{"", "-f nope=1", "", "Unsupported feature: nope. Supported features are: eligible.leader.replicas.version, group.version, kraft.version, share.version, streams.version, transaction.version\n"},
-		{"", "-f group.version=1", "", "group.version cannot begin with level 1: "},
+		{"", "-f group.version=1", "", "group.version cannot begin with level 1, "},
 		{"", "-f group.version=9", "", "No feature:group.version with feature level 9\n"},
 		{"", "-f x", "", "Can't parse feature=level string x: equals sign not found.\n"},
 		{"", "-f metadata.version=30 -r 4.3", "", "Use --release-version instead of --feature metadata.version=X to avoid ambiguity.\n"},
@@ -181,5 +185,29 @@ func TestInfo(t *testing.T) {
 	out, _, code := run("info", "--config", config)
 	if code != 1 || !strings.Contains(out, "Found problems:\n  "+folder+"/none does not exist\n  "+config+" is not a directory\n") {
 		t.Errorf("%q %d", out, code)
+	}
+}
+
+// What a cluster begins with is in Kafka's file beside meta.properties, in the folder of the metadata log only.
+func TestFormatForALevel(t *testing.T) {
+	t.Parallel()
+	for arguments, want := range map[string]map[string]int16{
+		"":                                nil,
+		"-r 4.0":                          {"metadata.version": 25, "transaction.version": 2, "eligible.leader.replicas.version": 0},
+		"-r 3.9 -f transaction.version=1": {"metadata.version": 21, "transaction.version": 1, "eligible.leader.replicas.version": 0},
+		"-f eligible.leader.replicas.version=0 -f kraft.version=1": {"metadata.version": 30, "transaction.version": 2, "eligible.leader.replicas.version": 0},
+	} {
+		folder := t.TempDir()
+		first, second := filepath.Join(folder, "a"), filepath.Join(folder, "b")
+		config := write(t, filepath.Join(folder, "server.properties"), "node.id=3\nlog.dirs="+second+","+first+"\nmetadata.log.dir="+second+"\n")
+		if _, errs, code := run(append([]string{"format", "-t", "jVKI9tV5Rfu5n__-BQhKbg", "-c", config}, strings.Fields(arguments)...)...); code != 0 {
+			t.Fatalf("%s: %s", arguments, errs)
+		}
+		if got, err := metadata.ReadBootstrap(vfs.OS{}, second); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: %v %v", arguments, got, err)
+		}
+		if got, err := metadata.ReadBootstrap(vfs.OS{}, first); err != nil || got != nil {
+			t.Errorf("%s: the other folder has %v %v", arguments, got, err)
+		}
 	}
 }
