@@ -144,19 +144,48 @@ func (s *Server) admit(l *boundListener, socket net.Conn) {
 	if override, ok := s.limits.MaxConnectionsPerIPOverrides[c.context.Host]; ok {
 		limit = override
 	}
-	if gate.perIP[c.context.Host] >= limit {
+	isFull := gate.perIP[c.context.Host] >= limit
+	if isFull && !(l.Privileged && gate.guests < maxGuests) {
 		s.mu.Unlock()
-		s.metrics.refused("per ip")
-		c.fail()
-		s.log.warn("max.connections.per.ip", "refused a connection: its address has as many as max.connections.per.ip allows", "address", c.context.Host, "limit", limit)
+		s.refuseAddress(c)
 		return
 	}
-	gate.perIP[c.context.Host]++
+	if c.isGuest = isFull; isFull {
+		gate.guests++
+	} else {
+		gate.perIP[c.context.Host]++
+	}
 	gate.open++
 	s.perListener[l.Name]++
 	s.connections[c] = struct{}{}
 	s.mu.Unlock()
 	s.spawner.Go("connection "+strconv.FormatUint(c.context.ID, 10), c.serve)
+}
+
+// maxGuests bounds the connections above max.connections.per.ip that have not said who they are, on the listeners
+// where other nodes come in.
+const maxGuests = 64
+
+// refuseAddress ends a connection that is one too many of its address.
+func (s *Server) refuseAddress(c *connection) {
+	s.metrics.refused("per ip")
+	c.fail()
+	s.log.warn("max.connections.per.ip", "refused a connection: its address has as many as max.connections.per.ip allows", "address", c.context.Host)
+}
+
+// uncount takes a connection off its address's, of which it is none any more: it has ended, or is another
+// node's, which no limit for clients holds back.
+func (s *Server) uncount(c *connection) {
+	if c.isUncounted {
+		return
+	}
+	c.isUncounted = true
+	gate := s.gateOf(c.kind)
+	if c.isGuest {
+		gate.guests--
+	} else if gate.perIP[c.context.Host]--; gate.perIP[c.context.Host] == 0 {
+		delete(gate.perIP, c.context.Host)
+	}
 }
 
 // SetConnectionLimits changes MaxConnections, MaxListenerConnections, MaxConnectionsPerIP and its
@@ -196,11 +225,8 @@ func (s *Server) forget(c *connection) {
 	defer s.mu.Unlock()
 	delete(s.connections, c)
 	s.perListener[c.context.Listener]--
-	gate := s.gateOf(c.kind)
-	gate.open--
-	if gate.perIP[c.context.Host]--; gate.perIP[c.context.Host] == 0 {
-		delete(gate.perIP, c.context.Host)
-	}
+	s.gateOf(c.kind).open--
+	s.uncount(c)
 	close(s.slotFreed)
 	s.slotFreed = make(chan struct{})
 }

@@ -38,7 +38,11 @@ type connection struct {
 	files            *fileWriter // nil where the socket is none of the system's
 	writeLimit       time.Time   // the write deadline that the socket has
 	watch            peerWatch
-	clientID         *string // of the last request
+	// isGuest says that the connection was let in above its address's limit, since another node's may be.
+	isGuest bool
+	// isUncounted is guarded by the server's mu.
+	isUncounted bool
+	clientID    *string // of the last request
 	// largestRequest is the largest request that this connection has sent completely.
 	largestRequest int
 	// handlerCtx is ctx with stopwatch, which knows how long the present request has waited.

@@ -160,6 +160,31 @@ func TestPeersGetInAboveMaxConnections(t *testing.T) {
 	}
 }
 
+// The connections of other nodes are none of their address's, and get in where clients have used it up.
+func TestPeersAreNotCountedPerAddress(t *testing.T) {
+	t.Parallel()
+	s, _ := peerServer(t, true, Limits{MaxConnectionsPerIP: 1})
+	heartbeat := kmsg.NewPtrBrokerHeartbeatRequest()
+	for range 3 {
+		peer := s.dial()
+		peer.send(frameOf(&wire.PeerHelloRequest{NodeID: 2}, 1))
+		peer.receive()
+		peer.send(frameOf(heartbeat, 2))
+		peer.receive()
+	}
+	client, another := s.dial(), s.dial()
+	client.send(frameOf(kmsg.NewPtrApiVersionsRequest(), 1))
+	client.receive()
+	another.send(frameOf(kmsg.NewPtrApiVersionsRequest(), 1))
+	another.wantClosed()
+	if n := s.counter("moldau_connections_refused_total", "reason", "per ip"); n != 1 {
+		t.Errorf("%d connections refused", n)
+	}
+	late := s.dial()
+	late.send(frameOf(&wire.PeerHelloRequest{NodeID: 3}, 1))
+	late.receive()
+}
+
 // greedy wants every request held back for an hour.
 type greedy struct{ quota.Unlimited }
 

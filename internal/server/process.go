@@ -23,6 +23,11 @@ func (c *connection) process(u *unfinishedRequest) bool {
 		in.release()
 		return c.refuse(err)
 	}
+	if c.isGuest && c.context.Peer == nil && api.Key != wire.KeyPeerHello {
+		in.release()
+		c.server.refuseAddress(c)
+		return false
+	}
 	c.stopwatch.Reset()
 	u.conn, u.api, u.version, u.correlationID, u.sizeBytes = &c.context, api, header.APIVersion, header.CorrelationID, len(in.buffer)+4
 	u.stages.received = in.received
@@ -59,6 +64,11 @@ func (c *connection) process(u *unfinishedRequest) bool {
 		in.keep = true
 		in.release()
 		return false
+	}
+	if api.Key == wire.KeyPeerHello && c.context.Peer != nil {
+		c.server.mu.Lock()
+		c.server.uncount(c)
+		c.server.mu.Unlock()
 	}
 	c.account(u, &reply)
 	return c.answer(u, reply)

@@ -69,11 +69,17 @@ func (c *connection) readRequest() (*unfinishedRequest, error) {
 	return c.readBody(size)
 }
 
+// guestIdle is how long a connection above its address's limit may take to say that it is another node's.
+const guestIdle = 5 * time.Second
+
 // waitForFrame waits for a frame's size, for as long as a connection may be idle.
 func (c *connection) waitForFrame() error {
 	until := time.Time{}
 	if c.server.limits.MaxIdle > 0 && c.context.Peer == nil {
 		until = time.Now().Add(c.server.limits.MaxIdle)
+	}
+	if c.isGuest && c.context.Peer == nil {
+		until = time.Now().Add(guestIdle)
 	}
 	if err := c.limitReads(until); err != nil {
 		return err

@@ -46,6 +46,8 @@ type gate struct {
 	rates *quota.Connections
 	open  int
 	perIP map[string]int
+	// guests are the connections beyond their address's limit that have to say hello first.
+	guests int
 }
 
 // New returns a server that is not listening yet.
