@@ -73,7 +73,9 @@ func (s *partitionChanges) shutDown(b *metadata.Broker, in Input) (done bool) {
 		return true
 	}
 	s.with(b, func(b *metadata.Broker) { b.InControlledShutdown = true })
-	s.brokerLeaves(b.ID)
+	if in.Sessions.movesLeaders(b) { // it looks at every partition, and a leaving broker asks every 20 ms
+		s.brokerLeaves(b.ID)
+	}
 	if !b.InControlledShutdown {
 		s.records = append(s.records, leaving)
 	}

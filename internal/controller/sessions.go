@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"slices"
+
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 )
@@ -26,8 +28,8 @@ type Sessions struct {
 	tickedMs int64
 	brokers  map[int32]*session
 	dead     map[int32]death
-	fenced   map[int32]int64 // those fenced in the last session time-out, and when
-	// suspectMs is since when half of the brokers are gone at once, -1 while they are not: then the
+	fenced   map[int32]int64 // those fenced for their silence in the last session time-out, and when
+	// suspectMs is since when half of the brokers are silent at once, -1 while they are not: then the
 	// controller's own network is the likelier fault, and it waits for one session.
 	suspectMs int64
 }
@@ -104,7 +106,9 @@ func (s *Sessions) Dead(broker int32, incarnation kafka.UUID, nowMs int64) {
 	}
 }
 
-// Tick returns the brokers that are to be fenced, by id.
+// Tick returns the brokers that are to be fenced, by id. Those known to be dead are not silent: their machines
+// have answered, whatever became of others. A controller whose own network is at fault has no quorum
+// behind it, and nobody is fenced before that has committed it.
 func (s *Sessions) Tick(image *metadata.Image, nowMs int64) []int32 {
 	if !s.active {
 		return nil
@@ -115,7 +119,7 @@ func (s *Sessions) Tick(image *metadata.Image, nowMs int64) []int32 {
 			delete(s.fenced, id)
 		}
 	}
-	var gone []int32
+	var dead, silent []int32
 	alive := 0
 	for b := range image.Brokers() {
 		if b.Fenced {
@@ -123,12 +127,16 @@ func (s *Sessions) Tick(image *metadata.Image, nowMs int64) []int32 {
 			continue
 		}
 		delete(s.fenced, b.ID)
-		alive++
 		if found := s.brokers[b.ID]; found != nil && found.epoch > b.Epoch {
 			delete(s.brokers, b.ID) // no such incarnation is registered
 		}
-		if session := s.session(b.ID, b.Epoch, nowMs); s.isDead(b) || s.clockMs-session.touchedMs >= s.timeoutMs {
-			gone = append(gone, b.ID)
+		if s.isDead(b) {
+			dead = append(dead, b.ID)
+			continue
+		}
+		alive++
+		if session := s.session(b.ID, b.Epoch, nowMs); s.clockMs-session.touchedMs >= s.timeoutMs {
+			silent = append(silent, b.ID)
 		}
 	}
 	for id := range s.brokers {
@@ -136,15 +144,18 @@ func (s *Sessions) Tick(image *metadata.Image, nowMs int64) []int32 {
 			delete(s.brokers, id)
 		}
 	}
-	if len(gone) == 0 || s.suspectsItself(len(gone)+len(s.fenced), alive+len(s.fenced)) {
-		if len(gone) == 0 {
-			s.suspectMs = -1
-		}
-		return nil
+	switch {
+	case len(silent) == 0:
+		s.suspectMs = -1
+		return dead
+	case s.suspectsItself(len(silent)+len(s.fenced), alive+len(s.fenced)):
+		return dead
 	}
-	for _, id := range gone {
+	for _, id := range silent {
 		s.fenced[id] = s.clockMs
 	}
+	gone := append(dead, silent...)
+	slices.Sort(gone)
 	return gone
 }
 
@@ -159,8 +170,8 @@ func (s *Sessions) isDead(b *metadata.Broker) bool {
 	return ok
 }
 
-func (s *Sessions) suspectsItself(gone, all int) bool {
-	if gone < 2 || 2*gone < all {
+func (s *Sessions) suspectsItself(silent, all int) bool {
+	if silent < 2 || 2*silent < all {
 		return false
 	}
 	if s.suspectMs < 0 {
@@ -185,6 +196,16 @@ func (s *Sessions) beginShutdown(b *metadata.Broker, offset int64) {
 			session.shutdownAt = offset
 		}
 	}
+}
+
+// movesLeaders reports whether this controller has still to move a leaving broker's leaderships away: once it has,
+// and the image shows that it leaves, nothing gives it another.
+func (s *Sessions) movesLeaders(b *metadata.Broker) bool {
+	if s == nil || !b.InControlledShutdown {
+		return true
+	}
+	session := s.session(b.ID, b.Epoch, s.tickedMs)
+	return session == nil || session.shutdownAt < 0
 }
 
 // shutdownOffset is that offset; if another controller began the shutdown, it is the latest one.

@@ -149,14 +149,25 @@ func TestHalfOfTheBrokersGoneAtOnce(t *testing.T) {
 	if got := w.run(10_000, 1, 2, 3, 4); len(got) > 0 {
 		t.Errorf("fenced %v although all came back", got)
 	}
-	// One after the other, both known to be dead: the first at once, the second a session later.
-	w = newWatched(t, 3)
-	w.s.Dead(2, incarnationOf(2), w.nowMs)
-	if got := w.tick(); !slices.Equal(got, []int32{2}) {
-		t.Errorf("the first: fenced %v", got)
+	// Both known to be dead, one after the other or at once: nothing is to be suspected, and nobody else is held
+	// back for them.
+	w = newWatched(t, 5)
+	for _, id := range []int32{2, 3} {
+		w.s.Dead(id, incarnationOf(id), w.nowMs)
+		if got := w.tick(); !slices.Equal(got, []int32{id}) {
+			t.Errorf("%d is dead: fenced %v", id, got)
+		}
+	}
+	w.expect("a silent one", w.run(5000, 1, 4), 5, 1400, 1600)
+	// The dead do not wait for those who are only silent.
+	w = newWatched(t, 5)
+	if got := w.run(1600, 1, 2); len(got) > 0 {
+		t.Errorf("three of five are silent: fenced %v", got)
 	}
 	w.s.Dead(3, incarnationOf(3), w.nowMs)
-	w.expect("the second", w.run(5000, 1), 3, 1400, 1600)
+	if got := w.tick(); !slices.Equal(got, []int32{3}) {
+		t.Errorf("one of them is dead: fenced %v", got)
+	}
 	// Of two brokers one is half, and no reason to suspect oneself.
 	w = newWatched(t, 2)
 	w.expect("one of two", w.run(5000, 1), 2, 1500, 1600)
@@ -180,6 +191,9 @@ func TestShutdownWaitsUntilAllKnow(t *testing.T) {
 	b := w.image.Broker(3)
 	w.s.beginShutdown(b, 100)
 	w.apply(&metadata.BrokerRegistrationChangeRecord{BrokerID: 3, BrokerEpoch: b.Epoch, InControlledShutdown: 1})
+	if w.s.movesLeaders(w.image.Broker(3)) || !w.s.movesLeaders(b) {
+		t.Error("the partitions are looked at once, and only when that has got into the image")
+	}
 	w.s.Applied(1, 10, 150, w.nowMs)
 	w.s.Applied(2, 9, 150, w.nowMs) // of an incarnation that is over
 	if got := w.s.lowestApplied(w.image); got != -1 {
@@ -192,6 +206,9 @@ func TestShutdownWaitsUntilAllKnow(t *testing.T) {
 	// Another controller does not know when it began.
 	w.s.Deactivate()
 	w.s.Activate(w.nowMs)
+	if leaving := w.image.Broker(3); !w.s.movesLeaders(leaving) {
+		t.Error("it has not looked at the partitions itself")
+	}
 	if got := w.s.shutdownOffset(b, 500); got != 500 {
 		t.Errorf("shutdown at %d", got)
 	}
