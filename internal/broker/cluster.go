@@ -25,17 +25,20 @@ type cluster struct {
 	self     peer.Self
 	raft     *peer.Raft
 	watch    *peer.Watch
-	pulls    *connections // of the metadata log
+	pulls    *peer.Keeper // of the metadata log
 	sessions *sessions
 	// markers and enlistments are transactions' connections to other brokers: one that waits for
 	// replication does not hold up the others.
-	markers, enlistments *connections
+	markers, enlistments *peer.Keeper
 	fetchers             *followerhost.Fetchers
 	isr                  *isrhost.Host
 	channel              *peer.Controllers
 	quorum               atomic.Pointer[quorumhost.Node] // nil as long as this node has no metadata log
 	led                  chan struct{}                   // closed when the first leader of the quorum is known
 }
+
+// peerRequestTimeout is how long an answer of another node may take before the connection is given up.
+const peerRequestTimeout = 30 * time.Second
 
 // greet begins to answer other nodes that ask who this one is. A controller has to, before there is a quorum.
 func (b *broker) greet() error {
@@ -53,8 +56,9 @@ func (b *broker) greet() error {
 		o.Purpose = purpose
 		return o
 	}
-	c.pulls, c.markers, c.enlistments = newConnections(with(wire.PurposeSession)), newConnections(with(wire.PurposeTransaction)), newConnections(with(wire.PurposeTransaction))
-	c.sessions = &sessions{options: with(wire.PurposeSession), nodeID: b.config.NodeID, epoch: b.epoch, touch: b.touched}
+	// A question to the leader of the quorum does not wait for the long poll that pulls from it.
+	c.pulls, c.markers, c.enlistments = peer.NewKeeper(with(wire.PurposeSession), 2, nil), peer.NewKeeper(with(wire.PurposeTransaction), 1, nil), peer.NewKeeper(with(wire.PurposeTransaction), 1, nil)
+	c.sessions = &sessions{spawner: b.spawner, connections: peer.NewKeeper(with(wire.PurposeSession), 1, nil), nodeID: b.config.NodeID, epoch: b.epoch, touch: b.touched}
 	b.cluster = c
 	if id := b.dirs.ClusterID; id != "" {
 		b.clusterID.Store(&id) // who forms the cluster takes the id that any of them was given
@@ -97,11 +101,15 @@ func (b *broker) touched(nodeID int32, epoch int64) {
 
 // peerDied hears of a node whose process has ended.
 func (b *broker) peerDied(nodeID int32, incarnationID kafka.UUID) {
-	slog.Warn("the process of another node has ended", "nodeId", nodeID)
 	n := b.cluster.quorum.Load()
 	if n == nil {
 		return // there is nothing yet that it could be needed for
 	}
+	level := slog.LevelWarn
+	if left := b.loader.Current().Broker(nodeID); left != nil && left.InControlledShutdown {
+		level = slog.LevelInfo // on purpose
+	}
+	slog.Log(b.ctx, level, "the process of another node has ended", "nodeId", nodeID)
 	n.PeerDead(nodeID)
 	if b.controller != nil {
 		b.controller.BrokerDead(nodeID, incarnationID)
@@ -149,9 +157,9 @@ func (b *broker) callBroker(ctx context.Context, nodeID int32, req kmsg.Request)
 		return nil, kafka.Errorf(kafka.ErrBrokerNotAvailable, "the address of broker %d is not known", nodeID)
 	}
 	if req.Key() == wire.KeyWriteTxnMarkers {
-		return b.cluster.markers.call(ctx, address, req)
+		return b.cluster.markers.Call(ctx, address, req)
 	}
-	return b.cluster.enlistments.call(ctx, address, req)
+	return b.cluster.enlistments.Call(ctx, address, req)
 }
 
 // pull asks a voter for what is committed of the metadata log.
@@ -195,7 +203,7 @@ func (b *broker) callVoter(ctx context.Context, to quorum.VoterSpec, req kmsg.Re
 	if !ok {
 		return nil, kafka.Errorf(kafka.ErrBrokerNotAvailable, "the address of voter %d is not known", to.NodeID)
 	}
-	return b.cluster.pulls.call(ctx, address, req)
+	return b.cluster.pulls.Call(ctx, address, req)
 }
 
 // votersChanged tells who needs to know who votes. It runs on the quorum's goroutine.

@@ -126,16 +126,16 @@ func heartbeatRequest() kmsg.Request {
 func TestConnectionsCheckWhoIsThere(t *testing.T) {
 	t.Parallel()
 	two := startRemote(t, 2)
-	c := newConnections(peerOptions(t))
+	c := peer.NewKeeper(peerOptions(t), 1, nil)
 	wrong := two.address
 	wrong.NodeID = 3
-	if _, err := c.call(t.Context(), wrong, heartbeatRequest()); err == nil {
+	if _, err := c.Call(t.Context(), wrong, heartbeatRequest()); err == nil {
 		t.Error("node 2 is taken for node 3")
 	} else if _, ok := errors.AsType[*peer.MismatchError](err); !ok {
 		t.Error(err)
 	}
 	for range 2 {
-		if _, err := c.call(t.Context(), two.address, heartbeatRequest()); err != nil {
+		if _, err := c.Call(t.Context(), two.address, heartbeatRequest()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -147,15 +147,15 @@ func TestConnectionsCheckWhoIsThere(t *testing.T) {
 func TestDroppedConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
 	two := startRemote(t, 2)
-	c := newConnections(peerOptions(t))
+	c := peer.NewKeeper(peerOptions(t), 1, nil)
 	two.set(func() { two.cuts = true })
-	if _, err := c.call(t.Context(), two.address, heartbeatRequest()); err == nil {
+	if _, err := c.Call(t.Context(), two.address, heartbeatRequest()); err == nil {
 		t.Error("an answer over a connection that was cut")
 	} else if _, ok := errors.AsType[*peer.LostError](err); !ok {
 		t.Error(err)
 	}
 	two.set(func() { two.cuts = false })
-	if _, err := c.call(t.Context(), two.address, heartbeatRequest()); err != nil {
+	if _, err := c.Call(t.Context(), two.address, heartbeatRequest()); err != nil {
 		t.Error(err)
 	}
 	if hellos, _ := two.counts(); hellos != 2 {
@@ -179,22 +179,22 @@ func TestSilentNodeHoldsUpNobodyElse(t *testing.T) {
 		}
 		close(accepted)
 	}()
-	two, c := startRemote(t, 2), newConnections(peerOptions(t))
+	two, c := startRemote(t, 2), peer.NewKeeper(peerOptions(t), 1, nil)
 	address := addressAt(t, 3, silent.Addr())
 	first, giveUp := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := c.call(first, address, heartbeatRequest())
+		_, err := c.Call(first, address, heartbeatRequest())
 		ended <- err
 	}()
 	socket := <-accepted // and has the turn
 
-	if _, err := c.call(t.Context(), two.address, heartbeatRequest()); err != nil {
+	if _, err := c.Call(t.Context(), two.address, heartbeatRequest()); err != nil {
 		t.Errorf("another node: %v", err)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.call(cancelled, address, heartbeatRequest()); !errors.Is(err, context.Canceled) {
+	if _, err := c.Call(cancelled, address, heartbeatRequest()); !errors.Is(err, context.Canceled) {
 		t.Errorf("one whose caller has gone: %v", err)
 	}
 	giveUp()
@@ -206,7 +206,7 @@ func TestSilentNodeHoldsUpNobodyElse(t *testing.T) {
 	}
 	brief, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := c.call(brief, address, heartbeatRequest()); !errors.Is(err, context.DeadlineExceeded) { // it got the turn
+	if _, err := c.Call(brief, address, heartbeatRequest()); !errors.Is(err, context.DeadlineExceeded) { // it got the turn
 		t.Error(err)
 	}
 	_ = silent.Close()
@@ -224,7 +224,8 @@ func TestSessionsWithASlowVoter(t *testing.T) {
 	t.Parallel()
 	slow, well := startRemote(t, 2), startRemote(t, 3)
 	slow.set(func() { slow.hangs = true })
-	s := &sessions{options: peerOptions(t), nodeID: 1, epoch: func() int64 { return 7 }}
+	o := peerOptions(t)
+	s := &sessions{spawner: o.Spawner, connections: peer.NewKeeper(o, 1, nil), nodeID: 1, epoch: func() int64 { return 7 }}
 	s.setVoters([]quorum.VoterSpec{voterAt(slow.address), voterAt(well.address), {NodeID: 4}})
 	well.await(t, "heartbeats", func(hellos, beats int) bool { return beats >= 3 })
 	slow.await(t, "another connection", func(hellos, beats int) bool { return hellos >= 2 })
@@ -241,7 +242,8 @@ func TestSessionsFollowTheVotersAndTheEpoch(t *testing.T) {
 	two, three := startRemote(t, 2), startRemote(t, 3)
 	var mu sync.Mutex
 	epoch, own := int64(-1), make(chan int64, 100)
-	s := &sessions{options: peerOptions(t), nodeID: 1, epoch: func() int64 {
+	o := peerOptions(t)
+	s := &sessions{spawner: o.Spawner, connections: peer.NewKeeper(o, 1, nil), nodeID: 1, epoch: func() int64 {
 		mu.Lock()
 		defer mu.Unlock()
 		return epoch

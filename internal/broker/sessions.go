@@ -7,17 +7,18 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/quorum"
-	"github.com/moldau/moldau/internal/wire"
 )
 
 // sessions holds this broker's session with every voter: each of them knows that the broker is alive, so
 // that a new active controller does, and sees its connection end when the process dies.
 type sessions struct {
-	options peer.Options // of each connection, but for its address
-	nodeID  int32
-	epoch   func() int64 // of the registration, -1 before it
+	spawner     *env.Spawner
+	connections *peer.Keeper // one to each voter
+	nodeID      int32
+	epoch       func() int64 // of the registration, -1 before it
 	// touch is the session with this node's own controller; nil where it has none.
 	touch func(broker int32, epoch int64)
 
@@ -41,9 +42,9 @@ func (s *sessions) setVoters(voters []quorum.VoterSpec) {
 			delete(gone, address)
 			continue
 		}
-		ctx, cancel := context.WithCancel(s.options.Spawner.Context())
+		ctx, cancel := context.WithCancel(s.spawner.Context())
 		s.voters[address] = cancel
-		s.options.Spawner.Go("session "+address.String(), func(context.Context) { s.run(ctx, address) })
+		s.spawner.Go("session "+address.String(), func(context.Context) { s.run(ctx, address) })
 	}
 	for _, cancel := range gone {
 		cancel()
@@ -57,12 +58,7 @@ const sessionTimeout = time.Second
 func (s *sessions) run(ctx context.Context, address peer.Address) {
 	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
-	var conn *peer.Conn
-	defer func() {
-		if conn != nil {
-			conn.Close()
-		}
-	}()
+	defer s.connections.Forget(address)
 	for {
 		if epoch := s.epoch(); epoch >= 0 {
 			if address.NodeID == s.nodeID {
@@ -70,7 +66,7 @@ func (s *sessions) run(ctx context.Context, address peer.Address) {
 					s.touch(s.nodeID, epoch)
 				}
 			} else {
-				conn = s.heartbeat(ctx, conn, address, epoch)
+				s.heartbeat(ctx, address, epoch)
 			}
 		}
 		select {
@@ -81,25 +77,12 @@ func (s *sessions) run(ctx context.Context, address peer.Address) {
 	}
 }
 
-// heartbeat sends one over conn, or a new connection, and returns the connection for the next one.
-func (s *sessions) heartbeat(ctx context.Context, conn *peer.Conn, address peer.Address, epoch int64) *peer.Conn {
+// heartbeat sends one to another node. Where it fails the next one goes over a new connection.
+func (s *sessions) heartbeat(ctx context.Context, address peer.Address, epoch int64) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
-	if conn == nil {
-		o := s.options
-		o.Address, o.Purpose = address, wire.PurposeSession
-		dialed, err := peer.Dial(ctx, o)
-		if err != nil {
-			return nil
-		}
-		conn = dialed
-	}
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.SetVersion(req.MaxVersion())
 	req.BrokerID, req.BrokerEpoch = s.nodeID, epoch
-	if _, err := conn.Call(ctx, req); err != nil {
-		conn.Close()
-		return nil
-	}
-	return conn
+	_, _ = s.connections.Call(ctx, address, req) // the voter knows best what it has not heard
 }

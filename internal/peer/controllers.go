@@ -53,8 +53,8 @@ const (
 // elsewhere, and asks the next one when it changes.
 type Controllers struct {
 	o       ControllersOptions
-	clients *lane
-	own     *lane
+	clients *Keeper
+	own     *Keeper
 	retries *metrics.Counter
 
 	mu     sync.Mutex
@@ -65,9 +65,10 @@ type Controllers struct {
 // NewControllers returns a channel that knows of no connection yet.
 func NewControllers(o ControllersOptions) *Controllers {
 	reign, ends := context.WithCancel(context.Background())
+	options := Options{Self: o.Self, Purpose: wire.PurposeForward, Spawner: o.Spawner, Network: o.Network, OnLost: o.OnLost}
 	waiting := o.Metrics.Gauge("moldau_forward_waiting_requests", "Requests for the controller that wait for a connection to it.")
 	return &Controllers{
-		o: o, reign: reign, endsIt: ends, clients: newLane(o, clientConnections, waiting), own: newLane(o, ownConnections, waiting),
+		o: o, reign: reign, endsIt: ends, clients: NewKeeper(options, clientConnections, waiting), own: NewKeeper(options, ownConnections, waiting),
 		retries: o.Metrics.Counter("moldau_forward_retries_total", "Attempts to reach the active controller that failed and were repeated."),
 	}
 }
@@ -167,7 +168,8 @@ func (c *Controllers) forward(ctx, reign context.Context, leader quorum.Leadersh
 	defer context.AfterFunc(reign, cancel)()
 	conn, err := from.take(before, address)
 	if err != nil {
-		return nil, 0, err
+		c.o.Logger.Debug("no connection to the active controller", "controller", address.String(), "error", err)
+		return nil, 0, fmt.Errorf("%w: %w", errUnsent, err)
 	}
 	defer from.giveBack(conn)
 	answer, err := c.ask(ctx, conn, leader, f)

@@ -29,9 +29,8 @@ const (
 	raftTimeout = 5 * time.Second
 	// maxRaftPause is the longest pause between attempts to reach a voter.
 	maxRaftPause = time.Second
-	// warnAfter is how often in a row a voter is not reached, in about a second, before the operator hears
-	// of it, once.
-	warnAfter = 9
+	// warnAfter is for how long a voter is not reached before the operator hears of it, once: a restart takes less.
+	warnAfter = 10 * time.Second
 )
 
 // RaftOptions is what a Raft needs; Network and OnLost may be nil.
@@ -159,6 +158,8 @@ func (s *raftSender) take() [][]byte {
 // run is the sender's goroutine.
 func (s *raftSender) run(context.Context) {
 	defer s.forget()
+	var since time.Time // the first of the failures
+	said := false
 	for failures := 0; ; failures++ {
 		select {
 		case <-s.wake:
@@ -170,9 +171,13 @@ func (s *raftSender) run(context.Context) {
 			return
 		}
 		if s.worked() {
-			failures = 0
+			failures, said = 0, false
 		}
-		if failures == warnAfter {
+		if failures == 0 {
+			since = time.Now()
+		}
+		if !said && time.Since(since) >= warnAfter {
+			said = true
 			s.raft.o.Logger.Warn("a voter of the metadata quorum cannot be reached: check that it runs, and controller.quorum.voters", "voter", s.address.String(), "error", err)
 		}
 		timer := time.NewTimer(backoff(failures, maxRaftPause))

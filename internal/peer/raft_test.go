@@ -131,10 +131,15 @@ func TestRaftDialsAgain(t *testing.T) {
 		r := newRaftTo(t)
 		r.node.set(func() { r.node.down = true })
 		r.send(0, 10)
-		<-time.After(10 * time.Second)
-		if n, _ := r.node.greeted(); n < 15 || n > 25 {
-			t.Errorf("%d attempts in 10 s", n)
+		<-time.After(9 * time.Second)
+		if n, _ := r.node.greeted(); n < 14 || n > 24 {
+			t.Errorf("%d attempts in 9 s", n)
 		}
+		synctest.Wait()
+		if log := r.log.String(); log != "" {
+			t.Errorf("the operator reads %q, and a restart takes so long", log)
+		}
+		<-time.After(3 * time.Second)
 		synctest.Wait()
 		if log := r.log.String(); strings.Count(log, "\n") != 1 || !strings.Contains(log, "node 2 (two:1000)") || !strings.Contains(log, "refused") {
 			t.Errorf("the operator reads %q", log)

@@ -78,19 +78,19 @@ type Facts struct {
 
 // Lifecycle is a broker's life. It has one owner and no locks.
 type Lifecycle struct {
-	o       Options
-	state   State
-	epoch   int64
-	err     error
-	startMs int64
-	leaveMs int64 // when it is not waited for the controller any longer, unless that answers
-	lastMs  int64 // when it is not waited for the controller any longer
-	nextMs  int64 // when the next request is due
-	sentMs  int64
-	retryMs int64
-	waiting bool // for an answer
-	refused bool // the id seems to be in use
-	gaveUp  bool
+	o         Options
+	state     State
+	epoch     int64
+	err       error
+	leaveMs   int64 // when it is not waited for the controller any longer, unless that answers
+	lastMs    int64 // when it is not waited for the controller any longer
+	nextMs    int64 // when the next request is due
+	sentMs    int64
+	retryMs   int64
+	waiting   bool  // for an answer
+	refused   bool  // the id seems to be in use
+	refusedMs int64 // since when
+	gaveUp    bool
 	// What the latest heartbeat said, and how many failed log dirs the controller knows of.
 	told      Facts
 	knownDirs int
@@ -99,7 +99,7 @@ type Lifecycle struct {
 
 // New returns the life of a broker that starts now.
 func New(o Options, nowMs int64) *Lifecycle {
-	return &Lifecycle{o: o, epoch: -1, startMs: nowMs, nextMs: nowMs, leaveMs: never}
+	return &Lifecycle{o: o, epoch: -1, nextMs: nowMs, leaveMs: never}
 }
 
 // State returns how far the broker's life has got.
@@ -226,8 +226,10 @@ func (l *Lifecycle) registered(nowMs int64, code kafka.ErrorCode, epoch int64) {
 			l.state, l.epoch, l.nextMs = StateFenced, epoch, nowMs+l.o.HeartbeatMs
 		}
 	case kafka.ErrDuplicateBrokerRegistration:
-		l.refused = true
-		if nowMs-l.startMs >= l.o.RegistrationTimeoutMs {
+		if !l.refused { // a node may have waited for the others to form a quorum before
+			l.refused, l.refusedMs = true, nowMs
+		}
+		if nowMs-l.refusedMs >= l.o.RegistrationTimeoutMs {
 			l.fail("another process is registered as broker %d and still heard of: give each broker a node.id of its own, or stop the other one", id)
 			return
 		}
