@@ -2,6 +2,7 @@ package kafkatest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,12 @@ type Broker struct {
 	DataDir   string
 	Port      int
 	Overrides []string // key=value
+
+	// Host is localhost where it is empty. Who puts a broker elsewhere, into a namespace say, also starts its
+	// process and connects to it.
+	Host         string
+	StartProcess func(*exec.Cmd) error
+	Dial         func(ctx context.Context, network, host string) (net.Conn, error)
 
 	t       testing.TB
 	home    string
@@ -59,7 +66,9 @@ func NewBroker(t testing.TB, overrides ...string) *Broker {
 }
 
 // Addr is the broker's bootstrap address.
-func (b *Broker) Addr() string { return fmt.Sprintf("localhost:%d", b.Port) }
+func (b *Broker) Addr() string {
+	return net.JoinHostPort(cmp.Or(b.Host, "localhost"), fmt.Sprint(b.Port))
+}
 
 // Output returns what the broker has printed so far.
 func (b *Broker) Output() string { return b.output.tail(1 << 20) }
@@ -85,7 +94,11 @@ func (b *Broker) Launch() {
 	cmd := exec.Command(Binary(b.t), args...)
 	cmd.Env = IsolatedEnv(b.home)
 	cmd.Stdout, cmd.Stderr = b.output, b.output
-	if err := cmd.Start(); err != nil {
+	start := cmd.Start
+	if b.StartProcess != nil {
+		start = func() error { return b.StartProcess(cmd) }
+	}
+	if err := start(); err != nil {
 		b.t.Fatal(err)
 	}
 	b.mu.Lock()
@@ -103,7 +116,11 @@ func (b *Broker) Launch() {
 // WaitReady returns once the broker has answered a request, or with an error when the
 // process ended or ctx is done.
 func (b *Broker) WaitReady(ctx context.Context) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.RetryTimeout(time.Second))
+	opts := []kgo.Opt{kgo.SeedBrokers(b.Addr()), kgo.RetryTimeout(time.Second)}
+	if b.Dial != nil {
+		opts = append(opts, kgo.Dialer(b.Dial))
+	}
+	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return err
 	}
