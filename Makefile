@@ -3,7 +3,7 @@ GO ?= go
 BIN := bin/moldau
 FUZZTIME ?= 20s
 
-.PHONY: build check test race lint fuzz cross compat parity apptest perf sim model full
+.PHONY: build check test race lint fuzz cross compat parity apptest faults perf sim model full
 
 build: ## the static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o $(BIN) ./cmd/moldau
@@ -35,6 +35,10 @@ parity: build ## the same questions to Apache Kafka and to Moldau
 
 apptest: build ## the binary under kill -9, for longer than `go test` does
 	MOLDAU_APPTEST=full $(GO) test -count=1 -timeout 20m -v ./test/apptest/...
+
+faults: build ## a cluster of real processes under faults of the network, disks and clocks, MIXES mixes of LENGTH each from SEED on; writes docs/fault-report.md. Linux, root
+	MOLDAU_BINARY=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 3h -v ./test/apptest/nemesis -run TestFaults -nemesis.mixes=$(or $(MIXES),4) -nemesis.length=$(or $(LENGTH),5m) \
+		-nemesis.seed=$(or $(SEED),1) -nemesis.kinds="$(KINDS)" -nemesis.report=$(CURDIR)/docs/fault-report.md
 
 sim: ## the simulations with SEEDS seeds, from SEED on
 	$(GO) test -count=1 -timeout 60m ./internal/quorum -run TestClusterSeeds -quorum.seeds=$(or $(SEEDS),50) -quorum.seed=$(or $(SEED),1)

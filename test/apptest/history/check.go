@@ -85,7 +85,9 @@ func Check(operations []*Operation, drained bool) *Result {
 	r := &Result{Findings: map[Anomaly]*Finding{}}
 	x := newIndex(operations)
 	x.offsetsAgree(r)
-	x.writesAreThere(r, drained)
+	if drained {
+		x.writesAreThere(r)
+	}
 	x.readsAreCommitted(r)
 	x.pollsAdvance(r)
 	x.sendsAdvance(r)
@@ -116,18 +118,18 @@ func (x *index) offsetsAgree(r *Result) {
 }
 
 // writesAreThere looks for messages that must be visible and that nobody has read: they are lost where somebody
-// has read what lies behind them, and unseen where a drain should have.
-func (x *index) writesAreThere(r *Result, drained bool) {
+// has read what lies behind them, and else unseen. Before a drain neither would say anything: consumers begin where
+// they like.
+func (x *index) writesAreThere(r *Result) {
 	for _, o := range x.operations {
 		o.sends(func(m *Message, acked bool) {
 			if x.wasRead(m.Key, m.Value) || !x.committed(o, m, acked) {
 				return
 			}
 			last, any := x.maxRead[m.Key]
-			switch {
-			case any && m.Offset != Unknown && m.Offset <= last:
+			if any && m.Offset != Unknown && m.Offset <= last {
 				r.add(LostWrite, "key %d offset %d value %d was never read, but offset %d was; sent by %v", m.Key, m.Offset, m.Value, last, o)
-			case drained:
+			} else {
 				r.add(Unseen, "key %d offset %d value %d was never read; sent by %v", m.Key, m.Offset, m.Value, o)
 			}
 		})
