@@ -63,7 +63,7 @@ func TestNoPeersOfASingleNode(t *testing.T) {
 	t.Parallel()
 	n := newConfigNode(t, map[string]string{"listeners": "PLAINTEXT://127.0.0.1:0,C1://127.0.0.1:0", "controller.listener.names": "c1"})
 	ours := map[int16]kmsg.Request{
-		wire.KeyPeerHello: &wire.PeerHelloRequest{FormatVersion: wire.PeerFormat, ClusterID: n.b.knownClusterID(), NodeID: 2, IncarnationID: kafka.UUID{2}, Purpose: wire.PurposeForward},
+		wire.KeyPeerHello: &wire.PeerHelloRequest{FormatVersion: wire.SpokenFormats.Min, MaxFormat: wire.SpokenFormats.Max, ClusterID: n.b.knownClusterID(), NodeID: 2, IncarnationID: kafka.UUID{2}, Purpose: wire.PurposeForward},
 		wire.KeyPeerRaft:  &wire.PeerRaftRequest{}, wire.KeyPeerMetadata: &wire.PeerMetadataRequest{}, wire.KeyPeerSnapshot: &wire.PeerSnapshotRequest{}, wire.KeyPeerForward: &wire.PeerForwardRequest{},
 	}
 	for _, listener := range []string{"PLAINTEXT", "C1"} {

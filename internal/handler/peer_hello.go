@@ -23,7 +23,8 @@ type PeerHello struct {
 // belong here is told why, and the connection ends.
 func (h *PeerHello) Handle(_ context.Context, r *Request) Reply {
 	req := r.Body.(*wire.PeerHelloRequest)
-	resp := &wire.PeerHelloResponse{FormatVersion: wire.PeerFormat, ClusterID: h.Self.ClusterID(), NodeID: h.Self.NodeID,
+	ours := h.Self.SpokenFormats()
+	resp := &wire.PeerHelloResponse{FormatVersion: ours.Min, MaxFormat: ours.Max, ClusterID: h.Self.ClusterID(), NodeID: h.Self.NodeID,
 		DirectoryID: h.Self.DirectoryID, IncarnationID: h.Self.IncarnationID, LeaderID: kafka.NoLeader}
 	leadership, voters, formed := h.Quorum()
 	if formed {
@@ -42,6 +43,8 @@ func (h *PeerHello) Handle(_ context.Context, r *Request) Reply {
 		reply.CloseConnection = true
 		return reply
 	}
+	resp.FormatVersion, _ = ours.Common(wire.PeerFormats{Min: req.FormatVersion, Max: req.MaxFormat})
+	resp.MaxFormat = resp.FormatVersion
 	if req.Purpose != wire.PurposeProbe {
 		r.Conn.Peer = &security.Peer{NodeID: req.NodeID, DirectoryID: req.DirectoryID, IncarnationID: req.IncarnationID, Purpose: req.Purpose}
 	}
@@ -50,10 +53,12 @@ func (h *PeerHello) Handle(_ context.Context, r *Request) Reply {
 
 // check refuses who cannot be a node of this cluster.
 func (h *PeerHello) check(c *security.Connection, req *wire.PeerHelloRequest) error {
-	ours := h.Self.ClusterID()
+	ours, formats := h.Self.ClusterID(), wire.PeerFormats{Min: req.FormatVersion, Max: req.MaxFormat}
+	_, understood := formats.Common(h.Self.SpokenFormats())
 	switch {
-	case req.FormatVersion != wire.PeerFormat:
-		return kafka.Errorf(kafka.ErrUnsupportedVersion, "node %d speaks version %d of the requests between nodes, this node version %d: install the same release on both", req.NodeID, req.FormatVersion, wire.PeerFormat)
+	case !understood:
+		return kafka.Errorf(kafka.ErrUnsupportedVersion, "node %d speaks version %s of the requests between nodes, this node version %s: install releases that follow each other, the newer one on the node that speaks the lower version",
+			req.NodeID, formats, h.Self.SpokenFormats())
 	case !req.Purpose.IsKnown():
 		return kafka.Errorf(kafka.ErrUnsupportedVersion, "this node knows no connections of %s", req.Purpose)
 	case c.Peer != nil:

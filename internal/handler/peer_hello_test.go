@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -44,7 +45,7 @@ func helloAnswer(t *testing.T, reply Reply) *wire.PeerHelloResponse {
 }
 
 func helloOf(change func(h *wire.PeerHelloRequest)) *wire.PeerHelloRequest {
-	h := &wire.PeerHelloRequest{FormatVersion: wire.PeerFormat, ClusterID: "ours", NodeID: 2, DirectoryID: kafka.UUID{2, 2}, IncarnationID: kafka.UUID{2}, Purpose: wire.PurposeSession}
+	h := &wire.PeerHelloRequest{FormatVersion: wire.SpokenFormats.Min, MaxFormat: wire.SpokenFormats.Max, ClusterID: "ours", NodeID: 2, DirectoryID: kafka.UUID{2, 2}, IncarnationID: kafka.UUID{2}, Purpose: wire.PurposeSession}
 	change(h)
 	return h
 }
@@ -57,7 +58,7 @@ func TestHelloSaysWhoIsThere(t *testing.T) {
 		conn := &security.Connection{Privileged: true}
 		reply := h.Handle(t.Context(), &Request{Conn: conn, Body: helloOf(func(*wire.PeerHelloRequest) {})})
 		resp := helloAnswer(t, reply)
-		if resp.ErrorCode != 0 || reply.CloseConnection || resp.FormatVersion != wire.PeerFormat || resp.ClusterID != "ours" || resp.NodeID != 1 ||
+		if resp.ErrorCode != 0 || reply.CloseConnection || resp.FormatVersion != wire.SpokenFormats.Max || resp.ClusterID != "ours" || resp.NodeID != 1 ||
 			resp.DirectoryID != (kafka.UUID{1, 1}) || resp.IncarnationID != (kafka.UUID{1}) || resp.Formed != isFormed {
 			t.Errorf("%+v", resp)
 		}
@@ -73,6 +74,39 @@ func TestHelloSaysWhoIsThere(t *testing.T) {
 	}
 }
 
+// Nodes of releases that follow each other talk in the highest version that both know; the release that knew only
+// version 1 compares the field that all have.
+func TestHelloAgreesOnAVersion(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		here, there wire.PeerFormats
+		want        int16 // 0: none
+	}{
+		{wire.PeerFormats{Min: 1, Max: 1}, wire.PeerFormats{Min: 1, Max: 1}, 1},
+		{wire.PeerFormats{Min: 1, Max: 2}, wire.PeerFormats{Min: 1, Max: 1}, 1},
+		{wire.PeerFormats{Min: 1, Max: 1}, wire.PeerFormats{Min: 1, Max: 2}, 1},
+		{wire.PeerFormats{Min: 1, Max: 3}, wire.PeerFormats{Min: 2, Max: 4}, 3},
+		{wire.PeerFormats{Min: 2, Max: 3}, wire.PeerFormats{Min: 1, Max: 1}, 0},
+		{wire.PeerFormats{Min: 1, Max: 1}, wire.PeerFormats{Min: 2, Max: 3}, 0},
+	} {
+		h, _, _ := newPeerHello()
+		h.Self.Formats = c.here
+		request := helloOf(func(h *wire.PeerHelloRequest) { h.FormatVersion, h.MaxFormat = c.there.Min, c.there.Max })
+		var read wire.PeerHelloRequest
+		if err := read.ReadFrom(request.AppendTo(nil)); err != nil || read != *request {
+			t.Fatalf("%+v is read as %+v: %v", request, read, err)
+		}
+		resp := helloAnswer(t, h.Handle(t.Context(), &Request{Conn: &security.Connection{Privileged: true}, Body: &read}))
+		switch {
+		case c.want > 0 && (resp.ErrorCode != 0 || resp.FormatVersion != c.want):
+			t.Errorf("%s and %s: version %d, %v", c.here, c.there, resp.FormatVersion, kafka.ErrorCode(resp.ErrorCode))
+		case c.want == 0 && (kafka.ErrorCode(resp.ErrorCode) != kafka.ErrUnsupportedVersion || resp.FormatVersion != c.here.Min || resp.MaxFormat != c.here.Max ||
+			!strings.Contains(*resp.ErrorMessage, c.here.String()) || !strings.Contains(*resp.ErrorMessage, c.there.String())):
+			t.Errorf("%s and %s: %+v", c.here, c.there, resp)
+		}
+	}
+}
+
 func TestHelloRefusesStrangers(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -83,7 +117,7 @@ func TestHelloRefusesStrangers(t *testing.T) {
 		"other cluster":          {func(h *wire.PeerHelloRequest) { h.ClusterID = "theirs" }, "ours", kafka.ErrInconsistentClusterID},
 		"cluster not known":      {func(h *wire.PeerHelloRequest) { h.ClusterID = "" }, "ours", kafka.ErrNone},
 		"cluster not known here": {func(*wire.PeerHelloRequest) {}, "", kafka.ErrNone},
-		"other version":          {func(h *wire.PeerHelloRequest) { h.FormatVersion++ }, "ours", kafka.ErrUnsupportedVersion},
+		"other version":          {func(h *wire.PeerHelloRequest) { h.FormatVersion, h.MaxFormat = 7, 9 }, "ours", kafka.ErrUnsupportedVersion},
 		"unknown purpose":        {func(h *wire.PeerHelloRequest) { h.Purpose = 100 }, "ours", kafka.ErrUnsupportedVersion},
 		"negative purpose":       {func(h *wire.PeerHelloRequest) { h.Purpose = -1 }, "ours", kafka.ErrUnsupportedVersion},
 		"our node id":            {func(h *wire.PeerHelloRequest) { h.NodeID = 1 }, "ours", kafka.ErrDuplicateBrokerRegistration},

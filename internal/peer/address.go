@@ -6,6 +6,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/quorum"
+	"github.com/moldau/moldau/internal/wire"
 )
 
 // Self is what this node says of itself in a hello.
@@ -17,6 +18,16 @@ type Self struct {
 	DirectoryID kafka.UUID
 	// IncarnationID is that of this process.
 	IncarnationID kafka.UUID
+	// Formats are the versions of private requests that the node speaks; zero for those of this release.
+	Formats wire.PeerFormats
+}
+
+// SpokenFormats are the versions of private requests that the node speaks.
+func (s Self) SpokenFormats() wire.PeerFormats {
+	if s.Formats == (wire.PeerFormats{}) {
+		return wire.SpokenFormats
+	}
+	return s.Formats
 }
 
 // Address is where a node listens.

@@ -70,7 +70,7 @@ func TestDialChecksWhoIsThere(t *testing.T) {
 		"cluster unknown":  {func(h *wire.PeerHelloResponse) { h.ClusterID = "" }, nil, false},
 		"other cluster":    {func(h *wire.PeerHelloResponse) { h.ClusterID, h.ErrorCode = "d", 104 }, []string{"cluster.id d", "expects c", "two:1000"}, false},
 		"other node":       {func(h *wire.PeerHelloResponse) { h.NodeID = 3 }, []string{"node.id 3", "expects 2"}, false},
-		"other version":    {func(h *wire.PeerHelloResponse) { h.FormatVersion, h.ErrorCode = 9, 35 }, []string{"version", " 9", "expects 1"}, false},
+		"other version":    {func(h *wire.PeerHelloResponse) { h.FormatVersion, h.MaxFormat, h.ErrorCode = 9, 9, 35 }, []string{"version", " 9", "expects 1"}, false},
 		"our own node id":  {func(h *wire.PeerHelloResponse) { h.NodeID = 1 }, []string{"node.id 1"}, false},
 		"refuses for once": {func(h *wire.PeerHelloResponse) { h.ErrorCode, h.ErrorMessage = 101, &message }, []string{message, "DUPLICATE_BROKER_REGISTRATION"}, true},
 	} {
@@ -265,7 +265,7 @@ func FuzzAnswers(f *testing.F) {
 			ours, theirs := net.Pipe()
 			go func() {
 				defer func() { _ = theirs.Close() }()
-				node := fakeNode{t: t, hello: wire.PeerHelloResponse{FormatVersion: wire.PeerFormat, NodeID: 2}, rawAnswer: answers}
+				node := fakeNode{t: t, hello: wire.PeerHelloResponse{FormatVersion: wire.SpokenFormats.Min, MaxFormat: wire.SpokenFormats.Max, NodeID: 2}, rawAnswer: answers}
 				node.serveOnce(theirs)
 				node.serveOnce(theirs)
 			}()

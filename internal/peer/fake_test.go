@@ -65,7 +65,7 @@ func refusal() error {
 
 // add makes a node with one incarnation at host:1000.
 func (n *fakeNetwork) add(t *testing.T, nodeID int32, host string) (*fakeNode, Address) {
-	node := &fakeNode{t: t, hello: wire.PeerHelloResponse{FormatVersion: wire.PeerFormat, ClusterID: "c", NodeID: nodeID, IncarnationID: kafka.UUID{byte(nodeID)}}}
+	node := &fakeNode{t: t, hello: wire.PeerHelloResponse{FormatVersion: wire.SpokenFormats.Min, MaxFormat: wire.SpokenFormats.Max, ClusterID: "c", NodeID: nodeID, IncarnationID: kafka.UUID{byte(nodeID)}}}
 	address := Address{NodeID: nodeID, Host: host, Port: 1000}
 	n.nodes[address.hostPort()] = node
 	t.Cleanup(node.cut)

@@ -68,7 +68,7 @@ func greet(ctx context.Context, self Self, address Address, purpose wire.PeerPur
 }
 
 func exchangeHello(socket net.Conn, self Self, purpose wire.PeerPurpose) (*wire.PeerHelloResponse, error) {
-	request := &wire.PeerHelloRequest{FormatVersion: wire.PeerFormat, ClusterID: self.ClusterID(), NodeID: self.NodeID,
+	request := &wire.PeerHelloRequest{FormatVersion: self.SpokenFormats().Min, MaxFormat: self.SpokenFormats().Max, ClusterID: self.ClusterID(), NodeID: self.NodeID,
 		DirectoryID: self.DirectoryID, IncarnationID: self.IncarnationID, Purpose: purpose}
 	if _, err := socket.Write(kmsg.NewRequestFormatter().AppendRequest(nil, request, 0)); err != nil {
 		return nil, err
@@ -95,10 +95,12 @@ func exchangeHello(socket net.Conn, self Self, purpose wire.PeerPurpose) (*wire.
 // checkHello says whether the node that has answered is the one that is wanted, and wants this one.
 func checkHello(self Self, address Address, hello *wire.PeerHelloResponse) error {
 	mismatch := func(what, want, got string) error { return &MismatchError{address, what, want, got} }
+	theirs := wire.PeerFormats{Min: hello.FormatVersion, Max: hello.MaxFormat}
+	_, understood := self.SpokenFormats().Common(theirs)
 	ours, isSelf := self.ClusterID(), hello.IncarnationID == self.IncarnationID
 	switch {
-	case hello.FormatVersion != wire.PeerFormat:
-		return mismatch("version of the requests between nodes", strconv.Itoa(int(wire.PeerFormat)), strconv.Itoa(int(hello.FormatVersion)))
+	case !understood:
+		return mismatch("version of the requests between nodes", self.SpokenFormats().String(), theirs.String())
 	case ours != "" && hello.ClusterID != "" && hello.ClusterID != ours:
 		return mismatch("cluster.id", ours, hello.ClusterID)
 	case address.NodeID != kafka.NoNode && hello.NodeID != address.NodeID:

@@ -64,4 +64,15 @@ func TestEnsureIdentity(t *testing.T) {
 	if _, err := EnsureIdentity(o); !errors.As(err, &version) {
 		t.Errorf("an unknown version gives %v", err)
 	}
+	newer := "version=1\nnode.id=1\ncluster.id=" + first.ClusterID + "\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAQ\nmoldau.format=2\nmoldau.future=x\n"
+	if err := vfs.WriteFileAtomic(mem, "/b/meta.properties", []byte(newer)); err != nil {
+		t.Fatal(err)
+	}
+	var format *checkpoint.NewerFolderError
+	if _, err := EnsureIdentity(o); !errors.As(err, &format) || format.Found != 2 {
+		t.Errorf("a folder of a newer release gives %v", err)
+	}
+	if data, err := vfs.ReadFile(mem, "/b/meta.properties", 1<<20); err != nil || string(data) != newer {
+		t.Errorf("the file of a newer release is now %q, %v", data, err)
+	}
 }

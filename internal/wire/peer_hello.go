@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -9,10 +10,49 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 )
 
-// PeerFormat is the version of everything that nodes say to each other in private requests. Nodes of
-// different versions tell each other so in the hello, whose own fields never change: what is added to
-// it, a proof of knowing the cluster's secret for one, is a tagged field.
-const PeerFormat int16 = 1
+// PeerFormats are versions of everything that nodes say to each other in private requests. Nodes of different
+// releases agree in the hello on the highest that both speak; a release speaks that of the one before, too, or
+// a cluster could not be upgraded node by node. The hello's own fields never change: what is added to it, a
+// proof of knowing the cluster's secret for one, is a tagged field.
+type PeerFormats struct{ Min, Max int16 }
+
+// SpokenFormats are the versions that this release speaks.
+var SpokenFormats = PeerFormats{Min: 1, Max: 1}
+
+// Common returns the highest version that two nodes speak; false where there is none.
+func (f PeerFormats) Common(other PeerFormats) (int16, bool) {
+	highest := min(f.Max, other.Max)
+	return highest, highest >= f.Min && highest >= other.Min
+}
+
+// String returns "1" or "1 to 3".
+func (f PeerFormats) String() string {
+	if f.Min == f.Max {
+		return strconv.Itoa(int(f.Min))
+	}
+	return fmt.Sprintf("%d to %d", f.Min, f.Max)
+}
+
+// tagMaxFormat is the number of the hello's tagged field for the highest version. Releases that knew one version
+// only compare the field that all have.
+const tagMaxFormat = 0
+
+func appendMaxFormat(dst []byte, lowest, highest int16) []byte {
+	if highest == lowest {
+		return appendNoTags(dst)
+	}
+	return kbin.AppendInt16(append(dst, 1, tagMaxFormat, 2), highest)
+}
+
+func (r *peerReader) maxFormat(lowest int16, name string) (highest int16, err error) {
+	highest = lowest
+	err = r.completeWith(name, func(tag uint32, value *kbin.Reader) {
+		if tag == tagMaxFormat {
+			highest = value.Int16()
+		}
+	})
+	return highest, err
+}
 
 // PeerPurpose says what a connection between nodes is for.
 type PeerPurpose int8
@@ -49,8 +89,9 @@ func (p PeerPurpose) String() string {
 // PeerHelloRequest is the first request of a node on every connection to another one (key 20000).
 type PeerHelloRequest struct {
 	peerMessage
-	// FormatVersion is the asking node's PeerFormat.
+	// FormatVersion and MaxFormat are the versions that the asking node speaks.
 	FormatVersion int16
+	MaxFormat     int16
 	// ClusterID is "" as long as the node does not know it.
 	ClusterID string
 	NodeID    int32
@@ -64,9 +105,12 @@ type PeerHelloRequest struct {
 // PeerHelloResponse says who has been asked, also with an error: the two may then tell where they differ.
 type PeerHelloResponse struct {
 	peerMessage
-	ErrorCode     int16
-	ErrorMessage  *string
+	ErrorCode    int16
+	ErrorMessage *string
+	// FormatVersion is the version that the two speak with each other; with an error it and MaxFormat are those that
+	// the node that was asked speaks.
 	FormatVersion int16
+	MaxFormat     int16
 	ClusterID     string
 	NodeID        int32
 	DirectoryID   kafka.UUID
@@ -107,7 +151,7 @@ func (m *PeerHelloRequest) AppendTo(dst []byte) []byte {
 	dst = kbin.AppendUuid(dst, m.DirectoryID)
 	dst = kbin.AppendUuid(dst, m.IncarnationID)
 	dst = kbin.AppendInt8(dst, int8(m.Purpose))
-	return appendNoTags(dst)
+	return appendMaxFormat(dst, m.FormatVersion, m.MaxFormat)
 }
 
 // ReadFrom decodes the request.
@@ -119,7 +163,9 @@ func (m *PeerHelloRequest) ReadFrom(src []byte) error {
 	m.DirectoryID = r.Uuid()
 	m.IncarnationID = r.Uuid()
 	m.Purpose = PeerPurpose(r.Int8())
-	return r.complete("PeerHello request")
+	var err error
+	m.MaxFormat, err = r.maxFormat(m.FormatVersion, "PeerHello request")
+	return err
 }
 
 // Key returns 20000.
@@ -154,7 +200,7 @@ func (m *PeerHelloResponse) AppendTo(dst []byte) []byte {
 		}
 		dst = appendNoTags(dst)
 	}
-	return appendNoTags(dst)
+	return appendMaxFormat(dst, m.FormatVersion, m.MaxFormat)
 }
 
 // The smallest encodings of a voter and of a listener.
@@ -188,5 +234,7 @@ func (m *PeerHelloResponse) ReadFrom(src []byte) error {
 		}
 		r.skipTags()
 	}
-	return r.complete("PeerHello response")
+	var err error
+	m.MaxFormat, err = r.maxFormat(m.FormatVersion, "PeerHello response")
+	return err
 }

@@ -42,21 +42,31 @@ func (r *peerReader) count(elementBytes int) int {
 }
 
 // skipTags skips a section of tagged fields; each has its number and its size at least.
-func (r *peerReader) skipTags() {
+func (r *peerReader) skipTags() { r.tags(func(uint32, *kbin.Reader) {}) }
+
+// tags hands out a section of tagged fields; unknown ones are later versions'.
+func (r *peerReader) tags(take func(tag uint32, value *kbin.Reader)) {
 	n := int(r.Uvarint())
 	if n > len(r.Src)/2 {
 		r.invalidate()
 		return
 	}
 	for range n {
-		r.Uvarint()
-		r.Span(int(r.Uvarint()))
+		tag := r.Uvarint()
+		value := kbin.Reader{Src: r.Span(int(r.Uvarint()))}
+		if take(tag, &value); !value.Ok() {
+			r.invalidate()
+		}
 	}
 }
 
 // complete ends a message; name is for the error.
 func (r *peerReader) complete(name string) error {
-	r.skipTags()
+	return r.completeWith(name, func(uint32, *kbin.Reader) {})
+}
+
+func (r *peerReader) completeWith(name string, take func(tag uint32, value *kbin.Reader)) error {
+	r.tags(take)
 	if err := r.Complete(); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

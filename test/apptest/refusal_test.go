@@ -99,6 +99,19 @@ func TestRefusedBesideARunningBroker(t *testing.T) {
 	}
 }
 
+// TestFolderOfANewerRelease is refused with one line, and left as it is.
+func TestFolderOfANewerRelease(t *testing.T) {
+	t.Parallel()
+	s, dir := newShell(t), t.TempDir()
+	properties := write(t, filepath.Join(dir, "meta.properties"), "version=1\nnode.id=1\ncluster.id=jVKI9tV5Rfu5n__-BQhKbg\ndirectory.id=BrWfqf2OQFSpYExB3DpNbQ\nmoldau.format=2\n")
+	before := read(t, properties)
+	refusal{"newer folder", []string{"--data-dir", dir, "--port", fmt.Sprint(kafkatest.FreePort(t)), "--override", "http.listen="},
+		`^` + regexp.QuoteMeta(properties) + `: a newer release of Moldau has written this folder, in format 2; this release reads formats up to 1 and has changed nothing: start the newer release`}.check(t, s)
+	if after := read(t, properties); after != before {
+		t.Errorf("meta.properties is now %q", after)
+	}
+}
+
 // folder lists a folder's files with what they hold that a second broker could damage.
 func folder(t *testing.T, dir string) string {
 	t.Helper()

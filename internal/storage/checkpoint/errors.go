@@ -31,9 +31,21 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("%s has format version %q; this release reads version %d only", e.Path, e.Found, e.Want)
 }
 
+// NewerFolderError says that a newer release has written a log dir.
+type NewerFolderError struct {
+	Path  string
+	Found int
+}
+
+func (e *NewerFolderError) Error() string {
+	return fmt.Sprintf("%s: a newer release of Moldau has written this folder, in format %d; this release reads formats up to %d and has changed nothing: start the newer release, or give this one another folder (log.dirs)",
+		e.Path, e.Found, FolderFormat)
+}
+
 // IsMalformed reports whether err says that a file was read and is not what it should be.
 func IsMalformed(err error) bool {
 	_, parse := errors.AsType[*ParseError](err)
 	_, version := errors.AsType[*VersionError](err)
-	return parse || version
+	_, newer := errors.AsType[*NewerFolderError](err)
+	return parse || version || newer
 }

@@ -26,6 +26,13 @@ type MetaProperties struct {
 
 const metaPropertiesVersion = 1
 
+// FolderFormat is the version of what this release writes into log dirs besides what Kafka does. A release that
+// changes it so that older ones would misread a folder raises it, and older ones refuse the folder.
+const FolderFormat = 1
+
+// formatName is Moldau's own line of the file, which Kafka does not look at. Folders without it have format 1.
+const formatName = "moldau.format"
+
 // joinedName is Moldau's own line of the file, which Kafka does not look at.
 const joinedName = "moldau.joined"
 
@@ -58,6 +65,15 @@ func parseMetaProperties(path string, data []byte) (p MetaProperties, err error)
 	if strings.TrimSpace(version) != strconv.Itoa(metaPropertiesVersion) {
 		return p, &VersionError{Path: path, Found: version, Want: metaPropertiesVersion}
 	}
+	if text, ok := values[formatName]; ok {
+		format, err := strconv.Atoi(strings.TrimSpace(text))
+		switch {
+		case err != nil || format < 1:
+			return p, wrong(formatName, "a number from 1 on")
+		case format > FolderFormat:
+			return p, &NewerFolderError{Path: path, Found: format}
+		}
+	}
 	_, named := values["cluster.id"]
 	_, hasDirectory := values["directory.id"]
 	if p.ClusterID = values["cluster.id"]; p.ClusterID == "" && (named || !hasDirectory) {
@@ -83,7 +99,7 @@ func parseMetaProperties(path string, data []byte) (p MetaProperties, err error)
 
 // WriteMetaProperties replaces meta.properties.
 func WriteMetaProperties(fsys vfs.FS, path string, p MetaProperties) error {
-	values := map[string]string{"version": strconv.Itoa(metaPropertiesVersion), "node.id": strconv.Itoa(int(p.NodeID))}
+	values := map[string]string{"version": strconv.Itoa(metaPropertiesVersion), formatName: strconv.Itoa(FolderFormat), "node.id": strconv.Itoa(int(p.NodeID))}
 	if p.ClusterID != "" {
 		values["cluster.id"] = p.ClusterID
 	}
