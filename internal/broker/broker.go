@@ -214,6 +214,9 @@ func (b *broker) start() error {
 func (b *broker) stop() error {
 	b.stopping.Store(true)
 	b.ready.Store(false)
+	if b.cluster != nil && b.faulted.Load() {
+		b.forgetRunning() // it may be a disk that has failed
+	}
 	var all error
 	for i := len(b.stopSteps) - 1; i >= 0; i-- {
 		if err := b.runStop(b.stopSteps[i]); err != nil {

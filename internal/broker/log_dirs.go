@@ -47,6 +47,9 @@ func (b *broker) followLogDirs(ctx context.Context) {
 		case <-b.dirsChanged:
 		}
 		b.replicas.WakeOffline()
+		if b.cluster != nil && len(b.storage.OfflineDirs()) > 0 {
+			b.forgetRunning()
+		}
 		if b.answers.Swap(false) {
 			b.replicas.Reapply()
 		}

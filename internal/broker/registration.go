@@ -16,6 +16,7 @@ import (
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/storage/checkpoint"
 )
 
 // self is on whose behalf the broker's own requests go to the controller.
@@ -51,7 +52,38 @@ func (b *broker) register() error {
 		Facts: b.lifecycleFacts, Spawner: b.spawner, Logger: slog.Default(), OnFailed: b.fault,
 	})
 	b.life.Store(life)
-	return b.whyNot(life.AwaitRegistered(ctx))
+	if err := life.AwaitRegistered(ctx); err != nil {
+		return b.whyNot(err)
+	}
+	b.noteRunning()
+	return nil
+}
+
+// noteRunning has the next process know that nothing is lost, if this one is killed and the machine runs on: without
+// that, its replicas would not be eligible to lead any more, and after three kills in a row nobody's would.
+func (b *broker) noteRunning() {
+	if b.cluster == nil || len(b.storage.OfflineDirs()) > 0 {
+		return
+	}
+	if err := checkpoint.WriteRunning(b.fs, b.config.LogDirs, b.epoch(), bootID()); err != nil {
+		slog.Warn("cannot note in the log dirs that this broker uses them: if it is killed, it has to copy what others have before it may lead", "error", err)
+	}
+}
+
+// forgetRunning is called when a disk has failed, which may have lost what was written.
+func (b *broker) forgetRunning() {
+	if err := checkpoint.RemoveRunning(b.fs, b.config.LogDirs); err != nil {
+		slog.Warn("cannot remove "+checkpoint.RunningFileName+" from the log dirs, although a disk has failed: remove it before this broker is started again without a restart of the machine", "error", err)
+	}
+}
+
+// bootID names this start of the machine; it is "" where the system does not tell.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
 }
 
 // unfence has clients and other brokers use this broker, whose partitions are hosted now. At the end
@@ -116,7 +148,9 @@ func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
 	for _, id := range b.storage.Directories(false) {
 		req.LogDirs = append(req.LogDirs, id)
 	}
-	req.PreviousBrokerEpoch = b.storage.CleanShutdownBrokerEpoch()
+	if req.PreviousBrokerEpoch = b.storage.CleanShutdownBrokerEpoch(); req.PreviousBrokerEpoch < 0 && b.cluster != nil {
+		req.PreviousBrokerEpoch = checkpoint.KeptBrokerEpoch(b.fs, b.config.LogDirs, bootID())
+	}
 	req.SetVersion(req.MaxVersion())
 	return req, nil
 }

@@ -128,7 +128,7 @@ func importProblem(from, imported string) string {
 		}
 		return "the broker does not import its clients"
 	}
-	if imported == "internal/kafkatest" || imported == "internal/sim" {
+	if imported == "internal/kafkatest" || under(imported, "internal/sim") && !under(from, "internal/sim") {
 		return "test support is imported by tests only"
 	}
 	fromPackage, fromLayer := layerOf(from)

@@ -14,6 +14,7 @@ import (
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/peer/forward"
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -38,11 +39,6 @@ type ControllersOptions struct {
 }
 
 const (
-	// maxControllerPause is the longest pause before the controller is looked for again, if no change of
-	// the leader ends it.
-	maxControllerPause = 64 * time.Millisecond
-	// leaderGrace is how long a node that leads no longer may take to answer what it was sent.
-	leaderGrace = 500 * time.Millisecond
 	// clientConnections and ownConnections bound the requests that are with the controller at once: the
 	// node's own, heartbeats among them, never wait for clients'.
 	clientConnections = 16
@@ -88,9 +84,6 @@ func (c *Controllers) present() context.Context {
 	return c.reign
 }
 
-// errUnsent is under the errors of attempts that have certainly not reached a controller that acts.
-var errUnsent = errors.New("the controller was not reached")
-
 // Send implements ControllerChannel. While nobody is the active controller, or it cannot be reached, it
 // tries again until ctx ends; where an answer got lost only if the request may be made twice.
 func (c *Controllers) Send(ctx context.Context, origin Origin, req kmsg.Request) (kmsg.Response, error) {
@@ -110,13 +103,12 @@ func (c *Controllers) Send(ctx context.Context, origin Origin, req kmsg.Request)
 			return nil, fmt.Errorf("%w, while asking the controller: %w", ctx.Err(), err)
 		case c.o.Spawner.Context().Err() != nil:
 			return nil, kafka.Errorf(kafka.ErrNotController, "the node is stopping")
-		case lost && !repeatable[req.Key()]:
-			return nil, &kafka.Error{Code: kafka.ErrRequestTimedOut, Message: "the connection to the controller was lost; the change may have been made, or may still be", Cause: err}
-		case !lost && !errors.Is(err, errUnsent) && !errors.Is(err, kafka.ErrNotController):
-			return nil, err
+		}
+		if again, answer := forward.Failed(req.Key(), err, lost); !again {
+			return nil, answer
 		}
 		c.retries.Inc()
-		timer := time.NewTimer(backoff(failures, maxControllerPause))
+		timer := time.NewTimer(forward.Pause(failures))
 		select {
 		case <-reign.Done():
 		case <-timer.C:
@@ -127,22 +119,16 @@ func (c *Controllers) Send(ctx context.Context, origin Origin, req kmsg.Request)
 	}
 }
 
-// repeatable are the requests that do no harm when they are made twice.
-var repeatable = map[int16]bool{
-	wire.KeyBrokerHeartbeat: true, wire.KeyBrokerRegistration: true, wire.KeyAlterPartition: true,
-	wire.KeyAssignReplicasToDirs: true, wire.KeyAllocateProducerIDs: true, wire.KeyElectLeaders: true, wire.KeyControllerRegistration: true,
-}
-
 // attempt asks who is the active controller at the moment. What it does before it asks ends with reign.
 func (c *Controllers) attempt(ctx, reign context.Context, origin Origin, req kmsg.Request) (response kmsg.Response, offset int64, err error) {
 	leader := c.o.Leader()
 	switch {
 	case leader.LeaderID == kafka.NoLeader:
-		return nil, 0, fmt.Errorf("%w: the metadata quorum has no leader", errUnsent)
+		return nil, 0, fmt.Errorf("%w: the metadata quorum has no leader", forward.ErrUnsent)
 	case leader.LeaderID != c.o.Self.NodeID:
 		return c.forward(ctx, reign, leader, origin, req)
 	case c.o.Local == nil || !leader.IsSelf:
-		return nil, 0, fmt.Errorf("%w: this node is about to become the active controller", errUnsent)
+		return nil, 0, fmt.Errorf("%w: this node is about to become the active controller", forward.ErrUnsent)
 	}
 	return c.o.Local.Handle(ctx, origin, req)
 }
@@ -151,7 +137,7 @@ func (c *Controllers) attempt(ctx, reign context.Context, origin Origin, req kms
 func (c *Controllers) forward(ctx, reign context.Context, leader quorum.Leadership, origin Origin, req kmsg.Request) (kmsg.Response, int64, error) {
 	address, ok := c.addressOf(leader.LeaderID)
 	if !ok {
-		return nil, 0, fmt.Errorf("%w: the address of node %d, which leads the metadata quorum, is not known", errUnsent, leader.LeaderID)
+		return nil, 0, fmt.Errorf("%w: the address of node %d, which leads the metadata quorum, is not known", forward.ErrUnsent, leader.LeaderID)
 	}
 	f := &wire.PeerForwardRequest{Principal: origin.Principal, ClientID: origin.ClientID, Host: origin.Host,
 		APIKey: req.Key(), APIVersion: req.GetVersion(), HasQuota: origin.Permit != nil, Body: req.AppendTo(nil)}
@@ -169,7 +155,7 @@ func (c *Controllers) forward(ctx, reign context.Context, leader quorum.Leadersh
 	conn, err := from.take(before, address)
 	if err != nil {
 		c.o.Logger.Debug("no connection to the active controller", "controller", address.String(), "error", err)
-		return nil, 0, fmt.Errorf("%w: %w", errUnsent, err)
+		return nil, 0, fmt.Errorf("%w: %w", forward.ErrUnsent, err)
 	}
 	defer from.giveBack(conn)
 	answer, err := c.ask(ctx, conn, leader, f)
@@ -216,7 +202,7 @@ func (c *Controllers) ask(ctx context.Context, conn *Conn, leader quorum.Leaders
 	}
 	result := make(chan outcome, 1)
 	if err := conn.Start(ctx, f, func(response kmsg.Response, err error) { result <- outcome{response, err} }); err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnsent, err)
+		return nil, fmt.Errorf("%w: %w", forward.ErrUnsent, err)
 	}
 	var grace <-chan time.Time
 	for reign := c.present(); ; {
@@ -229,7 +215,7 @@ func (c *Controllers) ask(ctx context.Context, conn *Conn, leader quorum.Leaders
 		case <-reign.Done():
 			reign = c.present()
 			if now := c.o.Leader(); grace == nil && (now.LeaderID != leader.LeaderID || now.Epoch != leader.Epoch) {
-				timer := time.NewTimer(leaderGrace)
+				timer := time.NewTimer(forward.Grace)
 				defer timer.Stop()
 				grace = timer.C
 			}

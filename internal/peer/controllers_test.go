@@ -13,6 +13,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/peer/forward"
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -254,9 +255,9 @@ func TestLeaderChangesDuringASend(t *testing.T) {
 		heartbeat, creation := c.begin(heartbeatRequest()), c.begin(createRequest())
 		<-time.After(time.Second)
 		c.LeaderChanged() // to the same
-		<-time.After(leaderGrace)
+		<-time.After(forward.Grace)
 		c.lead(3, 2)
-		want := time.Second + 2*leaderGrace
+		want := time.Second + 2*forward.Grace
 		if s := <-heartbeat; s.err != nil || s.took != want {
 			t.Errorf("heartbeat after %v: %v", s.took, s.err)
 		}

@@ -20,7 +20,7 @@ import (
 // audit compares everything that the process holds with what was promised.
 func (p *process) audit(ending Ending) {
 	w, n := p.node.w, p.node
-	if p.failing || p.disk.dead {
+	if p.failing || p.disk.Dead {
 		return
 	}
 	if ending == PowerLost {
@@ -34,7 +34,7 @@ func (p *process) audit(ending Ending) {
 		for _, partition := range topic.Partitions {
 			tp := kafka.TopicIDPartition{TopicID: topic.ID, TopicPartition: kafka.TopicPartition{Topic: topic.Name, Partition: partition.ID}}
 			log := p.storage.Log(tp.TopicPartition)
-			if log == nil && p.disk.failed {
+			if log == nil && p.disk.Failed {
 				p.fault(fmt.Errorf("%s has no log", tp)) // it could not be created; the operator restarts the broker
 				n.owed[tp] = max(n.owed[tp], ending)
 				continue
@@ -71,7 +71,7 @@ func (p *process) auditLog(ending Ending, tp kafka.TopicIDPartition, log *storag
 	if hw := log.HighWatermark(); ending == Killed && hw < left.highWatermark && p.isSettled(tp.TopicPartition) {
 		return fmt.Errorf("the high watermark of %s went from %d to %d", tp, left.highWatermark, hw)
 	}
-	data, err := contentOf(log, isCompacted(tp.Topic))
+	data, err := ContentOf(log, isCompacted(tp.Topic))
 	if err != nil {
 		return fmt.Errorf("%s from %d to %d: %w", tp, content.Start, content.End, err)
 	}
@@ -128,8 +128,8 @@ func isCompacted(topic string) bool {
 	return topic == tableTopic || topic == kafka.ConsumerOffsetsTopic || topic == kafka.TransactionStateTopic
 }
 
-// contentOf reads a whole log. Compacted ones may have holes.
-func contentOf(log *storage.Log, holes bool) (all []byte, err error) {
+// ContentOf reads a whole log. Compacted ones may have holes.
+func ContentOf(log *storage.Log, holes bool) (all []byte, err error) {
 	for offset, end := log.LogStartOffset(), log.LogEndOffset(); offset < end; {
 		r, err := log.Read(storage.ReadRequest{Offset: offset, MaxBytes: 1 << 20, MinOneBatch: true, UpTo: end})
 		if err != nil {
@@ -193,7 +193,7 @@ func (p *process) observe() {
 // after kill -9.
 func (p *process) reopen() {
 	w := p.node.w
-	if p.failing || p.disk.dead || w.err != nil {
+	if p.failing || p.disk.Dead || w.err != nil {
 		return
 	}
 	live, err := p.state()
@@ -215,7 +215,7 @@ func (p *process) reopen() {
 // state is what the process knows.
 func (p *process) state() (State, error) {
 	s := State{}
-	print, err := fingerprint(p.metadata.image)
+	print, err := Fingerprint(p.metadata.image)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +238,7 @@ func (p *process) state() (State, error) {
 }
 
 func (s State) addLog(log *storage.Log) error {
-	data, err := contentOf(log, isCompacted(log.TopicPartition().Topic))
+	data, err := ContentOf(log, isCompacted(log.TopicPartition().Topic))
 	if err != nil {
 		return fmt.Errorf("%s: %w", log.TopicPartition(), err)
 	}
@@ -284,7 +284,7 @@ func (s State) addGroups(tp kafka.TopicPartition, g *group.Shard, nowMs int64) {
 // stateOnDisk is what the next process would know.
 func (p *process) stateOnDisk() (State, error) {
 	w := p.node.w
-	fsys := p.disk.mem.KillClone()
+	fsys := p.disk.Mem.KillClone()
 	voter, err := p.openVoter(fsys)
 	if err != nil {
 		return nil, err
@@ -294,7 +294,7 @@ func (p *process) stateOnDisk() (State, error) {
 		return nil, err
 	}
 	s := State{}
-	print, err := fingerprint(image)
+	print, err := Fingerprint(image)
 	if err != nil {
 		return nil, err
 	}
@@ -319,7 +319,7 @@ func (p *process) stateOnDisk() (State, error) {
 		}
 		tp := log.TopicPartition()
 		if _, ok := p.transactions.loadedShard(tp.Partition); ok && tp.Topic == kafka.TransactionStateTopic {
-			data, err := contentOf(log, true)
+			data, err := ContentOf(log, true)
 			if err != nil {
 				return nil, err
 			}
@@ -333,7 +333,7 @@ func (p *process) stateOnDisk() (State, error) {
 			if _, ok := p.groups.loadedShard(tp.Partition); !ok {
 				continue
 			}
-			data, err := contentOf(log, true)
+			data, err := ContentOf(log, true)
 			if err != nil {
 				return nil, err
 			}

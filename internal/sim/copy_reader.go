@@ -53,7 +53,7 @@ func (r *copyReader) fetch() {
 			switch code := kafka.CodeOf(result.Err); {
 			case code == kafka.ErrNone:
 				w.check(r.take(result))
-			case code == kafka.ErrKafkaStorageError && p.disk.failed, code == kafka.ErrNotLeaderOrFollower:
+			case code == kafka.ErrKafkaStorageError && p.disk.Failed, code == kafka.ErrNotLeaderOrFollower:
 			default:
 				w.fail("%s: fetch of %s at %d: %w", r.conn.name, r.tp, r.position, result.Err)
 			}

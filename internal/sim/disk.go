@@ -14,46 +14,47 @@ var errDead = errors.New("the process has ended")
 // Disk is a node's disk as one process sees it. When the process is killed in the middle of
 // a call, nothing of what it does afterwards reaches the disk; what it answers is not heard.
 type Disk struct {
-	mem    *vfs.Mem
-	fs     *vfs.Fault
+	Mem    *vfs.Mem
+	FS     *vfs.Fault
 	random *rand.Rand
 
-	changes int64 // calls that change something, so far
-	dead    bool
-	dieIn   int64 // changing calls until the process is killed; 0: not planned
-	failIn  int64 // changing calls until calls fail; 0: not planned
-	failFor int64 // how many of them fail
-	failed  bool  // some did
+	Changes int64 // calls that change something, so far
+	Dead    bool
+	DieIn   int64 // changing calls until the process is killed; 0: not planned
+	FailIn  int64 // changing calls until calls fail; 0: not planned
+	FailFor int64 // how many of them fail
+	Failed  bool  // some did
 }
 
-func newDisk(mem *vfs.Mem, random *rand.Rand) *Disk {
-	d := &Disk{mem: mem, random: random}
-	d.fs = vfs.NewFault(mem, d.decide)
+// NewDisk returns a disk with what mem holds.
+func NewDisk(mem *vfs.Mem, random *rand.Rand) *Disk {
+	d := &Disk{Mem: mem, random: random}
+	d.FS = vfs.NewFault(mem, d.decide)
 	return d
 }
 
 // decide is asked before every call.
 func (d *Disk) decide(op vfs.Op, name string) error {
 	switch {
-	case d.dead:
+	case d.Dead:
 		return errDead
 	case !op.Changes():
 		return nil
 	}
-	d.changes++
-	if d.dieIn > 0 {
-		if d.dieIn--; d.dieIn == 0 {
-			d.dead = true
+	d.Changes++
+	if d.DieIn > 0 {
+		if d.DieIn--; d.DieIn == 0 {
+			d.Dead = true
 			return d.torn(op, errDead)
 		}
 	}
-	if d.failIn > 1 {
-		d.failIn--
+	if d.FailIn > 1 {
+		d.FailIn--
 		return nil
 	}
-	if d.failIn == 1 && d.failFor > 0 {
-		d.failFor--
-		d.failed = true
+	if d.FailIn == 1 && d.FailFor > 0 {
+		d.FailFor--
+		d.Failed = true
 		cause := syscall.EIO
 		if op == vfs.OpWrite && d.random.IntN(2) == 0 {
 			cause = syscall.ENOSPC
@@ -71,5 +72,5 @@ func (d *Disk) torn(op vfs.Op, err error) error {
 	return err
 }
 
-// heal ends planned faults.
-func (d *Disk) heal() { d.dieIn, d.failIn, d.failFor = 0, 0, 0 }
+// Heal ends planned faults.
+func (d *Disk) Heal() { d.DieIn, d.FailIn, d.FailFor = 0, 0, 0 }

@@ -103,8 +103,8 @@ func (w *World) kill(n *Node) {
 		w.note("kill")
 		n.crash(Killed)
 	default:
-		n.process.disk.dieIn = w.between(1, 120)
-		w.note("kill in %d disk changes", n.process.disk.dieIn)
+		n.process.disk.DieIn = w.between(1, 120)
+		w.note("kill in %d disk changes", n.process.disk.DieIn)
 	}
 }
 
@@ -117,11 +117,11 @@ func (w *World) cutPower(n *Node) {
 func (w *World) failDisk(n *Node) {
 	w.stats.DiskErrors++
 	if n.process != nil {
-		n.process.disk.failIn, n.process.disk.failFor = w.between(1, 60), w.between(1, 3)
+		n.process.disk.FailIn, n.process.disk.FailFor = w.between(1, 60), w.between(1, 3)
 		if w.oneIn(3) {
-			n.process.disk.failFor = w.between(4, 40) // a disk that is full for a while
+			n.process.disk.FailFor = w.between(4, 40) // a disk that is full for a while
 		}
-		w.note("disk error in %d disk changes", n.process.disk.failIn)
+		w.note("disk error in %d disk changes", n.process.disk.FailIn)
 	}
 }
 
@@ -165,7 +165,7 @@ func (w *World) planChecks() {
 		repeat(lowMs, highMs, func(p *process) {
 			if err := run(p); err != nil {
 				w.note("%s: %v", name, err)
-				if !p.disk.dead && !p.disk.failed {
+				if !p.disk.Dead && !p.disk.Failed {
 					w.fail("%s: %w", name, err)
 				}
 			}
@@ -212,11 +212,11 @@ func (w *World) heal() {
 	w.note("heal")
 	w.healing = true
 	n := w.nodes[0]
-	if n.process != nil && (n.process.disk.failed || n.process.failing) {
+	if n.process != nil && (n.process.disk.Failed || n.process.failing) {
 		n.crash(Killed) // a disk that has failed is not used again without a restart
 	}
 	if n.process != nil {
-		n.process.disk.heal()
+		n.process.disk.Heal()
 	}
 }
 

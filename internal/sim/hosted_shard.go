@@ -142,7 +142,7 @@ func (h *hostedShard[S]) run() {
 	}
 	if !h.loaded {
 		if err := h.load(); err != nil {
-			if p.touch() && !p.disk.failed {
+			if p.touch() && !p.disk.Failed {
 				p.node.w.fail("the shard of %s cannot be loaded: %w", h.tp, err)
 			}
 			return
@@ -392,7 +392,7 @@ func (h *hostedShard[S]) deliver(r shard.Response) {
 
 // drop gives up the state that the log does not confirm.
 func (h *hostedShard[S]) drop(err error) {
-	if p := h.plane.p; p.alive() && p.serving && !p.disk.failed {
+	if p := h.plane.p; p.alive() && p.serving && !p.disk.Failed {
 		p.node.w.fail("an append of the coordinator to %s failed: %w", h.tp, err)
 	}
 	h.failAll()

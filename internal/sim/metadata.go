@@ -44,7 +44,7 @@ func (p *process) openVoter(fsys vfs.FS) (*quorum.Voter, error) {
 }
 
 func openMetadata(p *process) (*metadataPlane, error) {
-	voter, err := p.openVoter(p.disk.fs)
+	voter, err := p.openVoter(p.disk.FS)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (m *metadataPlane) load(b quorum.Batch) error {
 	}
 	image := delta.Apply(b.LastOffset, b.Epoch)
 	w := m.p.node.w
-	print, err := fingerprint(image)
+	print, err := Fingerprint(image)
 	if err != nil {
 		return err
 	}
@@ -273,8 +273,8 @@ func (m *metadataPlane) takeSnapshot() error {
 	return nil
 }
 
-// fingerprint is a hash of everything that an image says.
-func fingerprint(image *metadata.Image) (uint64, error) {
+// Fingerprint is a hash of everything that an image says.
+func Fingerprint(image *metadata.Image) (uint64, error) {
 	h := fnv.New64a()
 	err := image.WriteTo(func(r metadata.Record) error {
 		_, err := h.Write(metadata.Encode(r))

@@ -48,23 +48,23 @@ func (n *Node) start() {
 	if w.options.lying {
 		n.ending, n.powerLosses = Killed, 0
 	}
-	disk := newDisk(n.mem, w.random)
+	disk := NewDisk(n.mem, w.random)
 	switch {
 	case !w.healing && w.budget.Kills > 0 && w.oneIn(5):
 		w.budget.Kills--
 		w.stats.Kills++
-		disk.dieIn = w.between(1, 60)
+		disk.DieIn = w.between(1, 60)
 	case !w.healing && w.budget.DiskErrors > 0 && w.oneIn(8):
 		w.budget.DiskErrors--
 		w.stats.DiskErrors++
-		disk.failIn, disk.failFor = w.between(1, 60), w.between(1, 3)
+		disk.FailIn, disk.FailFor = w.between(1, 60), w.between(1, 3)
 	}
 	p := newProcess(n, disk)
 	n.process = p
 	err := p.start()
-	w.note("start %d: %d disk changes, %v", w.stats.Starts, disk.changes, err)
+	w.note("start %d: %d disk changes, %v", w.stats.Starts, disk.Changes, err)
 	switch {
-	case disk.dead, err != nil && disk.failed:
+	case disk.Dead, err != nil && disk.Failed:
 		n.crash(Killed)
 	case err != nil:
 		w.fail("node %d does not start: %w", n.id, err)
@@ -91,9 +91,9 @@ func (n *Node) crash(ending Ending) {
 	n.ending = max(n.ending, ending)
 	if ending == PowerLost {
 		n.powerLost()
-		n.mem = p.disk.mem.CrashClone(w.random)
+		n.mem = p.disk.Mem.CrashClone(w.random)
 	} else {
-		n.mem = p.disk.mem.KillClone()
+		n.mem = p.disk.Mem.KillClone()
 	}
 	w.note("the process of node %d ends (%d)", n.id, ending)
 	w.after(w.between(10, 800), n.start)
@@ -108,7 +108,7 @@ func (n *Node) powerLost() {
 // leave takes the process away from everybody.
 func (n *Node) leave(p *process) {
 	w := n.w
-	p.disk.dead = true
+	p.disk.Dead = true
 	n.process = nil
 	if n.last == nil || n.ending == StillRunning {
 		n.last = map[kafka.TopicIDPartition]leftBehind{}
@@ -135,8 +135,8 @@ func (n *Node) shutdown() error {
 	}
 	err := p.stop()
 	w.note("shutdown: %v", err)
-	if p.disk.dead || p.disk.failed || err != nil {
-		if err != nil && !p.disk.dead && !p.disk.failed {
+	if p.disk.Dead || p.disk.Failed || err != nil {
+		if err != nil && !p.disk.Dead && !p.disk.Failed {
 			return fmt.Errorf("node %d does not stop: %w", n.id, err)
 		}
 		n.crash(Killed)
@@ -144,7 +144,7 @@ func (n *Node) shutdown() error {
 	}
 	n.leave(p)
 	n.ending = Killed
-	n.mem = p.disk.mem.CrashClone(w.random)
+	n.mem = p.disk.Mem.CrashClone(w.random)
 	w.after(w.between(10, 800), n.start)
 	return nil
 }
@@ -152,12 +152,12 @@ func (n *Node) shutdown() error {
 // fault is called when the process cannot go on.
 func (p *process) fault(err error) {
 	w := p.node.w
-	if p.disk.dead || p.failing {
+	if p.disk.Dead || p.failing {
 		return
 	}
 	p.failing = true
 	w.note("fault: %v", err)
-	if !p.disk.failed {
+	if !p.disk.Failed {
 		w.fail("node %d cannot go on, although its disk has not failed: %w", p.node.id, err)
 		return
 	}
@@ -173,7 +173,7 @@ func (p *process) fault(err error) {
 // touch ends the process if the last disk operations have met the planned kill, and reports
 // whether it still lives.
 func (p *process) touch() bool {
-	if p.disk.dead && p.node.process == p {
+	if p.disk.Dead && p.node.process == p {
 		p.node.crash(Killed)
 	}
 	return p.node.process == p

@@ -62,7 +62,7 @@ func newProcess(n *Node, disk *Disk) *process {
 
 // start brings the parts up in the broker's order.
 func (p *process) start() (err error) {
-	fsys, clock := p.disk.fs, p.node.w.clock
+	fsys, clock := p.disk.FS, p.node.w.clock
 	if p.lock, err = fsys.Lock(filepath.Join(dataDir, ".lock")); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (p *process) start() (err error) {
 func (p *process) nowMs() int64 { return p.node.w.nowMs }
 
 // alive reports whether the process can still be heard.
-func (p *process) alive() bool { return !p.disk.dead && p.node.process == p }
+func (p *process) alive() bool { return !p.disk.Dead && p.node.process == p }
 
 // publish takes each new image to the parts that follow it, as the broker does.
 func (p *process) publish(image *metadata.Image, delta *metadata.Delta) {
@@ -128,7 +128,7 @@ func (p *process) commitBy(dueMs int64) {
 		w.stats.GroupCommits++
 		if err != nil {
 			w.note("group commit: %v", err)
-			if !p.disk.dead && !p.disk.failed {
+			if !p.disk.Dead && !p.disk.Failed {
 				w.fail("group commit: %w", err)
 			}
 		}
@@ -191,10 +191,15 @@ func (p *process) stop() error {
 
 // topicConfig returns what the partitions of a topic need of its configs.
 func (p *process) topicConfig(image *metadata.Image, topic string) replica.TopicConfig {
+	return TopicConfig(p.static, image, topic)
+}
+
+// TopicConfig is what the partitions of a topic need of its configs on a node with these properties.
+func TopicConfig(static *config.Broker, image *metadata.Image, topic string) replica.TopicConfig {
 	broker := func(name string) map[string]string {
 		return image.Config(kafka.ConfigResource{Type: kafka.ConfigResourceBroker, Name: name})
 	}
-	layers := config.Layers{Static: p.static, DynamicBroker: broker(strconv.Itoa(int(p.node.id))), DynamicDefault: broker("")}
+	layers := config.Layers{Static: static, DynamicBroker: broker(strconv.Itoa(int(static.NodeID))), DynamicDefault: broker("")}
 	t := layers.Topic(image.Config(kafka.ConfigResource{Type: kafka.ConfigResourceTopic, Name: topic}))
 	l := storage.DefaultLogConfig()
 	l.SegmentBytes, l.SegmentMs, l.SegmentJitterMs = int64(t.SegmentBytes), t.SegmentMs, t.SegmentJitterMs

@@ -88,7 +88,7 @@ func (r *reader) take(p *process, result replica.FetchResult) {
 			w.fail("%s: offset %d of %s lies behind the log end offset %d, although nothing was lost", r.conn.name, r.position, r.tp, end)
 		}
 		r.position, r.lastEpoch, r.lost = max(start, min(r.position, end)), kafka.NoLeaderEpoch, false
-	case code == kafka.ErrKafkaStorageError && p.disk.failed, code == kafka.ErrNotLeaderOrFollower:
+	case code == kafka.ErrKafkaStorageError && p.disk.Failed, code == kafka.ErrNotLeaderOrFollower:
 	case result.Err != nil:
 		w.fail("%s: fetch of %s at %d: %w", r.conn.name, r.tp, r.position, result.Err)
 	default:

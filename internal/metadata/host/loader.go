@@ -15,17 +15,8 @@ import (
 // goroutine back.
 const queueLength = 256
 
-// Batch is a run of committed metadata records, or a whole snapshot. The records must not be
-// changed after it was submitted.
-type Batch struct {
-	// Replaces says that the records are a whole snapshot that takes the place of what was loaded
-	// before: this node lagged behind what others still have as a log. The publishers get what differs.
-	Replaces   bool
-	BaseOffset int64 // one past the last offset loaded before; 0 where it replaces them
-	LastOffset int64 // may lie past the last record: control records have offsets too
-	Epoch      int32
-	Records    [][]byte
-}
+// Batch is what the loader takes.
+type Batch = metadata.Batch
 
 // Publisher takes a new image and the delta that led to it. It runs on the loader's goroutine.
 type Publisher func(image *metadata.Image, delta *metadata.Delta)
@@ -138,60 +129,17 @@ func (l *Loader) run(ctx context.Context) {
 // load replays b and what is queued behind it (boundedly), so that the publishers of a node
 // that starts on a long log are not called once per batch.
 func (l *Loader) load(b Batch) error {
-	base := l.Current()
-	r := replay{base: base, delta: metadata.NewDelta(base), offset: base.Offset, epoch: base.Epoch}
-	if err := r.add(b); err != nil {
+	r := metadata.NewReplay(l.Current())
+	if err := r.Add(b); err != nil {
 		return err
 	}
 	for range len(l.queue) { // this goroutine is the only receiver
-		if err := r.add(<-l.queue); err != nil {
+		if err := r.Add(<-l.queue); err != nil {
 			return err
 		}
 	}
 	l.queued.Set(int64(len(l.queue)))
-	l.publish(r.end())
-	return nil
-}
-
-// replay is a delta that grows batch by batch.
-type replay struct {
-	base   *metadata.Image // the current image
-	delta  *metadata.Delta // from base, or after a snapshot from nothing
-	offset int64
-	epoch  int32
-}
-
-// end returns the new image and what it changes about the current one.
-func (r *replay) end() (*metadata.Image, *metadata.Delta) {
-	image := r.delta.Apply(r.offset, r.epoch)
-	if r.delta.Base() == r.base {
-		return image, r.delta
-	}
-	// The image shares what has not changed with the current one.
-	difference := metadata.Difference(r.base, image)
-	return difference.Apply(r.offset, r.epoch), difference
-}
-
-func (r *replay) add(b Batch) error {
-	if b.Replaces {
-		if b.LastOffset < r.offset || b.Epoch < r.epoch {
-			return fmt.Errorf("metadata snapshot up to offset %d in epoch %d is older than offset %d in epoch %d, which is loaded", b.LastOffset, b.Epoch, r.offset, r.epoch)
-		}
-		r.delta = metadata.NewDelta(metadata.EmptyImage())
-	} else if b.BaseOffset != r.offset+1 || b.LastOffset < b.BaseOffset+int64(len(b.Records))-1 || b.Epoch < r.epoch {
-		return fmt.Errorf("metadata batch of offsets %d to %d in epoch %d with %d records does not follow offset %d in epoch %d",
-			b.BaseOffset, b.LastOffset, b.Epoch, len(b.Records), r.offset, r.epoch)
-	}
-	for i, data := range b.Records {
-		record, err := metadata.Decode(data)
-		if err == nil {
-			err = r.delta.Replay(record)
-		}
-		if err != nil {
-			return fmt.Errorf("metadata record %d of the batch at offset %d: %w", i, b.BaseOffset, err)
-		}
-	}
-	r.offset, r.epoch = b.LastOffset, b.Epoch
+	l.publish(r.End())
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/quorum"
 )
 
@@ -82,7 +81,7 @@ func (n *Node) stepGroup(first message) error {
 }
 
 func (n *Node) step(in quorum.Incoming) error {
-	if n.campaign.ignores(in) {
+	if n.campaign.Ignores(in) {
 		return nil
 	}
 	if err := n.voter.Step(in); errors.Is(err, quorum.ErrMessage) {
@@ -90,9 +89,7 @@ func (n *Node) step(in quorum.Incoming) error {
 	} else if err != nil {
 		return err
 	}
-	if n.voter.YieldsTo(in) {
-		n.campaign.yields = candidatePauses
-	}
+	n.campaign.Stepped(n.voter, in)
 	n.replicas.heardOf(in.From(), n.voter, n.o.Clock.Now())
 	return nil
 }
@@ -152,41 +149,10 @@ func (n *Node) tick() error {
 	return nil
 }
 
-const (
-	// campaignRank is how long a voter waits for each that goes before it, campaignPause how long it
-	// waits for the votes before it asks again.
-	campaignRank  = 10 * time.Millisecond
-	campaignPause = 15 * time.Millisecond
-	// campaignTimes is how often it asks; then the election time-out decides.
-	campaignTimes = 8
-	// candidatePauses is for how many pauses an election may take, with an fsync of each voter, before who has voted
-	// in it begins another one; so many more the next time, and rankPauses more for each that goes
-	// before it, or voters that have divided the votes would do so again. For as long a voter yields to another one.
-	candidatePauses, rankPauses = 4, 2
-)
-
-// campaign asks for votes without waiting for the election time-out. With pre-vote that does no harm
-// where the others hear from a leader.
+// campaign is the one under way, if its timer is there.
 type campaign struct {
-	timer    *time.Timer // nil: there is none
-	times    int         // how often it will ask yet
-	voted    int32       // epoch in which it has voted, for itself or for another one
-	waits    int         // pauses for which it has waited for the outcome
-	patience int         // pauses for which it will
-	yields   int         // pauses for which another voter's election goes before
-	// dead is the leader that is known to be dead, 0 for none, and epoch the one in which it has led.
-	dead  uint64
-	epoch int32
-}
-
-// ignores reports whether a message is to be lost: one of a dead leader that was still on its way, or this
-// voter would believe in it for a whole election time-out; and support for an election that is left to another voter.
-func (c *campaign) ignores(in quorum.Incoming) bool {
-	if c.timer == nil {
-		return false
-	}
-	epoch, leads := in.FromLeader()
-	return leads && in.From() == c.dead && epoch <= c.epoch || c.yields > 0 && in.GrantsPreVote()
+	quorum.Campaign
+	timer *time.Timer
 }
 
 func (c *campaign) due() <-chan time.Time {
@@ -197,6 +163,7 @@ func (c *campaign) due() <-chan time.Time {
 }
 
 func (c *campaign) stop() {
+	c.End()
 	if c.timer != nil {
 		c.timer.Stop()
 		c.timer = nil
@@ -231,41 +198,20 @@ func (n *Node) peerDied(nodeID int32) error {
 // startCampaign has this voter ask for votes after those of lower node ids, dead not counted.
 func (n *Node) startCampaign(dead int32) {
 	n.campaign.stop()
-	n.campaign = campaign{times: campaignTimes, epoch: n.voter.Leadership().Epoch}
-	rank := 0
-	for _, v := range n.voter.Voters() {
-		if v.NodeID == dead {
-			n.campaign.dead = quorum.PeerID(v.DirectoryID)
-		} else if v.NodeID < n.o.Self.NodeID {
-			rank++
-		}
-	}
-	n.campaign.patience = candidatePauses + rank*rankPauses
-	n.campaign.timer = time.NewTimer(time.Duration(rank) * campaignRank)
+	n.campaign.timer = time.NewTimer(n.campaign.Begin(n.voter, dead))
 }
 
 func (n *Node) campaignAgain() error {
 	c := &n.campaign
-	if c.times == 0 || !n.voter.IsVoter() || n.voter.Leadership().LeaderID != kafka.NoLeader {
+	asks := c.Due(n.voter)
+	if !c.IsActive() {
 		c.stop()
 		return nil
 	}
-	c.timer.Reset(campaignPause)
-	if c.yields > 0 {
-		c.yields--
+	c.timer.Reset(quorum.CampaignPause)
+	if !asks {
 		return nil
 	}
-	if epoch, voted := n.voter.Voted(); voted && epoch > c.epoch {
-		if epoch != c.voted {
-			c.voted, c.waits = epoch, 0
-		}
-		if c.waits < c.patience {
-			c.waits++
-			return nil
-		}
-		c.patience += candidatePauses
-	}
-	c.times, c.waits = c.times-1, 0
 	if err := n.voter.Campaign(); err != nil {
 		return err
 	}

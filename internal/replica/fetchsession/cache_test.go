@@ -51,9 +51,11 @@ func TestScript(t *testing.T) {
 		{name: "the error stays", epoch: 7, answers: map[string]Answer{"a": {HighWatermark: -1, LogStartOffset: -1, IsError: true}, "b": {HighWatermark: 2}, "c": {LogStartOffset: 9}}, wantFetch: "b c a", wantSend: "a"},
 		{name: "the error is over", epoch: 8, answers: map[string]Answer{"a": {HighWatermark: 5}, "b": {HighWatermark: 2}, "c": {LogStartOffset: 9}}, wantFetch: "b c a", wantSend: "a"},
 		{name: "a diverging epoch", epoch: 9, answers: map[string]Answer{"a": {HighWatermark: 5}, "b": {HighWatermark: 2, MustSend: true}, "c": {LogStartOffset: 9}}, wantFetch: "b c a", wantSend: "b"},
-		{name: "add d, forget b and x", epoch: 10, add: named("d"), forget: []string{"b", "x"}, answers: map[string]Answer{"a": {HighWatermark: 5}, "c": {LogStartOffset: 9}}, wantFetch: "c a d", wantSend: "d"},
-		{name: "forget all", epoch: 11, forget: []string{"a", "c", "d"}, wantFetch: ""},
-		{name: "the session is gone", epoch: 12, wantErr: kafka.ErrFetchSessionIDNotFound},
+		{name: "who has truncated hears of the high watermark again", epoch: 10, answers: map[string]Answer{"a": {HighWatermark: 5}, "b": {HighWatermark: 2}, "c": {LogStartOffset: 9}}, wantFetch: "b c a", wantSend: "b"},
+		{name: "once", epoch: 11, answers: map[string]Answer{"a": {HighWatermark: 5}, "b": {HighWatermark: 2}, "c": {LogStartOffset: 9}}, wantFetch: "b c a"},
+		{name: "add d, forget b and x", epoch: 12, add: named("d"), forget: []string{"b", "x"}, answers: map[string]Answer{"a": {HighWatermark: 5}, "c": {LogStartOffset: 9}}, wantFetch: "c a d", wantSend: "d"},
+		{name: "forget all", epoch: 13, forget: []string{"a", "c", "d"}, wantFetch: ""},
+		{name: "the session is gone", epoch: 14, wantErr: kafka.ErrFetchSessionIDNotFound},
 	} {
 		r := Request{SessionID: id, Epoch: s.epoch, Partitions: s.add, NowMs: 1}
 		for _, topic := range s.forget {

@@ -72,8 +72,7 @@ func newSession(id int32, usesTopicIDs bool, nowMs int64) *session {
 
 func (s *session) fill(partitions []Partition, answers []Answer) {
 	for i, p := range partitions {
-		e := s.put(p)
-		e.highWatermark, e.logStartOffset = answers[i].HighWatermark, answers[i].LogStartOffset
+		s.put(p).sends(answers[i]) // all are sent
 	}
 }
 
@@ -142,8 +141,10 @@ func (s *session) unlink(e *entry) {
 func (e *entry) sends(a Answer) bool {
 	send := a.HasRecords || a.MustSend || a.IsError || e.highWatermark != a.HighWatermark || e.logStartOffset != a.LogStartOffset
 	e.highWatermark, e.logStartOffset = a.HighWatermark, a.LogStartOffset
-	if a.IsError {
-		e.highWatermark = -1 // so that the client hears when the error is over
+	if a.IsError || a.MustSend {
+		// So that the client hears when the error is over, or, once it has truncated, how far it is committed: it
+		// cannot take that over with the answer that has it truncate.
+		e.highWatermark = -1
 	}
 	return send
 }

@@ -244,6 +244,40 @@ func TestCleanShutdown(t *testing.T) {
 	}
 }
 
+func TestKeptBrokerEpoch(t *testing.T) {
+	t.Parallel()
+	const boot = "0b3a9a1e-6a2f-4a07-9c3e-0d0f3f1f2a11"
+	mem, dirs := vfs.NewMem(), []string{"/a", "/b"}
+	for _, dir := range dirs {
+		check(t, mem.MkdirAll(dir))
+	}
+	want := func(what string, epoch int64, bootID string) {
+		t.Helper()
+		if got := KeptBrokerEpoch(mem, dirs, bootID); got != epoch {
+			t.Errorf("%s: %d, want %d", what, got, epoch)
+		}
+	}
+	want("never used", -1, boot)
+	check(t, WriteRunning(mem, dirs, 7, boot))
+	want("killed", 7, boot)
+	want("the machine was started anew", -1, "another")
+	want("the system does not tell", -1, "")
+	check(t, WriteRunning(mem, dirs[:1], 8, boot))
+	want("the log dirs disagree", -1, boot)
+	check(t, WriteRunning(mem, dirs, 8, boot))
+	want("again", 8, boot)
+	check(t, RemoveRunning(mem, dirs[1:]))
+	check(t, RemoveRunning(mem, dirs[1:]))
+	want("another disk is in the place of one", -1, boot)
+	check(t, RemoveRunning(mem, dirs))
+	for _, text := range []string{"", "x", `{"version":1,"brokerEpoch":7,"bootId":"b"}`, `{"version":0,"bootId":"b"}`, `{"version":0,"brokerEpoch":7}`} {
+		check(t, vfs.WriteFileAtomic(mem, "/a/"+RunningFileName, []byte(text)))
+		if got := KeptBrokerEpoch(mem, dirs[:1], "b"); got != -1 {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+}
+
 // TestEveryDiskCallMayFail fails the Nth disk call of every write; a crash after it finds the
 // old content or the new one, and the new one if the write succeeded.
 func TestEveryDiskCallMayFail(t *testing.T) {
@@ -311,5 +345,6 @@ func FuzzProperties(f *testing.F) {
 			}
 		}
 		ReadCleanShutdown(with(t, data), "f")
+		parseRunning(data, "b")
 	})
 }

@@ -1,0 +1,15 @@
+// Package cluster is the seeded, deterministic simulation of a whole cluster: three to five nodes, each a disk
+// in memory and, while it is up, a process of the real cores, a network between them and to clients, and faults,
+// all in one event loop that owns virtual time. It goes with package sim, which simulates one node deeply, and
+// shares its disks and checkers.
+//
+// A World owns time, randomness, the queue of events, the network, the clients and the checkers. A process does
+// what the hosts of its cores would do, driven by events: it may be killed at any disk operation, paused, slow or
+// cut off. A seed draws the size of the cluster, the workload and the faults, within the fault budget: of every partition
+// fewer replicas than its effective min ISR lose unsynced data before all are in sync and flushed again. Where
+// everything is flushed before it counts, every node may. Beyond the budget, which some seeds go, only what was
+// not flushed may be lost. After the faults the world heals, and everything must converge.
+//
+// The checkers know nothing of the simulation: they are told what was promised and seen. Only tests import
+// this package. Raft draws its time-outs from crypto/rand, which a test has to seed.
+package cluster

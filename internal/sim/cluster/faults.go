@@ -1,0 +1,305 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/sim"
+)
+
+// budget is which nodes have lost unsynced data and may not be made up for yet.
+type budget struct {
+	// suspects are those, until everything is in sync and flushed again.
+	suspects map[int32]bool
+	// isExceeded says that more was lost than acknowledged records can bear.
+	isExceeded bool
+}
+
+// fault is something that may happen, and how likely it is compared with others.
+type fault struct {
+	name   string
+	weight int
+	run    func(w *World, n *Node)
+}
+
+var faultKinds = []fault{
+	{"kill", 6, (*World).kill},
+	{"power", 4, (*World).cutPower},
+	{"pause", 3, func(w *World, n *Node) { n.pause(w.between(10, 2500)) }},
+	{"hang", 2, func(w *World, n *Node) { n.hang(w.between(50, 1200)) }},
+	{"slow", 2, func(w *World, n *Node) { n.slowMs = w.between(0, 1) * w.between(1, 8) }},
+	{"isolate", 3, (*World).isolate},
+	{"cut", 4, (*World).cutOne},
+	{"heal cuts", 5, func(w *World, _ *Node) { clear(w.network.cut) }},
+	{"reset", 5, func(w *World, _ *Node) { w.network.reset() }},
+	{"clock", 1, func(w *World, n *Node) { n.clock.aheadMs += w.between(-20_000, 20_000) }},
+}
+
+// begin makes the nodes, the clients and the plan of faults.
+func (w *World) begin() {
+	w.budget.suspects = map[int32]bool{}
+	for id := range w.plan.nodes {
+		w.nodes = append(w.nodes, newNode(w, int32(id+1)))
+	}
+	for _, n := range w.nodes {
+		w.after(w.between(0, 50), n.start)
+	}
+	w.addAdmin()
+	w.every(20, 120, func() {
+		for _, n := range w.nodes {
+			if n.process != nil && w.oneIn(2) {
+				w.check.observe(n.process)
+			}
+		}
+	})
+	w.after(1500, func() { w.every(5, 500, w.injectFault) })
+}
+
+// addClients starts the workload, once.
+func (w *World) addClients() {
+	if len(w.producers) > 0 {
+		return
+	}
+	for _, t := range w.plan.topics {
+		for i := range t.partitions {
+			tp := kafka.TopicPartition{Topic: t.name, Partition: i}
+			w.addProducer(true, -1, tp)
+			w.addProducer(false, -1, tp)
+			w.addReader(tp)
+		}
+	}
+	w.addProducer(false, 1, kafka.TopicPartition{Topic: "orders"})
+	w.addProducer(false, 0, kafka.TopicPartition{Topic: "clicks"})
+}
+
+func (w *World) injectFault() {
+	if w.healing {
+		return
+	}
+	total := 0
+	for _, f := range w.plan.faults {
+		total += f.weight
+	}
+	pick := w.random.IntN(total)
+	for _, f := range w.plan.faults {
+		if pick -= f.weight; pick < 0 {
+			n := w.nodes[w.random.IntN(len(w.nodes))]
+			w.note("fault: %s on node %d", f.name, n.id)
+			w.count["fault "+f.name]++
+			f.run(w, n)
+			return
+		}
+	}
+}
+
+// kill kills the process: now, or in the middle of a disk operation that is to come.
+func (w *World) kill(n *Node) {
+	if n.process == nil {
+		return
+	}
+	if w.oneIn(2) {
+		n.crash(false)
+		return
+	}
+	n.process.disk.DieIn = w.between(1, 60)
+}
+
+// cutPower takes what a node has not synced, if the fault budget allows for it.
+func (w *World) cutPower(n *Node) {
+	w.restore()
+	if !w.plan.flushed && !w.mayLose(n) {
+		return
+	}
+	if !w.plan.flushed {
+		w.budget.suspects[n.id] = true
+	}
+	n.crash(true)
+}
+
+// mayLose reports whether a node may lose what it has not synced: of every partition there, fewer replicas than its
+// effective min ISR have then.
+func (w *World) mayLose(n *Node) bool {
+	for t := range w.latest.Topics() {
+		minISR := w.minISR(t.Name)
+		for _, p := range t.Partitions {
+			if !slices.Contains(p.Replicas, n.id) {
+				continue
+			}
+			losers := 1
+			for _, id := range p.Replicas {
+				if id != n.id && w.budget.suspects[id] {
+					losers++
+				}
+			}
+			if losers >= kafka.EffectiveMinISR(minISR, len(p.Replicas)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (w *World) minISR(topic string) int {
+	n, _ := strconv.Atoi(w.latest.Config(kafka.ConfigResource{Type: kafka.ConfigResourceTopic, Name: topic})["min.insync.replicas"])
+	return n
+}
+
+// restore ends the suspicion once everything is in sync again, and flushed: then other nodes may lose unsynced data.
+func (w *World) restore() {
+	if len(w.budget.suspects) == 0 || w.whyNotInSync() != "" {
+		return
+	}
+	for _, n := range w.nodes {
+		b := w.latest.Broker(n.id)
+		if n.process == nil || n.process.failing || n.process.image.Offset < w.latest.Offset || b == nil || b.Fenced || b.IncarnationID != n.process.incarnation {
+			return
+		}
+	}
+	for _, n := range w.nodes {
+		for _, l := range n.process.storage.Logs() {
+			if err := l.Flush(); err != nil {
+				n.process.touch()
+				return
+			}
+		}
+		if !n.process.touch() {
+			return
+		}
+	}
+	clear(w.budget.suspects)
+}
+
+// whyNotInSync says what is not in sync, "" if everything is.
+func (w *World) whyNotInSync() string {
+	for t := range w.latest.Topics() {
+		for _, p := range t.Partitions {
+			if len(p.ISR) != len(p.Replicas) || p.Leader == kafka.NoLeader || p.IsReassigning() {
+				return fmt.Sprintf("%s-%d has leader %d, replicas %v, in-sync replicas %v, eligible ones %v", t.Name, p.ID, p.Leader, p.Replicas, p.ISR, p.ELR)
+			}
+		}
+	}
+	return ""
+}
+
+// isolate cuts a node off from all others, in one direction or both, clients perhaps included.
+func (w *World) isolate(n *Node) {
+	in, out := w.oneIn(3), w.oneIn(3)
+	for _, other := range w.nodes {
+		w.cut(other.id, n.id, !in)
+		w.cut(n.id, other.id, in || !out)
+	}
+	if w.oneIn(3) {
+		w.cut(clientsID, n.id, true)
+	}
+}
+
+func (w *World) cut(from, to int32, isCut bool) {
+	if from != to && isCut {
+		w.network.cut[[2]int32{from, to}] = true
+	}
+}
+
+// cutOne cuts one direction between two nodes, or a node and the clients, and perhaps the other one, too.
+func (w *World) cutOne(n *Node) {
+	other := int32(w.random.IntN(len(w.nodes) + 1))
+	w.cut(n.id, other, true)
+	w.cut(other, n.id, w.oneIn(2))
+}
+
+// heal ends the faults.
+func (w *World) heal() {
+	w.note("heal")
+	w.healing = true
+	clear(w.network.cut)
+	for _, n := range w.nodes {
+		n.slowMs, n.hungMs, n.pausedMs = 0, w.nowMs, w.nowMs
+		if p := n.process; p != nil {
+			p.disk.Heal()
+			if p.disk.Failed || p.failing {
+				n.crash(false)
+				continue
+			}
+			p.resume()
+		}
+	}
+	w.every(40, 60, func() { w.quiet = w.unfinished() == "" })
+}
+
+// isQuiet reports whether everybody has got what they wanted.
+func (w *World) isQuiet() bool { return w.quiet }
+
+// unfinished tells what is still to be done, "" if nothing is.
+func (w *World) unfinished() string {
+	for _, n := range w.nodes {
+		if n.process == nil || !n.process.serving || n.process.failing {
+			return fmt.Sprintf("node %d does not serve", n.id)
+		}
+		if n.process.image.Offset < w.latest.Offset {
+			return fmt.Sprintf("node %d has the metadata up to %d of %d", n.id, n.process.image.Offset, w.latest.Offset)
+		}
+	}
+	if len(w.producers) == 0 {
+		return "the clients have not started"
+	}
+	for _, p := range w.producers {
+		if !p.isDone() {
+			return p.name + " has batches to send"
+		}
+	}
+	if why := w.whyNotInSync(); why != "" {
+		return why
+	}
+	for t := range w.latest.Topics() {
+		for _, p := range t.Partitions {
+			tp := kafka.TopicPartition{Topic: t.Name, Partition: p.ID}
+			end := int64(-1)
+			for _, id := range p.Replicas {
+				r, err := w.node(id).process.replicas.Lookup(tp)
+				if err != nil {
+					return fmt.Sprintf("%s on node %d: %v", tp, id, err)
+				}
+				l := r.Log()
+				if l.LogEndOffset() != l.HighWatermark() || end >= 0 && end != l.HighWatermark() {
+					return fmt.Sprintf("%s on node %d ends at %d, committed up to %d; another replica at %d", tp, id, l.LogEndOffset(), l.HighWatermark(), end)
+				}
+				end = l.HighWatermark()
+			}
+		}
+	}
+	for _, r := range w.readers {
+		p := w.latest.Partition(r.tp.Topic, r.tp.Partition)
+		l, err := w.node(p.Leader).process.replicas.Lookup(r.tp)
+		if err != nil || r.position < l.Log().HighWatermark() {
+			return fmt.Sprintf("%s has not reached the end of %s", r.name, r.tp)
+		}
+	}
+	return ""
+}
+
+// finish is what must hold in the end.
+func (w *World) finish() {
+	if why := w.unfinished(); why != "" {
+		w.fail("liveness: %s after %d ms without faults", why, livenessLimit)
+		return
+	}
+	for t := range w.latest.Topics() {
+		for _, p := range t.Partitions {
+			tp := kafka.TopicIDPartition{TopicID: t.ID, TopicPartition: kafka.TopicPartition{Topic: t.Name, Partition: p.ID}}
+			for _, id := range p.Replicas {
+				at := w.node(id).process
+				w.check.observeReplica(at, tp)
+				r, err := at.replicas.Lookup(tp.TopicPartition)
+				if !w.demand(err) || !hasIDs(t.Name) {
+					continue
+				}
+				l := r.Log()
+				data, err := sim.ContentOf(l, false)
+				if w.demand(err) {
+					w.demand(w.check.history(tp).whole(id, l.LogStartOffset(), data))
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package cluster
+
+import (
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// plan is what a seed draws: the cluster, the workload, the faults.
+type plan struct {
+	nodes     int
+	clusterID string
+	faultsMs  int64
+	// flushed says that everything is flushed before it counts, so that every node may lose power.
+	flushed bool
+	topics  []topicPlan
+	faults  []fault
+	// kills is how many processes may be killed in the middle of a start.
+	kills int
+}
+
+type topicPlan struct {
+	name       string
+	partitions int32
+	factor     int16
+	configs    map[string]string
+}
+
+func (w *World) drawPlan() plan {
+	p := plan{nodes: 3, faultsMs: w.between(3000, 7000), clusterID: kafka.UUID{0: 1, 15: 9}.String(), kills: 2}
+	if w.oneIn(4) {
+		p.nodes = 5
+	}
+	p.flushed = w.oneIn(3)
+	for _, name := range []string{"orders", "clicks"} {
+		t := topicPlan{name: name, partitions: int32(w.between(1, 2)), factor: 3, configs: map[string]string{"min.insync.replicas": "2", "internal.segment.bytes": "3000", "index.interval.bytes": "300"}}
+		if p.nodes == 5 && w.oneIn(3) {
+			t.factor, t.configs["min.insync.replicas"] = 5, "3"
+		}
+		p.topics = append(p.topics, t)
+	}
+	for i := range p.topics {
+		if p.flushed {
+			p.topics[i].configs["flush.messages"] = "1"
+		}
+	}
+	p.faults = faultKinds
+	return p
+}
