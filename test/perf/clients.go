@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -11,6 +12,9 @@ import (
 )
 
 const recordBytes = 1000
+
+// seeds takes the addresses that a system has.
+func seeds(addr string) kgo.Opt { return kgo.SeedBrokers(strings.Split(addr, ",")...) }
 
 // firstProduce returns once the broker has acknowledged a record, trying from now on.
 func firstProduce(ctx context.Context, addr, topic string, partition int32) error {
@@ -28,7 +32,7 @@ func firstProduce(ctx context.Context, addr, topic string, partition int32) erro
 }
 
 func produceOne(ctx context.Context, addr, topic string, partition int32) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.AllowAutoTopicCreation(), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	client, err := kgo.NewClient(seeds(addr), kgo.AllowAutoTopicCreation(), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MetadataMinAge(10*time.Millisecond), kgo.ProducerLinger(0),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 5 * time.Millisecond }), kgo.UnknownTopicRetries(-1))
 	if err != nil {
@@ -40,13 +44,13 @@ func produceOne(ctx context.Context, addr, topic string, partition int32) error 
 
 // createTopic returns once every partition of the new topic has a leader.
 func createTopic(ctx context.Context, addr, topic string, partitions int32) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	client, err := kgo.NewClient(seeds(addr))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	if _, err := admin.CreateTopic(ctx, partitions, 1, nil, topic); err != nil {
+	if _, err := admin.CreateTopic(ctx, partitions, -1, nil, topic); err != nil {
 		return err
 	}
 	for {
@@ -68,7 +72,7 @@ func createTopic(ctx context.Context, addr, topic string, partitions int32) erro
 }
 
 func deleteTopic(ctx context.Context, addr, topic string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	client, err := kgo.NewClient(seeds(addr))
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func randomValue() []byte {
 
 // produce sends records of random bytes with acks=all and idempotence, as clients do by default.
 func produce(ctx context.Context, addr, topic string, records int) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ProducerLinger(5*time.Millisecond), kgo.ProducerBatchMaxBytes(128<<10),
+	client, err := kgo.NewClient(seeds(addr), kgo.ProducerLinger(5*time.Millisecond), kgo.ProducerBatchMaxBytes(128<<10),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(50_000), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
 	if err != nil {
 		return err
@@ -117,7 +121,7 @@ func produce(ctx context.Context, addr, topic string, records int) error {
 
 // consume reads so many records of the topic from the start.
 func consume(ctx context.Context, addr, topic string, records int) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+	client, err := kgo.NewClient(seeds(addr), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(1<<20))
 	if err != nil {
 		return err

@@ -111,7 +111,7 @@ func compactBeside(ctx context.Context, r *run, v values) error {
 
 // fillCompacted makes a topic that is not compacted yet, and waits until it is flushed.
 func fillCompacted(ctx context.Context, r *run, topic string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(r.addr()), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(5*time.Millisecond), kgo.ProducerBatchMaxBytes(128<<10),
+	client, err := kgo.NewClient(seeds(r.addr()), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(5*time.Millisecond), kgo.ProducerBatchMaxBytes(128<<10),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(50_000))
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func fillCompacted(ctx context.Context, r *run, topic string) error {
 // compactNow lets the topic be compacted and waits until all of its closed segments are. It returns
 // how much they had.
 func compactNow(ctx context.Context, r *run, topic string) (gigabytes float64, err error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(r.addr()))
+	client, err := kgo.NewClient(seeds(r.addr()))
 	if err != nil {
 		return 0, err
 	}
@@ -246,7 +246,7 @@ func startForeground(ctx context.Context, addr, topic string) (*foreground, erro
 	const producers = 20
 	f := &foreground{}
 	for range producers {
-		client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()))
+		client, err := kgo.NewClient(seeds(addr), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()))
 		if err != nil {
 			return nil, err
 		}

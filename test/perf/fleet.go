@@ -27,16 +27,19 @@ type fleet struct {
 // fleetSettings let the deleted data of one run be gone soon: deleteAll waits for that.
 var fleetSettings = []string{"log.segment.delete.delay.ms=100"}
 
-func startFleet(ctx context.Context, o options) (f *fleet, err error) {
+// startFleet starts single brokers, or clusters of three.
+func startFleet(ctx context.Context, o options, clustered bool) (f *fleet, err error) {
 	folder, err := os.MkdirTemp(o.dir, "moldau-perf-")
 	if err != nil {
 		return nil, err
 	}
-	f = &fleet{
-		folder: folder, script: o.kafka,
-		moldau: &run{system: newMoldau(o.moldau, filepath.Join(folder, "moldau"), fleetSettings), scale: o.scale},
-		kafka:  &run{system: newKafka(o.kafka, filepath.Join(folder, "kafka"), fleetSettings), scale: o.scale},
-		probe:  &run{system: newProbe(o.probe, filepath.Join(folder, "probe")), scale: o.scale},
+	f = &fleet{folder: folder, script: o.kafka, moldau: &run{scale: o.scale}, kafka: &run{scale: o.scale}, probe: &run{scale: o.scale}}
+	moldauFolder, kafkaFolder, probeFolder := filepath.Join(folder, "moldau"), filepath.Join(folder, "kafka"), filepath.Join(folder, "probe")
+	if clustered {
+		f.moldau.system, f.kafka.system = newMoldauCluster(o.moldau, moldauFolder, clusterNodes, clusterSettings), newKafkaCluster(o.kafka, kafkaFolder, clusterSettings)
+		f.probe.system = newProbeCluster(o.probe, probeFolder)
+	} else {
+		f.moldau.system, f.kafka.system, f.probe.system = newMoldau(o.moldau, moldauFolder, fleetSettings), newKafka(o.kafka, kafkaFolder, fleetSettings), newProbe(o.probe, probeFolder)
 	}
 	defer func() {
 		if err != nil {
@@ -113,7 +116,7 @@ func (f *fleet) newTopic(ctx context.Context, r *run, name string, partitions in
 
 // do has clients in a process of their own do an order.
 func (r *run) do(ctx context.Context, o load.Order) (*load.Result, error) {
-	o.Addr, o.BrokerPID = r.addr(), r.process.cmd.Process.Pid
+	o.Addr, o.BrokerPIDs = r.addr(), r.process.pids()
 	text, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
@@ -182,13 +185,20 @@ func (f *fleet) deleteAll(ctx context.Context, r *run, topic string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		left, err := filepath.Glob(filepath.Join(r.folder, "data", topic+"-*"))
-		if err != nil || len(left) == 0 {
-			return err
+		left := 0
+		for _, n := range r.nodes {
+			folders, err := filepath.Glob(filepath.Join(n.folder, "data", topic+"-*"))
+			if err != nil {
+				return err
+			}
+			left += len(folders)
+		}
+		if left == 0 {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s still has %d folders of the deleted topic %s", r.name, len(left), topic)
+			return fmt.Errorf("%s still has %d folders of the deleted topic %s", r.name, left, topic)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -44,7 +44,7 @@ func measureFlush(ctx context.Context, r *run) (values, error) {
 	}
 	var clients []*kgo.Client
 	for range flushProducers {
-		client, err := kgo.NewClient(kgo.SeedBrokers(r.addr()), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0),
+		client, err := kgo.NewClient(seeds(r.addr()), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0),
 			kgo.ProducerBatchCompression(kgo.NoCompression()))
 		if err != nil {
 			return nil, err
@@ -74,7 +74,7 @@ func measureFlush(ctx context.Context, r *run) (values, error) {
 }
 
 func createFlushedTopic(ctx context.Context, addr, topic string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	client, err := kgo.NewClient(seeds(addr))
 	if err != nil {
 		return err
 	}

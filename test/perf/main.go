@@ -35,6 +35,8 @@ type options struct {
 	out                   io.Writer // the tables
 	moldau, kafka, probe  string
 	profiled, profilesDir string
+	newBrokerGB           float64
+	alone                 bool
 }
 
 func main() {
@@ -51,7 +53,7 @@ func main() {
 		return
 	}
 	var o options
-	flag.StringVar(&o.only, "only", "", "what to measure, by comma: "+strings.Join(names(items()), ", ")+", or all (without many). Without it: "+strings.Join(names(defaultItems()), ", "))
+	flag.StringVar(&o.only, "only", "", "what to measure, by comma: "+strings.Join(names(items()), ", ")+", cluster (all that begin so), or all (without many and the clusters). Without it: "+strings.Join(names(defaultItems()), ", "))
 	flag.IntVar(&o.pairs, "pairs", 5, "measured pairs of each workload and scenario")
 	flag.Float64Var(&o.scale, "scale", 1, "factor for the amounts of data, partitions and requests")
 	flag.DurationVar(&o.soak, "soak", 10*time.Minute, "how long the soak takes")
@@ -63,6 +65,8 @@ func main() {
 	flag.StringVar(&o.profilesDir, "profiles", "bin/profiles", "where -profile puts the profiles")
 	flag.StringVar(&o.kafka, "kafka", "test/kafka/kafka", "the script that runs Apache Kafka")
 	flag.StringVar(&o.doc, "doc", "", "a file whose results, from the line "+resultsBegin+" to "+resultsEnd+", these results replace")
+	flag.Float64Var(&o.newBrokerGB, "new-broker-gb", 2, "the data of cluster-new-broker; four times as much is needed on disk")
+	flag.BoolVar(&o.alone, "alone", false, "clusters without Apache Kafka, but in the workloads: its failovers take most of the time")
 	flag.Parse()
 	chosen, err := choose(o.only)
 	if err != nil {
@@ -99,7 +103,7 @@ func items() []item {
 	for _, sc := range scenarios {
 		all = append(all, item{name: sc.name, byName: true, measure: sc.compare})
 	}
-	return all
+	return append(all, clusterItems()...)
 }
 
 func defaultItems() []item {
@@ -119,7 +123,9 @@ func choose(only string) ([]item, error) {
 	case "":
 		return defaultItems(), nil
 	case "all":
-		return slices.DeleteFunc(items(), func(i item) bool { return i.name == many.name }), nil
+		return slices.DeleteFunc(items(), func(i item) bool { return i.name == many.name || strings.HasPrefix(i.name, clusterPrefix) }), nil
+	case "cluster":
+		return clusterItems(), nil
 	}
 	wanted := strings.Split(only, ",")
 	for _, name := range wanted {
@@ -146,16 +152,16 @@ func runAll(ctx context.Context, o options, chosen []item) error {
 			fmt.Fprintf(o.out, "**%s failed**: %v\n\n", name, err)
 		}
 	}
-	ranWorkloads := false
+	ranWorkloads := map[bool]bool{} // of clusters, and of single brokers
 	for _, i := range chosen {
 		switch {
 		case ctx.Err() != nil:
 		case i.workload == nil:
 			found, err := i.measure(ctx, o)
 			note(i.name, found, err)
-		case !ranWorkloads:
-			ranWorkloads = true
-			note("workloads", nil, runWorkloads(ctx, o, chosen, note))
+		case !ranWorkloads[i.workload.clustered]:
+			ranWorkloads[i.workload.clustered] = true
+			note("workloads", nil, runWorkloads(ctx, o, chosen, i.workload.clustered, note))
 		}
 	}
 	printVerdicts(o.out, verdicts)
@@ -163,9 +169,9 @@ func runAll(ctx context.Context, o options, chosen []item) error {
 	return errors.Join(failures, context.Cause(ctx))
 }
 
-// runWorkloads runs all chosen workloads on one fleet.
-func runWorkloads(ctx context.Context, o options, chosen []item, note func(string, []verdict, error)) (err error) {
-	f, err := startFleet(ctx, o)
+// runWorkloads runs all chosen workloads of clusters, or of single brokers, on one fleet.
+func runWorkloads(ctx context.Context, o options, chosen []item, clustered bool, note func(string, []verdict, error)) (err error) {
+	f, err := startFleet(ctx, o, clustered)
 	if err != nil {
 		return err
 	}
@@ -177,7 +183,7 @@ func runWorkloads(ctx context.Context, o options, chosen []item, note func(strin
 	}
 	var sheets []sheet
 	for _, i := range chosen {
-		if i.workload == nil || ctx.Err() != nil {
+		if i.workload == nil || i.workload.clustered != clustered || ctx.Err() != nil {
 			continue
 		}
 		s, err := f.runWorkload(ctx, *i.workload, o.pairs)

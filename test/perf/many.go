@@ -95,7 +95,7 @@ func createMany(ctx context.Context, r *run, v values) error {
 }
 
 func askMany(ctx context.Context, r *run, v values) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(r.addr()))
+	client, err := kgo.NewClient(seeds(r.addr()))
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func fillMany(ctx context.Context, r *run, v values) error {
 	if err := v.noteMemory("memory (RSS) after the spread produce", r); err != nil {
 		return err
 	}
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.process.cmd.Process.Pid))
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.process.pids()[0]))
 	if err != nil {
 		return err
 	}

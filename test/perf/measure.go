@@ -52,7 +52,11 @@ func (w workload) figures() []figure {
 	default:
 		all = append(all, figure{name: produceCPU, unit: "s"}, figure{name: produceThroughput, unit: "MB/s", larger: true})
 		all = append(all, latencyFigures...)
-		all = append(all, figure{name: produceClientCPU, unit: "s"}, figure{name: consumeCPU, unit: "s"},
+		all = append(all, figure{name: produceClientCPU, unit: "s"})
+		if !w.consumes {
+			break
+		}
+		all = append(all, figure{name: consumeCPU, unit: "s"},
 			figure{name: consumeThroughput, unit: "MB/s", larger: true}, figure{name: consumeClientCPU, unit: "s"}, figure{name: consumeBothCPU, unit: "s"})
 	}
 	return append(all, figure{name: peakMemory, unit: "MiB"})
@@ -102,7 +106,9 @@ func (f *fleet) measure(ctx context.Context, w workload, r *run) (values, error)
 		var produced, consumed *load.Result
 		if produced, consumed, err = f.throughput(ctx, r, w); err == nil {
 			v.noteProduced(produced)
-			v.noteConsumed(consumed)
+			if consumed != nil {
+				v.noteConsumed(consumed)
+			}
 		}
 	}
 	if err != nil {

@@ -109,7 +109,7 @@ func produceSpread(ctx context.Context, addr string, topics []string, partitions
 }
 
 func produceToEach(ctx context.Context, addr string, partitions []partitionID, rounds int) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ProducerLinger(5*time.Millisecond), kgo.ProducerBatchCompression(kgo.NoCompression()),
+	client, err := kgo.NewClient(seeds(addr), kgo.ProducerLinger(5*time.Millisecond), kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return err

@@ -47,8 +47,8 @@ func profileOne(ctx context.Context, o options, w workload) (err error) {
 	}
 	p := profiler{fleet: &fleet{folder: folder, script: o.kafka}, options: o, w: w, http: fmt.Sprintf("127.0.0.1:%d", freePort())}
 	s := newMoldau(o.profiled, filepath.Join(folder, "moldau"), fleetSettings)
-	plain := s.command
-	s.command = func() *exec.Cmd {
+	plain := s.nodes[0].command
+	s.nodes[0].command = func() *exec.Cmd {
 		cmd := plain()
 		cmd.Env = append(os.Environ(), "MOLDAU_PROFILING="+p.http)
 		return cmd

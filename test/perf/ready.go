@@ -44,7 +44,7 @@ func (r *run) killUncleanly() error {
 
 // readAll returns once every partition of the topics has given its last record.
 func readAll(ctx context.Context, addr string, topics []string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RetryBackoffFn(func(int) time.Duration { return 5 * time.Millisecond }))
+	client, err := kgo.NewClient(seeds(addr), kgo.RetryBackoffFn(func(int) time.Duration { return 5 * time.Millisecond }))
 	if err != nil {
 		return err
 	}

@@ -189,8 +189,11 @@ func (s sheet) verdicts() []verdict {
 		case consumeThroughput:
 			add("consume, throughput: at least 0.95 of Kafka's", ratio(r), r >= leastThroughput)
 		case produceP99, endToEndP99:
-			if s.workload.order.Rate > 0 && !s.workload.backlog {
+			switch {
+			case s.workload.order.Rate > 0 && !s.workload.backlog:
 				add(f.name+" at a fixed rate: at most Kafka's", ratio(r), r <= mostP99)
+			case s.workload.clustered:
+				add(f.name+", saturated: at most Kafka's", ratio(r), r <= mostP99)
 			}
 		case peakMemory:
 			add("loaded memory: at most a fifth of Kafka's", ratio(r), r <= mostLoadedMemory)

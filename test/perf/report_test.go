@@ -36,7 +36,7 @@ func TestVerdictsFollowTheRatiosOfPairs(t *testing.T) {
 		return measured
 	}
 	// The median is above half of Kafka's, but in two of three pairs it is below.
-	s := sheet{workload: workload{name: "w", order: load.Order{Mode: load.Produce}}, moldau: pairs(1, 5, 9), kafka: pairs(3, 9, 20), probe: pairs(0.5, 2, 4)}
+	s := sheet{workload: workload{name: "w", consumes: true, order: load.Order{Mode: load.Produce}}, moldau: pairs(1, 5, 9), kafka: pairs(3, 9, 20), probe: pairs(0.5, 2, 4)}
 	reached := map[string]bool{}
 	for _, v := range s.verdicts() {
 		key, _, _ := strings.Cut(v.target, ":")

@@ -115,7 +115,7 @@ func sampleSoak(ctx context.Context, length time.Duration, p *process, httpAddr 
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-p.done:
+		case <-p.members[0].done:
 			return nil, errors.New("the broker has ended")
 		case <-ticker.C:
 		}
@@ -147,7 +147,7 @@ func sampleOnce(ctx context.Context, p *process, httpAddr string) ([]float64, er
 	if err != nil {
 		return nil, err
 	}
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.pids()[0]))
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ func churn(ctx context.Context, addr string, finished <-chan struct{}) error {
 }
 
 func churnTransaction(ctx context.Context, addr, id string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID(id), kgo.DefaultProduceTopic("first"))
+	client, err := kgo.NewClient(seeds(addr), kgo.TransactionalID(id), kgo.DefaultProduceTopic("first"))
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func churnTransaction(ctx context.Context, addr, id string) error {
 }
 
 func churnGroup(ctx context.Context, addr, group string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumerGroup(group), kgo.ConsumeTopics("first"), kgo.DisableAutoCommit(), kgo.FetchMaxWait(100*time.Millisecond))
+	client, err := kgo.NewClient(seeds(addr), kgo.ConsumerGroup(group), kgo.ConsumeTopics("first"), kgo.DisableAutoCommit(), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func churnGroup(ctx context.Context, addr, group string) error {
 }
 
 func churnTopic(ctx context.Context, addr, topic string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topic))
+	client, err := kgo.NewClient(seeds(addr), kgo.DefaultProduceTopic(topic))
 	if err != nil {
 		return err
 	}

@@ -8,21 +8,31 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/moldau/moldau/test/perf/load"
 )
 
-// system is one broker with its data folder.
+// system is a broker or a cluster of them, with its data folder.
 type system struct {
 	name, folder string
-	port         int
+	nodes        []node
 	format       func(context.Context) error // makes the data folder
-	command      func() *exec.Cmd
 }
+
+// node is one of a system's processes.
+type node struct {
+	folder  string // its data is in data, what it prints in output.log
+	port    int
+	command func() *exec.Cmd
+}
+
+func (n node) addr() string { return fmt.Sprintf("localhost:%d", n.port) }
 
 func newMoldau(binary, folder string, settings []string) system {
 	port := freePort()
@@ -30,7 +40,7 @@ func newMoldau(binary, folder string, settings []string) system {
 	for _, setting := range settings {
 		args = append(args, "--override", setting)
 	}
-	s := system{name: "Moldau", folder: folder, port: port, command: func() *exec.Cmd { return exec.Command(binary, args...) }}
+	s := system{name: "Moldau", folder: folder, nodes: []node{{folder, port, func() *exec.Cmd { return exec.Command(binary, args...) }}}}
 	s.format = func(ctx context.Context) error {
 		p, err := start(s)
 		if err != nil {
@@ -44,7 +54,7 @@ func newMoldau(binary, folder string, settings []string) system {
 func newKafka(script, folder string, settings []string) system {
 	port := freePort()
 	return system{
-		name: "Apache Kafka", folder: folder, port: port,
+		name: "Apache Kafka", folder: folder,
 		format: func(ctx context.Context) error {
 			args := append([]string{"start", "--port", strconv.Itoa(port), "--dir", folder}, settings...)
 			out, err := exec.CommandContext(ctx, script, args...).CombinedOutput()
@@ -53,7 +63,7 @@ func newKafka(script, folder string, settings []string) system {
 			}
 			return exec.CommandContext(ctx, script, "stop", "--dir", folder).Run()
 		},
-		command: func() *exec.Cmd { return exec.Command(script, "serve", filepath.Join(folder, "server.properties")) },
+		nodes: []node{{folder, port, func() *exec.Cmd { return exec.Command(script, "serve", filepath.Join(folder, "server.properties")) }}},
 	}
 }
 
@@ -61,39 +71,61 @@ func newKafka(script, folder string, settings []string) system {
 func newProbe(binary, folder string) system {
 	port := freePort()
 	return system{
-		name: "probe", folder: folder, port: port,
+		name: "probe", folder: folder,
 		format: func(context.Context) error { return nil },
-		command: func() *exec.Cmd {
+		nodes: []node{{folder, port, func() *exec.Cmd {
 			return exec.Command(binary, "-listen", fmt.Sprintf("localhost:%d", port), "-dir", filepath.Join(folder, "data"))
-		},
+		}}},
 	}
 }
 
-// outputEnd is the last of what the broker has printed.
+// outputEnd is the last of what each broker has printed.
 func (s system) outputEnd() string {
-	output, err := os.ReadFile(filepath.Join(s.folder, "output.log"))
-	if err != nil {
-		return err.Error()
+	var all strings.Builder
+	for _, n := range s.nodes {
+		output, err := os.ReadFile(filepath.Join(n.folder, "output.log"))
+		if err != nil {
+			output = []byte(err.Error())
+		}
+		fmt.Fprintf(&all, "%s\n", output[max(0, len(output)-2000):])
 	}
-	return string(output[max(0, len(output)-2000):])
+	return all.String()
 }
 
-func (s system) addr() string { return fmt.Sprintf("localhost:%d", s.port) }
+// addr are the addresses of all brokers, by comma.
+func (s system) addr() string {
+	var all []string
+	for _, n := range s.nodes {
+		all = append(all, n.addr())
+	}
+	return strings.Join(all, ",")
+}
 
 // firstPort and lastPort lie below those that the system gives to clients' connections: a port
 // cannot be taken by one between now and the start of a broker.
-const firstPort, lastPort = 24000, 24499
+const firstPort, lastPort = 24000, 24599
 
 // freePort returns a port that is free, as is the next: Apache Kafka's controller takes that.
 // Processes that measure at the same time begin far from each other.
 func freePort() int {
-	for port := firstPort + os.Getpid()%12*40; port < lastPort; port += 2 {
-		if isFree(port) && isFree(port+1) && !given[port] {
-			given[port] = true
-			return port
+	return freePorts(1)
+}
+
+// freePorts returns the first of so many pairs of ports next to each other.
+func freePorts(pairs int) int {
+next:
+	for first := firstPort + os.Getpid()%12*40; first+2*pairs < lastPort; first += 2 {
+		for port := first; port < first+2*pairs; port++ {
+			if given[port] || !isFree(port) {
+				continue next
+			}
 		}
+		for port := first; port < first+2*pairs; port++ {
+			given[port] = true
+		}
+		return first
 	}
-	panic(fmt.Sprintf("no two ports next to each other are free from %d to %d", firstPort, lastPort))
+	panic(fmt.Sprintf("no %d ports next to each other are free from %d to %d", 2*pairs, firstPort, lastPort))
 }
 
 var given = map[int]bool{} // the harness gives ports from one goroutine
@@ -107,94 +139,159 @@ func isFree(port int) bool {
 	return true
 }
 
-// process is a running broker.
+// process is a system that runs: one process, or one for each node.
 type process struct {
+	members []*member
+}
+
+// member is the process of one node.
+type member struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 }
 
+// start starts all nodes of a system.
 func start(s system) (*process, error) {
-	if conn, err := net.Dial("tcp", s.addr()); err == nil {
-		conn.Close()
-		return nil, fmt.Errorf("somebody else listens on %s", s.addr())
+	p := &process{}
+	for _, n := range s.nodes {
+		m, err := startNode(n)
+		if err != nil {
+			return nil, errors.Join(err, p.kill())
+		}
+		p.members = append(p.members, m)
 	}
-	output, err := os.OpenFile(filepath.Join(s.folder, "output.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	return p, nil
+}
+
+func startNode(n node) (*member, error) {
+	if conn, err := net.Dial("tcp", n.addr()); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("somebody else listens on %s", n.addr())
+	}
+	output, err := os.OpenFile(filepath.Join(n.folder, "output.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer output.Close()
-	cmd := s.command()
+	cmd := n.command()
 	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
+	m := &member{cmd: cmd, done: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait() // however it ended
-		close(p.done)
+		close(m.done)
 	}()
-	return p, nil
+	return m, nil
 }
 
-func (p *process) hasEnded() bool {
+func (m *member) pid() int { return m.cmd.Process.Pid }
+
+func (m *member) hasEnded() bool {
 	select {
-	case <-p.done:
+	case <-m.done:
 		return true
 	default:
 		return false
 	}
 }
 
-func (p *process) stop() error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+func (m *member) stop() error {
+	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {
-	case <-p.done:
+	case <-m.done:
 		return nil
 	case <-time.After(stopTimeout):
-		return errors.Join(fmt.Errorf("the broker did not stop within %s", stopTimeout), p.kill())
+		return errors.Join(fmt.Errorf("the broker did not stop within %s", stopTimeout), m.kill())
 	}
 }
 
 const stopTimeout = 3 * time.Minute
 
-func (p *process) kill() error {
-	err := p.cmd.Process.Kill()
-	<-p.done
+func (m *member) kill() error {
+	err := m.cmd.Process.Kill()
+	<-m.done
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
 	return err
 }
 
-// cpu returns the user and system time that the process has used.
-func (p *process) cpu() (time.Duration, error) { return load.CPUTime(p.cmd.Process.Pid) }
+// each does something to all nodes at once.
+func (p *process) each(do func(*member) error) error {
+	errs := make([]error, len(p.members))
+	var wait sync.WaitGroup
+	for i, m := range p.members {
+		wait.Go(func() { errs[i] = do(m) })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// sum adds what is measured of each node.
+func sum[N int | float64 | time.Duration](p *process, measure func(pid int) (N, error)) (all N, err error) {
+	for _, m := range p.members {
+		n, err := measure(m.pid())
+		if err != nil {
+			return 0, err
+		}
+		all += n
+	}
+	return all, nil
+}
+
+func (p *process) stop() error { return p.each((*member).stop) }
+func (p *process) kill() error { return p.each((*member).kill) }
+
+func (p *process) pids() (all []int) {
+	for _, m := range p.members {
+		all = append(all, m.pid())
+	}
+	return all
+}
+
+// hasEnded reports whether one of the nodes runs no longer.
+func (p *process) hasEnded() bool { return slices.ContainsFunc(p.members, (*member).hasEnded) }
+
+// cpu returns the user and system time that the processes have used.
+func (p *process) cpu() (time.Duration, error) { return sum(p, load.CPUTime) }
 
 func (p *process) residentBytes() (float64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	resident, err := strconv.ParseInt(strings.Fields(string(data))[1], 10, 64)
-	return float64(resident) * float64(os.Getpagesize()), err
+	return sum(p, func(pid int) (float64, error) {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			return 0, err
+		}
+		resident, err := strconv.ParseInt(strings.Fields(string(data))[1], 10, 64)
+		return float64(resident) * float64(os.Getpagesize()), err
+	})
 }
 
 // forgetPeak begins a new peak of the resident memory.
 func (p *process) forgetPeak() error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0)
+	return p.each(func(m *member) error {
+		return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", m.pid()), []byte("5"), 0)
+	})
 }
 
-// peakBytes is the most that has been resident since forgetPeak.
+// peakBytes is the most that has been resident since forgetPeak: of a cluster the sum over its nodes.
 func (p *process) peakBytes() (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
-			return kib * 1024, err
+	return sum(p, func(pid int) (float64, error) {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			return 0, err
 		}
-	}
-	return 0, errors.New("the kernel tells no VmHWM")
+		for line := range strings.Lines(string(status)) {
+			if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+				kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
+				return kib * 1024, err
+			}
+		}
+		return 0, errors.New("the kernel tells no VmHWM")
+	})
 }
 
 // cost runs work and returns the broker's CPU time and the wall time that it took.

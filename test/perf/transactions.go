@@ -59,7 +59,7 @@ func measureTransactions(ctx context.Context, r *run, topic string, producers in
 	each := max(1, r.amount(4_000)/(producers+3)) // 1,000 by one producer, 210 by each of 16
 	var clients []*kgo.Client
 	for i := range producers {
-		client, err := kgo.NewClient(kgo.SeedBrokers(r.addr()), kgo.TransactionalID(fmt.Sprintf("perf-%d", i)), kgo.DefaultProduceTopic(topic),
+		client, err := kgo.NewClient(seeds(r.addr()), kgo.TransactionalID(fmt.Sprintf("perf-%d", i)), kgo.DefaultProduceTopic(topic),
 			kgo.ProducerLinger(5*time.Millisecond), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ type workload struct {
 	order       load.Order // what to produce; the topic, the broker and amounts are filled in
 	consumes    bool       // what was produced is read, too
 	oneTopic    bool       // all runs use the same topic: a thousand new partitions cost Kafka many CPU seconds before they cost little
+	clustered   bool       // three nodes of each
 	java        bool       // Kafka's own producer-perf-test is the client
 	backlog     bool       // what is read was written once, before the first pair, and is not in the page cache
 }

@@ -10,7 +10,7 @@ import (
 
 // consume reads so many records of the topic from its start.
 func (o *Order) consume(ctx context.Context) (*Result, error) {
-	m, err := startMeter(o.BrokerPID)
+	m, err := startMeter(o.BrokerPIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func (o *Order) consume(ctx context.Context) (*Result, error) {
 }
 
 func (o *Order) read(ctx context.Context) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(o.Addr), kgo.ConsumeTopics(o.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(o.seeds()...), kgo.ConsumeTopics(o.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (o *Order) catchUp(ctx context.Context) (*Result, error) {
 	if err := live.client.Ping(ctx); err != nil {
 		return nil, err
 	}
-	m, err := startMeter(o.BrokerPID)
+	m, err := startMeter(o.BrokerPIDs)
 	if err != nil {
 		return nil, err
 	}

@@ -30,15 +30,15 @@ func (s samples) percentiles() Percentiles {
 
 // meter takes the wall time and the CPU times of a piece of work.
 type meter struct {
-	broker         int
+	brokers        []int
 	began          time.Time
 	brokerCPU, own time.Duration
 }
 
-func startMeter(broker int) (*meter, error) {
-	m := &meter{broker: broker}
+func startMeter(brokers []int) (*meter, error) {
+	m := &meter{brokers: brokers}
 	var err error
-	if m.brokerCPU, err = CPUTime(broker); err != nil {
+	if m.brokerCPU, err = cpuTimes(brokers); err != nil {
 		return nil, err
 	}
 	if m.own, err = CPUTime(os.Getpid()); err != nil {
@@ -50,7 +50,7 @@ func startMeter(broker int) (*meter, error) {
 
 func (m *meter) stop(records, valueBytes int) (*Result, error) {
 	r := &Result{Records: records, ValueBytes: int64(records) * int64(valueBytes), Seconds: time.Since(m.began).Seconds()}
-	broker, err := CPUTime(m.broker)
+	broker, err := cpuTimes(m.brokers)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +60,17 @@ func (m *meter) stop(records, valueBytes int) (*Result, error) {
 	}
 	r.BrokerCPUSeconds, r.ClientCPUSeconds = (broker - m.brokerCPU).Seconds(), (own - m.own).Seconds()
 	return r, nil
+}
+
+func cpuTimes(pids []int) (all time.Duration, err error) {
+	for _, pid := range pids {
+		used, err := CPUTime(pid)
+		if err != nil {
+			return 0, err
+		}
+		all += used
+	}
+	return all, nil
 }
 
 // CPUTime is the user and system time that a process has used, by the CPU clock that Linux

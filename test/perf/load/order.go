@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -26,11 +27,11 @@ const (
 // Order is one piece of work for the clients.
 type Order struct {
 	Mode       Mode
-	Addr       string
+	Addr       string // or several, by comma
 	Topic      string
-	BrokerPID  int // whose CPU time is taken
-	Records    int // to produce, or to read
-	WarmUp     int // records to produce before the clocks start
+	BrokerPIDs []int // whose CPU time is taken
+	Records    int   // to produce, or to read
+	WarmUp     int   // records to produce before the clocks start
 	ValueBytes int
 	Text       bool // values compress as words do, else they are random
 	Acks       string
@@ -86,9 +87,11 @@ func (o *Order) run(ctx context.Context) (*Result, error) {
 	return nil, fmt.Errorf("there is no mode %q", o.Mode)
 }
 
+func (o *Order) seeds() []string { return strings.Split(o.Addr, ",") }
+
 // producerOptions are franz-go's defaults but for what the order names.
 func (o *Order) producerOptions(topic string) ([]kgo.Opt, error) {
-	opts := []kgo.Opt{kgo.SeedBrokers(o.Addr), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(o.Linger)}
+	opts := []kgo.Opt{kgo.SeedBrokers(o.seeds()...), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(o.Linger)}
 	switch o.Acks {
 	case "all":
 	case "1":

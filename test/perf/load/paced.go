@@ -106,7 +106,7 @@ func (o *Order) paced(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	defer follower.client.Close()
-	m, err := startMeter(o.BrokerPID)
+	m, err := startMeter(o.BrokerPIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ type follower struct {
 
 // follow begins to read the topic, which is empty yet.
 func (o *Order) follow(ctx context.Context) (*follower, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(o.Addr), kgo.ConsumeTopics(o.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(o.seeds()...), kgo.ConsumeTopics(o.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (o *Order) produce(ctx context.Context) (*Result, error) {
 	for _, p := range producers {
 		p.latencies = nil
 	}
-	m, err := startMeter(o.BrokerPID)
+	m, err := startMeter(o.BrokerPIDs)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,8 @@
 // CRC of each batch, walks its records' headers, writes it to a file and answers; for a fetch it
 // preads whole batches, checks their CRCs and writes them with writev. It keeps nothing beyond a
 // restart, checks no producer, and knows of groups, transactions, quotas and retention nothing.
-// What a real broker needs above it is what these cost.
+// What a real broker needs above it is what these cost. Several probes replicate as a cluster does: the leader
+// of a partition writes, sends the same bytes to the others, which write and acknowledge, and answers then.
 package main
 
 import (
@@ -22,6 +23,8 @@ import (
 func main() {
 	addr := flag.String("listen", "localhost:9092", "host:port")
 	dir := flag.String("dir", "", "folder for the files, one per partition")
+	id := flag.Int("id", 1, "which of the peers this is, from 1 on")
+	peers := flag.String("peers", "", "host:port,... of all probes that replicate to each other, by id")
 	flag.Parse()
 	stopped := make(chan os.Signal, 1)
 	signal.Notify(stopped, syscall.SIGTERM, os.Interrupt)
@@ -32,13 +35,13 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	go serve(socket, *dir)
+	go serve(socket, *dir, newCluster(*id, *peers))
 	<-stopped
 }
 
 // serve accepts connections until the socket is closed.
-func serve(socket net.Listener, dir string) {
-	s := newStore(dir, socket.Addr().(*net.TCPAddr))
+func serve(socket net.Listener, dir string, peers *cluster) {
+	s := newStore(dir, socket.Addr().(*net.TCPAddr), peers)
 	for {
 		conn, err := socket.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -50,6 +53,7 @@ func serve(socket net.Listener, dir string) {
 		go func() {
 			defer conn.Close()
 			c := connection{store: s, conn: conn}
+			defer c.followers.close()
 			if err := c.serve(); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 				log.Printf("%s: %v", conn.RemoteAddr(), err)
 			}
@@ -66,6 +70,10 @@ type connection struct {
 	frame []byte
 	out   []byte // the answer but for the records
 	fetch fetchAnswer
+
+	followers followers
+	batches   []replica // of the produce request that is being answered
+	forwarded bool      // another probe has sent the request on, and waits for no answer of its own
 }
 
 var errFrame = errors.New("a request that the probe cannot read")
@@ -87,7 +95,11 @@ func (c *connection) serve() error {
 		if _, err := io.ReadFull(c.conn, c.frame); err != nil {
 			return err
 		}
-		if err := c.answer(); err != nil {
+		done, err := c.follow()
+		if !done {
+			err = c.answer()
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -127,6 +139,14 @@ func (c *connection) answer() error {
 		response, err := c.store.control(request)
 		if err != nil {
 			return err
+		}
+		if c.forwarded {
+			return nil
+		}
+		if changes := key == int16(kmsg.CreateTopics) || key == int16(kmsg.DeleteTopics); changes && c.store.cluster != nil {
+			if err := c.followers.send(c.store.cluster, forwardKey, c.frame); err != nil {
+				return err
+			}
 		}
 		response.SetVersion(version)
 		c.out = response.AppendTo(c.out)

@@ -25,7 +25,7 @@ func startProbe(t *testing.T) (addr string, admin *kadm.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { socket.Close() })
-	go serve(socket, t.TempDir())
+	go serve(socket, t.TempDir(), nil)
 	client, err := kgo.NewClient(kgo.SeedBrokers(socket.Addr().String()))
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestRecordsAreReadAsTheyWereWritten(t *testing.T) {
 func TestDamagedBatchesAreRefused(t *testing.T) {
 	t.Parallel()
 	p := &partition{}
-	if _, err := p.append(make([]byte, 10)); err == nil {
+	if _, _, err := p.append(make([]byte, 10)); err == nil {
 		t.Error("a batch without a header is taken")
 	}
 	if walk([]byte{40, 0, 0}, 1) {
@@ -103,7 +103,7 @@ func TestClientsDoTheirOrders(t *testing.T) {
 		{Mode: load.CatchUp, Topic: "work", LiveTopic: "live", Records: 3500, Rate: 1000},
 		{Mode: load.Paced, Topic: "paced", Rate: 2000, WarmUp: 10, Seconds: 1},
 	} {
-		o.Addr, o.BrokerPID, o.ValueBytes, o.Acks, o.Codec = addr, os.Getpid(), 100, "all", "none"
+		o.Addr, o.BrokerPIDs, o.ValueBytes, o.Acks, o.Codec = addr, []int{os.Getpid()}, 100, "all", "none"
 		text, err := json.Marshal(o)
 		if err != nil {
 			t.Fatal(err)

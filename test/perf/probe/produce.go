@@ -20,6 +20,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func (c *connection) produce(r *reader, version int16) error {
 	r.skip(int(r.uvarint()) - 1) // transactional id: null or a string
 	r.skip(2 + 4)                // acks, timeout
+	c.batches = c.batches[:0]
 	topics := int(r.uvarint()) - 1
 	c.out = binary.AppendUvarint(c.out, uint64(topics+1))
 	for range topics {
@@ -38,10 +39,11 @@ func (c *connection) produce(r *reader, version int16) error {
 			if r.failed || p == nil {
 				return errFrame
 			}
-			base, err := p.append(records)
+			base, at, err := p.append(records)
 			if err != nil {
 				return err
 			}
+			c.batches = append(c.batches, replica{name, index, at, records})
 			c.out = binary.BigEndian.AppendUint32(c.out, uint32(index))
 			c.out = binary.BigEndian.AppendUint16(c.out, 0)
 			c.out = binary.BigEndian.AppendUint64(c.out, uint64(base))
@@ -55,6 +57,11 @@ func (c *connection) produce(r *reader, version int16) error {
 	c.out = append(c.out, 0, 0, 0, 0, 0) // throttle time, tags
 	if r.failed {
 		return errFrame
+	}
+	if c.store.cluster != nil {
+		if err := c.followers.replicate(c.store.cluster, c.batches); err != nil {
+			return err
+		}
 	}
 	c.store.appended()
 	return nil
@@ -73,30 +80,30 @@ const (
 )
 
 // append checks a batch and writes it at the end of the partition's file.
-func (p *partition) append(batch []byte) (base int64, err error) {
+func (p *partition) append(batch []byte) (base, at int64, err error) {
 	if len(batch) < batchOverhead || int(binary.BigEndian.Uint32(batch[posLength:]))+posLeaderEpoch != len(batch) ||
 		crc32.Checksum(batch[posAttributes:], castagnoli) != binary.BigEndian.Uint32(batch[posCRC:]) {
-		return 0, errFrame
+		return 0, 0, errFrame
 	}
 	if batch[posAttributes+1]&codecMask == 0 {
 		if !walk(batch[batchOverhead:], int(binary.BigEndian.Uint32(batch[posCount:]))) {
-			return 0, errFrame
+			return 0, 0, errFrame
 		}
 	} else if err := walkCompressed(batch); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	base = p.end
+	base, at = p.end, p.bytes
 	binary.BigEndian.PutUint64(batch, uint64(base))
 	binary.BigEndian.PutUint32(batch[posLeaderEpoch:], 0)
 	if _, err := p.file.WriteAt(batch, p.bytes); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	p.batches = append(p.batches, located{base, p.bytes})
 	p.end += int64(binary.BigEndian.Uint32(batch[posLastDelta:])) + 1
 	p.bytes += int64(len(batch))
-	return base, nil
+	return base, at, nil
 }
 
 // walk reads the lengths of every record without looking at keys and values.

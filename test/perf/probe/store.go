@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -15,6 +17,7 @@ import (
 type store struct {
 	dir       string
 	addr      *net.TCPAddr
+	cluster   *cluster // nil for a probe alone
 	producers atomic.Int64
 	mu        sync.RWMutex // guards topics
 	topics    map[string][]*partition
@@ -32,8 +35,8 @@ type partition struct {
 // located says where the batch with a base offset begins.
 type located struct{ offset, at int64 }
 
-func newStore(dir string, addr *net.TCPAddr) *store {
-	return &store{dir: dir, addr: addr, topics: map[string][]*partition{}}
+func newStore(dir string, addr *net.TCPAddr, peers *cluster) *store {
+	return &store{dir: dir, addr: addr, cluster: peers, topics: map[string][]*partition{}}
 }
 
 func (s *store) partition(topic []byte, index int32) *partition {
@@ -102,9 +105,11 @@ func apiVersions() kmsg.Response {
 
 func (s *store) metadata(request *kmsg.MetadataRequest) kmsg.Response {
 	response := request.ResponseKind().(*kmsg.MetadataResponse)
-	broker := kmsg.NewMetadataResponseBroker()
-	broker.NodeID, broker.Host, broker.Port = 1, s.addr.IP.String(), int32(s.addr.Port)
-	response.Brokers, response.ControllerID, response.ClusterID = append(response.Brokers, broker), 1, kmsg.StringPtr("probe")
+	response.Brokers, response.ControllerID, response.ClusterID = s.brokers(), 1, kmsg.StringPtr("probe")
+	var replicas []int32
+	for _, b := range response.Brokers {
+		replicas = append(replicas, b.NodeID)
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for i := range request.Topics {
@@ -116,12 +121,27 @@ func (s *store) metadata(request *kmsg.MetadataRequest) kmsg.Response {
 		}
 		for index := range partitions {
 			p := kmsg.NewMetadataResponseTopicPartition()
-			p.Partition, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR = int32(index), 1, 0, []int32{1}, []int32{1}
+			p.Partition, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR = int32(index), s.cluster.leader(index), 0, replicas, replicas
 			t.Partitions = append(t.Partitions, p)
 		}
 		response.Topics = append(response.Topics, t)
 	}
 	return response
+}
+
+func (s *store) brokers() (all []kmsg.MetadataResponseBroker) {
+	addrs := []string{s.addr.String()}
+	if s.cluster != nil {
+		addrs = s.cluster.addrs
+	}
+	for i, addr := range addrs {
+		host, port, _ := strings.Cut(addr, ":")
+		number, _ := strconv.Atoi(port)
+		broker := kmsg.NewMetadataResponseBroker()
+		broker.NodeID, broker.Host, broker.Port = int32(i)+1, host, int32(number)
+		all = append(all, broker)
+	}
+	return all
 }
 
 func (s *store) create(request *kmsg.CreateTopicsRequest) (kmsg.Response, error) {
