@@ -106,9 +106,12 @@ func eager(addr string, opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.RequestRetries(1_000_000), kgo.RetryTimeout(5*time.Minute), kgo.UnknownTopicRetries(-1))...)
 }
 
+// untilTimeout is far above what anything takes.
+const untilTimeout = 10 * time.Minute
+
 // until asks again and again until the answer is true.
 func until(ctx context.Context, what string, holds func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, untilTimeout)
 	defer cancel()
 	for {
 		ok, err := holds()

@@ -85,12 +85,13 @@ func (r *run) growBy(ctx context.Context, gigabytes float64) (v values, quiet, d
 		return v, nil, nil, err
 	}
 	began := time.Now()
-	if err := r.share(ctx, "filled", "live"); err != nil {
+	moving, err := r.share(ctx, "filled", "live")
+	if err != nil {
 		return v, nil, nil, err
 	}
 	finished := make(chan error, 1)
 	go func() {
-		err := r.awaitNoReassignment(ctx)
+		err := r.awaitShare(ctx, moving, "filled", "live")
 		v[newBrokerTook] = time.Since(began).Seconds()
 		finished <- err
 	}()
@@ -120,18 +121,19 @@ func (r *run) window(ctx context.Context) (float64, error) {
 	return result.Acknowledged.P99Ms, nil
 }
 
-// share gives the fourth broker a quarter of the replicas: of every four partitions three leave another broker.
-func (r *run) share(ctx context.Context, topics ...string) error {
+// share asks for a quarter of the replicas to be on the fourth broker: of every four partitions three leave another
+// one. It returns how many partitions that are.
+func (r *run) share(ctx context.Context, topics ...string) (moving int, err error) {
 	client, err := eager(r.addr())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer client.Close()
 	request := kadm.AlterPartitionAssignmentsReq{}
 	for _, topic := range topics {
 		all, err := r.replicasOf(ctx, 0, topic)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for _, p := range all {
 			left := p.Partition%(clusterNodes+1) + 1
@@ -139,33 +141,29 @@ func (r *run) share(ctx context.Context, topics ...string) error {
 			if i := slices.Index(replicas, left); i >= 0 {
 				replicas[i] = clusterNodes + 1
 				request.Assign(topic, p.Partition, replicas)
+				moving++
 			}
 		}
 	}
 	responses, err := kadm.NewClient(client).AlterPartitionAssignments(ctx, request)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return responses.Error()
+	return moving, responses.Error()
 }
 
-func (r *run) awaitNoReassignment(ctx context.Context) error {
-	client, err := eager(r.addr())
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	for {
-		moving, err := kadm.NewClient(client).ListPartitionReassignments(ctx, nil)
-		if err != nil || len(moving) == 0 {
-			return err
+// awaitShare waits until the fourth broker has so many partitions, all are in sync, and nothing is on its way.
+func (r *run) awaitShare(ctx context.Context, moving int, topics ...string) error {
+	return until(ctx, "the new broker has its share", func() (bool, error) {
+		all, err := r.replicasOf(ctx, 0, topics...)
+		there := 0
+		for i := range all {
+			if p := &all[i]; len(p.Replicas) == clusterNodes && inSync(p) && slices.Contains(p.Replicas, clusterNodes+1) {
+				there++
+			}
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("reassigning %d topics: %w", len(moving), ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+		return there == moving, errors.Join(err, fmt.Errorf("%d of %d partitions are there", there, moving))
+	})
 }
 
 func folderBytes(folder string) (all int64, err error) {
