@@ -13,6 +13,7 @@ type Anomaly string
 const (
 	LostWrite                Anomaly = "lost write"
 	Unseen                   Anomaly = "unseen after the drain"
+	Vanished                 Anomaly = "read once, and gone in the end"
 	InconsistentOffsets      Anomaly = "inconsistent offsets"
 	Duplicate                Anomaly = "duplicate"
 	AbortedRead              Anomaly = "aborted read (G1a)"
@@ -33,7 +34,7 @@ const (
 )
 
 // Forbidden are the anomalies that a history must be free of.
-var Forbidden = []Anomaly{LostWrite, Unseen, InconsistentOffsets, Duplicate, AbortedRead, IntermediateRead, CircularFlow, ReadFromFuture, PrecommittedRead, UnwrittenRead,
+var Forbidden = []Anomaly{LostWrite, Unseen, Vanished, InconsistentOffsets, Duplicate, AbortedRead, IntermediateRead, CircularFlow, ReadFromFuture, PrecommittedRead, UnwrittenRead,
 	NonMonotonicPoll, PollSkip, InternalNonMonotonicPoll, InternalPollSkip, NonMonotonicSend, InternalNonMonotonicSend, ConsumedTwice}
 
 // Allowed are normal in Kafka: records of several transactions lie between each other in a partition, so writes
@@ -87,6 +88,7 @@ func Check(operations []*Operation, drained bool) *Result {
 	x.offsetsAgree(r)
 	if drained {
 		x.writesAreThere(r)
+		x.readsRemain(r)
 	}
 	x.readsAreCommitted(r)
 	x.pollsAdvance(r)
@@ -131,6 +133,30 @@ func (x *index) writesAreThere(r *Result) {
 				r.add(LostWrite, "key %d offset %d value %d was never read, but offset %d was; sent by %v", m.Key, m.Offset, m.Value, last, o)
 			} else {
 				r.add(Unseen, "key %d offset %d value %d was never read; sent by %v", m.Key, m.Offset, m.Value, o)
+			}
+		})
+	}
+}
+
+// readsRemain looks for what somebody has read and the consumers that read all in the end have not. Jepsen takes a
+// message that was read for one that is safe; here the end is known.
+func (x *index) readsRemain(r *Result) {
+	final := map[place]bool{}
+	complete := false
+	for _, o := range x.operations {
+		if o.Final {
+			complete = true
+			o.reads(func(m *Message, _ time.Duration) { final[place{m.Key, m.Value}] = true })
+		}
+	}
+	for _, o := range x.operations {
+		if !complete {
+			break
+		}
+		o.reads(func(m *Message, _ time.Duration) {
+			if at := (place{m.Key, m.Value}); !final[at] {
+				final[at] = true
+				r.add(Vanished, "key %d offset %d value %d; sent by %v, read by %v", m.Key, m.Offset, m.Value, x.writer[at], o)
 			}
 		})
 	}

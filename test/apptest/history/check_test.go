@@ -92,6 +92,17 @@ func TestCheck(t *testing.T) {
 			s.add(1, Poll, OK, poll(1, 0, 10))
 		}, map[Anomaly]int{Unseen: 1}},
 
+		"what was read is gone in the end": {func(s *story) {
+			s.add(0, Send, OK, send(1, 0, 10), send(1, 1, 11))
+			s.add(1, Poll, OK, poll(1, 0, 10, 1, 11))
+			s.add(2, Poll, OK, poll(1, 0, 10)).Final = true
+		}, map[Anomaly]int{Vanished: 1}},
+		"what was read is still there": {func(s *story) {
+			s.add(0, Send, OK, send(1, 0, 10))
+			s.add(1, Poll, OK, poll(1, 0, 10))
+			s.add(2, Poll, OK, poll(1, 0, 10)).Final = true
+		}, nil},
+
 		"an offset holds two values": {func(s *story) {
 			s.add(0, Send, OK, send(1, 0, 10))
 			s.add(1, Send, OK, send(1, 1, 11))

@@ -76,6 +76,8 @@ type Operation struct {
 	Group string
 	// Rebalanced are the keys that the group took from the consumer or gave to it since its operation before.
 	Rebalanced []Key
+	// Final says that the poll belongs to a consumer that reads a whole partition after everything else.
+	Final bool
 	// Repeats says that the producer is not idempotent: what it sends may be there twice.
 	Repeats bool
 }

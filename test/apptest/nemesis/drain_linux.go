@@ -61,6 +61,7 @@ func (w *workload) readAll(ctx context.Context, key history.Key, end int64) erro
 	s := &process{w: w, id: int(w.processes.Add(1))}
 	for next := int64(0); next < end; {
 		o := s.operation(history.Poll)
+		o.Final = true
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil {
 			return fmt.Errorf("partition %d: a consumer stands at offset %d and does not reach the end %d", key, next, end)

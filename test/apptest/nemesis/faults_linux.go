@@ -237,7 +237,10 @@ func (c *cluster) place(ctx context.Context, brokers []int32, rng *rand.Rand) er
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	_, err := c.admin.AlterPartitionAssignments(ctx, req)
+	answers, err := c.admin.AlterPartitionAssignments(ctx, req)
+	if err == nil {
+		err = answers.Error()
+	}
 	return err
 }
 

@@ -131,7 +131,8 @@ func (n *nemesis) quiet() {
 	}
 }
 
-// finish heals, waits until the cluster is whole, ends the workload and drains.
+// finish heals, waits until the cluster is whole, ends the workload, drains, and compares
+// the replicas.
 func (n *nemesis) finish() {
 	n.heal()
 	n.quiet()
@@ -144,6 +145,10 @@ func (n *nemesis) finish() {
 	}
 	if err := n.w.drain(n.c.t.Context()); err != nil {
 		n.c.t.Errorf("drain: %v", err)
+		return
+	}
+	if err := n.c.replicasAgree(n.c.t.Context()); err != nil {
+		n.c.t.Errorf("after the drain: %v", err)
 	}
 }
 

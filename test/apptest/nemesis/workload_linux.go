@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau/moldau/test/apptest/history"
@@ -47,6 +49,7 @@ type process struct {
 	rng        *rand.Rand
 	client     *kgo.Client
 	group      string
+	lost       bool // a broker said that the position is outside of the log: see position
 	rebalanced struct {
 		sync.Mutex
 		keys []history.Key
@@ -112,8 +115,9 @@ func (w *workload) pause(d time.Duration) {
 func (w *workload) failed(what string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if text := what + ": " + err.Error(); len(w.errors) < 200 || w.errors[text] > 0 {
-		w.errors[text]++
+	text := what + ": " + err.Error()
+	if w.errors[text]++; w.errors[text] == 1 && len(w.errors) < 200 {
+		w.c.t.Logf("%8.3f s: %s", w.now().Seconds(), text)
 	}
 }
 
@@ -170,6 +174,7 @@ func (s *process) poll(o *history.Operation, patience time.Duration) {
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if p.Err != nil && ctx.Err() == nil {
 			s.w.failed("poll", p.Err)
+			s.lost = s.lost || errors.Is(p.Err, kerr.OffsetOutOfRange)
 		}
 		for _, r := range p.Records {
 			action.Read = append(action.Read, history.Message{Key: history.Key(r.Partition), Offset: r.Offset, Value: int64(binary.BigEndian.Uint64(r.Value))})
@@ -181,6 +186,12 @@ func (s *process) poll(o *history.Operation, patience time.Duration) {
 	o.Rebalanced = append(o.Rebalanced, s.rebalanced.keys...)
 	s.rebalanced.keys = nil
 }
+
+// position says where consumers start, and that they do not start anew when a broker says that they are outside of
+// its log. A leader that is cut off, and does not know yet that another one leads, says so to who has read from the
+// other, in Kafka too; with `auto.offset.reset` other than `none` a consumer would go back to the start then.
+var position = []kgo.Opt{kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(200 * time.Millisecond), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+	kgo.ConsumeResetOffset(kgo.NoResetOffset())}
 
 func (s *process) keys(most int) (keys []history.Key) {
 	for range 1 + s.rng.IntN(most) {
@@ -249,7 +260,7 @@ func (s *process) assign(opts ...kgo.Opt) {
 	o := s.operation(history.Assign)
 	opt, keys := s.assignment()
 	o.Keys = keys
-	s.open(append(opts, opt, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(200*time.Millisecond))...)
+	s.open(slices.Concat(opts, position, []kgo.Opt{opt})...)
 	s.done(o, history.OK)
 }
 
@@ -262,7 +273,7 @@ func (s *process) assigned() {
 		s.poll(o, 300*time.Millisecond)
 		s.done(o, history.OK)
 		s.w.pause(time.Duration(s.rng.IntN(50)) * time.Millisecond)
-		if s.w.ctx.Err() != nil {
+		if s.lost || s.w.ctx.Err() != nil {
 			return
 		}
 	}
@@ -295,7 +306,7 @@ func (s *process) transactions(id string) {
 			}
 		}
 		s.done(o, result)
-		if err != nil || s.w.ctx.Err() != nil {
+		if err != nil || s.lost || s.w.ctx.Err() != nil {
 			return
 		}
 		s.w.pause(time.Duration(s.rng.IntN(50)) * time.Millisecond)
@@ -323,10 +334,9 @@ func (s *process) subscription(name string) []kgo.Opt {
 			s.rebalanced.keys = append(s.rebalanced.keys, history.Key(p))
 		}
 	}
-	return []kgo.Opt{kgo.ConsumerGroup(name), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(200 * time.Millisecond),
+	return append([]kgo.Opt{kgo.ConsumerGroup(name), kgo.ConsumeTopics(topic),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.OnPartitionsAssigned(note), kgo.OnPartitionsRevoked(note), kgo.OnPartitionsLost(note),
-		kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(500 * time.Millisecond), kgo.RebalanceTimeout(10 * time.Second),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}
+		kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(500 * time.Millisecond), kgo.RebalanceTimeout(10 * time.Second)}, position...)
 }
 
 func (s *process) subscribe() {
@@ -353,7 +363,7 @@ func (s *process) subscribed() {
 		s.done(o, history.OK)
 		s.client.AllowRebalance()
 		s.w.pause(time.Duration(s.rng.IntN(50)) * time.Millisecond)
-		if s.w.ctx.Err() != nil {
+		if s.lost || s.w.ctx.Err() != nil {
 			return
 		}
 	}
@@ -396,7 +406,7 @@ func (s *process) consumeTransform(id string) {
 		default:
 			s.done(o, history.Fail)
 		}
-		if err != nil || s.w.ctx.Err() != nil {
+		if err != nil || s.lost || s.w.ctx.Err() != nil {
 			return
 		}
 		s.w.pause(time.Duration(s.rng.IntN(50)) * time.Millisecond)
