@@ -244,6 +244,9 @@ func (p *Partition) commit(r *role) (advanced bool) {
 	if len(r.ISR) < r.EffectiveMinISR() || !slices.Contains(r.ISR, p.localID) {
 		return false
 	}
+	if l.HighWatermark() >= l.CountedOffset() {
+		return false // most partitions of most fetches: there are thousands in one
+	}
 	p.following.Lock()
 	defer p.following.Unlock()
 	if p.role.Load() != r {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -75,7 +76,8 @@ func (r *run) firstReplicated(ctx context.Context) error {
 		attempt, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		response, err := kadm.NewClient(client).CreateTopic(attempt, 1, clusterNodes, nil, "ready")
-		return err == nil && response.Err == nil, errors.Join(err, response.Err)
+		// An attempt that was given up may have made it.
+		return err == nil && (response.Err == nil || errors.Is(response.Err, kerr.TopicAlreadyExists)), errors.Join(err, response.Err)
 	}); err != nil {
 		return err
 	}
