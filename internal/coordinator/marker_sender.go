@@ -22,6 +22,9 @@ type markerSender struct {
 	clock    env.Clock
 	markers  *markerRouter
 	complete func(ctx context.Context, d *txn.Delivery) error
+	// coordinates reports whether this broker still owns a partition of __transaction_state in an epoch.
+	coordinates func(partition, leaderEpoch int32) bool
+
 	retries  *metrics.Counter
 	canceled *metrics.Counter
 	wake     chan struct{}
@@ -30,8 +33,8 @@ type markerSender struct {
 	queue *txn.Sender
 }
 
-func newMarkerSender(clock env.Clock, r *metrics.Registry, markers *markerRouter, complete func(ctx context.Context, d *txn.Delivery) error) *markerSender {
-	m := &markerSender{clock: clock, markers: markers, complete: complete, queue: txn.NewSender(), wake: make(chan struct{}, markerWorkers)}
+func newMarkerSender(clock env.Clock, r *metrics.Registry, markers *markerRouter, complete func(ctx context.Context, d *txn.Delivery) error, coordinates func(partition, leaderEpoch int32) bool) *markerSender {
+	m := &markerSender{clock: clock, markers: markers, complete: complete, coordinates: coordinates, queue: txn.NewSender(), wake: make(chan struct{}, markerWorkers)}
 	r.GaugeFunc("moldau_transaction_markers_pending", "Transactions whose markers are being written.", func() float64 {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -115,11 +118,14 @@ func (m *markerSender) deliver(ctx context.Context, d *txn.Delivery) {
 		m.canceled.Inc()
 		slog.Info("the markers of a transaction are out of date", "transactionalId", d.TransactionalID, "producerId", d.Producer.ID, "producerEpoch", d.Producer.Epoch)
 	case txn.OutcomeWritten:
-		err := m.complete(ctx, d)
+		code := kafka.CodeOf(m.complete(ctx, d))
+		// A shard whose log has refused the record answers the same, is loaded again and asks for its markers, maybe
+		// while this delivery is still in the queue and takes their place: it may only go if another broker owns it.
+		done := code == kafka.ErrNone || code == kafka.ErrNotCoordinator && !m.coordinates(d.Partition, d.CoordinatorEpoch)
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if code := kafka.CodeOf(err); code == kafka.ErrNone || code == kafka.ErrNotCoordinator {
-			m.queue.Completed(d) // who coordinates now writes the markers again
+		if done {
+			m.queue.Completed(d)
 		} else {
 			m.retries.Inc()
 			m.queue.Retry(d, m.clock.Now().UnixMilli())

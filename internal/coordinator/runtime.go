@@ -116,6 +116,14 @@ func (r *Runtime[S]) Partitions() []int32 {
 	return partitions
 }
 
+// hostsIn reports whether this broker has the shard of a partition in a leader epoch, loaded or not.
+func (r *Runtime[S]) hostsIn(partition, leaderEpoch int32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hosts[partition]
+	return h != nil && h.leaderEpoch == leaderEpoch
+}
+
 // Step is one request's work on a shard.
 type Step[S shard.Shard] func(s S, token shard.Token, nowMs int64) shard.Effects
 

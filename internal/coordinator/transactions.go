@@ -51,7 +51,7 @@ func NewTransactions(o TransactionsOptions) *Transactions {
 	t := &Transactions{o: o}
 	shardMetrics := txn.NewMetrics(o.Metrics)
 	t.image.Store(metadata.EmptyImage())
-	t.sender = newMarkerSender(o.Clock, o.Metrics, newMarkerRouter(&t.o, &t.image), t.complete)
+	t.sender = newMarkerSender(o.Clock, o.Metrics, newMarkerRouter(&t.o, &t.image), t.complete, t.coordinates)
 	t.runtime = NewRuntime(RuntimeOptions{
 		Name: "transaction", Topic: kafka.TransactionStateTopic, Log: o.Log, Clock: o.Clock, Spawner: o.Spawner, Metrics: o.Metrics,
 		Workers: transactionWorkers, MaxBatchSizeBytes: o.Config.MaxBatchSizeBytes, OnNotice: t.onNotice,
@@ -113,6 +113,10 @@ func (t *Transactions) complete(ctx context.Context, d *txn.Delivery) error {
 		return s.CompleteMarkers(token, d.Markers, nowMs)
 	})
 	return err
+}
+
+func (t *Transactions) coordinates(partition, leaderEpoch int32) bool {
+	return t.runtime.hostsIn(partition, leaderEpoch)
 }
 
 // transactionDo runs step on the shard of a transactional id.
