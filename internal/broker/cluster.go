@@ -33,6 +33,7 @@ type cluster struct {
 	fetchers             *followerhost.Fetchers
 	isr                  *isrhost.Host
 	channel              *peer.Controllers
+	voter                quorum.VoterSpec                // this node, as its properties say
 	quorum               atomic.Pointer[quorumhost.Node] // nil as long as this node has no metadata log
 	led                  chan struct{}                   // closed when the first leader of the quorum is known
 }
@@ -42,14 +43,14 @@ const peerRequestTimeout = 30 * time.Second
 
 // greet begins to answer other nodes that ask who this one is. A controller has to, before there is a quorum.
 func (b *broker) greet() error {
-	if !b.config.IsClustered() {
+	if !b.config.ServesPeers() {
 		return nil
 	}
 	directory := b.dirs.DirectoryIDs[b.config.MetadataLogDir]
 	self := peer.Self{ClusterID: b.knownClusterID, NodeID: b.config.NodeID, DirectoryID: directory, IncarnationID: b.incarnation}
 	c := &cluster{self: self, led: make(chan struct{})}
 	c.watch = peer.NewWatch(peer.WatchOptions{Self: self, Spawner: b.spawner, Metrics: b.metrics, OnDead: b.peerDied})
-	c.raft = peer.NewRaft(peer.RaftOptions{Self: self, Spawner: b.spawner, Metrics: b.metrics, Logger: slog.Default(), OnLost: c.watch.Lost})
+	c.raft = peer.NewRaft(peer.RaftOptions{Self: self, Spawner: b.spawner, Metrics: b.metrics, Logger: slog.Default(), OnLost: c.watch.Lost, Listed: b.listedAddresses})
 	options := peer.Options{Self: self, Spawner: b.spawner, RequestTimeout: peerRequestTimeout, MaxInFlight: 1, OnLost: c.watch.Lost}
 	with := func(purpose wire.PeerPurpose) peer.Options {
 		o := options
@@ -58,7 +59,7 @@ func (b *broker) greet() error {
 	}
 	// A question to the leader of the quorum does not wait for the long poll that pulls from it.
 	c.pulls, c.markers, c.enlistments = peer.NewKeeper(with(wire.PurposeSession), 2, nil), peer.NewKeeper(with(wire.PurposeTransaction), 1, nil), peer.NewKeeper(with(wire.PurposeTransaction), 1, nil)
-	c.sessions = &sessions{spawner: b.spawner, connections: peer.NewKeeper(with(wire.PurposeSession), 1, nil), nodeID: b.config.NodeID, epoch: b.epoch, touch: b.touched}
+	c.sessions = &sessions{spawner: b.spawner, connections: peer.NewKeeper(with(wire.PurposeSession), 1, nil), nodeID: b.config.NodeID, epoch: b.epoch, touch: b.touched, offset: b.committedOffset}
 	b.cluster = c
 	if id := b.dirs.ClusterID; id != "" {
 		b.clusterID.Store(&id) // who forms the cluster takes the id that any of them was given
@@ -67,7 +68,8 @@ func (b *broker) greet() error {
 		if n := c.quorum.Load(); n != nil {
 			return n.Leadership(), n.Voters(), true
 		}
-		return quorum.Leadership{}, b.listedVoters(), false
+		// Who is configured to be alone forms its quorum without asking: nobody else may form one with it.
+		return quorum.Leadership{LeaderID: kafka.NoLeader}, b.listedVoters(), !b.config.IsClustered()
 	}})
 	if b.config.IsController {
 		b.handlers.Add(wire.KeyPeerRaft, &handler.PeerRaft{Take: c.takeRaft})
@@ -97,6 +99,14 @@ func (b *broker) touched(nodeID int32, epoch int64) {
 	if b.controller != nil {
 		b.controller.BrokerTouched(nodeID, epoch)
 	}
+}
+
+// committedOffset is how far this node knows the metadata log, -1 before it has one.
+func (b *broker) committedOffset() int64 {
+	if n := b.cluster.quorum.Load(); n != nil {
+		return n.HighWatermark() - 1
+	}
+	return kafka.NoOffset
 }
 
 // peerDied hears of a node whose process has ended.
@@ -250,7 +260,7 @@ func (b *broker) joinQuorum() {
 	b.handlers.Add(wire.KeyPeerMetadata, &handler.PeerMetadata{Pull: n.HandlePull})
 	b.handlers.Add(wire.KeyPeerSnapshot, &handler.PeerSnapshot{Read: n.HandleSnapshot})
 	b.handlers.Add(wire.KeyPeerForward, &handler.PeerForward{Controller: b.controller.Handle, Quota: b.quotas})
-	b.handlers.Add(wire.KeyBrokerHeartbeat, &handler.PeerHeartbeat{Touched: b.controller.BrokerTouched})
+	b.handlers.Add(wire.KeyBrokerHeartbeat, &handler.PeerHeartbeat{Touched: b.controller.BrokerTouched, Observed: n.NoteObserver})
 }
 
 // awaitLeader returns when the quorum has a leader.

@@ -58,32 +58,45 @@ func TestControllerListener(t *testing.T) {
 	}
 }
 
-// TestNoPeersOfASingleNode: who is alone lets nobody in as a node of its cluster, and serves nothing that only nodes ask.
-func TestNoPeersOfASingleNode(t *testing.T) {
+// TestNoPeersWithoutAHello: what only nodes send is not served before they have said who they are, and by a node
+// that is alone and has no controller listener not at all.
+func TestNoPeersWithoutAHello(t *testing.T) {
 	t.Parallel()
-	n := newConfigNode(t, map[string]string{"listeners": "PLAINTEXT://127.0.0.1:0,C1://127.0.0.1:0", "controller.listener.names": "c1"})
-	ours := map[int16]kmsg.Request{
-		wire.KeyPeerHello: &wire.PeerHelloRequest{FormatVersion: wire.SpokenFormats.Min, MaxFormat: wire.SpokenFormats.Max, ClusterID: n.b.knownClusterID(), NodeID: 2, IncarnationID: kafka.UUID{2}, Purpose: wire.PurposeForward},
-		wire.KeyPeerRaft:  &wire.PeerRaftRequest{}, wire.KeyPeerMetadata: &wire.PeerMetadataRequest{}, wire.KeyPeerSnapshot: &wire.PeerSnapshotRequest{}, wire.KeyPeerForward: &wire.PeerForwardRequest{},
-	}
-	for _, listener := range []string{"PLAINTEXT", "C1"} {
-		for _, api := range wire.PeerAPIs() {
-			req := ours[api.Key]
-			if req == nil {
-				req = kmsg.RequestForKey(api.Key)
-				req.SetVersion(api.MaxAdvertised)
+	for _, c := range []struct {
+		config    map[string]string
+		listeners []string
+		greets    bool
+	}{
+		{map[string]string{"listeners": "PLAINTEXT://127.0.0.1:0"}, []string{"PLAINTEXT"}, false},
+		{map[string]string{"listeners": "PLAINTEXT://127.0.0.1:0,C1://127.0.0.1:0", "controller.listener.names": "c1"}, []string{"PLAINTEXT", "C1"}, true},
+	} {
+		n := newConfigNode(t, c.config)
+		ours := map[int16]kmsg.Request{
+			wire.KeyPeerHello: &wire.PeerHelloRequest{FormatVersion: wire.SpokenFormats.Min, MaxFormat: wire.SpokenFormats.Max, ClusterID: n.b.knownClusterID(), NodeID: 2, IncarnationID: kafka.UUID{2}, Purpose: wire.PurposeForward},
+			wire.KeyPeerRaft:  &wire.PeerRaftRequest{}, wire.KeyPeerMetadata: &wire.PeerMetadataRequest{}, wire.KeyPeerSnapshot: &wire.PeerSnapshotRequest{}, wire.KeyPeerForward: &wire.PeerForwardRequest{},
+		}
+		for _, listener := range c.listeners {
+			for _, api := range wire.PeerAPIs() {
+				if c.greets && api.Key == wire.KeyPeerHello {
+					continue
+				}
+				req := ours[api.Key]
+				if req == nil {
+					req = kmsg.RequestForKey(api.Key)
+					req.SetVersion(api.MaxAdvertised)
+				}
+				socket, err := net.Dial("tcp", n.b.server.Addr(listener).String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := socket.Write(kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)); err != nil {
+					t.Error(err)
+				}
+				if answer, err := io.ReadAll(socket); len(answer) > 0 {
+					t.Errorf("%s is answered on %s: %x, %v", api.Name, listener, answer, err)
+				}
+				_ = socket.Close()
 			}
-			socket, err := net.Dial("tcp", n.b.server.Addr(listener).String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := socket.Write(kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)); err != nil {
-				t.Error(err)
-			}
-			if answer, err := io.ReadAll(socket); len(answer) > 0 {
-				t.Errorf("%s is answered on %s: %x, %v", api.Name, listener, answer, err)
-			}
-			_ = socket.Close()
 		}
 	}
 }

@@ -26,8 +26,7 @@ const (
 func (b *broker) openQuorum(o quorumhost.Options) (*quorumhost.Node, error) {
 	ctx, cancel := b.untilFault()
 	defer cancel()
-	logVoters, err := quorum.LogVoters(quorum.Options{FS: o.FS, LogDir: o.LogDir, Self: o.Self, SegmentBytes: o.SegmentBytes, Logger: o.Logger, NowMs: o.Clock.Now().UnixMilli(),
-		HeartbeatTicks: 1, ElectionTicks: 10})
+	logVoters, err := quorum.LogVoters(o.FS, o.LogDir)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +59,11 @@ func (b *broker) openQuorum(o quorumhost.Options) (*quorumhost.Node, error) {
 func (b *broker) discover(ctx context.Context, self quorum.Newcomer) (quorum.Decision, error) {
 	listed := b.listed()
 	said, asked := "", time.Now()
+	if self.VotesAlone() {
+		brief, cancel := context.WithTimeout(ctx, voterProbeTimeout)
+		b.askListed(brief, listed)
+		cancel()
+	}
 	for {
 		d := quorum.Discover(self, listed)
 		switch {
@@ -75,6 +79,9 @@ func (b *broker) discover(ctx context.Context, self quorum.Newcomer) (quorum.Dec
 			said = d.Why
 		}
 		b.askListed(ctx, listed)
+		namesakes := quorum.Namesakes(self, listed)
+		b.askListed(ctx, namesakes)
+		listed = append(listed, namesakes...)
 		if quorum.Discover(self, listed).Step != quorum.StepWait {
 			continue
 		}
@@ -116,6 +123,16 @@ func (b *broker) listedOthers() (others []quorum.VoterSpec) {
 	return others
 }
 
+// listedAddresses are those in the properties at which a node may be.
+func (b *broker) listedAddresses(nodeID int32) (addresses []peer.Address) {
+	for _, l := range b.listed() {
+		if l.NodeID == nodeID || l.NodeID < 0 {
+			addresses = append(addresses, peer.Address{NodeID: nodeID, Host: l.Listener.Host, Port: l.Listener.Port})
+		}
+	}
+	return addresses
+}
+
 // askListed asks everybody who they are, all at once.
 func (b *broker) askListed(ctx context.Context, listed []quorum.Listed) {
 	answered := make(chan struct{}, len(listed))
@@ -151,7 +168,7 @@ func (b *broker) ask(ctx context.Context, l quorum.Listed) *quorum.Answer {
 // selfSpec is this node as a voter, or without listeners as an observer.
 func (b *broker) selfSpec() (quorum.VoterSpec, error) {
 	self := quorum.VoterSpec{NodeID: b.config.NodeID, DirectoryID: b.dirs.DirectoryIDs[b.config.MetadataLogDir]}
-	if !b.config.IsController || !b.config.IsClustered() {
+	if !b.config.IsController || !b.config.ServesPeers() {
 		return self, nil
 	}
 	for _, v := range b.config.QuorumVoters {

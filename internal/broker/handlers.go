@@ -105,6 +105,8 @@ func (b *broker) addAdminHandlers(s *handler.Set) {
 		s.Add(wire.KeyGetTelemetrySubscriptions, &handler.GetTelemetrySubscriptions{Telemetry: b.telemetry, Clock: b.clock, Random: b.random})
 		s.Add(wire.KeyPushTelemetry, &handler.PushTelemetry{Telemetry: b.telemetry, Clock: b.clock})
 	}
+	s.Add(wire.KeyAddRaftVoter, &handler.AddRaftVoter{Authorizer: authorizer, Controller: b.channel})
+	s.Add(wire.KeyRemoveRaftVoter, &handler.RemoveRaftVoter{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyUnregisterBroker, &handler.UnregisterBroker{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyListConfigResources, &handler.ListConfigResources{Image: image, Authorizer: authorizer})
 	s.Add(wire.KeyDescribeACLs, handler.DescribeACLs{})

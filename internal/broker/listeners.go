@@ -25,11 +25,11 @@ func serverListeners(c *config.Broker) (all []server.Listener) {
 		all = append(all, server.Listener{
 			Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.BrokerListener,
 			// Nodes of the same cluster come in here; without others nobody is let in as one.
-			Privileged: c.IsClustered() && l.Name == c.InterBrokerListener,
+			Privileged: c.ServesPeers() && l.Name == c.InterBrokerListener,
 		})
 	}
 	for _, l := range c.ControllerListeners {
-		all = append(all, server.Listener{Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.ControllerListener, Privileged: c.IsClustered()})
+		all = append(all, server.Listener{Name: l.Name, Protocol: l.Protocol, Address: l.Address(), Kind: wire.ControllerListener, Privileged: c.ServesPeers()})
 	}
 	return all
 }

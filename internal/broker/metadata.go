@@ -55,6 +55,10 @@ func (b *broker) startMetadata() (err error) {
 		b.controller.Start(context.WithoutCancel(b.ctx))
 		b.onStop("controller", func() error { b.controller.Stop(); return nil })
 	}
+	if b.cluster != nil && b.config.IsController {
+		b.spawner.Go("voter", b.keepVoter)
+		b.onStop("leadership of the metadata quorum", b.handOverQuorum)
+	}
 	return b.awaitMetadata()
 }
 
@@ -72,11 +76,33 @@ func (b *broker) openMetadataLog() (*quorumhost.Node, error) {
 	}
 	if b.cluster != nil {
 		o.SendRaft, o.Pull, o.FetchSnapshot, o.OnVoters = b.cluster.raft.Send, b.pull, b.fetchSnapshot, b.votersChanged
+		b.cluster.voter = self
+	}
+	if b.config.IsClustered() {
 		return b.openQuorum(o)
 	}
 	b.clusterID.Store(&b.dirs.ClusterID)
 	o.Form = []quorum.VoterSpec{self}
-	return quorumhost.Open(o)
+	return b.openAlone(o)
+}
+
+// openAlone opens the metadata log of a node that is configured to be alone. With a controller listener others
+// may have joined it: then its folder must not begin anew when the log is gone.
+func (b *broker) openAlone(o quorumhost.Options) (*quorumhost.Node, error) {
+	if has, err := quorum.HasLog(o.FS, o.LogDir); err != nil {
+		return nil, err
+	} else if !has && b.dirs.Member {
+		return nil, quorum.ErrLogLost(b.dirs.ClusterID)
+	}
+	n, err := quorumhost.Open(o)
+	if err != nil || b.cluster == nil {
+		return n, err
+	}
+	if err := b.dirs.decide(b.fs, b.config, b.random, b.dirs.ClusterID); err != nil {
+		n.Stop()
+		return nil, err
+	}
+	return n, nil
 }
 
 func (b *broker) newController() error {
@@ -90,7 +116,7 @@ func (b *broker) newController() error {
 	o := controllerhost.Options{
 		Controller: controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), Formatted: formatted, NodeID: b.config.NodeID, Broker: b.config}),
 		Random:     b.random, Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
-		ProposeAsync: b.quorum.ProposeAsync, Image: b.loader.Current, WaitFor: b.loader.WaitFor, OnFault: b.fault,
+		ProposeAsync: b.quorum.ProposeAsync, Image: b.loader.Current, WaitFor: b.loader.WaitFor, OnFault: b.fault, ChangeVoters: b.changeVoters,
 	}
 	if b.cluster != nil {
 		o.Voters = b.voterIDs

@@ -21,6 +21,8 @@ type sessions struct {
 	epoch       func() int64 // of the registration, -1 before it
 	// touch is the session with this node's own controller; nil where it has none.
 	touch func(broker int32, epoch int64)
+	// offset is how far this node knows the metadata log, which the leader shows.
+	offset func() int64
 
 	mu     sync.Mutex
 	voters map[peer.Address]context.CancelFunc
@@ -54,19 +56,29 @@ func (s *sessions) setVoters(voters []quorum.VoterSpec) {
 // sessionTimeout is how long a voter may take to answer a heartbeat before its connection is given up.
 const sessionTimeout = time.Second
 
+// maxSessionRest is how many heartbeats are left out at most where a voter cannot be reached: about a second's.
+const maxSessionRest = 9
+
 // run is the goroutine of the session with one voter.
 func (s *sessions) run(ctx context.Context, address peer.Address) {
 	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
 	defer s.connections.Forget(address)
+	failures, rest := 0, 0 // heartbeats in a row that failed, and those that are left out for it
 	for {
 		if epoch := s.epoch(); epoch >= 0 {
-			if address.NodeID == s.nodeID {
+			switch {
+			case address.NodeID == s.nodeID:
 				if s.touch != nil {
 					s.touch(s.nodeID, epoch)
 				}
-			} else {
-				s.heartbeat(ctx, address, epoch)
+			case rest > 0:
+				rest--
+			case s.heartbeat(ctx, address, epoch):
+				failures = 0
+			default:
+				rest = min(1<<min(failures, 8)-1, maxSessionRest) // the first failure leaves none out
+				failures++
 			}
 		}
 		select {
@@ -78,11 +90,12 @@ func (s *sessions) run(ctx context.Context, address peer.Address) {
 }
 
 // heartbeat sends one to another node. Where it fails the next one goes over a new connection.
-func (s *sessions) heartbeat(ctx context.Context, address peer.Address, epoch int64) {
+func (s *sessions) heartbeat(ctx context.Context, address peer.Address, epoch int64) (sent bool) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.SetVersion(req.MaxVersion())
-	req.BrokerID, req.BrokerEpoch = s.nodeID, epoch
-	_, _ = s.connections.Call(ctx, address, req) // the voter knows best what it has not heard
+	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = s.nodeID, epoch, s.offset()
+	_, err := s.connections.Call(ctx, address, req) // the voter knows best what it has not heard
+	return err == nil
 }

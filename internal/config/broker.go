@@ -24,6 +24,8 @@ type Broker struct {
 	IsBroker, IsController bool
 	// QuorumVoters are controller.quorum.voters, QuorumServers controller.quorum.bootstrap.servers.
 	QuorumVoters, QuorumServers []QuorumAddress
+	// AutoJoin says that a controller adds itself to the voters (KIP-853).
+	AutoJoin bool
 	// ControllerListenerNames are those of the controllers, wherever they are.
 	ControllerListenerNames []string
 

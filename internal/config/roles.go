@@ -32,6 +32,12 @@ func (b *Broker) IsClustered() bool {
 	return !b.IsBroker || !b.IsController || len(b.QuorumVoters) > 1 || slices.ContainsFunc(b.QuorumServers, func(a QuorumAddress) bool { return !b.isOwn(a) })
 }
 
+// ServesPeers reports whether other nodes may reach this one: it is one of several, or is alone and has a
+// controller listener, through which others may join.
+func (b *Broker) ServesPeers() bool {
+	return b.IsClustered() || len(b.ControllerListeners) > 0
+}
+
 // isOwn reports whether an address is one of this node's own controller listeners, as in a file of
 // Kafka's for one node.
 func (b *Broker) isOwn(a QuorumAddress) bool {
@@ -76,6 +82,7 @@ func (b *Broker) fillRoles(v values) error {
 		}
 		b.QuorumServers = append(b.QuorumServers, a)
 	}
+	b.AutoJoin = v.bool("controller.quorum.auto.join.enable")
 	return b.checkVoters(v)
 }
 

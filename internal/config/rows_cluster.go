@@ -17,7 +17,7 @@ var clusterRows = []row{
 	{"controller.performance.always.log.threshold.ms", Long, "2000", atLeast(0), Medium, ReadOnly, Internal, "Controller events slower than this are logged."},
 	{"controller.performance.sample.period.ms", Long, "60000", atLeast(100), Medium, ReadOnly, Internal, "Time between reports on slow controller events."},
 	{"controller.quorum.append.linger.ms", Int, "25", atLeast(0), Medium, ReadOnly, Unused, "Time for which the controller collects records before it writes them."},
-	{"controller.quorum.auto.join.enable", Bool, "false", Validator{}, Low, ReadOnly, Unused, "Whether a new controller adds itself to the voters."},
+	{"controller.quorum.auto.join.enable", Bool, "false", Validator{}, Low, ReadOnly, Used, "Whether a new controller adds itself to the voters."},
 	{"controller.quorum.bootstrap.servers", List, "", listOf(), High, ReadOnly, Used, "Addresses of controllers through which a node finds the quorum."},
 	{"controller.quorum.election.backoff.max.ms", Int, "1000", atLeast(0), High, ReadOnly, Unused, "Longest pause before a voter stands for election again."},
 	{"controller.quorum.election.timeout.ms", Int, "1000", atLeast(0), High, ReadOnly, Unused, "Time that an election may take before the next one begins."},

@@ -101,6 +101,8 @@ func senderOf(req kmsg.Request) (nodeID int32, ofBroker bool) {
 		return r.BrokerID, true
 	case *kmsg.AssignReplicasToDirsRequest:
 		return r.BrokerID, true
+	case *kmsg.UpdateRaftVoterRequest:
+		return r.VoterID, true
 	}
 	return 0, false
 }

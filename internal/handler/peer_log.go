@@ -79,6 +79,8 @@ func (h *PeerSnapshot) Handle(_ context.Context, r *Request) Reply {
 // has to say goes to the active controller another way.
 type PeerHeartbeat struct {
 	Touched func(broker int32, epoch int64)
+	// Observed hears how far the sender's metadata log is.
+	Observed func(nodeID int32, directory kafka.UUID, endOffset int64)
 }
 
 // Handle answers at once.
@@ -89,5 +91,8 @@ func (h *PeerHeartbeat) Handle(_ context.Context, r *Request) Reply {
 		return Respond(resp)
 	}
 	h.Touched(req.BrokerID, req.BrokerEpoch)
+	if req.CurrentMetadataOffset >= 0 {
+		h.Observed(req.BrokerID, r.Conn.Peer.DirectoryID, req.CurrentMetadataOffset+1)
+	}
 	return Respond(resp)
 }

@@ -113,16 +113,20 @@ func TestPeerSnapshot(t *testing.T) {
 
 func TestPeerHeartbeatIsForWhoSends(t *testing.T) {
 	t.Parallel()
-	touched := map[int32]int64{}
-	h := &PeerHeartbeat{Touched: func(broker int32, epoch int64) { touched[broker] = epoch }}
+	touched, ends := map[int32]int64{}, map[int32]int64{}
+	h := &PeerHeartbeat{
+		Touched:  func(broker int32, epoch int64) { touched[broker] = epoch },
+		Observed: func(nodeID int32, _ kafka.UUID, endOffset int64) { ends[nodeID] = endOffset },
+	}
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
+	req.CurrentMetadataOffset = 77
 	for id, want := range map[int32]kafka.ErrorCode{2: kafka.ErrNone, 3: kafka.ErrInvalidRequest} {
 		req.BrokerID, req.BrokerEpoch = id, 8
 		if resp := peerAnswer(t, h.Handle(t.Context(), fromNode2(req)), req).(*kmsg.BrokerHeartbeatResponse); kafka.ErrorCode(resp.ErrorCode) != want {
 			t.Errorf("for node %d: %v", id, kafka.ErrorCode(resp.ErrorCode))
 		}
 	}
-	if len(touched) != 1 || touched[2] != 8 {
-		t.Errorf("touched: %v", touched)
+	if len(touched) != 1 || touched[2] != 8 || len(ends) != 1 || ends[2] != 78 {
+		t.Errorf("touched: %v, their logs end at %v", touched, ends)
 	}
 }

@@ -165,25 +165,11 @@ func (c *Controllers) forward(ctx, reign context.Context, leader quorum.Leadersh
 	if answer.ErrorCode != 0 {
 		return nil, 0, answerError(answer)
 	}
-	response := req.ResponseKind()
-	response.SetVersion(f.APIVersion)
-	if err := readAnswer(response, answer.Body); err != nil {
+	response, err := wire.DecodeForwarded(req, answer.Body)
+	if err != nil {
 		return nil, 0, &LostError{address, err}
 	}
 	return response, answer.Offset, nil
-}
-
-// readAnswer decodes what the controller has answered.
-func readAnswer(response kmsg.Response, body []byte) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: the decoder panicked: %v", wire.ErrBadResponse, r)
-		}
-	}()
-	if err := response.ReadFrom(body); err != nil {
-		return fmt.Errorf("%w: %w", wire.ErrBadResponse, err)
-	}
-	return nil
 }
 
 func answerError(answer *wire.PeerForwardResponse) error {

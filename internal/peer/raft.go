@@ -42,6 +42,9 @@ type RaftOptions struct {
 	Network Network
 	// OnLost is as in Options.
 	OnLost func(nodeID int32, incarnationID kafka.UUID, address Address)
+	// Listed are other addresses at which a voter may be that is not where the log says: it has moved, and
+	// could not tell the leader yet. May be nil.
+	Listed func(nodeID int32) []Address
 }
 
 // Raft sends messages to the other voters, in order and without any promise that they arrive.
@@ -160,13 +163,17 @@ func (s *raftSender) run(context.Context) {
 	defer s.forget()
 	var since time.Time // the first of the failures
 	said := false
+	var unreached error // why it is not reached where it should be
 	for failures := 0; ; failures++ {
 		select {
 		case <-s.wake:
 		case <-s.ctx.Done():
 			return
 		}
-		err := s.connectAndServe()
+		at := s.placeFor(failures)
+		if err := s.connectAndServe(at); at == s.address {
+			unreached = err
+		}
 		if s.ctx.Err() != nil {
 			return
 		}
@@ -178,7 +185,7 @@ func (s *raftSender) run(context.Context) {
 		}
 		if !said && time.Since(since) >= warnAfter {
 			said = true
-			s.raft.o.Logger.Warn("a voter of the metadata quorum cannot be reached: check that it runs, and controller.quorum.voters", "voter", s.address.String(), "error", err)
+			s.raft.o.Logger.Warn("a voter of the metadata quorum cannot be reached: check that it runs, and controller.quorum.voters", "voter", s.address.String(), "error", unreached)
 		}
 		timer := time.NewTimer(backoff(failures, maxRaftPause))
 		select {
@@ -191,10 +198,22 @@ func (s *raftSender) run(context.Context) {
 	}
 }
 
+// placeFor returns where to look for the voter after so many failures: in turn where it should be, and elsewhere.
+func (s *raftSender) placeFor(failures int) Address {
+	if s.raft.o.Listed == nil || failures%2 == 0 {
+		return s.address
+	}
+	listed := s.raft.o.Listed(s.address.NodeID)
+	if len(listed) == 0 {
+		return s.address
+	}
+	return listed[failures/2%len(listed)]
+}
+
 // connectAndServe sends over one connection until that ends, and returns why.
-func (s *raftSender) connectAndServe() error {
+func (s *raftSender) connectAndServe(at Address) error {
 	o := &s.raft.o
-	conn, err := Dial(s.ctx, Options{Self: o.Self, Address: s.address, Purpose: wire.PurposeRaft, Spawner: o.Spawner,
+	conn, err := Dial(s.ctx, Options{Self: o.Self, Address: at, Purpose: wire.PurposeRaft, Spawner: o.Spawner,
 		RequestTimeout: raftTimeout, MaxInFlight: raftInFlight, Network: o.Network, OnLost: o.OnLost})
 	if err != nil {
 		return err

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 )
 
@@ -79,6 +81,18 @@ func refuse(format string, args ...any) Decision {
 	return Decision{Step: StepRefuse, Why: fmt.Sprintf(format, args...)}
 }
 
+// ErrLogLost refuses a node that has been of a cluster and lost its metadata log.
+func ErrLogLost(clusterID string) error {
+	return fmt.Errorf("the folder of the metadata log belongs to cluster %s, but the log is gone: restore it, or remove what is left of the folder, meta.properties too, "+
+		"so that the node comes back with another directory.id and can be added as a voter again", clusterID)
+}
+
+// VotesAlone reports whether a member is the only voter of its log. Where it is not configured so, it asks
+// before it goes on: those that are listed may be of another cluster.
+func (n Newcomer) VotesAlone() bool {
+	return n.Member && len(n.LogVoters) == 1 && n.LogVoters[0].DirectoryID == n.DirectoryID
+}
+
 // Discover decides what a node does that is one of several. The rules:
 //   - who has been of a cluster and lost its metadata log is refused: it may have acknowledged what is gone;
 //   - who listens where another is listed, has another's node id, or is of another cluster is refused;
@@ -88,14 +102,13 @@ func refuse(format string, args ...any) Decision {
 //     forms the quorum of all of them. Never does a node form one of itself alone.
 func Discover(self Newcomer, listed []Listed) Decision {
 	if self.Member && self.LogVoters == nil {
-		return refuse("the folder of the metadata log belongs to cluster %s, but the log is gone: restore it, or remove what is left of the folder, meta.properties too, "+
-			"so that the node comes back with another directory.id and can be added as a voter again", self.ClusterID)
-	}
-	if self.Member {
-		return Decision{Step: StepJoin, ClusterID: self.ClusterID}
+		return refuse("%s", ErrLogLost(self.ClusterID))
 	}
 	if d := contradiction(self, listed); d != nil {
 		return *d
+	}
+	if self.Member {
+		return Decision{Step: StepJoin, ClusterID: self.ClusterID}
 	}
 	var formed []VoterSpec
 	clusterID, note := "", ""
@@ -119,6 +132,26 @@ func Discover(self Newcomer, listed []Listed) Decision {
 		return waitFor("the node at %s has a metadata log, but does not know the cluster's id yet", undecided)
 	}
 	return form(self, listed)
+}
+
+// Namesakes are the voters of those that have answered that have this node's id and another folder, where they are not
+// listed themselves: one that answers is another node, one that does not has perhaps lost its disk, and is this one.
+func Namesakes(self Newcomer, listed []Listed) (namesakes []Listed) {
+	for _, l := range listed {
+		if l.Answer == nil || !l.Answer.Formed {
+			continue
+		}
+		for _, v := range l.Answer.Voters {
+			if v.NodeID != self.NodeID || v.DirectoryID == self.DirectoryID || len(v.Listeners) == 0 {
+				continue
+			}
+			at := v.Listeners[0]
+			if !slices.ContainsFunc(slices.Concat(listed, namesakes), func(l Listed) bool { return l.Listener.Host == at.Host && l.Listener.Port == at.Port }) {
+				namesakes = append(namesakes, Listed{NodeID: kafka.NoNode, Listener: at})
+			}
+		}
+	}
+	return namesakes
 }
 
 func (l Listed) address() string { return fmt.Sprintf("%s:%d", l.Listener.Host, l.Listener.Port) }
@@ -251,14 +284,22 @@ func newClusterID(directory kafka.UUID) string {
 }
 
 // LogVoters are the voters that the newest snapshot of a log names, nil if there is no log.
-func LogVoters(o Options) ([]VoterSpec, error) {
-	has, err := HasLog(o.FS, o.LogDir)
+func LogVoters(fsys vfs.FS, logDir string) ([]VoterSpec, error) {
+	has, err := HasLog(fsys, logDir)
 	if err != nil || !has {
 		return nil, err
 	}
-	v, err := Open(o)
+	dir := filepath.Join(logDir, MetadataFolder)
+	if err := completeInstall(fsys, dir, logDir); err != nil {
+		return nil, err
+	}
+	snapshots, _, err := listLog(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
-	return v.log.newest.Voters, v.Close()
+	if len(snapshots) == 0 {
+		return nil, errNoSnapshot(dir)
+	}
+	newest, err := readSnapshot(fsys, dir, snapshots[len(snapshots)-1], nil)
+	return newest.Voters, err
 }

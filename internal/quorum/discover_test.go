@@ -267,7 +267,7 @@ func TestOneOfSeveralLearnsItsCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(alone, "no cluster.id")
-	if voters, err := LogVoters(testOptions(mem)); err != nil || len(voters) != 1 || voters[0].NodeID != 1 {
+	if voters, err := LogVoters(mem, "/data"); err != nil || len(voters) != 1 || voters[0].NodeID != 1 {
 		t.Errorf("voters of the log: %+v, %v", voters, err)
 	}
 }
@@ -301,7 +301,7 @@ func TestFormattedFoldersAreNew(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		voters, err := LogVoters(testOptions(mem))
+		voters, err := LogVoters(mem, "/data")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,5 +314,29 @@ func TestFormattedFoldersAreNew(t *testing.T) {
 		if p, err := checkpoint.ReadMetaProperties(mem, "/data/meta.properties"); err != nil || p.ClusterID != "chosen" || p.DirectoryID != formatted.DirectoryID {
 			t.Errorf("%s: meta.properties has %+v, %v", name, p, err)
 		}
+	}
+}
+
+// TestNamesakesAreAsked: a voter with this node's id and another folder is another node, if it answers.
+func TestNamesakesAreAsked(t *testing.T) {
+	t.Parallel()
+	at := VoterListener{Name: "CONTROLLER", Host: "elsewhere", Port: 9093}
+	voters := []VoterSpec{{NodeID: 1, DirectoryID: kafka.UUID{1}}, {NodeID: 2, DirectoryID: kafka.UUID{2}, Listeners: []VoterListener{at}}}
+	self := Newcomer{NodeID: 2, DirectoryID: kafka.UUID{9}}
+	listed := []Listed{{NodeID: -1, Listener: VoterListener{Host: "first", Port: 1}, Answer: &Answer{ClusterID: "c", NodeID: 1, DirectoryID: kafka.UUID{1}, Formed: true, Voters: voters}}}
+	namesakes := Namesakes(self, listed)
+	if len(namesakes) != 1 || namesakes[0].Listener != at || namesakes[0].NodeID != kafka.NoNode {
+		t.Fatalf("to be asked: %+v", namesakes)
+	}
+	if d := Discover(self, append(listed, namesakes...)); d.Step != StepJoin {
+		t.Errorf("where it does not answer: %+v", d)
+	}
+	namesakes[0].Answer = &Answer{ClusterID: "c", NodeID: 2, DirectoryID: kafka.UUID{2}, Formed: true, Voters: voters}
+	if d := Discover(self, append(listed, namesakes...)); d.Step != StepRefuse || !strings.Contains(d.Why, "node.id 2 is taken") {
+		t.Errorf("where it answers: %+v", d)
+	}
+	self.DirectoryID = kafka.UUID{2}
+	if again := Namesakes(self, listed); len(again) != 0 {
+		t.Errorf("a voter asks itself: %+v", again)
 	}
 }

@@ -38,7 +38,7 @@ type IdentityOptions struct {
 type Identity struct {
 	// ClusterID is "" as long as it is not decided.
 	ClusterID string
-	// Member says, of one of several, that the folders are in use by a node of the cluster that they name, which
+	// Member says that the folders are in use by a node of the cluster that they name, which
 	// then has, or had, its metadata log. Those that were only formatted name a cluster, too.
 	Member bool
 	// DirectoryIDs has the id of each log dir that can be used, by its path.
@@ -101,6 +101,7 @@ func EnsureIdentity(o IdentityOptions) (Identity, error) {
 		return Identity{}, &IdentityError{o.MetadataDir, fmt.Sprintf("the folder for the metadata log has no meta.properties with a cluster.id, but other log dirs belong to cluster %s: "+
 			"without its metadata log their topics would be lost; mount or restore it, or set metadata.log.dir to where it is", o.ClusterID)}
 	}
+	identity.Member = found[o.MetadataDir].Joined
 	if named && o.Undecided {
 		var err error
 		if identity.Member, err = inUse(o.FS, o.MetadataDir, found); err != nil {

@@ -89,8 +89,8 @@ func (v *Voter) RemoveVoter(nodeID int32, directory kafka.UUID, nowMs int64) (ti
 	if at < 0 {
 		return 0, errNoVoter(nodeID, directory, voters)
 	}
-	if len(voters) == 1 {
-		return 0, kafka.Errorf(kafka.ErrInvalidRequest, "(%d, %s) is the only voter: without it there is no metadata quorum. Add another one first.", nodeID, directory)
+	if len(voters) == 1 { // Kafka's code for it
+		return 0, kafka.Errorf(kafka.ErrVoterNotFound, "(%d, %s) is the only voter: without it there is no metadata quorum. Add another one first.", nodeID, directory)
 	}
 	return v.changeVoters(raftpb.ConfChangeRemoveNode, directory, slices.Delete(voters, at, at+1), nowMs)
 }

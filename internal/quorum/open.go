@@ -31,7 +31,7 @@ func openLog(o Options) (*metadataLog, error) {
 	}
 	if len(snapshots) == 0 {
 		if len(segments) > 0 {
-			return nil, &CorruptLogError{Path: dir, Problem: "there are log files but no snapshot, which is written before them"}
+			return nil, errNoSnapshot(dir)
 		}
 		if err := refuseOrphans(o); err != nil {
 			return nil, err
@@ -57,6 +57,10 @@ func openLog(o Options) (*metadataLog, error) {
 		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
+}
+
+func errNoSnapshot(dir string) error {
+	return &CorruptLogError{Path: dir, Problem: "there are log files but no snapshot, which is written before them"}
 }
 
 // tidyFolder removes what an interrupted write left behind.

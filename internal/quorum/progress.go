@@ -56,6 +56,9 @@ func (v *Voter) EndOffset(index uint64) int64 {
 	return v.log.endOffset(index)
 }
 
+// IndexOfEnd is the entry that ends at an offset; false where none does, or the log does not go back so far.
+func (v *Voter) IndexOfEnd(endOffset int64) (uint64, bool) { return v.log.indexOfEnd(endOffset) }
+
 // Successor is the voter that is best prepared to take over: it was heard of lately, and has most
 // of the log. ok is false if there is none.
 func (v *Voter) Successor() (best VoterSpec, ok bool) {

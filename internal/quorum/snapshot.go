@@ -27,8 +27,8 @@ const (
 	keptSnapshots = 2
 )
 
-// kraftVersion is the finalized kraft.version: 1 keeps the voters in the log (KIP-853).
-const kraftVersion int16 = 1
+// KRaftVersion is the finalized kraft.version: 1 keeps the voters in the log (KIP-853).
+const KRaftVersion int16 = 1
 
 // tagRaftIndex is the tagged field of a SnapshotHeader that carries Raft's index; Kafka skips it.
 const tagRaftIndex = 10000
@@ -113,7 +113,7 @@ func (w *snapshotWriter) writeAll(info snapshotInfo, writeTo func(emit func(reco
 		value []byte
 	}{
 		{record.ControlSnapshotHeader, encodeSnapshotHeader(info)},
-		{record.ControlKRaftVersion, record.KRaftVersion{KRaftVersion: kraftVersion}.Encode()},
+		{record.ControlKRaftVersion, record.KRaftVersion{KRaftVersion: KRaftVersion}.Encode()},
 		{record.ControlKRaftVoters, votersRecord(info.Voters).Encode()},
 	} {
 		header.Append(w.nowMs, record.ControlKey(r.kind), r.value, nil)
@@ -216,7 +216,7 @@ func raftIndexOf(header []byte) (uint64, bool) {
 func votersRecord(voters []VoterSpec) record.KRaftVoters {
 	var m record.KRaftVoters
 	for _, v := range voters {
-		voter := record.KRaftVoter{ID: v.NodeID, DirectoryID: v.DirectoryID, MaxVersion: kraftVersion}
+		voter := record.KRaftVoter{ID: v.NodeID, DirectoryID: v.DirectoryID, MaxVersion: KRaftVersion}
 		for _, l := range v.Listeners {
 			voter.Endpoints = append(voter.Endpoints, record.KRaftEndpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
 		}
@@ -357,8 +357,8 @@ func (r *snapshotReader) control(rec record.Record) error {
 		if err != nil {
 			return err
 		}
-		if v.KRaftVersion != kraftVersion {
-			return fmt.Errorf("kraft.version is %d; this release knows %d", v.KRaftVersion, kraftVersion)
+		if v.KRaftVersion != KRaftVersion {
+			return fmt.Errorf("kraft.version is %d; this release knows %d", v.KRaftVersion, KRaftVersion)
 		}
 	case record.ControlKRaftVoters:
 		m, err := record.ParseKRaftVoters(rec.Value)

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -97,4 +99,19 @@ func (m *PeerForwardResponse) ReadFrom(src []byte) error {
 	m.Offset = r.Int64()
 	m.Body = r.CompactBytes()
 	return r.complete("PeerForward response")
+}
+
+// DecodeForwarded decodes what the controller has answered to the request that was forwarded.
+func DecodeForwarded(req kmsg.Request, body []byte) (response kmsg.Response, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: the decoder panicked: %v", ErrBadResponse, r)
+		}
+	}()
+	response = req.ResponseKind()
+	response.SetVersion(req.GetVersion())
+	if err := response.ReadFrom(body); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadResponse, err)
+	}
+	return response, nil
 }

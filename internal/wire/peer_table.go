@@ -16,6 +16,7 @@ const (
 	KeyAllocateProducerIDs    int16 = 67
 	KeyControllerRegistration int16 = 70
 	KeyAssignReplicasToDirs   int16 = 73
+	KeyUpdateRaftVoter        int16 = 82
 	KeyPeerHello              int16 = 20000
 	KeyPeerRaft               int16 = 20001
 	KeyPeerMetadata           int16 = 20002
@@ -37,6 +38,7 @@ var peerAPIs = []API{
 	{KeyAllocateProducerIDs, "AllocateProducerIds", 0, 0, 0, 0, peersOnController},
 	{KeyControllerRegistration, "ControllerRegistration", 0, 0, 0, 0, peersOnController},
 	{KeyAssignReplicasToDirs, "AssignReplicasToDirs", 0, 0, 0, 0, peersOnController},
+	{KeyUpdateRaftVoter, "UpdateRaftVoter", 0, 0, 0, 0, peersOnController},
 	{KeyPeerHello, "PeerHello", 0, 0, 0, 0, peersOnBoth},
 	{KeyPeerRaft, "PeerRaft", 0, 0, 0, 0, peersOnController},
 	{KeyPeerMetadata, "PeerMetadata", 0, 0, 0, 0, peersOnController},

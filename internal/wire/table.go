@@ -61,6 +61,8 @@ const (
 	KeyPushTelemetry                int16 = 72
 	KeyListConfigResources          int16 = 74
 	KeyDescribeTopicPartitions      int16 = 75
+	KeyAddRaftVoter                 int16 = 80
+	KeyRemoveRaftVoter              int16 = 81
 )
 
 // ListenerKind says which listeners serve an API.
@@ -157,6 +159,8 @@ var apis = []API{
 	{KeyPushTelemetry, "PushTelemetry", 0, 0, 0, 0, BrokerListener},
 	{KeyListConfigResources, "ListConfigResources", 0, 1, 0, 0, BrokerListener},
 	{KeyDescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, 0, 0, BrokerListener},
+	{KeyAddRaftVoter, "AddRaftVoter", 0, 1, 0, 0, both},
+	{KeyRemoveRaftVoter, "RemoveRaftVoter", 0, 0, 0, 0, both},
 }
 
 // APIs returns the version table, sorted by key. The caller must not change it.

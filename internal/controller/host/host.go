@@ -34,6 +34,9 @@ type Options struct {
 	WaitFor func(ctx context.Context, offset int64) error
 	// OnFault is called when the controller cannot go on: the process must end.
 	OnFault func(error)
+	// ChangeVoters answers the requests about who votes, which the quorum itself carries out. NOT_CONTROLLER
+	// as its error says to ask again, perhaps elsewhere.
+	ChangeVoters func(ctx context.Context, req kmsg.Request) (kmsg.Response, int64, error)
 
 	// A cluster of several nodes also has these; 0 turns each off.
 
@@ -160,6 +163,9 @@ func (h *Host) Handle(ctx context.Context, origin controller.Origin, req kmsg.Re
 	if beat, ok := req.(*kmsg.BrokerHeartbeatRequest); ok {
 		h.BrokerTouched(beat.BrokerID, beat.BrokerEpoch) // however long it has to queue
 	}
+	if isAboutVoters(req) {
+		return h.o.ChangeVoters(ctx, req)
+	}
 	answer := make(chan reply, 1)
 	h.queued.Add(1)
 	select {
@@ -185,6 +191,15 @@ func (h *Host) Handle(ctx context.Context, origin controller.Origin, req kmsg.Re
 			return nil, 0, notActive()
 		}
 	}
+}
+
+// isAboutVoters reports whether a request is about the quorum's voters.
+func isAboutVoters(req kmsg.Request) bool {
+	switch req.(type) {
+	case *kmsg.AddRaftVoterRequest, *kmsg.RemoveRaftVoterRequest, *kmsg.UpdateRaftVoterRequest:
+		return true
+	}
+	return false
 }
 
 func notActive() error {

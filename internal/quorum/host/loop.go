@@ -87,6 +87,9 @@ func (n *Node) begin() error {
 		n.delivery.add(b)
 	}
 	n.votersChanged()
+	if err := n.process(); err != nil { // who has not applied a change of the voters that it knows of may not campaign
+		return err
+	}
 	if n.isLone() {
 		if err := n.voter.Campaign(); err != nil {
 			return fmt.Errorf("campaign for the metadata quorum: %w", err)

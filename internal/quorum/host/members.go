@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -23,7 +24,7 @@ var errNotCaughtUp = errors.New("the node does not follow the metadata log")
 // AddVoter makes a node vote that observes, once it has caught up, and returns when that is committed.
 // When ctx ends first, it may still happen. Only the leader does it.
 func (n *Node) AddVoter(ctx context.Context, added quorum.VoterSpec) error {
-	if n.o.SendRaft == nil {
+	if n.o.SendRaft == nil && !slices.ContainsFunc(n.Voters(), func(v quorum.VoterSpec) bool { return v.NodeID == added.NodeID }) {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "This node is configured to be the only voter: set controller.quorum.voters or controller.quorum.bootstrap.servers first.")
 	}
 	for waited := false; ; waited = true {

@@ -115,8 +115,27 @@ func (r *replicas) heardOf(peer uint64, v *quorum.Voter, now time.Time) {
 
 // pulled notes that an observer has asked for what follows an entry.
 func (r *replicas) pulled(request PullRequest, v *quorum.Voter, now time.Time) {
-	key := observerKey{request.NodeID, request.DirectoryID}
-	if slices.ContainsFunc(v.Voters(), func(s quorum.VoterSpec) bool { return s.DirectoryID == request.DirectoryID }) {
+	r.observed(observerKey{request.NodeID, request.DirectoryID}, request.After.Index, v, now)
+}
+
+// NoteObserver notes how far a node's metadata log is, which may pull from another voter. It does not block.
+func (n *Node) NoteObserver(nodeID int32, directory kafka.UUID, endOffset int64) {
+	if l := n.Leadership(); l.LeaderID != n.o.Self.NodeID {
+		return
+	}
+	select {
+	case n.calls <- func() error {
+		if index, ok := n.voter.IndexOfEnd(endOffset); ok {
+			n.replicas.observed(observerKey{nodeID, directory}, index, n.voter, n.o.Clock.Now())
+		}
+		return nil
+	}:
+	default: // it says so again soon
+	}
+}
+
+func (r *replicas) observed(key observerKey, index uint64, v *quorum.Voter, now time.Time) {
+	if slices.ContainsFunc(v.Voters(), func(s quorum.VoterSpec) bool { return s.DirectoryID == key.directory }) {
 		return // it has not heard of a leader for long
 	}
 	p := r.observers[key]
@@ -128,7 +147,7 @@ func (r *replicas) pulled(request PullRequest, v *quorum.Voter, now time.Time) {
 		p = &progress{}
 		r.observers[key] = p
 	}
-	p.note(request.After.Index, v.LastPosition().Index, now)
+	p.note(index, v.LastPosition().Index, now)
 }
 
 func (r *replicas) forgetObservers(now time.Time) {

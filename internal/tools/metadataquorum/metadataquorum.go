@@ -1,5 +1,5 @@
 // Package metadataquorum is kafka-metadata-quorum: who votes on the cluster's metadata and how far they
-// are. The command table in internal/tools calls Run; nothing here starts a goroutine.
+// are, and who else is to vote. The command table in internal/tools calls Run; nothing here starts a goroutine.
 package metadataquorum
 
 import (
@@ -25,7 +25,7 @@ var parser = &cli.SubParser{
 	Global: []cli.Argument{
 		{Long: "--bootstrap-server", Help: "Brokers to connect to, host:port, separated by commas."},
 		{Long: "--bootstrap-controller", Help: "Controllers to connect to instead."},
-		{Long: "--command-config", Help: "File with client properties."},
+		{Long: "--command-config", Help: "File with client properties; for add-controller that of the controller."},
 	},
 	Commands: []cli.SubCommand{
 		{Name: "describe", Help: "Show the quorum.", Arguments: []cli.Argument{
@@ -33,7 +33,7 @@ var parser = &cli.SubParser{
 			{Long: "--replication", IsFlag: true, Help: "How far each member is."},
 			{Long: "--human-readable", IsFlag: true, Help: "With --replication: times as durations."},
 		}},
-		{Name: "add-controller", Help: "Refused: one node is the whole quorum.", Arguments: []cli.Argument{{Long: "--dry-run", IsFlag: true, Help: "Only say what would be done."}}},
+		{Name: "add-controller", Help: "Add a controller that runs to the quorum; --command-config is its properties file.", Arguments: []cli.Argument{{Long: "--dry-run", IsFlag: true, Help: "Only say what would be done."}}},
 		{Name: "remove-controller", Help: "Remove a controller from the quorum.", Arguments: []cli.Argument{
 			{Long: "--controller-id", Short: "-i", Required: true, Bits: 32, Help: "The controller's id."},
 			{Long: "--controller-directory-id", Short: "-d", Required: true, Help: "The id of its directory."},
@@ -61,7 +61,7 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 		if !parsed.Has("--command-config") {
 			return errors.New("You must supply the configuration file of the controller you are adding when using add-controller.") //nolint:staticcheck // the words of Kafka's tools
 		}
-		return errors.New("add-controller is not supported: the members of Moldau's metadata quorum are fixed; use Apache Kafka's tool for its clusters")
+		return addController(ctx, s, admin, parsed)
 	case "remove-controller":
 		return removeController(ctx, s, admin, parsed)
 	}

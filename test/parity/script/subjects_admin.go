@@ -101,6 +101,19 @@ func clusterSubjects() []subject {
 			r.EndpointType = 1
 			return r
 		}},
+		// Another id would have the controller look for that node, one request at a time. An empty name of a
+		// listener ends Apache Kafka's process.
+		{key: 80, values: map[string][]value{"TimeoutMillis": waits, "VoterID": constants(int32(-1), int32(math.MinInt32)), "Name": strange[1:], "Host": strange[1:]}, build: func(*Session) kmsg.Request {
+			r := kmsg.NewPtrAddRaftVoterRequest()
+			r.VoterID, r.VoterDirectoryID = 1, [16]byte{0: 1, 15: 7}
+			r.Listeners = []kmsg.AddRaftVoterRequestListener{{Name: "CONTROLLER", Host: "localhost", Port: 9}}
+			return r
+		}},
+		{key: 81, build: func(*Session) kmsg.Request {
+			r := kmsg.NewPtrRemoveRaftVoterRequest()
+			r.VoterID, r.VoterDirectoryID = 1, [16]byte{0: 1, 15: 7}
+			return r
+		}},
 	}
 }
 
