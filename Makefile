@@ -32,6 +32,7 @@ compat: build ## real clients in Java, Go, Python, JavaScript, C and Rust; exact
 
 parity: build ## the same questions to Apache Kafka and to Moldau
 	test/parity/run
+	test/parity/run --three
 
 apptest: build ## the binary under kill -9, for longer than `go test` does
 	MOLDAU_APPTEST=full $(GO) test -count=1 -timeout 20m -v ./test/apptest/...

@@ -190,7 +190,7 @@ func checkResource(image *metadata.Image, resource kafka.ConfigResource) error {
 			return kafka.Errorf(kafka.ErrInvalidRequest, "Node id must be an integer, but it is: %s", resource.Name)
 		}
 		if image.Broker(int32(id)) == nil {
-			return kafka.Errorf(kafka.ErrInvalidRequest, "Unexpected broker id %s: no such broker is registered", resource.Name)
+			return kafka.Errorf(kafka.ErrBrokerIDNotRegistered, "No node with id %d found.", id)
 		}
 		return nil
 	case kafka.ConfigResourceGroup:

@@ -22,7 +22,7 @@ func (c *Controller) electLeaders(in Input, req *kmsg.ElectLeadersRequest) Resul
 	}
 	changes := c.changePartitions(in.Image)
 	elect := func(answer *kmsg.ElectLeadersResponseTopic, topic *metadata.Topic, partition int32, all bool) {
-		err := electLeader(changes, topic, partition, req.ElectionType)
+		err := electLeader(changes, answer.Topic, topic, partition, req.ElectionType)
 		if all && kafka.CodeOf(err) == kafka.ErrElectionNotNeeded {
 			return // who asks for all partitions hears of those only that needed one
 		}
@@ -72,9 +72,12 @@ func failedElections(resp *kmsg.ElectLeadersResponse, req *kmsg.ElectLeadersRequ
 
 // electLeader makes the preferred replica the leader or, in an unclean election, gives a partition
 // without leader one: a clean one if that is possible.
-func electLeader(changes *partitionChanges, topic *metadata.Topic, partition int32, kind int8) error {
-	if topic == nil || partition < 0 || int(partition) >= len(topic.Partitions) {
-		return kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "This server does not host this topic-partition.")
+func electLeader(changes *partitionChanges, name string, topic *metadata.Topic, partition int32, kind int8) error {
+	switch {
+	case topic == nil:
+		return kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "No such topic as %s", name)
+	case partition < 0 || int(partition) >= len(topic.Partitions):
+		return kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "No such partition as %s-%d", name, partition)
 	}
 	c := changes.begin(topic, topic.Partitions[partition])
 	if kind == electionTypePreferred && c.from.Leader == c.from.Replicas[0] || kind == electionTypeUnclean && c.from.Leader != kafka.NoLeader {
@@ -87,7 +90,7 @@ func electLeader(changes *partitionChanges, topic *metadata.Topic, partition int
 		return nil
 	}
 	if kind == electionTypePreferred {
-		return kafka.Errorf(kafka.ErrPreferredLeaderNotAvailable, "The preferred leader %d is not in sync or not alive.", c.from.Replicas[0])
+		return kafka.Errorf(kafka.ErrPreferredLeaderNotAvailable, "The preferred leader was not available.")
 	}
-	return kafka.Errorf(kafka.ErrEligibleLeadersNotAvailable, "No replica of the partition is alive.")
+	return kafka.Errorf(kafka.ErrEligibleLeadersNotAvailable, "Eligible topic partition leaders are not available.")
 }

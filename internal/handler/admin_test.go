@@ -333,6 +333,10 @@ func TestMixedAlterations(t *testing.T) {
 			t.Errorf("message of %s: %v", resource.ResourceName, resource.ErrorMessage)
 		}
 	}
+	// A controller takes the configs of every broker there is.
+	f.conn.Controller = true
+	wantCode(t, "another broker, at a controller", f.ask(1, alterRequest(4, "9", operation{opSet, "message.max.bytes", kmsg.StringPtr("9")})).(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode, kafka.ErrBrokerIDNotRegistered)
+	f.conn.Controller = false
 	twice := replaceRequest(2, "t", "retention.ms", "6")
 	twice.Resources = append(twice.Resources, twice.Resources[0])
 	for _, resource := range f.ask(2, twice).(*kmsg.AlterConfigsResponse).Resources {

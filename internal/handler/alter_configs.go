@@ -36,7 +36,9 @@ func checkAlterations(authorizer security.Authorizer, r *Request, nodeID int32, 
 		default:
 			a.errs[i] = authorizeConfigs(authorizer, r, security.OperationAlterConfigs, resource)
 		}
-		if a.errs[i] == nil && (resource.Type == kafka.ConfigResourceBroker && resource.Name != "" || isLogger) {
+		// Controllers take the configs of every broker (KIP-919), brokers only their own.
+		isOfBroker := resource.Type == kafka.ConfigResourceBroker && resource.Name != "" && !r.Conn.Controller
+		if a.errs[i] == nil && (isOfBroker || isLogger) {
 			a.errs[i] = checkNodeName(resource.Name, nodeID)
 		}
 		switch {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/moldau/moldau/test/kafka/toolbox"
@@ -37,6 +38,7 @@ func main() {
 	recordHelp := flag.Bool("record-flags", false, "write the flags of Apache Kafka's tools into "+flagsFile+" instead")
 	only := flag.String("only", "", "run only probes whose name has this in it")
 	shown := flag.Bool("show", false, "print what is compared")
+	three := flag.Bool("three", false, "the addresses are those of the first of three nodes: run only the tools that move partitions between them")
 	smoke := flag.Bool("smoke", false, "run the short set only")
 	flag.Parse()
 
@@ -77,23 +79,28 @@ func main() {
 			fmt.Printf("FAIL %s\n%s", name, difference(expected, got))
 		}
 	}
-	for _, p := range probes() {
-		if strings.Contains(p.name, *only) {
-			judge(p.name, converse(p, *kafka), converse(p, *moldau))
+	commands := threeNodeCommands()
+	if !*three {
+		commands = allCommands()
+		for _, p := range probes() {
+			if strings.Contains(p.name, *only) {
+				judge(p.name, converse(p, *kafka), converse(p, *moldau))
+			}
 		}
 	}
 	if *kafkaTools != "" {
 		jvm, moldauBinary := toolbox.NewWarmJVM(*kafkaTools), toolbox.Program{*moldauTools}
 		defer jvm.Stop()
-		if strings.Contains("flags of the tools", *only) {
+		if strings.Contains("flags of the tools", *only) && !*three {
 			compareFlags(jvm, judge)
 		}
-		compareTools(jvm, moldauBinary, *kafka, *moldau, func(c command) bool { return strings.Contains("tool: "+c.name, *only) && (c.smoke || !*smoke) }, judge)
+		commands = slices.DeleteFunc(commands, func(c command) bool { return !strings.Contains("tool: "+c.name, *only) || *smoke && !c.smoke })
+		compareTools(commands, toolSide{name: "Apache Kafka", tools: jvm, addr: *kafka, three: *three}, toolSide{tools: moldauBinary, addr: *moldau, three: *three}, judge)
 	}
 	if name := "dump-log of compacted and transactional logs"; *dumped != "" && *kafkaTools != "" && strings.Contains(name, *only) {
 		judge(name, "", dumpCheck(*dumped, *dumpedData, dumpTools{[]string{*kafkaTools, "tool"}, []string{*moldauTools}}))
 	}
-	if *only == "" || *only == "script" {
+	if (*only == "" || *only == "script") && !*three {
 		ran, problems := compareScript(*kafka, *moldau)
 		for _, p := range problems {
 			fmt.Printf("FAIL %s\n", p)

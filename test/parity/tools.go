@@ -74,26 +74,27 @@ type toolSide struct {
 	tools toolbox.Toolbox
 	addr  string
 	mark  string
+	three bool // addr is the first of three nodes
 }
 
 // compareTools runs the commands and has each outcome judged against Apache Kafka's tools at
 // Apache Kafka.
-func compareTools(theirs, ours toolbox.Toolbox, kafka, moldau string, chosen func(c command) bool, judge func(name, expected, got string)) {
+func compareTools(commands []command, theirs, ours toolSide, judge func(name, expected, got string)) {
 	run := strconv.FormatInt(time.Now().Unix()%1e6, 36) // brokers may have seen an earlier comparison
 	theirMark, ourMark := "-"+run+"-1", "-"+run+"-2"
-	base := toolSide{"Apache Kafka", theirs, kafka, theirMark}
-	others := []toolSide{{"", ours, moldau, ourMark}, {", ours at Apache Kafka", ours, kafka, ourMark}, {", Apache Kafka's at ours", theirs, moldau, theirMark}}
+	theirs.mark, ours.mark = theirMark, ourMark
+	oursAtTheirs, theirsAtOurs := theirs, ours
+	oursAtTheirs.name, oursAtTheirs.tools, oursAtTheirs.mark = ", ours at Apache Kafka", ours.tools, ourMark
+	theirsAtOurs.name, theirsAtOurs.tools, theirsAtOurs.mark = ", Apache Kafka's at ours", theirs.tools, theirMark
+	base, others := theirs, []toolSide{ours, oursAtTheirs, theirsAtOurs}
 	// A refusal's sentence is each broker's own, so it counts only where the broker is the same.
 	sentences := func(c command, text string, side toolSide) string {
-		if side.addr == kafka && !c.wordless {
+		if side.addr == theirs.addr && !c.wordless {
 			return text
 		}
 		return sentence.ReplaceAllString(text, "$1 <sentence>")
 	}
-	for _, c := range allCommands() {
-		if !chosen(c) {
-			continue
-		}
+	for _, c := range commands {
 		expected, err := c.run(base)
 		if err != nil {
 			judge("tool: "+c.name, "no error", "Apache Kafka: "+err.Error()+"\n")
@@ -128,7 +129,21 @@ func (c command) lay(side toolSide) (*broker, error) {
 			return nil, fmt.Errorf("preparing, step %d: %w", i+1, err)
 		}
 	}
-	return b, settle(side.addr)
+	return b, side.settle()
+}
+
+// settle waits until every node has what was changed.
+func (s toolSide) settle() error {
+	nodes := []string{s.addr}
+	if s.three {
+		nodes = nodesOf(s.addr)
+	}
+	for _, node := range nodes {
+		if err := settle(node); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run runs the lines and returns what they print and with what code they exit: standard output,
@@ -151,8 +166,7 @@ func (c command) run(side toolSide) (string, error) {
 	}
 	var out strings.Builder
 	for _, line := range c.lines {
-		words, stdin := split(line, there)
-		got, err := side.tools.Run(words, stdin)
+		got, err := runLine(side.tools, line, there)
 		if err != nil {
 			return out.String(), err
 		}
@@ -165,11 +179,26 @@ func (c command) run(side toolSide) (string, error) {
 			fmt.Fprintf(&out, "error: %s\n", first)
 		}
 		fmt.Fprintf(&out, "exit code %d\n", got.Code)
-		if err := settle(side.addr); err != nil {
+		if err := side.settle(); err != nil {
 			return out.String(), err
 		}
 	}
 	return out.String(), nil
+}
+
+// runLine runs a line, again and again where it says how long.
+func runLine(tools toolbox.Toolbox, line string, there *strings.Replacer) (got toolbox.Output, err error) {
+	parts := patience.FindStringSubmatch(line)
+	if parts != nil {
+		line = parts[2]
+	}
+	words, stdin := split(line, there)
+	for deadline := time.Now().Add(time.Minute); ; {
+		got, err = tools.Run(words, stdin)
+		if err != nil || parts == nil || !regexp.MustCompile(parts[1]).MatchString(got.Stdout) || time.Now().After(deadline) {
+			return got, err
+		}
+	}
 }
 
 // word is one of a line's: in quotes, or without spaces.
@@ -237,7 +266,11 @@ var (
 	producerID = regexp.MustCompile(`producerId=\d+`)
 	// So is the id of a folder.
 	directoryID = regexp.MustCompile(`directory\.id=[A-Za-z0-9_-]{22}`)
-	localPort   = regexp.MustCompile(`localhost[: \t]+\d+`)
+	// In which order replicas came to be in sync.
+	inSyncReplicas = regexp.MustCompile(`(Isr: )(\d+(?:,\d+)+)`)
+	// Which of a node's log dirs it takes for a replica.
+	logDir    = regexp.MustCompile(`/[^",]*/data[12]\b`)
+	localPort = regexp.MustCompile(`localhost[: \t]+\d+`)
 	// Both sides' log lines and stack traces.
 	noise    = regexp.MustCompile(`(?m)^(\[?\d{4}-\d\d-\d\d|\s+at |\s*\.\.\. \d+ more|Caused by: |SLF4J|The consumer rebalance protocol |Picked up|(java|com\.fasterxml|joptsimple)[.a-zA-Z]*Exception: ).*\n`)
 	stack    = regexp.MustCompile(`(?m)^org\.apache\.kafka[.a-zA-Z]*Exception: .*\n(\s+at .*\n)+`)
@@ -272,6 +305,12 @@ func plainOutput(s string) string {
 	})
 	s = thrown.ReplaceAllString(s, "")
 	s = localPort.ReplaceAllString(s, "localhost:<port>")
+	s = inSyncReplicas.ReplaceAllStringFunc(s, func(list string) string {
+		ids := strings.Split(strings.TrimPrefix(list, "Isr: "), ",")
+		slices.Sort(ids)
+		return "Isr: " + strings.Join(ids, ",")
+	})
+	s = logDir.ReplaceAllString(s, "<log dir>")
 	s = directoryID.ReplaceAllString(s, "directory.id=<id>")
 	s = producerID.ReplaceAllString(s, "producerId=<id>")
 	var lines []string

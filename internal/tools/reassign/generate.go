@@ -112,7 +112,7 @@ func propose(topics map[string]client.Topic, targets []target) ([]assignment, er
 			return nil, errors.New("All brokers are currently fenced, or have all their log directories cordoned.") //nolint:staticcheck // the words of Kafka's tools
 		}
 		if factor > len(circle) {
-			return nil, fmt.Errorf("The target replication factor of %d cannot be reached because only %d broker(s) are registered.", factor, len(circle)) //nolint:staticcheck // the words of Kafka's tools
+			return nil, fmt.Errorf("The target replication factor of %d cannot be reached because only %d broker(s) are registered or some brokers have all their log directories cordoned.", factor, len(circle)) //nolint:staticcheck // the words of Kafka's tools
 		}
 		hash := fnv.New32a()
 		hash.Write([]byte(name)) // topics with few partitions begin at different brokers

@@ -212,15 +212,12 @@ func appendDir(dirs []kmsg.AlterReplicaLogDirsRequestDir, more kmsg.AlterReplica
 }
 
 // brokers lists the cluster's brokers by id. Controllers do not tell of them.
-func (m *mover) brokers(ctx context.Context) (map[int32]kmsg.MetadataResponseBroker, error) {
-	if m.admin.ToControllers {
-		return nil, nil
-	}
-	cluster, err := m.admin.Metadata(ctx, []string{}, "describeCluster")
+func (m *mover) brokers(ctx context.Context) (map[int32]kmsg.DescribeClusterResponseBroker, error) {
+	cluster, err := m.admin.Describe(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	byID := map[int32]kmsg.MetadataResponseBroker{}
+	byID := map[int32]kmsg.DescribeClusterResponseBroker{}
 	for _, broker := range cluster.Brokers {
 		byID[broker.NodeID] = broker
 	}
