@@ -27,6 +27,8 @@ type clusterNodes struct {
 	dir     string
 	voters  []string
 	running [3]*broker
+	// prepare, where it is set, changes the properties of a node, and the node before it starts.
+	prepare func(i int, properties map[string]string) func(b *broker)
 }
 
 func newClusterNodes(t *testing.T) *clusterNodes {
@@ -82,11 +84,16 @@ func (c *clusterNodes) start(indexes ...int) {
 			_, address, _ := strings.Cut(c.voters[i], "@")
 			given["process.roles"], given["listeners"] = "broker,controller", given["listeners"]+",CONTROLLER://"+address
 		}
+		change := func(*broker) {}
+		if c.prepare != nil {
+			change = c.prepare(i, given)
+		}
 		properties, _, err := config.NewBroker(given)
 		if err != nil {
 			return err
 		}
 		b := newBroker(context.Background(), properties)
+		change(b)
 		c.running[i] = b
 		return b.start()
 	})

@@ -1,0 +1,94 @@
+package broker
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+)
+
+// TestFailedLogDirInACluster: each node has two log dirs, whose ids the metadata has for every replica (KIP-858). When one of a
+// leader's fails, others lead what lay there and the broker leaves its in-sync replicas; what lies in the other one stays.
+func TestFailedLogDirInACluster(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	var fails atomic.Bool
+	broken := filepath.Join(c.folder(0), "a")
+	c.prepare = func(i int, properties map[string]string) func(b *broker) {
+		dir := c.folder(i)
+		properties["log.dirs"], properties["metadata.log.dir"] = filepath.Join(dir, "a")+","+filepath.Join(dir, "b"), filepath.Join(dir, "m")
+		return func(b *broker) {
+			b.fs = vfs.NewFault(vfs.OS{}, func(op vfs.Op, name string) error {
+				if fails.Load() && op.Changes() && strings.HasPrefix(name, broken) {
+					return fmt.Errorf("%s %s: %w", op, name, errBrokenDisk)
+				}
+				return nil
+			})
+		}
+	}
+	c.start(0, 1, 2)
+	const partitions = 6
+	c.create("t", partitions, 1, 2, 3)
+	c.awaitMetadata(2, "every replica's log dir is known, and all are in sync", func(image *metadata.Image) bool {
+		topic := image.TopicByName("t")
+		return topic != nil && !slices.ContainsFunc(topic.Partitions, func(p *metadata.Partition) bool {
+			return len(p.ISR) != 3 || slices.ContainsFunc(p.Directories, func(id kafka.UUID) bool { return id.IsZero() || id == kafka.DirectoryUnassigned })
+		})
+	})
+	failed := c.running[0].dirs.DirectoryIDs[broken]
+	lies := map[int32]bool{} // of node 1, in the log dir that fails
+	for _, p := range c.running[0].loader.Current().TopicByName("t").Partitions {
+		id, _ := p.Directory(1)
+		lies[p.ID] = id == failed
+	}
+	if n := len(slices.DeleteFunc([]bool{lies[0], lies[1], lies[2], lies[3], lies[4], lies[5]}, func(in bool) bool { return !in })); n == 0 || n == partitions {
+		t.Fatalf("%d of %d replicas lie in one of two log dirs", n, partitions)
+	}
+	fails.Store(true)
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.running[1].server.Addr("PLAINTEXT").String(), c.running[2].server.Addr("PLAINTEXT").String()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.MetadataMinAge(10*time.Millisecond), kgo.RequiredAcks(kgo.AllISRAcks()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for p := range int32(partitions) {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Partition: p, Value: []byte("v")}).FirstErr(); err != nil {
+			t.Fatalf("partition %d: %v", p, err)
+		}
+	}
+	c.awaitMetadata(2, "others lead what lay in the failed log dir", func(image *metadata.Image) bool {
+		return !slices.ContainsFunc(image.TopicByName("t").Partitions, func(p *metadata.Partition) bool {
+			return (p.Leader == 1) == lies[p.ID] || slices.Contains(p.ISR, 1) == lies[p.ID]
+		})
+	})
+}
+
+// create makes a topic whose partitions have the same replicas, the first of which leads them.
+func (c *clusterNodes) create(name string, partitions int32, replicas ...int32) {
+	c.t.Helper()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, -1, -1
+	for p := range partitions {
+		topic.ReplicaAssignment = append(topic.ReplicaAssignment, kmsg.CreateTopicsRequestTopicReplicaAssignment{Partition: p, Replicas: replicas})
+	}
+	req.Topics = append(req.Topics, topic)
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.running[0].server.Addr("PLAINTEXT").String()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer client.Close()
+	if resp, err := req.RequestWith(c.t.Context(), client); err != nil || resp.Topics[0].ErrorCode != 0 {
+		c.t.Fatal(resp, err)
+	}
+}
