@@ -72,7 +72,7 @@ func (b *broker) greet() error {
 		return quorum.Leadership{LeaderID: kafka.NoLeader}, b.listedVoters(), !b.config.IsClustered()
 	}})
 	if b.config.IsController {
-		b.handlers.Add(wire.KeyPeerRaft, &handler.PeerRaft{Take: c.takeRaft})
+		b.handlers.Add(wire.KeyPeerRaft, &handler.PeerRaft{Take: c.takeRaft, Heard: c.raft.Heard})
 	}
 	b.server.StartControllers(b.ctx, func(_ string, err error) { b.fault(err) })
 	return nil

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -28,7 +29,7 @@ func (b *broker) newReplication() {
 			PartitionMaxBytes: b.config.ReplicaFetchMaxBytes, BackoffMs: int64(b.config.ReplicaFetchBackoffMs),
 		},
 		Throttles: []*quota.Replication{b.throttles.follower},
-		Clock:     b.clock, Spawner: b.spawner, Metrics: b.metrics,
+		Clock:     b.clock, Spawner: b.spawner, Metrics: b.metrics, Logger: slog.Default(),
 	})
 	c.isr = isrhost.New(isrhost.Options{
 		NodeID: b.config.NodeID, Send: b.alterPartition, BrokerEpoch: b.epoch, LagMaxMs: b.config.ReplicaLagMaxMs,
@@ -55,7 +56,7 @@ func (b *broker) dialLeader(ctx context.Context, nodeID int32) (followerhost.Con
 	if !ok {
 		return followerhost.Connection{}, kafka.Errorf(kafka.ErrBrokerNotAvailable, "the address of broker %d is not known", nodeID)
 	}
-	conn, err := peer.Dial(ctx, peer.Options{Self: b.cluster.self, Address: address, Purpose: wire.PurposeReplica, Spawner: b.spawner, MaxInFlight: 1, OnLost: b.cluster.watch.Lost})
+	conn, err := peer.Dial(ctx, peer.Options{Self: b.cluster.self, Address: address, Purpose: wire.PurposeReplica, Spawner: b.spawner, MaxInFlight: 1, ReusesMemory: true, OnLost: b.cluster.watch.Lost})
 	if err != nil {
 		return followerhost.Connection{}, err
 	}

@@ -16,12 +16,15 @@ import (
 type PeerRaft struct {
 	// Take takes one message, which is its own from then on.
 	Take func(message []byte) error
+	// Heard hears which voter has sent something.
+	Heard func(directoryID kafka.UUID)
 }
 
 // Handle confirms that the messages have arrived. What makes no sense is answered; it may be lost like any
 // other message.
 func (h *PeerRaft) Handle(_ context.Context, r *Request) Reply {
 	req, resp := r.Body.(*wire.PeerRaftRequest), &wire.PeerRaftResponse{}
+	h.Heard(r.Conn.Peer.DirectoryID)
 	for _, message := range req.Messages {
 		if err := h.Take(message); err != nil {
 			resp.ErrorCode = int16(kafka.CodeOf(err))

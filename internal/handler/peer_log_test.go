@@ -23,7 +23,12 @@ func fromNode2(body kmsg.Request) *Request {
 func TestPeerRaftConfirms(t *testing.T) {
 	t.Parallel()
 	var taken []string
-	h := &PeerRaft{Take: func(message []byte) error {
+	heard := 0
+	h := &PeerRaft{Heard: func(id kafka.UUID) {
+		if heard++; id != (kafka.UUID{2, 2}) {
+			t.Errorf("heard %s", id)
+		}
+	}, Take: func(message []byte) error {
 		if taken = append(taken, string(message)); string(message) == "bad" {
 			return kafka.ErrInvalidRequest
 		}
@@ -37,6 +42,9 @@ func TestPeerRaftConfirms(t *testing.T) {
 		if resp := peerAnswer(t, h.Handle(t.Context(), fromNode2(req)), req).(*wire.PeerRaftResponse); kafka.ErrorCode(resp.ErrorCode) != c.want {
 			t.Errorf("%q: %v", c.messages, kafka.ErrorCode(resp.ErrorCode))
 		}
+	}
+	if heard != 3 {
+		t.Errorf("heard %d requests", heard)
 	}
 	if len(taken) != 4 || taken[3] != "three" { // one that makes no sense does not take the others with it
 		t.Errorf("taken: %q", taken)

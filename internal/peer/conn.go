@@ -29,7 +29,10 @@ type Options struct {
 	RequestTimeout time.Duration
 	// MaxInFlight bounds the requests that are sent and not answered; 0 means one.
 	MaxInFlight int
-	Network     Network
+	// ReusesMemory is for who asks for much again and again, one request at a time: an answer, and all it holds, may be
+	// used until the next request only.
+	ReusesMemory bool
+	Network      Network
 	// OnLost hears when the other side has ended the connection, or its process has died (Watch.Lost). It
 	// must not block. May be nil.
 	OnLost func(nodeID int32, incarnationID kafka.UUID, address Address)
@@ -55,7 +58,9 @@ type Conn struct {
 
 	// What follows belongs to the connection's goroutine.
 	reader  *bufio.Reader
-	largest int // the largest answer so far
+	largest int    // the largest answer so far
+	memory  []byte // of the answer before, where it is used again
+	small   int    // answers in a row that needed little of it
 }
 
 // call is one request in flight.
@@ -279,7 +284,9 @@ func (c *Conn) readFrame() (id int32, frame []byte, err error) {
 	if size < 0 {
 		return 0, nil, fmt.Errorf("%w: an answer of %d bytes", wire.ErrBadResponse, size+4)
 	}
-	frame = make([]byte, min(size, max(firstFrameBytes, c.largest)))
+	if frame = c.memoryFor(size); frame == nil {
+		frame = make([]byte, min(size, max(firstFrameBytes, c.largest)))
+	}
 	for read := 0; ; {
 		if _, err := io.ReadFull(c.reader, frame[read:]); err != nil {
 			return 0, nil, err
@@ -291,7 +298,26 @@ func (c *Conn) readFrame() (id int32, frame []byte, err error) {
 		frame = append(frame, make([]byte, min(size, 2*read)-read)...)
 	}
 	c.largest = max(c.largest, size)
+	if c.o.ReusesMemory && cap(frame) > cap(c.memory) {
+		c.memory = frame
+	}
 	return int32(binary.BigEndian.Uint32(head[4:])), frame, nil
+}
+
+// mostSmall is after how many answers that need less than a quarter of its memory a connection gives that up.
+const mostSmall = 16
+
+// memoryFor is the memory of the answer before, if it is used again and large enough.
+func (c *Conn) memoryFor(size int) []byte {
+	if size >= cap(c.memory)/4 {
+		c.small = 0
+	} else if c.small++; c.small > mostSmall {
+		c.memory, c.small, c.largest = nil, 0, 0
+	}
+	if size > cap(c.memory) {
+		return nil
+	}
+	return c.memory[:size]
 }
 
 // isBusy reports whether a request is in flight.

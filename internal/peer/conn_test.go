@@ -199,6 +199,43 @@ func TestLargeAnswersArrive(t *testing.T) {
 	})
 }
 
+// TestMemoryOfAnswersIsUsedAgain: where who asks allows for it an answer lies where the one before did, until less is needed for long.
+func TestMemoryOfAnswersIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	for _, reuses := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			size := 1 << 20
+			c := dialFake(t, func(o *Options, node *fakeNode) {
+				o.ReusesMemory = reuses
+				node.answer = func(kmsg.Request) kmsg.Response {
+					return &wire.PeerSnapshotResponse{Data: []byte(strings.Repeat("x", size))}
+				}
+			})
+			ask := func() []byte {
+				t.Helper()
+				response, err := c.Call(t.Context(), snapshotRequest(0))
+				if err != nil || len(response.(*wire.PeerSnapshotResponse).Data) != size {
+					t.Fatalf("%d bytes: %v", size, err)
+				}
+				return response.(*wire.PeerSnapshotResponse).Data
+			}
+			first := ask()
+			if again := ask(); (&first[0] == &again[0]) != reuses {
+				t.Errorf("the same memory: %v", &first[0] == &again[0])
+			}
+			size = 100
+			for range mostSmall + 2 {
+				ask()
+			}
+			synctest.Wait()
+			if kept := cap(c.memory); kept > firstFrameBytes {
+				t.Errorf("%d bytes are kept for answers of %d", kept, size)
+			}
+			c.Close()
+		})
+	}
+}
+
 // An answer that makes no sense ends the connection: whatever follows could be the answer to anything.
 func TestHostileAnswers(t *testing.T) {
 	t.Parallel()

@@ -82,7 +82,7 @@ func (r *Raft) SetVoters(voters []quorum.VoterSpec) {
 			delete(gone, v.DirectoryID)
 			continue
 		}
-		s := &raftSender{raft: r, address: address, wake: make(chan struct{}, 1)}
+		s := &raftSender{raft: r, address: address, wake: make(chan struct{}, 1), heard: make(chan struct{}, 1)}
 		s.ctx, s.cancel = context.WithCancel(r.o.Spawner.Context())
 		r.senders[v.DirectoryID] = s
 		r.o.Spawner.Go("raft-sender "+address.hostPort(), s.run)
@@ -104,6 +104,20 @@ func (r *Raft) Send(to quorum.VoterSpec, data []byte) {
 	s.enqueue(data)
 }
 
+// Heard says that a voter has sent something, so that it can be reached again, most likely. It does not block.
+func (r *Raft) Heard(directoryID kafka.UUID) {
+	r.mu.Lock()
+	s := r.senders[directoryID]
+	r.mu.Unlock()
+	if s == nil {
+		return
+	}
+	select {
+	case s.heard <- struct{}{}:
+	default:
+	}
+}
+
 // raftSender sends to one voter.
 type raftSender struct {
 	raft    *Raft
@@ -111,6 +125,7 @@ type raftSender struct {
 	ctx     context.Context // ends when the voter votes no more, or has moved
 	cancel  context.CancelFunc
 	wake    chan struct{} // something is in the queue
+	heard   chan struct{} // the voter has sent something
 	works   atomic.Bool   // the voter has confirmed something
 
 	mu         sync.Mutex
@@ -190,6 +205,8 @@ func (s *raftSender) run(context.Context) {
 		timer := time.NewTimer(backoff(failures, maxRaftPause))
 		select {
 		case <-timer.C:
+		case <-s.heard:
+			timer.Stop()
 		case <-s.ctx.Done():
 			timer.Stop()
 			return

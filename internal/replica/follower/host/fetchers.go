@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -16,7 +17,8 @@ import (
 	"github.com/moldau/moldau/internal/replica/follower"
 )
 
-// Connection is an open connection to a broker's inter-broker listener. It carries one request at a time.
+// Connection is an open connection to a broker's inter-broker listener. It carries one request at a time, and an answer is
+// used before the next request only.
 type Connection struct {
 	Call  func(ctx context.Context, r kmsg.Request) (kmsg.Response, error)
 	Close func()
@@ -37,6 +39,7 @@ type Options struct {
 	Clock     env.Clock
 	Spawner   *env.Spawner
 	Metrics   *metrics.Registry
+	Logger    *slog.Logger
 }
 
 // Fetchers follow the leaders of partitions.
@@ -228,11 +231,17 @@ func (r *fetching) fetch(ctx context.Context, request *kmsg.FetchRequest) {
 	if err != nil {
 		r.disconnect()
 		r.core.Failed(r.nowMs())
-		if !r.isDown && ctx.Err() == nil {
-			slog.Warn("cannot fetch from a broker; trying again", "broker", r.source.id, "error", err)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return // the answer would be for nobody
+		}
+		if !r.isDown {
+			r.f.options.Logger.Warn("cannot fetch from a broker; trying again", "broker", r.source.id, "error", err)
 		}
 		r.isDown = true
 		return
+	}
+	if r.isDown {
+		r.f.options.Logger.Info("a broker can be fetched from again", "broker", r.source.id)
 	}
 	r.isDown = false
 	r.core.Take(response, r.nowMs())

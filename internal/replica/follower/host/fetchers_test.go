@@ -1,8 +1,11 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -85,14 +88,15 @@ type harness struct {
 	*Fetchers
 	*brokers
 	partitions []*partition.Partition
+	log        *bytes.Buffer
 }
 
 func newHarness(t *testing.T, partitions int) *harness {
 	t.Helper()
 	spawner := env.NewSpawner(t.Context(), func(name string, err error) { t.Errorf("%s: %v", name, err) })
 	t.Cleanup(spawner.Stop)
-	h := &harness{brokers: &brokers{dials: map[int32]int{}, requests: map[int32][]*kmsg.FetchRequest{}, refusing: map[int32]bool{}, hanging: map[int32]bool{}}}
-	h.Fetchers = New(Options{NodeID: 1, Dial: h.dial, BrokerEpoch: func() int64 { return 5 }, Timeout: 30 * time.Second, Clock: env.SystemClock{}, Spawner: spawner, Metrics: metrics.NewRegistry(),
+	h := &harness{brokers: &brokers{dials: map[int32]int{}, requests: map[int32][]*kmsg.FetchRequest{}, refusing: map[int32]bool{}, hanging: map[int32]bool{}}, log: new(bytes.Buffer)}
+	h.Fetchers = New(Options{Logger: slog.New(slog.NewTextHandler(h.log, nil)), NodeID: 1, Dial: h.dial, BrokerEpoch: func() int64 { return 5 }, Timeout: 30 * time.Second, Clock: env.SystemClock{}, Spawner: spawner, Metrics: metrics.NewRegistry(),
 		Limits: follower.Limits{MaxWaitMs: 500, MinBytes: 1, MaxBytes: 1 << 20, PartitionMaxBytes: 1 << 20, BackoffMs: 1000}})
 	fs := vfs.NewMem()
 	if err := fs.MkdirAll("/data"); err != nil {
@@ -188,10 +192,18 @@ func TestDeadSourceIsLeftAtOnce(t *testing.T) {
 		h.follow(t, 1, 2, 3)
 		after(time.Millisecond)
 		h.want(t, "came back", 2, 2, 2, 2)
+		if h.log.Len() > 0 {
+			t.Errorf("the operator reads %q of a broker that was left", h.log)
+		}
 		h.set(h.hanging, 3, true)
-		after(40 * time.Second) // it does not answer in time
-		if d, _, _ := h.count(3); d < 2 {
+		after(100 * time.Second) // it does not answer in time
+		if d, _, _ := h.count(3); d < 4 {
 			t.Errorf("%d connections to a broker that hangs", d)
+		}
+		h.set(h.hanging, 3, false)
+		after(40 * time.Second)
+		if lines := strings.Split(strings.TrimSpace(h.log.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "cannot fetch") || !strings.Contains(lines[1], "fetched from again") {
+			t.Errorf("the operator reads %q", lines)
 		}
 	})
 }
