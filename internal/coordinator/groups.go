@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -43,7 +44,7 @@ type Groups struct {
 func NewGroups(o GroupsOptions) *Groups {
 	shardMetrics := group.NewMetrics(o.Metrics)
 	r := NewRuntime(RuntimeOptions{
-		Name: "group", Topic: kafka.ConsumerOffsetsTopic, Log: o.Log, Clock: o.Clock, Spawner: o.Spawner, Metrics: o.Metrics,
+		Name: "group", Topic: kafka.ConsumerOffsetsTopic, Log: o.Log, Clock: o.Clock, SteadyMs: sinceNow(), Spawner: o.Spawner, Metrics: o.Metrics,
 		Workers: groupWorkers, MaxBatchSizeBytes: o.Config.MaxBatchSizeBytes,
 	}, func() *group.Shard { return group.NewShard(o.Config, o.Random, shardMetrics) })
 	return &Groups{nodeID: o.NodeID, runtime: r}
@@ -327,4 +328,10 @@ func pick(ids []string, indexes []int) []string {
 		some[i] = ids[index]
 	}
 	return some
+}
+
+// sinceNow returns a steady time that begins now.
+func sinceNow() func() int64 {
+	began := time.Now()
+	return func() int64 { return time.Since(began).Milliseconds() }
 }

@@ -3,6 +3,8 @@ package coordinator
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -28,7 +30,7 @@ func (s hostState) String() string { return stateNames[s] }
 // request is one step that waits for its turn.
 type request[S shard.Shard] struct {
 	step     Step[S]
-	done     chan shard.Response // nil where nobody waits
+	done     func(shard.Response) // nil where nobody waits
 	queuedAt time.Time
 }
 
@@ -62,7 +64,7 @@ type host[S shard.Shard] struct {
 
 	shard     S
 	nextToken shard.Token
-	waiting   map[shard.Token]chan shard.Response
+	waiting   map[shard.Token]func(shard.Response)
 	endOffset int64 // the log end offset after the last record in the shard's state
 	pending   []release
 	batch     *record.Builder // records not appended yet
@@ -80,7 +82,7 @@ type host[S shard.Shard] struct {
 func newHost[S shard.Shard](r *Runtime[S], tp kafka.TopicPartition, leaderEpoch int32) *host[S] {
 	h := &host[S]{
 		runtime: r, tp: tp, leaderEpoch: leaderEpoch,
-		deadlineMs: shard.NoDeadline, waiting: map[shard.Token]chan shard.Response{}, retry: firstLoadRetry,
+		deadlineMs: shard.NoDeadline, waiting: map[shard.Token]func(shard.Response){}, retry: firstLoadRetry,
 	}
 	r.metrics.partitions[stateLoading].Add(1)
 	return h
@@ -136,7 +138,7 @@ func (h *host[S]) run() (more bool) {
 // tellTime sets the instant of the turn. A shard's time runs steadily and near the wall clock: when
 // that was set, the shard's time jumps with it and takes its deadlines along.
 func (h *host[S]) tellTime() {
-	h.now, h.steadyMs = h.runtime.o.Clock.Now(), h.runtime.steadyMs()
+	h.now, h.steadyMs = h.runtime.o.Clock.Now(), h.runtime.o.SteadyMs()
 	if aheadMs := h.now.UnixMilli() - h.steadyMs; max(aheadMs-h.aheadMs, h.aheadMs-aheadMs) > maxClockSkewMs {
 		if h.state == stateActive {
 			slog.Info("The clock was set; what coordinators wait for is not affected", "partition", h.tp.String(), "byMs", aheadMs-h.aheadMs)
@@ -180,7 +182,7 @@ func (h *host[S]) handle(q *request[S]) {
 // would ask for again, is kept.
 func (h *host[S]) postpone(q *request[S]) {
 	if q.done != nil {
-		q.done <- shard.Response{Err: kafka.ErrCoordinatorLoadInProgress}
+		q.done(shard.Response{Err: kafka.ErrCoordinatorLoadInProgress})
 		return
 	}
 	r := h.runtime
@@ -323,7 +325,7 @@ func (h *host[S]) deliver(response shard.Response) {
 	}
 	delete(h.waiting, response.Token)
 	h.runtime.metrics.parked.Add(-1)
-	done <- response // capacity 1, and nobody else sends
+	done(response)
 }
 
 // fail gives up the state that the log does not confirm and loads the shard again.
@@ -339,7 +341,7 @@ func (h *host[S]) drop(next hostState, code kafka.ErrorCode) {
 		h.shard.Deactivate()
 	}
 	h.batch, h.responses, h.notices, h.pending, h.load = nil, nil, nil, nil, nil
-	for token := range h.waiting {
+	for _, token := range slices.Sorted(maps.Keys(h.waiting)) {
 		h.deliver(shard.Response{Token: token, Err: code})
 	}
 	r.mu.Lock()
@@ -351,7 +353,7 @@ func (h *host[S]) drop(next hostState, code kafka.ErrorCode) {
 	for i := range queue {
 		switch {
 		case queue[i].done != nil:
-			queue[i].done <- shard.Response{Err: code}
+			queue[i].done(shard.Response{Err: code})
 		case next != stateClosed:
 			h.postpone(&queue[i])
 		}

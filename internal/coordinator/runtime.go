@@ -1,7 +1,10 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,14 +25,20 @@ const (
 
 // RuntimeOptions are what a Runtime needs.
 type RuntimeOptions struct {
-	Name    string // of the coordinator, in metrics and logs: "group"
-	Topic   string // its log
-	Log     Log
-	Clock   env.Clock
-	Spawner *env.Spawner
-	Metrics *metrics.Registry
+	Name  string // of the coordinator, in metrics and logs: "group"
+	Topic string // its log
+	Log   Log
+	Clock env.Clock
+	// SteadyMs is the time by which deadlines are kept: it goes on evenly when the wall clock is set,
+	// so that sessions neither all expire at once nor last until the clock is back where it was.
+	SteadyMs func() int64
+	Spawner  *env.Spawner
+	Metrics  *metrics.Registry
 	// Workers is how many shards may run at the same time.
 	Workers int
+	// Wake is called when there is something for Turn to do, and must not block; nil where Start's workers
+	// take the turns.
+	Wake func()
 	// MaxBatchSizeBytes returns max.message.bytes of the log's topic as it is now.
 	MaxBatchSizeBytes func() int32
 	// OnNotice is called on a worker with the notices of shards; it must not block. Nil where the
@@ -43,7 +52,6 @@ type Runtime[S shard.Shard] struct {
 	newShard func() S
 	metrics  *runtimeMetrics
 	wakeTick chan struct{}
-	started  time.Time // with a monotonic reading: see steadyMs
 
 	mu      sync.Mutex
 	cond    *sync.Cond // ready has grown, or stopped is set
@@ -58,15 +66,11 @@ type Runtime[S shard.Shard] struct {
 func NewRuntime[S shard.Shard](o RuntimeOptions, newShard func() S) *Runtime[S] {
 	r := &Runtime[S]{
 		o: o, newShard: newShard, metrics: newRuntimeMetrics(o.Metrics, o.Name),
-		wakeTick: make(chan struct{}, 1), started: time.Now(), hosts: map[int32]*host[S]{}, armedMs: shard.NoDeadline,
+		wakeTick: make(chan struct{}, 1), hosts: map[int32]*host[S]{}, armedMs: shard.NoDeadline,
 	}
 	r.cond = sync.NewCond(&r.mu)
 	return r
 }
-
-// steadyMs is the time by which deadlines are kept: it goes on evenly when the wall clock is set,
-// so that sessions neither all expire at once nor last until the clock is back where it was.
-func (r *Runtime[S]) steadyMs() int64 { return time.Since(r.started).Milliseconds() }
 
 // Start starts the workers and the timer. They end with the Spawner.
 func (r *Runtime[S]) Start() {
@@ -138,8 +142,14 @@ type Pending struct {
 // waiting for the first.
 func (r *Runtime[S]) Begin(partition int32, step Step[S]) Pending {
 	p := Pending{done: make(chan shard.Response, 1), stopped: r.o.Spawner.Context().Done()}
-	p.code = r.enqueue(partition, request[S]{step: step, done: p.done, queuedAt: r.o.Clock.Now()})
+	p.code = r.Enqueue(partition, step, func(response shard.Response) { p.done <- response })
 	return p
+}
+
+// Enqueue has the shard of partition run step; done gets the response to the step's token, once, and must not
+// block. The code says why the step was not even queued: done is not called then.
+func (r *Runtime[S]) Enqueue(partition int32, step Step[S], done func(shard.Response)) kafka.ErrorCode {
+	return r.enqueue(partition, request[S]{step: step, done: done, queuedAt: r.o.Clock.Now()})
 }
 
 // Wait waits for the response to the step's token. The error carries the kafka.ErrorCode for the
@@ -192,7 +202,7 @@ func (r *Runtime[S]) enqueue(partition int32, q request[S]) kafka.ErrorCode {
 func (r *Runtime[S]) Broadcast(step Step[S]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, h := range r.hosts {
+	for _, h := range r.sortedLocked() {
 		if h.state == stateFailed {
 			continue
 		}
@@ -210,7 +220,37 @@ func (r *Runtime[S]) scheduleLocked(h *host[S]) {
 	}
 	h.scheduled = true
 	r.ready = append(r.ready, h)
+	if r.o.Wake != nil {
+		r.o.Wake()
+		return
+	}
 	r.cond.Signal()
+}
+
+// sortedLocked returns the hosts in one order, so that runs of the simulation are the same.
+func (r *Runtime[S]) sortedLocked() []*host[S] {
+	return slices.SortedFunc(maps.Values(r.hosts), func(a, b *host[S]) int { return cmp.Compare(a.tp.Partition, b.tp.Partition) })
+}
+
+// Turn gives the next shard that has something to do its turn, and reports whether there was one.
+func (r *Runtime[S]) Turn() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ready) == 0 || r.stopped {
+		return false
+	}
+	h := r.ready[0]
+	r.ready[0] = nil
+	r.ready = r.ready[1:]
+	h.again = false
+	r.mu.Unlock()
+	more := h.run()
+	r.mu.Lock()
+	h.scheduled = false
+	if more || h.again {
+		r.scheduleLocked(h)
+	}
+	return true
 }
 
 func (r *Runtime[S]) work(ctx context.Context) {
@@ -221,27 +261,19 @@ func (r *Runtime[S]) work(ctx context.Context) {
 		r.cond.Broadcast()
 	})
 	defer stop()
+	for r.awaitReady() {
+		r.Turn() // unless another worker was faster
+	}
+}
+
+// awaitReady returns when there is something to do, or with false when the runtime has stopped.
+func (r *Runtime[S]) awaitReady() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for {
-		for len(r.ready) == 0 && !r.stopped {
-			r.cond.Wait()
-		}
-		if r.stopped {
-			return
-		}
-		h := r.ready[0]
-		r.ready[0] = nil
-		r.ready = r.ready[1:]
-		h.again = false
-		r.mu.Unlock()
-		more := h.run()
-		r.mu.Lock()
-		h.scheduled = false
-		if more || h.again {
-			r.scheduleLocked(h)
-		}
+	for len(r.ready) == 0 && !r.stopped {
+		r.cond.Wait()
 	}
+	return !r.stopped
 }
 
 // setDeadline notes when, in steady time, h wants to run next. The timer goroutine is woken only if that is sooner
@@ -263,7 +295,11 @@ func (r *Runtime[S]) runTimer(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(r.scheduleDue())
+		wait := longestWait
+		if next := r.ScheduleDue(); next != shard.NoDeadline {
+			wait = min(wait, time.Duration(next-r.o.SteadyMs())*time.Millisecond)
+		}
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return
@@ -273,22 +309,22 @@ func (r *Runtime[S]) runTimer(ctx context.Context) {
 	}
 }
 
-// scheduleDue schedules the hosts that are due and returns how long to wait for the next.
-func (r *Runtime[S]) scheduleDue() time.Duration {
-	const longestWait = time.Hour
+// longestWait is for how long the timer sleeps at most.
+const longestWait = time.Hour
+
+// ScheduleDue gives turns to the shards that are due, and returns when, in steady time, the next one is.
+func (r *Runtime[S]) ScheduleDue() (nextMs int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	nowMs, next := r.steadyMs(), int64(shard.NoDeadline)
-	for _, h := range r.hosts {
+	nowMs := r.o.SteadyMs()
+	nextMs = shard.NoDeadline
+	for _, h := range r.sortedLocked() {
 		if h.deadlineMs <= nowMs {
 			h.deadlineMs = shard.NoDeadline // until its turn is over
 			r.scheduleLocked(h)
 		}
-		next = min(next, h.deadlineMs)
+		nextMs = min(nextMs, h.deadlineMs)
 	}
-	r.armedMs = next
-	if next == shard.NoDeadline {
-		return longestWait
-	}
-	return time.Duration(min(next-nowMs, longestWait.Milliseconds())) * time.Millisecond
+	r.armedMs = nextMs
+	return nextMs
 }

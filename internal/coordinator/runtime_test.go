@@ -36,7 +36,7 @@ func withRuntime(t *testing.T, f func(f *fixture)) {
 		fx := &fixture{t: t, log: newMemLog(), clock: &settableClock{}, metrics: metrics.NewRegistry()}
 		fx.spawner = env.NewSpawner(t.Context(), func(name string, err error) { t.Errorf("%s: %v", name, err) })
 		fx.runtime = NewRuntime(RuntimeOptions{
-			Name: "note", Topic: testTP.Topic, Log: fx.log, Clock: fx.clock, Spawner: fx.spawner, Metrics: fx.metrics,
+			Name: "note", Topic: testTP.Topic, Log: fx.log, Clock: fx.clock, SteadyMs: sinceNow(), Spawner: fx.spawner, Metrics: fx.metrics,
 			Workers: 2, MaxBatchSizeBytes: func() int32 { return 1_000 },
 		}, func() *noteShard { return &noteShard{deadline: shard.NoDeadline, dropped: &fx.dropped} })
 		fx.runtime.Start()

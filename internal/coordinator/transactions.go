@@ -53,7 +53,7 @@ func NewTransactions(o TransactionsOptions) *Transactions {
 	t.image.Store(metadata.EmptyImage())
 	t.sender = newMarkerSender(o.Clock, o.Metrics, newMarkerRouter(&t.o, &t.image), t.complete, t.coordinates)
 	t.runtime = NewRuntime(RuntimeOptions{
-		Name: "transaction", Topic: kafka.TransactionStateTopic, Log: o.Log, Clock: o.Clock, Spawner: o.Spawner, Metrics: o.Metrics,
+		Name: "transaction", Topic: kafka.TransactionStateTopic, Log: o.Log, Clock: o.Clock, SteadyMs: sinceNow(), Spawner: o.Spawner, Metrics: o.Metrics,
 		Workers: transactionWorkers, MaxBatchSizeBytes: o.Config.MaxBatchSizeBytes, OnNotice: t.onNotice,
 	}, func() *txn.Shard { return txn.NewShard(o.Config, shardMetrics) })
 	return t

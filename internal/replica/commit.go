@@ -62,9 +62,18 @@ func (m *Manager) await(ctx context.Context, t target, timeout time.Duration) er
 // WhenCommitted calls done exactly once: with nil as soon as the high watermark of tp is at
 // least endOffset, which may be before WhenCommitted returns, or with an error when this
 // broker does not lead the partition in leaderEpoch any more or cannot use its log. done must
-// not block.
+// not block. It is for coordinators: that fewer replicas are in sync by now than there should be is for
+// producers to know (AwaitCommit), and takes nothing away from what is committed.
 func (m *Manager) WhenCommitted(tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, done func(error)) {
-	m.watch(target{tp, leaderEpoch, endOffset, (*partition.Partition).CommitState}, done)
+	m.watch(target{tp, leaderEpoch, endOffset, isCommitted}, done)
+}
+
+func isCommitted(p *partition.Partition, leaderEpoch int32, offset int64) (bool, error) {
+	done, err := p.CommitState(leaderEpoch, offset)
+	if done {
+		return true, nil
+	}
+	return false, err
 }
 
 // WhenCounted is WhenCommitted for acks=1.

@@ -131,6 +131,34 @@ func TestFollowersMoveTheHighWatermark(t *testing.T) {
 	}
 }
 
+// TestCommittedStaysCommitted: with fewer in sync than there should be, producers hear of it. A coordinator that took it for a failure would
+// drop its state and load it again, and again.
+func TestCommittedStaysCommitted(t *testing.T) {
+	t.Parallel()
+	h, _ := newClusterHarness(t)
+	h.createReplicated("t", 1, 1, 2)
+	h.produce("t", 0, 10, "a")
+	var buffers Buffers
+	h.Fetch(t.Context(), followerFetch(0, 2, partitionOf("t", 0, 1)), &buffers)
+	r, err := h.Lookup(tpOf("t", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := r.Assignment()
+	a.PartitionEpoch, a.ISR, a.MinInSyncReplicas = a.PartitionEpoch+1, []int32{1}, 2
+	if err := r.Apply(a, time.Now().UnixMilli()); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.AwaitCommit(t.Context(), tpOf("t", 0), 0, 1, time.Hour); kafka.CodeOf(err) != kafka.ErrNotEnoughReplicasAfterAppend {
+		t.Errorf("a producer hears %v", err)
+	}
+	h.WhenCommitted(tpOf("t", 0), 0, 1, func(err error) {
+		if err != nil {
+			t.Errorf("a coordinator hears %v", err)
+		}
+	})
+}
+
 func TestLaggingFollowersAreProposed(t *testing.T) {
 	t.Parallel()
 	h, w := newClusterHarness(t)

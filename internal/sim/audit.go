@@ -85,7 +85,7 @@ func (p *process) auditLog(ending Ending, tp kafka.TopicIDPartition, log *storag
 	if tp.Topic == tableTopic {
 		return p.auditTable(ending, content, left, data)
 	}
-	if content.Records, err = recordsOf(data, content.Start); err != nil {
+	if content.Records, err = RecordsOf(data, content.Start); err != nil {
 		return fmt.Errorf("%s: %w", tp, err)
 	}
 	lost, err := w.history(tp).Audit(ending, content)

@@ -240,7 +240,7 @@ func (c *copier) read() {
 		}}}, &buffers)[0]
 		err := result.Err
 		if err == nil {
-			if seen, err = recordsOf(result.Records, c.position); err == nil && p.alive() {
+			if seen, err = RecordsOf(result.Records, c.position); err == nil && p.alive() {
 				for i := range outputsPerCopier {
 					w.check(c.history(i).Consumed(seen))
 				}

@@ -68,7 +68,7 @@ func (r *copyReader) take(result replica.FetchResult) error {
 	if r.w.options.careless {
 		result.Aborted = nil
 	}
-	copies, next, err := committedCopies(result.Records, result.Aborted, r.position, result.LastStableOffset)
+	copies, next, err := CommittedCopies(result.Records, result.Aborted, r.position, result.LastStableOffset)
 	if err != nil {
 		return fmt.Errorf("%s at %d: %w", r.tp, r.position, err)
 	}
@@ -77,9 +77,9 @@ func (r *copyReader) take(result replica.FetchResult) error {
 	return r.history.Read(copies)
 }
 
-// committedCopies returns what data from offset from on holds of committed transactions. The list
+// CommittedCopies returns what data from offset from on holds of committed transactions. The list
 // of aborted ones must be sorted by first offset, since consumers go through it once.
-func committedCopies(data []byte, aborted []segment.AbortedTransaction, from, lastStable int64) (copies []Copy, next int64, err error) {
+func CommittedCopies(data []byte, aborted []segment.AbortedTransaction, from, lastStable int64) (copies []Copy, next int64, err error) {
 	for i := 1; i < len(aborted); i++ {
 		if aborted[i].FirstOffset < aborted[i-1].FirstOffset {
 			return nil, from, fmt.Errorf("the aborted transactions are out of order: %v", aborted)

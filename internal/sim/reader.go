@@ -98,7 +98,7 @@ func (r *reader) take(p *process, result replica.FetchResult) {
 
 func (r *reader) read(p *process, log *storage.Log, result replica.FetchResult) {
 	w := r.w
-	seen, err := recordsOf(result.Records, r.position)
+	seen, err := RecordsOf(result.Records, r.position)
 	if !w.check(err) || len(seen) == 0 {
 		return
 	}
@@ -115,8 +115,8 @@ func (r *reader) read(p *process, log *storage.Log, result replica.FetchResult) 
 	r.position, r.lastEpoch = last.Offset+1, last.Epoch
 }
 
-// recordsOf decodes what was read, from an offset on.
-func recordsOf(data []byte, from int64) (seen []Seen, err error) {
+// RecordsOf decodes what was read, from an offset on.
+func RecordsOf(data []byte, from int64) (seen []Seen, err error) {
 	for len(data) > 0 {
 		b, rest, err := record.Next(data)
 		if err == nil {

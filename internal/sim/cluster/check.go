@@ -19,6 +19,8 @@ type checks struct {
 	w        *World
 	metadata *sim.MetadataHistory
 	levels   *sim.Levels
+	owners   *sim.OwnershipHistory
+	commits  *sim.CommitHistory
 	// quorumLeader is who leads the quorum, by epoch.
 	quorumLeader map[int32]int32
 	histories    map[kafka.TopicIDPartition]*history
@@ -35,7 +37,7 @@ type replicaKey struct {
 }
 
 func newChecks(w *World) *checks {
-	return &checks{w: w, metadata: sim.NewMetadataHistory(), levels: sim.NewLevels(), quorumLeader: map[int32]int32{}, histories: map[kafka.TopicIDPartition]*history{},
+	return &checks{w: w, metadata: sim.NewMetadataHistory(), levels: sim.NewLevels(), owners: sim.NewOwnershipHistory(), commits: sim.NewCommitHistory(), quorumLeader: map[int32]int32{}, histories: map[kafka.TopicIDPartition]*history{},
 		imageOffset: map[*process]int64{}, high: map[replicaKey]int64{}, seen: map[replicaKey]int64{}}
 }
 

@@ -13,6 +13,8 @@ type client struct {
 	name  string
 	conns map[int32]*conn
 	image *metadata.Image
+	// prompt clients raise a value, and one of their requests that comes late would lower it.
+	prompt bool
 }
 
 func newClient(w *World, name string) client {
@@ -24,6 +26,7 @@ func (c *client) ask(node int32, handle func(p *process, answer func(any)), done
 	link := c.conns[node]
 	if link == nil || link.closed {
 		link = c.w.dial(c.name, clientsID, nil, node)
+		link.prompt = c.prompt
 		c.conns[node] = link
 	}
 	link.call(requestTimeoutMs, func(p *process, answer func(any)) {

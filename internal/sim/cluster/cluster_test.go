@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	seedsFlag = flag.Int("cluster.seeds", 20, "how many seeds TestSeeds runs")
-	seedFlag  = flag.Uint64("cluster.seed", 0, "the first of them, 0 for one by chance")
+	seedsFlag = flag.Int("cluster.seeds", 24, "how many seeds TestSeeds runs")
+	seedFlag  = flag.Uint64("cluster.seed", 1, "the first of them, 0 for one by chance")
 	traceFlag = flag.Bool("cluster.trace", false, "print every event")
 )
 

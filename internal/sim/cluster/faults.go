@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/sim"
+	"github.com/moldau/moldau/internal/txn"
 )
 
 // budget is which nodes have lost unsynced data and may not be made up for yet.
@@ -63,6 +64,9 @@ func (w *World) addClients() {
 		return
 	}
 	for _, t := range w.plan.topics {
+		if t.name != "orders" && t.name != "clicks" {
+			continue
+		}
 		for i := range t.partitions {
 			tp := kafka.TopicPartition{Topic: t.name, Partition: i}
 			w.addProducer(true, -1, tp)
@@ -72,6 +76,39 @@ func (w *World) addClients() {
 	}
 	w.addProducer(false, 1, kafka.TopicPartition{Topic: "orders"})
 	w.addProducer(false, 0, kafka.TopicPartition{Topic: "clicks"})
+	if w.plan.members {
+		for i := range 3 {
+			w.addMember(i == 0)
+		}
+	}
+	if w.plan.copiers {
+		w.addCopiers()
+	}
+}
+
+// addCopiers starts consume-transform-produce: two clients for each transactional id, which take each other's place
+// without knowing.
+func (w *World) addCopiers() {
+	for i := range copiers * outputsPerCopier {
+		w.copies = append(w.copies, sim.NewCopyHistory(fmt.Sprintf("%s-%d", outputTopic, i)))
+	}
+	for i := range copiers {
+		w.addProducer(true, -1, kafka.TopicPartition{Topic: inputTopic, Partition: int32(i)})
+		// One transactional id has clients of transaction version 2 and the other of version 1, or they are mixed, as
+		// during a rolling upgrade of clients.
+		first, second := txn.Version2, txn.Version0
+		if mixed := w.oneIn(3); !mixed {
+			second = first
+			if i == 1 {
+				first, second = txn.Version0, txn.Version0
+			}
+		}
+		w.addCopier(i, first)
+		w.addCopier(i, second)
+	}
+	for i := range int32(copiers * outputsPerCopier) {
+		w.addCopyReader(i)
+	}
 }
 
 func (w *World) injectFault() {
@@ -275,6 +312,12 @@ func (w *World) unfinished() string {
 			return fmt.Sprintf("%s has not reached the end of %s", r.name, r.tp)
 		}
 	}
+	if why := w.unsettled(); why != "" {
+		return why
+	}
+	if !w.budget.isExceeded {
+		return w.uncopied()
+	}
 	return ""
 }
 
@@ -283,6 +326,11 @@ func (w *World) finish() {
 	if why := w.unfinished(); why != "" {
 		w.fail("liveness: %s after %d ms without faults", why, livenessLimit)
 		return
+	}
+	for _, c := range w.copiers {
+		for i := range outputsPerCopier {
+			w.group(c.history(i).Finished(w.committedOffset(c.group(), c.input())))
+		}
 	}
 	for t := range w.latest.Topics() {
 		for _, p := range t.Partitions {

@@ -45,6 +45,8 @@ type conn struct {
 	client   *process // nil of clients
 	server   *process // the incarnation that has taken the connection, nil before
 	closed   bool
+	// prompt says that nothing of what is under way arrives any more once the connection was given up.
+	prompt   bool
 	requests pipe
 	answers  pipe
 	pending  []*call // not answered at the client's
@@ -204,7 +206,9 @@ func (c *conn) end(err error) {
 	}
 	c.closed = true
 	w := c.w
-	if keep := len(c.requests.queue); keep > 0 {
+	if c.prompt {
+		c.requests.queue = nil
+	} else if keep := len(c.requests.queue); keep > 0 {
 		c.requests.queue = c.requests.queue[:w.random.IntN(keep+1)]
 	}
 	pending := c.pending

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"maps"
+
 	"github.com/moldau/moldau/internal/kafka"
 )
 
@@ -15,6 +17,8 @@ type plan struct {
 	faults  []fault
 	// kills is how many processes may be killed in the middle of a start.
 	kills int
+	// members and copiers say whether there are consumer groups, and consume-transform-produce.
+	members, copiers bool
 }
 
 type topicPlan struct {
@@ -36,6 +40,21 @@ func (w *World) drawPlan() plan {
 			t.factor, t.configs["min.insync.replicas"] = 5, "3"
 		}
 		p.topics = append(p.topics, t)
+	}
+	add := func(name string, partitions int32, configs map[string]string) {
+		t := topicPlan{name: name, partitions: partitions, factor: 3, configs: map[string]string{"min.insync.replicas": "2", "internal.segment.bytes": "4000"}}
+		maps.Copy(t.configs, configs)
+		p.topics = append(p.topics, t)
+	}
+	p.members = w.oneIn(2)
+	p.copiers = w.oneIn(2)
+	if p.members || p.copiers {
+		add(kafka.ConsumerOffsetsTopic, coordinatorPartitions, map[string]string{"cleanup.policy": "compact"})
+	}
+	if p.copiers {
+		add(kafka.TransactionStateTopic, coordinatorPartitions, map[string]string{"cleanup.policy": "compact"})
+		add(inputTopic, copiers, nil)
+		add(outputTopic, copiers*outputsPerCopier, nil)
 	}
 	for i := range p.topics {
 		if p.flushed {

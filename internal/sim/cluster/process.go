@@ -12,6 +12,7 @@ import (
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/group"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
@@ -44,18 +45,20 @@ type process struct {
 	waiting []func()
 	failing bool
 
-	lock        io.Closer
-	identity    quorum.Identity
-	storage     *storage.Manager
-	replicas    *replica.Manager
-	quorum      *quorumPlane
-	controller  *controllerPlane
-	forward     *forwarder
-	life        *life
-	replication *replication
-	suspects    suspect.List
-	probes      *alarm
-	image       *metadata.Image // the last one that everybody here has seen
+	lock         io.Closer
+	identity     quorum.Identity
+	storage      *storage.Manager
+	replicas     *replica.Manager
+	quorum       *quorumPlane
+	controller   *controllerPlane
+	forward      *forwarder
+	life         *life
+	replication  *replication
+	groups       *shards[*group.Shard]
+	transactions *transactions
+	suspects     suspect.List
+	probes       *alarm
+	image        *metadata.Image // the last one that everybody here has seen
 	// onImage are called, once each, when the image has reached an offset.
 	onImage []imageWaiter
 	hosting bool // the replicas are started
@@ -107,6 +110,7 @@ func (p *process) start() (err error) {
 	p.replicas = replica.New(replica.Options{NodeID: p.node.id, Storage: p.storage, Metrics: registry, Clock: p.node.clock, TopicConfig: p.topicConfig, MaxWaiting: maxWaiting,
 		FetchMemoryBytes: 1 << 30, Cluster: p.replication.cluster()})
 	p.replication.serve(registry)
+	p.groups, p.transactions = newGroups(p, registry), newTransactions(p, registry)
 	p.controller = newControllerPlane(p)
 	p.forward = &forwarder{p: p}
 	p.life = newLife(p)
@@ -217,6 +221,10 @@ func (p *process) fault(err error) {
 // publish takes each new image to the parts that follow it, as the broker does.
 func (p *process) publish(image *metadata.Image, delta *metadata.Delta) {
 	p.replicas.Apply(image, delta)
+	if p.hosting {
+		p.groups.publish(image, delta)
+		p.transactions.publish(image, delta)
+	}
 	p.image = image
 	p.replication.wake()
 	p.w.check.published(p, image)

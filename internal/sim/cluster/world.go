@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/sim"
 )
 
 // Options say what to simulate.
@@ -27,6 +28,8 @@ const (
 	losesOnKill
 	// acksEarly has leaders acknowledge before the high watermark covers the records.
 	acksEarly
+	// readsAborted has consumers of committed data take aborted records, too.
+	readsAborted
 )
 
 // Result says how a run went.
@@ -60,10 +63,16 @@ type World struct {
 	admin     *admin
 	producers []*producer
 	readers   []*reader
-	budget    budget
-	latest    *metadata.Image // the newest that any process has had
-	quiet     bool
-	check     *checks
+	members   []*member
+	copiers   []*copier
+	// copyReaders read what the copiers write; there is one per partition, as there are copies.
+	copyReaders  []*copyReader
+	copies       []*sim.CopyHistory
+	transactions int64 // how many were begun
+	budget       budget
+	latest       *metadata.Image // the newest that any process has had
+	quiet        bool
+	check        *checks
 
 	hash  hash.Hash64
 	trace []string
