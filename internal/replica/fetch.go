@@ -264,7 +264,11 @@ func (f *fetch) wait(ctx context.Context, timeout time.Duration, news int64) pur
 	}
 	missing := new(atomic.Int64)
 	missing.Store(int64(f.request.MinBytes - f.bytes))
-	lists := f.listsOf(func(r *Replica) *purgatory.List { return &r.fetchWaiters })
+	f.giveUpRead()
+	lists := make([]*purgatory.List, len(f.seen))
+	for i := range f.seen {
+		lists[i] = &f.seen[i].replica.fetchWaiters
+	}
 	op := purgatory.NewOperation(func(n int64) bool { return missing.Add(-n) <= 0 }, nil)
 	if err := f.m.fetches.Watch(op, lists); err != nil {
 		return purgatory.Expired // no room to wait: answer with what there is
@@ -279,15 +283,12 @@ func (f *fetch) wait(ctx context.Context, timeout time.Duration, news int64) pur
 	return op.Wait(ctx, timeout)
 }
 
-// listsOf gives up what was read, since it will be read again, and returns a list of each partition to wait on.
-func (f *fetch) listsOf(list func(r *Replica) *purgatory.List) []*purgatory.List {
-	f.buffers.Release() // nothing is held while parked
-	lists := make([]*purgatory.List, len(f.seen), len(f.seen)+1)
-	for i := range f.seen {
+// giveUpRead gives up what was read, since it will be read again: nothing is held while parked.
+func (f *fetch) giveUpRead() {
+	f.buffers.Release()
+	for i := range f.results {
 		f.results[i].Records, f.results[i].File = nil, nil
-		lists[i] = list(f.seen[i].replica)
 	}
-	return lists
 }
 
 // anyGone finds partitions that ended between the read and the wait.

@@ -72,12 +72,33 @@ func (f *fetch) recordThrottled() {
 	}
 }
 
+// waitersOf is the list of a follower's fetches.
+func (m *Manager) waitersOf(broker int32) *purgatory.List {
+	if l, ok := m.followerWaiters.Load(broker); ok {
+		return l.(*purgatory.List)
+	}
+	l, _ := m.followerWaiters.LoadOrStore(broker, &purgatory.List{})
+	return l.(*purgatory.List)
+}
+
+// noteFollowers has appends to a replica wake the fetches of the brokers that have the others, and returns whose
+// they woke before.
+func (m *Manager) noteFollowers(r *Replica, replicas []int32) (former *[]*purgatory.List) {
+	lists := make([]*purgatory.List, 0, len(replicas))
+	for _, id := range replicas {
+		if id != m.options.NodeID {
+			lists = append(lists, m.waitersOf(id))
+		}
+	}
+	return r.followers.Swap(&lists)
+}
+
 // waitForAppends parks a follower's fetch until anything is appended, or this broker begins to lead
 // more that the follower may want.
 func (f *fetch) waitForAppends(ctx context.Context, timeout time.Duration, news int64) purgatory.Outcome {
-	lists := append(f.listsOf(func(r *Replica) *purgatory.List { return &r.followerWaiters }), &f.m.newsWaiters)
+	f.giveUpRead()
 	op := purgatory.NewOperation(func(int64) bool { return true }, nil)
-	if err := f.m.fetches.Watch(op, lists); err != nil {
+	if err := f.m.fetches.Watch(op, []*purgatory.List{f.m.waitersOf(f.request.Follower.BrokerID), &f.m.newsWaiters}); err != nil {
 		return purgatory.Expired // no room to wait: answer with what there is
 	}
 	missed := f.m.news.Load() != news || f.anyGone()

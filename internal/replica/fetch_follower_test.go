@@ -186,6 +186,7 @@ func TestFollowersLongPoll(t *testing.T) {
 	}{
 		{name: "nothing happens", at: func(*harness) {}, wantAfter: time.Minute},
 		{name: "records are appended", at: func(h *harness) { h.produce("t", 0, 10, "b") }, wantAfter: time.Second, records: true},
+		{name: "records are appended to what it does not fetch", at: func(h *harness) { h.produce("also", 0, 10, "b") }, wantAfter: time.Minute},
 		{name: "the high watermark moves", wantAfter: time.Minute, committed: 1, at: func(h *harness) {
 			var buffers Buffers
 			h.Fetch(h.tb.Context(), followerFetch(0, 3, partitionOf("t", 0, 1)), &buffers)
@@ -205,6 +206,7 @@ func TestFollowersLongPoll(t *testing.T) {
 				h, _ := newClusterHarness(t)
 				h.createReplicated("t", 1, 1, 2, 3)
 				h.createReplicated("other", 2, 1, 2, 3)
+				h.createReplicated("also", 1, 1, 2, 3)
 				h.produce("t", 0, 10, "a")
 				start := time.Now()
 				time.AfterFunc(time.Second, func() { c.at(h) })
@@ -216,6 +218,26 @@ func TestFollowersLongPoll(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFormerFollowersAreLetGo: a fetch of a broker that loses its replica ends with what the partition says then.
+func TestFormerFollowersAreLetGo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newClusterHarness(t)
+		h.createReplicated("t", 1, 1, 2, 3)
+		start := time.Now()
+		time.AfterFunc(time.Second, func() {
+			change := metadata.NewPartitionChangeRecord(idOf("t"), 0)
+			change.Replicas, change.ISR, change.Leader, change.Directories = []int32{1, 3}, []int32{1, 3}, 3, make([]kafka.UUID, 2)
+			h.apply(change)
+		})
+		var buffers Buffers
+		results := h.Fetch(t.Context(), followerFetch(time.Minute, 2, partitionOf("t", 0, 0)), &buffers)
+		if took := time.Since(start); took != time.Second || results[0].Err == nil {
+			t.Errorf("after %v: %+v", took, results[0])
+		}
+	})
 }
 
 // TestConsumersAreSentToTheirRack (KIP-392).

@@ -54,6 +54,10 @@ type Manager struct {
 	// they follow, or has deleted records on request. Their fetches wait for it, too.
 	news        atomic.Int64
 	newsWaiters purgatory.List
+	// followerWaiters are, by broker, the fetches of followers, which wait for what is appended, committed or not,
+	// to any partition of which they have a replica. A list in each of thousands of partitions would cost every
+	// fetch as many entries.
+	followerWaiters sync.Map // int32 to *purgatory.List
 
 	applying sync.Mutex // taken first
 	started  bool
@@ -74,9 +78,8 @@ type Replica struct {
 
 	fetchWaiters  purgatory.List
 	commitWaiters purgatory.List
-	// followerWaiters are fetches of followers, which wait for what is appended, committed or not.
-	followerWaiters purgatory.List
-	appends         atomic.Int64 // announced to them
+	followers     atomic.Pointer[[]*purgatory.List] // of Manager.followerWaiters, those of the other replicas
+	appends       atomic.Int64                      // announced to them
 	// committedBytes counts what was announced, so that a fetch finds out what it missed
 	// between reading and waiting.
 	committedBytes atomic.Int64
@@ -112,14 +115,29 @@ func (r *Replica) advanced(bytes int64) {
 // appended tells followers that there is more to fetch.
 func (r *Replica) appended() {
 	r.appends.Add(1)
-	r.followerWaiters.Notify(1)
+	if lists := r.followers.Load(); lists != nil {
+		for _, l := range *lists {
+			l.Notify(1)
+		}
+	}
 }
 
 // release lets everybody go who waits for the replica: what they wait for may not come.
 func (r *Replica) release() {
 	r.fetchWaiters.CompleteAll()
-	r.followerWaiters.CompleteAll()
+	r.releaseFollowers()
 	r.commitWaiters.CompleteAll()
+}
+
+func (r *Replica) releaseFollowers() { completeAll(r.followers.Load()) }
+
+func completeAll(lists *[]*purgatory.List) {
+	if lists == nil {
+		return
+	}
+	for _, l := range *lists {
+		l.CompleteAll()
+	}
 }
 
 // New returns a Manager without replicas. Register Apply with the metadata loader, and call
@@ -279,6 +297,7 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 		m.unfollow(r)
 		return
 	}
+	former := m.noteFollowers(r, p.Replicas)
 	err := r.Apply(partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
 		Replicas: p.Replicas, Adding: len(p.AddingReplicas), ISR: p.ISR, MinInSyncReplicas: config.MinInSyncReplicas}, m.options.Clock.Now().UnixMilli())
 	if err != nil {
@@ -286,7 +305,8 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	}
 	// Fetches come back with the new epoch, appends of an epoch that is over with an error.
 	r.fetchWaiters.CompleteAll()
-	r.followerWaiters.CompleteAll()
+	completeAll(former) // also those that have no replica any more
+	r.releaseFollowers()
 	r.commitWaiters.Notify(0)
 	if plan.Of(m.options.NodeID, p) == plan.Follow {
 		m.follow(r, p)
