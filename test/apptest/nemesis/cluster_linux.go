@@ -41,7 +41,7 @@ type node struct {
 	member bool // it belongs to the cluster, and runs unless it is down
 	down   bool
 	paused bool
-	full   bool // its disk is, to the last byte
+	fullAt time.Time // when its disk was filled to the last byte
 }
 
 // cluster is what the faults are done to. The test's goroutine owns it.

@@ -194,7 +194,9 @@ func impair(everywhere bool) func(*cluster, *rand.Rand) (*injection, error) {
 func fullDisk(c *cluster, rng *rand.Rand) (*injection, error) {
 	n := anyNode(c, rng)
 	keepBytes := int64(rng.IntN(2)) * diskSizeBytes / 20 // within the brokers' reserve, or nothing
-	n.full = keepBytes == 0
+	if keepBytes == 0 {
+		n.fullAt = time.Now()
+	}
 	return &injection{says: fmt.Sprintf("node %d, %d bytes free", n.id, keepBytes), heal: n.disk.Free}, n.disk.Fill(keepBytes)
 }
 

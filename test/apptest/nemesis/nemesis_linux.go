@@ -83,8 +83,8 @@ func (n *nemesis) pause(d time.Duration) {
 		case <-ticker.C:
 			for _, dead := range n.c.endedThemselves() {
 				dead.kill()
-				// A node whose metadata log cannot be written stops, as a failed disk makes it.
-				if dead.full {
+				// A node whose metadata log cannot be written stops, as a failed disk makes it. That takes a moment.
+				if time.Since(dead.fullAt) < 15*time.Second {
 					n.c.t.Logf("%8.3f s: node %d has stopped, since its disk is full", n.w.now().Seconds(), dead.id)
 					continue
 				}
@@ -108,7 +108,6 @@ func (n *nemesis) heal() {
 	}
 	n.active = nil
 	for _, node := range n.c.nodes {
-		node.full = false
 		if node.paused {
 			node.paused = false
 			if err := node.signal(syscall.SIGCONT); err != nil {
@@ -134,6 +133,7 @@ func (n *nemesis) quiet() {
 // finish heals, waits until the cluster is whole, ends the workload, drains, and compares
 // the replicas.
 func (n *nemesis) finish() {
+	defer n.outputsAreClean()
 	n.heal()
 	n.quiet()
 	n.c.t.Logf("%8.3f s: whole again", n.w.now().Seconds())
@@ -149,6 +149,19 @@ func (n *nemesis) finish() {
 	}
 	if err := n.c.replicasAgree(n.c.t.Context()); err != nil {
 		n.c.t.Errorf("after the drain: %v", err)
+	}
+}
+
+// confessions are what a node's output may not contain: that it lost what was committed, and broken invariants.
+var confessions = []string{"a leader does not have what was committed", "BUG:", "panic:", "CORRUPT_MESSAGE"}
+
+func (n *nemesis) outputsAreClean() {
+	for _, node := range n.c.nodes {
+		for line := range strings.Lines(node.Output()) {
+			if slices.ContainsFunc(confessions, func(text string) bool { return strings.Contains(line, text) }) {
+				n.c.t.Errorf("node %d says: %s", node.id, line)
+			}
+		}
 	}
 }
 

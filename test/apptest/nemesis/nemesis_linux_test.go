@@ -133,6 +133,11 @@ func runMix(t *testing.T, seed uint64, length time.Duration, chosen []kind) *mix
 	n.finish()
 	m := n.finished(seed, !t.Failed())
 	t.Logf("%d operations, %d records acknowledged, faults %v\n%s", len(m.operations), m.records, m.faults, strings.Join(m.commonErrors(20), "\n"))
+	for _, k := range kinds {
+		if gaps := m.gaps[k.name]; len(gaps) > 0 {
+			t.Logf("%s, alone: longest time without an acknowledged write %v", k.name, gaps)
+		}
+	}
 	for a, found := range m.result.Findings {
 		t.Logf("%s: %d", a, found.Count)
 	}
