@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -21,7 +22,7 @@ import (
 
 const (
 	voters        = 3         // nodes that are broker and controller
-	joiner        = 4         // the node that is a broker only, and comes and goes
+	joiner        = 4         // the node that comes and goes
 	diskSizeBytes = 512 << 20 // of each node
 	brokerPort    = 9092
 	clientsHost   = 100 // of the clients' namespace
@@ -96,16 +97,17 @@ func (c *cluster) newNode(id int32, skewed bool) *node {
 	if skewed {
 		n.clock = &fault.Clock{}
 	}
-	var quorum []string
+	var quorum, bootstrap []string
 	for voter := 1; voter <= voters; voter++ {
-		quorum = append(quorum, fmt.Sprintf("%d@10.77.0.%d:9093", voter, voter))
+		bootstrap = append(bootstrap, fmt.Sprintf("10.77.0.%d:9093", voter))
+		quorum = append(quorum, fmt.Sprintf("%d@%s", voter, bootstrap[voter-1]))
 	}
-	listeners := fmt.Sprintf("PLAINTEXT://%s:%d", n.ns.Address, brokerPort)
-	properties := append([]string{fmt.Sprintf("node.id=%d", id), "controller.listener.names=CONTROLLER", "controller.quorum.voters=" + strings.Join(quorum, ",")}, settings...)
+	listeners := fmt.Sprintf("PLAINTEXT://%s:%d,CONTROLLER://%s:9093", n.ns.Address, brokerPort, n.ns.Address)
+	properties := append([]string{fmt.Sprintf("node.id=%d", id), "controller.listener.names=CONTROLLER"}, settings...)
 	if id == joiner {
-		properties = append(properties, "process.roles=broker")
+		properties = append(properties, "controller.quorum.bootstrap.servers="+strings.Join(bootstrap, ","), "controller.quorum.auto.join.enable=true")
 	} else {
-		listeners += fmt.Sprintf(",CONTROLLER://%s:9093", n.ns.Address)
+		properties = append(properties, "controller.quorum.voters="+strings.Join(quorum, ","))
 	}
 	n.Broker = kafkatest.NewBroker(c.t, append(properties, "listeners="+listeners)...)
 	n.Host, n.Port, n.Dial, n.DataDir = n.ns.Address.String(), brokerPort, c.clients.Dial, filepath.Join(n.disk.Folder, "data")
@@ -196,17 +198,41 @@ func (c *cluster) leader(topic string, partition int32) *node {
 	return c.node(details[topic].Partitions[partition].Leader)
 }
 
-// controller is the active controller.
-func (c *cluster) controller() *node {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Second)
+// quorum describes who votes on the metadata.
+func (c *cluster) quorum(ctx context.Context) (q kmsg.DescribeQuorumResponseTopicPartition, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req := kmsg.NewPtrDescribeQuorumRequest()
 	req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
 	resp, err := req.RequestWith(ctx, c.client)
-	if err != nil || len(resp.Topics) == 0 || len(resp.Topics[0].Partitions) == 0 {
+	if err != nil {
+		return q, err
+	}
+	if len(resp.Topics) == 0 || len(resp.Topics[0].Partitions) == 0 {
+		return q, kerr.ErrorForCode(resp.ErrorCode)
+	}
+	q = resp.Topics[0].Partitions[0]
+	return q, kerr.ErrorForCode(q.ErrorCode)
+}
+
+// controller is the active controller.
+func (c *cluster) controller() *node {
+	q, err := c.quorum(c.t.Context())
+	if err != nil {
 		return nil
 	}
-	return c.node(resp.Topics[0].Partitions[0].LeaderID)
+	return c.node(q.LeaderID)
+}
+
+// voter is the joiner among the voters.
+func (c *cluster) voter(ctx context.Context) (v kmsg.DescribeQuorumResponseTopicPartitionReplicaState, votes bool, err error) {
+	q, err := c.quorum(ctx)
+	for _, v := range q.CurrentVoters {
+		if v.ReplicaID == joiner {
+			return v, true, err
+		}
+	}
+	return v, false, err
 }
 
 func (c *cluster) node(id int32) *node {

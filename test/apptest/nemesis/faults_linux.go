@@ -1,13 +1,19 @@
 package nemesis
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/test/apptest/fault"
 )
@@ -48,7 +54,7 @@ var kinds = []kind{
 	{name: "full disk", inject: fullDisk},
 	{name: "wall clock of a node stepped", inject: stepClock},
 	{name: "replicas reassigned", inject: reassign},
-	{name: "a broker joins or leaves", slow: true, inject: membership},
+	{name: "a node joins or leaves, broker and controller", slow: true, inject: membership},
 	{name: "rolling restart", slow: true, inject: rollingRestart},
 }
 
@@ -246,39 +252,69 @@ func (c *cluster) place(ctx context.Context, brokers []int32, rng *rand.Rand) er
 	return err
 }
 
-// membership starts the fourth broker and gives it partitions, or takes them away and stops it.
+// membership starts the fourth node, which becomes a controller and gets partitions, or takes both away and stops it
+// for good: it comes back as a new one.
 func membership(c *cluster, rng *rand.Rand) (*injection, error) {
-	n := c.nodes[joiner-1]
-	if n.down {
-		n.launch()
-		n.member = true
-		brokers := []int32{1, 2, 3, joiner}
-		if err := eventually(c.t.Context(), 10*time.Second, func(ctx context.Context) error { return c.place(ctx, brokers, rng) }); err != nil {
-			return &injection{says: "node 4 joins and gets nothing: " + err.Error()}, nil
+	ctx, n := c.t.Context(), c.nodes[joiner-1]
+	if n.member {
+		err := c.leaves(ctx, n, rng)
+		if err != nil {
+			return &injection{says: "node 4 does not leave: " + err.Error()}, nil
 		}
-		return &injection{says: "node 4 joins"}, nil
+		n.member = false
+		if err := n.terminate(stopping); err != nil {
+			return nil, err
+		}
+		return &injection{says: "node 4 leaves"}, os.RemoveAll(n.DataDir)
 	}
-	away := func(ctx context.Context) error { return c.place(ctx, []int32{1, 2, 3}, rng) }
-	if err := eventually(c.t.Context(), 10*time.Second, away); err != nil {
-		return &injection{says: "node 4 does not leave: " + err.Error()}, nil
+	n.launch()
+	n.member = true
+	err := eventually(ctx, 10*time.Second, func(ctx context.Context) error {
+		if _, votes, err := c.voter(ctx); err != nil || !votes {
+			return fmt.Errorf("it does not vote: %w", err)
+		}
+		return c.place(ctx, []int32{1, 2, 3, joiner}, rng)
+	})
+	if err != nil {
+		return &injection{says: "node 4 joins, but not as it should: " + err.Error()}, nil
 	}
-	empty := func(ctx context.Context) error {
+	return &injection{says: "node 4 joins"}, nil
+}
+
+// leaves moves all replicas away from the joiner, and has it vote no more.
+func (c *cluster) leaves(ctx context.Context, n *node, rng *rand.Rand) error {
+	if err := eventually(ctx, 10*time.Second, func(ctx context.Context) error { return c.place(ctx, []int32{1, 2, 3}, rng) }); err != nil {
+		return err
+	}
+	err := eventually(ctx, 10*time.Second, func(ctx context.Context) error {
 		details, err := c.topics(ctx, topic)
 		for _, p := range details[topic].Partitions {
-			for _, r := range p.Replicas {
-				if r == joiner {
-					err = fmt.Errorf("partition %d still has it", p.Partition)
-				}
+			if slices.Contains(p.Replicas, n.id) {
+				err = fmt.Errorf("partition %d still has it", p.Partition)
 			}
 		}
 		return err
+	})
+	if err != nil {
+		return err
 	}
-	if err := eventually(c.t.Context(), 10*time.Second, empty); err != nil {
-		return &injection{says: "node 4 does not leave: " + err.Error()}, nil
-	}
-	n.member = false
-	return &injection{says: "node 4 leaves"}, n.terminate(stopping)
+	return eventually(ctx, 10*time.Second, func(ctx context.Context) error {
+		v, votes, err := c.voter(ctx)
+		if err != nil || !votes {
+			return err
+		}
+		req := kmsg.NewPtrRemoveRaftVoterRequest()
+		req.VoterID, req.VoterDirectoryID = v.ReplicaID, v.ReplicaDirectoryID
+		resp, err := req.RequestWith(ctx, c.client)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("removing the voter: %w", cmp.Or(kerr.ErrorForCode(resp.ErrorCode), errAgain))
+	})
 }
+
+// errAgain has what was changed looked at.
+var errAgain = errors.New("asked")
 
 // stopping bounds how long a node may take to stop after SIGTERM.
 const stopping = 30 * time.Second

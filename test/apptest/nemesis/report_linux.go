@@ -90,7 +90,7 @@ func report(mixes []*mix, command string) string {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	say("# Report of faults\n")
-	say("Written by `%s`; %s, %d cores, which other programs may have used too. Three nodes (brokers and controllers) and a fourth that comes and goes, each a process in a network namespace with", command, runtime.Version(), runtime.NumCPU())
+	say("Written by `%s`; %s, %d cores, which other programs may have used too. Three nodes (brokers and controllers) and a fourth that comes and goes, each a process in a network namespace of its own with", command, runtime.Version(), runtime.NumCPU())
 	say("a disk and a wall clock of its own. Faults are re-rolled every three to nine seconds, one at a time or several; in the end all are healed, the cluster must be whole within %s,", convergence)
 	say("no transaction may hang, and every partition is read from start to end. Clients are franz-go, unmodified. %d partitions, three replicas, `min.insync.replicas` 2;", partitions)
 	say("set on the nodes: `%s`.\n", strings.Join(settings, "`, `"))
