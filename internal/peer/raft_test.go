@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,14 +28,32 @@ type raftTo struct {
 	*Raft
 	node  *fakeNode
 	voter quorum.VoterSpec
-	log   *bytes.Buffer
+	log   *sharedLog
+}
+
+// sharedLog is written by one goroutine and read by another.
+type sharedLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *sharedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *sharedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func newRaftTo(t *testing.T) *raftTo {
 	network := &fakeNetwork{nodes: map[string]*fakeNode{}}
 	node, address := network.add(t, 2, "two")
 	node.answer = echo
-	log := new(bytes.Buffer)
+	log := new(sharedLog)
 	r := &raftTo{node: node, voter: voterAt(address, 2), log: log, Raft: NewRaft(RaftOptions{Self: self(), Spawner: newSpawner(t), Metrics: metrics.NewRegistry(),
 		Logger: slog.New(slog.NewTextHandler(log, nil)), Network: network.open})}
 	me := quorum.VoterSpec{NodeID: 1, DirectoryID: self().DirectoryID, Listeners: []quorum.VoterListener{{Host: "one", Port: 1000}}}
