@@ -106,6 +106,9 @@ func startCommand(s cli.Streams) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			properties, err := server.Properties(flags)
+			if err == nil && flags.Join != "" {
+				err = server.Join(cmd.Context(), s, properties, flags.Join)
+			}
 			if err != nil {
 				return err
 			}
@@ -115,6 +118,7 @@ func startCommand(s cli.Streams) *cobra.Command {
 	cmd.Flags().StringVar(&flags.DataDir, "data-dir", "", "folder for the data (property log.dirs)")
 	cmd.Flags().IntVar(&flags.Port, "port", 0, "port for clients (property listeners), 9092 if absent")
 	cmd.Flags().StringVar(&flags.File, "config", "", "server.properties file, with Kafka's property names")
+	cmd.Flags().StringVar(&flags.Join, "join", "", "host:port of any node of a cluster that this one is to join as a broker")
 	cmd.Flags().StringArrayVar(&flags.Overrides, "override", nil, "a property, name=value; repeatable; wins over all else")
 	return cmd
 }

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -275,4 +277,24 @@ func TestSessionsFollowTheVotersAndTheEpoch(t *testing.T) {
 	if _, beats := two.counts(); beats > before+1 {
 		t.Errorf("%d heartbeats to one that votes no more", beats-before)
 	}
+}
+
+// TestSessionsPauseWhereAVoterIsGone: it is not called ten times a second for ever.
+func TestSessionsPauseWhereAVoterIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int32
+		spawner := env.NewSpawner(t.Context(), func(_ string, err error) { t.Error(err) })
+		defer spawner.Stop()
+		o := peer.Options{Self: peer.Self{ClusterID: func() string { return "c" }, NodeID: 1}, Spawner: spawner, Network: func(context.Context, peer.Address) (net.Conn, error) {
+			dials.Add(1)
+			return nil, errors.New("refused")
+		}}
+		s := &sessions{spawner: spawner, connections: peer.NewKeeper(o, 1, nil), nodeID: 1, offset: func() int64 { return 6 }, epoch: func() int64 { return 7 }}
+		s.setVoters([]quorum.VoterSpec{voterAt(peer.Address{NodeID: 2, Host: "gone", Port: 1})})
+		<-time.After(10 * time.Second)
+		if n := dials.Load(); n < 8 || n > 20 {
+			t.Errorf("%d attempts in 10 s", n)
+		}
+	})
 }

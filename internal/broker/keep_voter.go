@@ -31,8 +31,12 @@ const (
 func (b *broker) keepVoter(ctx context.Context) {
 	ticker := time.NewTicker(voterPause)
 	defer ticker.Stop()
-	said := ""
+	said, warned := "", b.config.IsClustered()
 	for {
+		if !warned && len(b.quorum.Voters()) > 1 {
+			warned = true
+			slog.Warn("this node's properties name no other controller, but there are others: with an empty disk it would begin a cluster of its own. Name them in controller.quorum.bootstrap.servers")
+		}
 		if err := b.tellLeader(ctx); err != nil && ctx.Err() == nil && err.Error() != said {
 			said = err.Error()
 			slog.Warn("the controllers do not know yet where this one is reached, or that it is to vote; they are told again", "error", err)

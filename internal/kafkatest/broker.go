@@ -27,6 +27,7 @@ type Broker struct {
 	DataDir   string
 	Port      int
 	Overrides []string // key=value
+	Join      string   // host:port of a node of the cluster to join; "" for none
 
 	// Host is localhost where it is empty. Who puts a broker elsewhere, into a namespace say, also starts its
 	// process and connects to it.
@@ -90,6 +91,9 @@ func (b *Broker) Launch() {
 	args := []string{"start", "--data-dir", b.DataDir, "--port", fmt.Sprint(b.Port), "--override", "http.listen="}
 	for _, o := range b.Overrides {
 		args = append(args, "--override", o)
+	}
+	if b.Join != "" {
+		args = append(args, "--join", b.Join)
 	}
 	cmd := exec.Command(Binary(b.t), args...)
 	cmd.Env = IsolatedEnv(b.home)

@@ -215,3 +215,29 @@ func TestVotersThatLeaveGetNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestAVoterThatHasMovedIsFound: the log names an address where nobody is any more, the properties the new one.
+func TestAVoterThatHasMovedIsFound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		network := &fakeNetwork{nodes: map[string]*fakeNode{}}
+		node, address := network.add(t, 2, "moved")
+		node.answer = echo
+		gone := address
+		gone.Host = "gone"
+		r := &raftTo{node: node, voter: voterAt(gone, 2), Raft: NewRaft(RaftOptions{Self: self(), Spawner: newSpawner(t), Metrics: metrics.NewRegistry(),
+			Logger: slog.New(slog.DiscardHandler), Network: network.open, Listed: func(nodeID int32) []Address {
+				if nodeID != 2 {
+					t.Errorf("asked for node %d", nodeID)
+				}
+				return []Address{address}
+			}})}
+		r.SetVoters([]quorum.VoterSpec{r.voter})
+		r.send(0, 3)
+		<-time.After(time.Second)
+		synctest.Wait()
+		if got := r.received(t); !slices.Equal(got, numbers(0, 3)) {
+			t.Errorf("received %q", got)
+		}
+	})
+}

@@ -163,6 +163,7 @@ func TestVotersChange(t *testing.T) {
 	g.removeLeader()
 	w.awaitProgress()
 	g.strangers()
+	g.join()
 	w.stop()
 	g.awaitInSync("t")
 }
@@ -273,6 +274,26 @@ func (g *grownCluster) removeLeader() {
 	}
 	g.mustTool("Added ", "--command-config", g.file(leader), "add-controller")
 	g.awaitVoters(1, 2, 3)
+}
+
+// join adds a broker that knows the address of another one only, and a controller that adds itself to the voters.
+func (g *grownCluster) join() {
+	g.t.Helper()
+	n := kafkatest.NewBroker(g.t)
+	n.Join = g.nodes[3].Addr()
+	n.Start()
+	g.eventually("the broker that has joined is node 4", func() error {
+		resp, err := kmsg.NewPtrDescribeClusterRequest().RequestWith(g.t.Context(), g.client.Broker(3))
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(resp.Brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == 4 }) {
+			return fmt.Errorf("%+v", resp.Brokers)
+		}
+		return nil
+	})
+	g.add(5, "process.roles=broker,controller", "controller.quorum.auto.join.enable=true").Start()
+	g.awaitVoters(1, 2, 3, 5)
 }
 
 // strangers are nodes that must not come in.

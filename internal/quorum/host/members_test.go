@@ -108,6 +108,13 @@ func TestObserversFollow(t *testing.T) {
 			t.Errorf("the state is %+v", state)
 		}
 
+		// One that pulls from another voter tells the leader how far it is, with its session.
+		leader.node.NoteObserver(broker.spec.NodeID, broker.spec.DirectoryID, broker.node.HighWatermark())
+		state, err = leader.node.State(t.Context())
+		if at := slices.IndexFunc(state.Observers, func(o ReplicaState) bool { return o.DirectoryID == broker.spec.DirectoryID }); err != nil || at < 0 || state.Observers[at].LogEndOffset != state.HighWatermark {
+			t.Errorf("the leader does not know how far the broker is: %+v, %v", state.Observers, err)
+		}
+
 		// Whoever it pulls from dies.
 		for _, m := range c.members[:3] {
 			m.kill()

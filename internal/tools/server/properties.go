@@ -20,6 +20,7 @@ type Flags struct {
 	Port      int // 0: not given
 	File      string
 	Overrides []string // name=value
+	Join      string   // host:port of a node of the cluster to join; "" for none
 }
 
 // Properties merges the file, then the other flags, then the overrides.
