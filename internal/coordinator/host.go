@@ -27,10 +27,27 @@ var stateNames = [stateCount]string{"loading", "active", "failed"}
 
 func (s hostState) String() string { return stateNames[s] }
 
+// waiter gets a response; the zero value where nobody waits. Most are a channel with room for it, which costs no
+// allocation beside the channel.
+type waiter struct {
+	reply chan<- shard.Response
+	call  func(shard.Response) // instead
+}
+
+func (w waiter) exists() bool { return w.reply != nil || w.call != nil }
+
+func (w waiter) send(response shard.Response) {
+	if w.call != nil {
+		w.call(response)
+		return
+	}
+	w.reply <- response
+}
+
 // request is one step that waits for its turn.
 type request[S shard.Shard] struct {
 	step     Step[S]
-	done     func(shard.Response) // nil where nobody waits
+	done     waiter
 	queuedAt time.Time
 }
 
@@ -64,7 +81,7 @@ type host[S shard.Shard] struct {
 
 	shard     S
 	nextToken shard.Token
-	waiting   map[shard.Token]func(shard.Response)
+	waiting   map[shard.Token]waiter
 	endOffset int64 // the log end offset after the last record in the shard's state
 	pending   []release
 	batch     *record.Builder // records not appended yet
@@ -82,7 +99,7 @@ type host[S shard.Shard] struct {
 func newHost[S shard.Shard](r *Runtime[S], tp kafka.TopicPartition, leaderEpoch int32) *host[S] {
 	h := &host[S]{
 		runtime: r, tp: tp, leaderEpoch: leaderEpoch,
-		deadlineMs: shard.NoDeadline, waiting: map[shard.Token]func(shard.Response){}, retry: firstLoadRetry,
+		deadlineMs: shard.NoDeadline, waiting: map[shard.Token]waiter{}, retry: firstLoadRetry,
 	}
 	r.metrics.partitions[stateLoading].Add(1)
 	return h
@@ -169,7 +186,7 @@ func (h *host[S]) handle(q *request[S]) {
 	}
 	h.runtime.metrics.queueSeconds.Observe(h.now.Sub(q.queuedAt).Seconds())
 	var token shard.Token
-	if q.done != nil {
+	if q.done.exists() {
 		h.nextToken++
 		token = h.nextToken
 		h.waiting[token] = q.done
@@ -181,8 +198,8 @@ func (h *host[S]) handle(q *request[S]) {
 // postpone refuses a request while the shard is loaded again; what nobody waits for, and nobody
 // would ask for again, is kept.
 func (h *host[S]) postpone(q *request[S]) {
-	if q.done != nil {
-		q.done(shard.Response{Err: kafka.ErrCoordinatorLoadInProgress})
+	if q.done.exists() {
+		q.done.send(shard.Response{Err: kafka.ErrCoordinatorLoadInProgress})
 		return
 	}
 	r := h.runtime
@@ -325,7 +342,7 @@ func (h *host[S]) deliver(response shard.Response) {
 	}
 	delete(h.waiting, response.Token)
 	h.runtime.metrics.parked.Add(-1)
-	done(response)
+	done.send(response)
 }
 
 // fail gives up the state that the log does not confirm and loads the shard again.
@@ -352,8 +369,8 @@ func (h *host[S]) drop(next hostState, code kafka.ErrorCode) {
 	r.mu.Unlock()
 	for i := range queue {
 		switch {
-		case queue[i].done != nil:
-			queue[i].done(shard.Response{Err: code})
+		case queue[i].done.exists():
+			queue[i].done.send(shard.Response{Err: code})
 		case next != stateClosed:
 			h.postpone(&queue[i])
 		}

@@ -142,14 +142,14 @@ type Pending struct {
 // waiting for the first.
 func (r *Runtime[S]) Begin(partition int32, step Step[S]) Pending {
 	p := Pending{done: make(chan shard.Response, 1), stopped: r.o.Spawner.Context().Done()}
-	p.code = r.Enqueue(partition, step, func(response shard.Response) { p.done <- response })
+	p.code = r.enqueue(partition, request[S]{step: step, done: waiter{reply: p.done}, queuedAt: r.o.Clock.Now()})
 	return p
 }
 
 // Enqueue has the shard of partition run step; done gets the response to the step's token, once, and must not
 // block. The code says why the step was not even queued: done is not called then.
 func (r *Runtime[S]) Enqueue(partition int32, step Step[S], done func(shard.Response)) kafka.ErrorCode {
-	return r.enqueue(partition, request[S]{step: step, done: done, queuedAt: r.o.Clock.Now()})
+	return r.enqueue(partition, request[S]{step: step, done: waiter{call: done}, queuedAt: r.o.Clock.Now()})
 }
 
 // Wait waits for the response to the step's token. The error carries the kafka.ErrorCode for the
