@@ -44,7 +44,7 @@ faults: build ## a cluster of real processes under faults of the network, disks 
 sim: ## the simulations with SEEDS seeds, from SEED on
 	$(GO) test -count=1 -timeout 60m ./internal/quorum -run TestClusterSeeds -quorum.seeds=$(or $(SEEDS),50) -quorum.seed=$(or $(SEED),1)
 	$(GO) test -count=1 -timeout 60m ./internal/replica -run TestClusterSeeds -replica.seeds=$(or $(SEEDS),50) -replica.seed=$(or $(SEED),1)
-	$(GO) test -count=1 -timeout 60m ./internal/sim/cluster -run TestSeeds -cluster.seeds=$(or $(SEEDS),50) -cluster.seed=$(or $(SEED),1)
+	$(GO) test -count=1 -timeout 60m ./internal/sim/cluster -run TestSeeds -cluster.seeds=$(or $(CLUSTER_SEEDS),$(SEEDS),50) -cluster.seed=$(or $(SEED),1)
 	$(GO) test -count=1 -timeout 60m ./internal/sim -run TestSeeds -sim.seeds=$(or $(SEEDS),50) -sim.seed=$(or $(SEED),1)
 
 model: ## the storage models with SEEDS seeds each, from SEED on

@@ -148,7 +148,7 @@ func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
 	for _, id := range b.storage.Directories(false) {
 		req.LogDirs = append(req.LogDirs, id)
 	}
-	if req.PreviousBrokerEpoch = b.storage.CleanShutdownBrokerEpoch(); req.PreviousBrokerEpoch < 0 && b.cluster != nil {
+	if req.PreviousBrokerEpoch = b.storage.CleanShutdownBrokerEpoch(); req.PreviousBrokerEpoch < 0 && b.cluster != nil && !b.storage.HasLost() {
 		req.PreviousBrokerEpoch = checkpoint.KeptBrokerEpoch(b.fs, b.config.LogDirs, bootID())
 	}
 	req.SetVersion(req.MaxVersion())

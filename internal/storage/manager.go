@@ -94,6 +94,9 @@ func OpenManager(o Options) (*Manager, error) {
 // dir, or -1 if it was not a clean one. Load reads it.
 func (m *Manager) CleanShutdownBrokerEpoch() int64 { return m.brokerEpoch }
 
+// HasLost reports whether Load cut off more than a write that a kill has interrupted: what was there is lost.
+func (m *Manager) HasLost() bool { return m.shared.damaged.Load() }
+
 // SetProducerExpiration changes producer.id.expiration.ms.
 func (m *Manager) SetProducerExpiration(ms int64) { m.shared.producerExpirationMs.Store(ms) }
 

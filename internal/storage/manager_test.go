@@ -200,6 +200,36 @@ func TestCheckpointsAreWrittenOnlyWhenSomethingChanged(t *testing.T) {
 	}
 }
 
+// TestLostOrNeverWritten tells damage of what was written once from a write that a kill has interrupted.
+func TestLostOrNeverWritten(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		harm func(f vfs.File, size int64) error
+		lost bool
+	}{
+		{"killed", func(vfs.File, int64) error { return nil }, false},
+		{"killed in the middle of a write", func(f vfs.File, size int64) error { return f.Truncate(size - 7) }, false},
+		{"a bit is another", func(f vfs.File, size int64) error { _, err := f.WriteAt([]byte{0xff}, size-3); return err }, true},
+	} {
+		mem := newMem(t)
+		_, l := openLogOn(t, mem, testConfig())
+		mustProduce(t, l, plain(1), 0)
+		mem = mem.KillClone()
+		f, err := mem.Open(testFolder+segment.FileName(0, segment.LogSuffix), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := f.Size()
+		if err := errors.Join(err, c.harm(f, size), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if m := open(t, mem, testConfig()); m.HasLost() != c.lost {
+			t.Errorf("%s: lost %v", c.name, m.HasLost())
+		}
+	}
+}
+
 func TestCrashDuringLoadingCountsAsUnclean(t *testing.T) {
 	t.Parallel()
 	mem := newMem(t)

@@ -287,6 +287,9 @@ func (l *Log) recover(recoveryPoint int64, epochs *epoch.List) (*epoch.List, err
 		slog.Warn("cut a damaged or torn end off a log", "partition", l.tp.String(), "dir", l.dir.path, "end_offset", result.NextOffset,
 			"bytes", result.TruncatedBytes, "segments_removed", len(list.all)-i-1, "damage", result.Damage)
 		l.dir.metrics.truncatedBytes.Add(result.TruncatedBytes)
+		if hole || !errors.Is(result.Damage, record.ErrIncomplete) {
+			l.dir.shared.damaged.Store(true)
+		}
 		for _, s := range list.all[i+1:] {
 			l.dir.metrics.truncatedBytes.Add(s.SizeBytes())
 			if err := s.Remove(); err != nil {

@@ -41,6 +41,7 @@ func (a *admin) step() {
 	w := a.w
 	if a.created == len(w.plan.topics) {
 		w.addClients()
+		a.change()
 		return
 	}
 	t := w.plan.topics[a.created]
@@ -62,5 +63,104 @@ func (a *admin) step() {
 			a.created++
 		}
 		w.after(w.between(5, 100), a.step)
+	})
+}
+
+// temporaryTopic comes and goes.
+const temporaryTopic = "temporary"
+
+// change changes something of the cluster, and does so again some time later.
+func (a *admin) change() {
+	w := a.w
+	if w.healing {
+		return
+	}
+	again := func() { w.after(w.between(50, 1000), a.change) }
+	a.refresh(func() {
+		switch w.random.IntN(4) {
+		case 0:
+			a.createOrDelete(again)
+		case 1:
+			a.reassign(again)
+		case 2:
+			a.elect(again)
+		default:
+			again()
+		}
+	})
+}
+
+func (a *admin) createOrDelete(done func()) {
+	w := a.w
+	name := temporaryTopic
+	if t := a.image.TopicByName(name); t != nil {
+		req := kmsg.NewPtrDeleteTopicsRequest()
+		req.SetVersion(6)
+		req.Topics = append(req.Topics, kmsg.DeleteTopicsRequestTopic{Topic: &name})
+		a.do(req, func(resp kmsg.Response, err error) {
+			if r, ok := resp.(*kmsg.DeleteTopicsResponse); ok && err == nil && r.Topics[0].ErrorCode == 0 {
+				w.count["deleted topics"]++
+				w.check.deleted[t.ID] = w.latest.Offset
+				w.note("admin deletes %s with id %s", name, t.ID)
+			}
+			done()
+		})
+		return
+	}
+	req := kmsg.NewPtrCreateTopicsRequest()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, int32(w.between(1, 2)), 3
+	minISR := "2"
+	topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: "min.insync.replicas", Value: &minISR})
+	if flush := "1"; w.plan.flushed {
+		topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: "flush.messages", Value: &flush})
+	}
+	req.Topics = append(req.Topics, topic)
+	a.do(req, func(_ kmsg.Response, err error) {
+		w.note("admin creates %s: %v", name, err)
+		done()
+	})
+}
+
+// reassign has a partition lie on other brokers, or its replicas in another order; or gives that up.
+func (a *admin) reassign(done func()) {
+	w := a.w
+	p := a.image.Partition("clicks", 0)
+	if p == nil {
+		done()
+		return
+	}
+	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	topic := kmsg.NewAlterPartitionAssignmentsRequestTopic()
+	topic.Topic = "clicks"
+	wanted := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
+	if !p.IsReassigning() || w.oneIn(2) {
+		for _, i := range w.random.Perm(len(w.nodes))[:len(p.Replicas)-len(p.AddingReplicas)] {
+			wanted.Replicas = append(wanted.Replicas, w.nodes[i].id)
+		}
+	}
+	topic.Partitions = append(topic.Partitions, wanted)
+	req.Topics = append(req.Topics, topic)
+	a.do(req, func(_ kmsg.Response, err error) {
+		w.note("admin reassigns clicks-0 to %v: %v", wanted.Replicas, err)
+		if err == nil {
+			w.count["reassigned"]++
+		}
+		done()
+	})
+}
+
+// elect has the preferred leaders lead; beyond the fault budget any replica.
+func (a *admin) elect(done func()) {
+	req := kmsg.NewPtrElectLeadersRequest()
+	req.SetVersion(req.MaxVersion())
+	if a.w.budget.isExceeded {
+		req.ElectionType = 1
+	}
+	a.do(req, func(_ kmsg.Response, err error) {
+		if err == nil {
+			a.w.count["elections"]++
+		}
+		done()
 	})
 }

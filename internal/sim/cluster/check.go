@@ -29,16 +29,25 @@ type checks struct {
 	// high is the high watermark of a replica, by process, and seen how far its log was compared.
 	high map[replicaKey]int64
 	seen map[replicaKey]int64
+	// flushed is how far replicas were durable when their processes ended.
+	flushed map[flushedKey]int64
+	deleted map[kafka.UUID]int64 // topics, by the offset of metadata that does not have them
+}
+
+// flushedKey names a replica of a node, whatever process it has.
+type flushedKey struct {
+	node int32
+	tp   kafka.TopicIDPartition
 }
 
 type replicaKey struct {
-	p  *process
-	tp kafka.TopicIDPartition
+	p   *process
+	log *storage.Log // a replica that was moved away and back has another one
 }
 
 func newChecks(w *World) *checks {
 	return &checks{w: w, metadata: sim.NewMetadataHistory(), levels: sim.NewLevels(), owners: sim.NewOwnershipHistory(), commits: sim.NewCommitHistory(), quorumLeader: map[int32]int32{}, histories: map[kafka.TopicIDPartition]*history{},
-		imageOffset: map[*process]int64{}, high: map[replicaKey]int64{}, seen: map[replicaKey]int64{}}
+		imageOffset: map[*process]int64{}, high: map[replicaKey]int64{}, seen: map[replicaKey]int64{}, flushed: map[flushedKey]int64{}, deleted: map[kafka.UUID]int64{}}
 }
 
 func (c *checks) history(tp kafka.TopicIDPartition) *history {
@@ -74,6 +83,9 @@ func (c *checks) published(p *process, image *metadata.Image) {
 		c.w.latest = image
 	}
 	for t := range image.Topics() {
+		if at, gone := c.deleted[t.ID]; gone && image.Offset >= at {
+			c.w.fail("topic %s with id %s is there at offset %d, and was deleted at %d", t.Name, t.ID, image.Offset, at)
+		}
 		for _, partition := range t.Partitions {
 			tp := kafka.TopicIDPartition{TopicID: t.ID, TopicPartition: kafka.TopicPartition{Topic: t.Name, Partition: partition.ID}}
 			c.w.demand(c.history(tp).led(partition.LeaderEpoch, partition.Leader))
@@ -93,9 +105,18 @@ func (c *checks) tell(before, now *metadata.Image) {
 	}
 }
 
-func (c *checks) hosted(*process) {}
+// noteFlushed notes how far the replicas of a process are durable.
+func (c *checks) noteFlushed(p *process) {
+	if p.storage == nil {
+		return
+	}
+	for _, l := range p.storage.Logs() {
+		c.flushed[flushedKey{p.node.id, kafka.TopicIDPartition{TopicID: l.TopicID(), TopicPartition: l.TopicPartition()}}] = l.FlushedOffset()
+	}
+}
 
 func (c *checks) processEnds(p *process) {
+	c.noteFlushed(p)
 	delete(c.imageOffset, p)
 	for key := range c.high {
 		if key.p == p {
@@ -151,7 +172,7 @@ func (c *checks) observeReplica(p *process, tp kafka.TopicIDPartition) {
 	if err != nil || r.TopicID() != tp.TopicID {
 		return
 	}
-	log, key := r.Log(), replicaKey{p, tp}
+	log, key := r.Log(), replicaKey{p, r.Log()}
 	start, stable, high, end := log.LogStartOffset(), log.LastStableOffset(), log.HighWatermark(), log.LogEndOffset()
 	if start > stable || stable > high || high > end {
 		c.w.fail("offsets of %s on node %d out of order: start %d, stable %d, high watermark %d, end %d", tp, p.node.id, start, stable, high, end)
@@ -161,6 +182,9 @@ func (c *checks) observeReplica(p *process, tp kafka.TopicIDPartition) {
 		c.w.fail("the high watermark of %s on node %d went from %d to %d", tp, p.node.id, before, high)
 	}
 	c.high[key] = high
+	if c.w.isFlipped(p.node) {
+		return
+	}
 	from := max(start, min(c.seen[key], high))
 	c.w.demand(c.compare(p, history, log, from, high))
 	c.seen[key] = high
@@ -171,7 +195,8 @@ func (c *checks) compare(p *process, history *history, log *storage.Log, from, t
 	for from < to {
 		read, err := log.Read(storage.ReadRequest{Offset: from, MaxBytes: 1 << 16, MinOneBatch: true, UpTo: to})
 		if err != nil || len(read.Records) == 0 {
-			if p.disk.Failed || p.disk.Dead {
+			// Beyond the fault budget the high watermark may lie within a batch, since it is that of other ones.
+			if p.disk.Failed || p.disk.Dead || err == nil && c.w.budget.isExceeded {
 				return nil
 			}
 			return fmt.Errorf("node %d: %s cannot be read at %d of %d: %w", p.node.id, history.name, from, to, err)
@@ -181,6 +206,11 @@ func (c *checks) compare(p *process, history *history, log *storage.Log, from, t
 		}
 	}
 	return nil
+}
+
+// isFlipped reports whether a node has something damaged that was not mended.
+func (w *World) isFlipped(n *Node) bool {
+	return !w.healing && slices.ContainsFunc(w.flips, func(f *flippedBit) bool { return f.node == n })
 }
 
 const noLimit = int64(math.MaxInt64)

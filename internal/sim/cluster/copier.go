@@ -503,7 +503,7 @@ func (w *World) uncopied() string {
 	}
 	for _, c := range w.copiers {
 		l, err := w.node(w.latest.Partition(inputTopic, int32(c.number)).Leader).process.replicas.Lookup(c.input())
-		if err != nil || w.committedOffset(c.group(), c.input()) < l.Log().LogEndOffset() {
+		if err != nil || max(0, w.committedOffset(c.group(), c.input())) < l.Log().LogEndOffset() {
 			return c.name + " has not copied all of " + c.input().String()
 		}
 	}

@@ -10,6 +10,12 @@
 // everything is flushed before it counts, every node may. Beyond the budget, which some seeds go, only what was
 // not flushed may be lost. After the faults the world heals, and everything must converge.
 //
+// Real are the voters and their campaigns, the controller with its sessions, metadata replay, storage, partitions,
+// replica managers with their planner, fetchers and the handler of Fetch, the sender of in-sync replicas, the lifecycle, the
+// rules of forwarding and of suspects, the coordinators' runtime with its shards, and the sender of markers. What the hosts
+// around them do is done here by events: carrying requests, waiting, timers. All nodes are voters; that voters come
+// and go, and observers pull, is simulated in package quorum.
+//
 // The checkers know nothing of the simulation: they are told what was promised and seen. Only tests import
 // this package. Raft draws its time-outs from crypto/rand, which a test has to seed.
 package cluster

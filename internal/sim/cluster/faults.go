@@ -35,6 +35,9 @@ var faultKinds = []fault{
 	{"cut", 4, (*World).cutOne},
 	{"heal cuts", 5, func(w *World, _ *Node) { clear(w.network.cut) }},
 	{"reset", 5, func(w *World, _ *Node) { w.network.reset() }},
+	{"disk", 2, (*World).failDisk},
+	{"shutdown", 3, (*World).shutDown},
+	{"flip", 4, (*World).flip},
 	{"clock", 1, func(w *World, n *Node) { n.clock.aheadMs += w.between(-20_000, 20_000) }},
 }
 
@@ -74,6 +77,7 @@ func (w *World) addClients() {
 			w.addReader(tp)
 		}
 	}
+	w.addProducer(false, -1, kafka.TopicPartition{Topic: temporaryTopic})
 	w.addProducer(false, 1, kafka.TopicPartition{Topic: "orders"})
 	w.addProducer(false, 0, kafka.TopicPartition{Topic: "clicks"})
 	if w.plan.members {
@@ -143,9 +147,17 @@ func (w *World) kill(n *Node) {
 	n.process.disk.DieIn = w.between(1, 60)
 }
 
-// cutPower takes what a node has not synced, if the fault budget allows for it.
+// cutPower takes what a node has not synced, if the fault budget allows for it, or the seed is to go beyond it.
 func (w *World) cutPower(n *Node) {
 	w.restore()
+	if w.plan.beyond && w.oneIn(2) {
+		w.note("the power fails everywhere")
+		w.exceed()
+		for _, other := range w.nodes {
+			other.crash(true)
+		}
+		return
+	}
 	if !w.plan.flushed && !w.mayLose(n) {
 		return
 	}
@@ -153,6 +165,53 @@ func (w *World) cutPower(n *Node) {
 		w.budget.suspects[n.id] = true
 	}
 	n.crash(true)
+}
+
+// failDisk has some calls of the disk fail, soon. What was written and not synced may be lost then: the broker does not
+// count on it, and neither does the fault budget.
+func (w *World) failDisk(n *Node) {
+	w.restore()
+	if n.process == nil || !w.plan.flushed && !w.mayLose(n) {
+		return
+	}
+	if !w.plan.flushed {
+		w.budget.suspects[n.id] = true
+	}
+	n.process.disk.FailIn, n.process.disk.FailFor = w.between(1, 60), w.between(1, 3)
+}
+
+// exceed notes that more is lost than acknowledged records can bear. What is flushed on all replicas stays.
+func (w *World) exceed() {
+	if w.budget.isExceeded {
+		return
+	}
+	w.note("beyond the fault budget")
+	w.count["exceeded"]++
+	w.budget.isExceeded = true
+	for _, n := range w.nodes {
+		if n.process != nil {
+			w.check.noteFlushed(n.process)
+		}
+	}
+	for _, tp := range w.check.names {
+		h := w.check.histories[tp]
+		h.limit = 0
+		if p := w.latest.Partition(tp.Topic, tp.Partition); p != nil && w.latest.TopicByID(tp.TopicID) != nil {
+			h.limit = h.end
+			for _, id := range p.Replicas {
+				h.limit = min(h.limit, w.check.flushed[flushedKey{id, tp}])
+			}
+		}
+	}
+}
+
+// shutDown stops a process cleanly; its machine may be turned off then.
+func (w *World) shutDown(n *Node) {
+	p := n.process
+	if p == nil || !p.serving || p.failing || p.life.left != nil {
+		return
+	}
+	p.life.leave(p.stop)
 }
 
 // mayLose reports whether a node may lose what it has not synced: of every partition there, fewer replicas than its
@@ -185,7 +244,7 @@ func (w *World) minISR(topic string) int {
 
 // restore ends the suspicion once everything is in sync again, and flushed: then other nodes may lose unsynced data.
 func (w *World) restore() {
-	if len(w.budget.suspects) == 0 || w.whyNotInSync() != "" {
+	if len(w.budget.suspects) == 0 || len(w.flips) > 0 || w.whyNotInSync() != "" {
 		return
 	}
 	for _, n := range w.nodes {
@@ -243,111 +302,4 @@ func (w *World) cutOne(n *Node) {
 	other := int32(w.random.IntN(len(w.nodes) + 1))
 	w.cut(n.id, other, true)
 	w.cut(other, n.id, w.oneIn(2))
-}
-
-// heal ends the faults.
-func (w *World) heal() {
-	w.note("heal")
-	w.healing = true
-	clear(w.network.cut)
-	for _, n := range w.nodes {
-		n.slowMs, n.hungMs, n.pausedMs = 0, w.nowMs, w.nowMs
-		if p := n.process; p != nil {
-			p.disk.Heal()
-			if p.disk.Failed || p.failing {
-				n.crash(false)
-				continue
-			}
-			p.resume()
-		}
-	}
-	w.every(40, 60, func() { w.quiet = w.unfinished() == "" })
-}
-
-// isQuiet reports whether everybody has got what they wanted.
-func (w *World) isQuiet() bool { return w.quiet }
-
-// unfinished tells what is still to be done, "" if nothing is.
-func (w *World) unfinished() string {
-	for _, n := range w.nodes {
-		if n.process == nil || !n.process.serving || n.process.failing {
-			return fmt.Sprintf("node %d does not serve", n.id)
-		}
-		if n.process.image.Offset < w.latest.Offset {
-			return fmt.Sprintf("node %d has the metadata up to %d of %d", n.id, n.process.image.Offset, w.latest.Offset)
-		}
-	}
-	if len(w.producers) == 0 {
-		return "the clients have not started"
-	}
-	for _, p := range w.producers {
-		if !p.isDone() {
-			return p.name + " has batches to send"
-		}
-	}
-	if why := w.whyNotInSync(); why != "" {
-		return why
-	}
-	for t := range w.latest.Topics() {
-		for _, p := range t.Partitions {
-			tp := kafka.TopicPartition{Topic: t.Name, Partition: p.ID}
-			end := int64(-1)
-			for _, id := range p.Replicas {
-				r, err := w.node(id).process.replicas.Lookup(tp)
-				if err != nil {
-					return fmt.Sprintf("%s on node %d: %v", tp, id, err)
-				}
-				l := r.Log()
-				if l.LogEndOffset() != l.HighWatermark() || end >= 0 && end != l.HighWatermark() {
-					return fmt.Sprintf("%s on node %d ends at %d, committed up to %d; another replica at %d", tp, id, l.LogEndOffset(), l.HighWatermark(), end)
-				}
-				end = l.HighWatermark()
-			}
-		}
-	}
-	for _, r := range w.readers {
-		p := w.latest.Partition(r.tp.Topic, r.tp.Partition)
-		l, err := w.node(p.Leader).process.replicas.Lookup(r.tp)
-		if err != nil || r.position < l.Log().HighWatermark() {
-			return fmt.Sprintf("%s has not reached the end of %s", r.name, r.tp)
-		}
-	}
-	if why := w.unsettled(); why != "" {
-		return why
-	}
-	if !w.budget.isExceeded {
-		return w.uncopied()
-	}
-	return ""
-}
-
-// finish is what must hold in the end.
-func (w *World) finish() {
-	if why := w.unfinished(); why != "" {
-		w.fail("liveness: %s after %d ms without faults", why, livenessLimit)
-		return
-	}
-	for _, c := range w.copiers {
-		for i := range outputsPerCopier {
-			w.group(c.history(i).Finished(w.committedOffset(c.group(), c.input())))
-		}
-	}
-	for t := range w.latest.Topics() {
-		for _, p := range t.Partitions {
-			tp := kafka.TopicIDPartition{TopicID: t.ID, TopicPartition: kafka.TopicPartition{Topic: t.Name, Partition: p.ID}}
-			for _, id := range p.Replicas {
-				at := w.node(id).process
-				w.check.observeReplica(at, tp)
-				r, err := at.replicas.Lookup(tp.TopicPartition)
-				if !w.demand(err) || !hasIDs(t.Name) {
-					continue
-				}
-				l := r.Log()
-				data, err := sim.ContentOf(l, false)
-				if w.demand(err) {
-					w.demand(w.check.history(tp).whole(id, l.LogStartOffset(), data))
-				}
-			}
-		}
-	}
 }

@@ -211,7 +211,9 @@ func (h *history) whole(node int32, start int64, data []byte) error {
 }
 
 // hasIDs tells the topics whose records name their producers.
-func hasIDs(topic string) bool { return topic == "orders" || topic == "clicks" || topic == inputTopic }
+func hasIDs(topic string) bool {
+	return topic == "orders" || topic == "clicks" || topic == temporaryTopic || topic == inputTopic
+}
 
 func decodeID(value []byte) (sim.RecordID, error) {
 	if len(value) < 16 {

@@ -48,7 +48,7 @@ func (l *life) begin() {
 	for _, id := range p.storage.Directories(false) {
 		req.LogDirs = append(req.LogDirs, id)
 	}
-	if req.PreviousBrokerEpoch = p.storage.CleanShutdownBrokerEpoch(); req.PreviousBrokerEpoch < 0 {
+	if req.PreviousBrokerEpoch = p.storage.CleanShutdownBrokerEpoch(); req.PreviousBrokerEpoch < 0 && !p.storage.HasLost() {
 		req.PreviousBrokerEpoch = checkpoint.KeptBrokerEpoch(p.disk.FS, []string{dataDir}, p.node.bootID())
 	}
 	l.core = lifecycle.New(lifecycle.Options{Registration: req, HeartbeatMs: heartbeatMs, RegistrationTimeoutMs: 60_000, LeaveTimeoutMs: 10_000}, p.w.nowMs)
@@ -70,6 +70,13 @@ func (l *life) facts() lifecycle.Facts {
 		f.Incarnation = registered.IncarnationID
 	}
 	return f
+}
+
+// leave has the broker leave on purpose; left is called when it may go.
+func (l *life) leave(left func()) {
+	l.left = left
+	l.core.Leave(l.p.w.nowMs)
+	l.alarm.in(0)
 }
 
 // news has the core look whether the controller should hear of something.
@@ -123,7 +130,6 @@ func (l *life) changed() {
 			}
 			p.hosting = true
 			p.replication.begin()
-			p.w.check.hosted(p)
 			l.news()
 		})
 	case state == lifecycle.StateRunning && !p.serving:

@@ -86,12 +86,7 @@ func (n *Node) crash(power bool) {
 	loses := power || w.options.lie == losesOnKill && !w.healing
 	if p != nil {
 		w.note("the process of node %d ends, power lost: %v", n.id, power)
-		w.check.processEnds(p)
-		p.disk.Dead = true
-		n.process = nil
-		n.mem = p.disk.Mem.KillClone()
-		w.network.processEnded(p)
-		w.after(w.between(5, 900), n.start)
+		n.end(p)
 	}
 	if loses {
 		n.mem = n.mem.CrashClone(env.NewSeededRandom(w.random.Uint64()))
@@ -102,6 +97,17 @@ func (n *Node) crash(power bool) {
 	} else {
 		w.count["kills"]++
 	}
+}
+
+// end takes the process away from everybody, and has another one start some time later.
+func (n *Node) end(p *process) {
+	w := n.w
+	w.check.processEnds(p)
+	p.disk.Dead = true
+	n.process = nil
+	n.mem = p.disk.Mem.KillClone()
+	w.network.processEnded(p)
+	w.after(w.between(5, 900), n.start)
 }
 
 // pause stops the process for a while, as SIGSTOP does.

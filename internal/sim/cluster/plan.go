@@ -17,6 +17,10 @@ type plan struct {
 	faults  []fault
 	// kills is how many processes may be killed in the middle of a start.
 	kills int
+	// flips is how many bits may be turned on disks.
+	flips int
+	// beyond says that the fault budget may be exceeded.
+	beyond bool
 	// members and copiers say whether there are consumer groups, and consume-transform-produce.
 	members, copiers bool
 }
@@ -34,6 +38,8 @@ func (w *World) drawPlan() plan {
 		p.nodes = 5
 	}
 	p.flushed = w.oneIn(3)
+	p.beyond = !p.flushed && w.oneIn(6)
+	p.flips = w.random.IntN(2)
 	for _, name := range []string{"orders", "clicks"} {
 		t := topicPlan{name: name, partitions: int32(w.between(1, 2)), factor: 3, configs: map[string]string{"min.insync.replicas": "2", "internal.segment.bytes": "3000", "index.interval.bytes": "300"}}
 		if p.nodes == 5 && w.oneIn(3) {

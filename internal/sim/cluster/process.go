@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/sim"
 	"github.com/moldau/moldau/internal/storage"
+	"github.com/moldau/moldau/internal/storage/checkpoint"
 )
 
 const (
@@ -210,6 +212,7 @@ func (p *process) fault(err error) {
 		return
 	}
 	p.failing = true
+	_ = checkpoint.RemoveRunning(p.disk.FS, []string{dataDir}) // as far as the disk can
 	w.note("node %d cannot go on: %v", p.node.id, err)
 	if !p.disk.Failed {
 		w.fail("node %d cannot go on, although its disk has not failed: %w", p.node.id, err)
@@ -270,6 +273,29 @@ func (p *process) stored(what string, err error) {
 		if !p.disk.Dead && !p.disk.Failed {
 			p.w.fail("node %d: %s: %w", p.node.id, what, err)
 		}
+		p.fault(err)
+	}
+}
+
+// stop ends the process cleanly: whatever it has written is durable then, so that the power may even be cut.
+func (p *process) stop() {
+	n, w := p.node, p.w
+	p.serving = false
+	p.replicas.Stop()
+	err := errors.Join(p.quorum.voter.Close(), p.storage.Shutdown(p.life.epoch()), p.lock.Close())
+	if p.disk.Dead || p.disk.Failed {
+		n.crash(false)
+		return
+	}
+	if !w.demand(err) {
+		return
+	}
+	w.note("node %d has stopped", n.id)
+	w.count["shutdowns"]++
+	n.end(p)
+	if w.oneIn(2) {
+		n.mem = n.mem.CrashClone(env.NewSeededRandom(w.random.Uint64()))
+		n.boots++
 	}
 }
 

@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/sim"
+)
+
+// heal ends the faults.
+func (w *World) heal() {
+	w.note("heal")
+	w.healing = true
+	for _, f := range w.flips {
+		f.mend()
+	}
+	clear(w.network.cut)
+	for _, n := range w.nodes {
+		n.slowMs, n.hungMs, n.pausedMs = 0, w.nowMs, w.nowMs
+		if p := n.process; p != nil {
+			p.disk.Heal()
+			if p.disk.Failed || p.failing {
+				n.crash(false)
+				continue
+			}
+			p.resume()
+		}
+	}
+	w.every(40, 60, func() { w.quiet = w.unfinished() == "" })
+}
+
+// isQuiet reports whether everybody has got what they wanted.
+func (w *World) isQuiet() bool { return w.quiet }
+
+// unfinished tells what is still to be done, "" if nothing is.
+func (w *World) unfinished() string {
+	for _, n := range w.nodes {
+		if n.process == nil || !n.process.serving || n.process.failing {
+			return fmt.Sprintf("node %d does not serve", n.id)
+		}
+		if n.process.image.Offset < w.latest.Offset {
+			return fmt.Sprintf("node %d has the metadata up to %d of %d", n.id, n.process.image.Offset, w.latest.Offset)
+		}
+	}
+	if len(w.producers) == 0 {
+		return "the clients have not started"
+	}
+	for _, p := range w.producers {
+		if !p.isDone() {
+			return p.name + " has batches to send"
+		}
+	}
+	if why := w.whyNotInSync(); why != "" {
+		return why
+	}
+	for t := range w.latest.Topics() {
+		for _, p := range t.Partitions {
+			tp := kafka.TopicPartition{Topic: t.Name, Partition: p.ID}
+			end := int64(-1)
+			for _, id := range p.Replicas {
+				r, err := w.node(id).process.replicas.Lookup(tp)
+				if err != nil {
+					return fmt.Sprintf("%s on node %d: %v", tp, id, err)
+				}
+				l := r.Log()
+				if l.LogEndOffset() != l.HighWatermark() || end >= 0 && end != l.HighWatermark() {
+					return fmt.Sprintf("%s on node %d ends at %d, committed up to %d; another replica at %d", tp, id, l.LogEndOffset(), l.HighWatermark(), end)
+				}
+				end = l.HighWatermark()
+			}
+		}
+	}
+	for _, r := range w.readers {
+		p := w.latest.Partition(r.tp.Topic, r.tp.Partition)
+		l, err := w.node(p.Leader).process.replicas.Lookup(r.tp)
+		if err != nil || r.position < l.Log().HighWatermark() {
+			return fmt.Sprintf("%s has not reached the end of %s", r.name, r.tp)
+		}
+	}
+	if why := w.unsettled(); why != "" {
+		return why
+	}
+	if !w.budget.isExceeded {
+		return w.uncopied()
+	}
+	return ""
+}
+
+// finish is what must hold in the end.
+func (w *World) finish() {
+	if why := w.unfinished(); why != "" {
+		w.fail("liveness: %s after %d ms without faults", why, livenessLimit)
+		return
+	}
+	for _, c := range w.copiers {
+		for i := range outputsPerCopier {
+			w.group(c.history(i).Finished(max(0, w.committedOffset(c.group(), c.input()))))
+		}
+	}
+	for t := range w.latest.Topics() {
+		for _, p := range t.Partitions {
+			tp := kafka.TopicIDPartition{TopicID: t.ID, TopicPartition: kafka.TopicPartition{Topic: t.Name, Partition: p.ID}}
+			for _, id := range p.Replicas {
+				at := w.node(id).process
+				w.check.observeReplica(at, tp)
+				r, err := at.replicas.Lookup(tp.TopicPartition)
+				if !w.demand(err) || !hasIDs(t.Name) {
+					continue
+				}
+				l := r.Log()
+				data, err := sim.ContentOf(l, false)
+				if w.demand(err) {
+					w.demand(w.check.history(tp).whole(id, l.LogStartOffset(), data))
+				}
+			}
+		}
+	}
+}
