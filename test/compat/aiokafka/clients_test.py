@@ -15,7 +15,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.structs import OffsetAndMetadata
 
 import suite
-from suite import RUN, SMOKE, same
+from suite import REPLICAS, RUN, SMOKE, same
 
 BOOTSTRAP = sys.argv[1]
 logging.disable()  # it tells of every retry
@@ -61,7 +61,7 @@ def with_admin(test):
 
 async def create(admin, name, partitions=1, **configs):
     topic = f"aio-{RUN}-{name}"
-    response = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)])
+    response = await admin.create_topics([NewTopic(topic, partitions, REPLICAS, topic_configs=configs)])
     same([0], [error[1] for error in response.topic_errors], f"create {topic}")
 
     async def there():

@@ -32,7 +32,7 @@ func startWorker(t *testing.T, name, bootstrap string) *worker {
 	properties := []string{
 		"bootstrap.servers=" + bootstrap, "group.id=connect-cluster", "listeners=http://" + w.rest,
 		"config.storage.topic=connect-configs", "offset.storage.topic=connect-offsets", "status.storage.topic=connect-status",
-		"config.storage.replication.factor=1", "offset.storage.replication.factor=1", "status.storage.replication.factor=1", "offset.storage.partitions=5",
+		"config.storage.replication.factor=-1", "offset.storage.replication.factor=-1", "status.storage.replication.factor=-1", "offset.storage.partitions=5",
 		"key.converter=org.apache.kafka.connect.storage.StringConverter", "value.converter=org.apache.kafka.connect.storage.StringConverter",
 		"exactly.once.source.support=enabled", "plugin.discovery=service_load", "offset.flush.interval.ms=300",
 		"scheduled.rebalance.max.delay.ms=500", "heartbeat.interval.ms=500", "session.timeout.ms=6000",

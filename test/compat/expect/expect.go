@@ -5,16 +5,27 @@ package expect
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
 
-// What test/compat/run says: the broker's address, the client's version, whether counts are small.
+// What test/compat/run says: addresses of brokers (the first of them, and all), how many replicas topics have, the client's version,
+// whether counts are small.
 var (
 	Bootstrap     = os.Getenv("BOOTSTRAP")
+	Brokers       = strings.Split(Bootstrap, ",")
+	Replicas      = replicas()
 	ClientVersion = os.Getenv("CLIENT_VERSION")
 	Smoke         = os.Getenv("SMOKE") != ""
 )
+
+func replicas() int16 {
+	if os.Getenv("COMPAT_THREE") != "" {
+		return 3
+	}
+	return 1
+}
 
 // Run keeps topics and groups apart when suites run against the same broker.
 var Run = os.Getpid()

@@ -35,10 +35,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// replicas is how many a topic gets: three where test/compat/run restarts brokers while the test runs.
+func replicas() int16 {
+	if os.Getenv("COMPAT_THREE") != "" {
+		return 3
+	}
+	return 1
+}
+
 // client returns a client of the broker under test.
 func client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	opts = append([]kgo.Opt{kgo.SeedBrokers(bootstrap), kgo.FetchMaxWait(200 * time.Millisecond)}, opts...)
+	opts = append([]kgo.Opt{kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.FetchMaxWait(200 * time.Millisecond)}, opts...)
 	if as.max != nil {
 		opts = append(opts, kgo.MaxVersions(as.max))
 	}
@@ -85,7 +93,7 @@ func TestFranzGo(t *testing.T) {
 
 func create(t *testing.T, topic string, partitions int32) {
 	t.Helper()
-	if _, err := kadm.NewClient(client(t)).CreateTopic(t.Context(), partitions, 1, nil, topic); err != nil {
+	if _, err := kadm.NewClient(client(t)).CreateTopic(t.Context(), partitions, replicas(), nil, topic); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -118,7 +118,7 @@ func testTransactions(t *testing.T) {
 	create(t, source, 1)
 	create(t, target, 1)
 	produce(t, client(t), source, 0, 100)
-	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(bootstrap), kgo.FetchMaxWait(200*time.Millisecond), kgo.MaxVersions(as.max), kgo.TransactionalID(group), kgo.ConsumerGroup(group), kgo.ConsumeTopics(source),
+	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.FetchMaxWait(200*time.Millisecond), kgo.MaxVersions(as.max), kgo.TransactionalID(group), kgo.ConsumerGroup(group), kgo.ConsumeTopics(source),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.HeartbeatInterval(200*time.Millisecond), kgo.FetchMaxBytes(1<<20))
 	if err != nil {
 		t.Fatal(err)

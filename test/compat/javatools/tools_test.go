@@ -89,7 +89,7 @@ func (b *bench) file(name, content string) string {
 
 func (b *bench) create(topic string, partitions int32) {
 	b.Helper()
-	if _, err := b.admin.CreateTopic(b.Context(), partitions, 1, nil, topic); err != nil {
+	if _, err := b.admin.CreateTopic(b.Context(), partitions, programs.Replicas(), nil, topic); err != nil {
 		b.Fatal(err)
 	}
 	programs.Await(b.T, topic+" is there", func() error {

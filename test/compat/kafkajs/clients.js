@@ -26,7 +26,7 @@ async function until(what, condition, seconds = 40) {
 
 async function create(name, numPartitions = 1, configEntries = []) {
   const topic = named(name)
-  assert(await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }] }))
+  assert(await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions, replicationFactor: process.env.COMPAT_THREE ? 3 : 1, configEntries }] }))
   return topic
 }
 

@@ -7,7 +7,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka import errors
 
 import suite
-from suite import RUN, SMOKE, fails, same, until
+from suite import REPLICAS, RUN, SMOKE, fails, same, until
 
 BOOTSTRAP = sys.argv[1]
 RECORDS = 300 if SMOKE else 3000
@@ -19,10 +19,10 @@ admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
 def create(name, partitions=1, **configs):
     topic = f"kp-{RUN}-{name}"
     if NEW:
-        admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": 1, "configs": configs}}, wait_for_metadata=True)
+        admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": REPLICAS, "configs": configs}}, wait_for_metadata=True)
     else:
         from kafka.admin import NewTopic
-        admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)])
+        admin.create_topics([NewTopic(topic, partitions, REPLICAS, topic_configs=configs)])
         until(lambda: len(admin.describe_topics([topic])[0]["partitions"]) == partitions, f"{topic} is there")
     return topic
 

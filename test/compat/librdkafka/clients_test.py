@@ -9,7 +9,7 @@ from confluent_kafka import (TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, C
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
 import suite
-from suite import RUN, SMOKE, fails, same, until
+from suite import REPLICAS, RUN, SMOKE, fails, same, until
 
 BOOTSTRAP = sys.argv[1]
 warnings.simplefilter("ignore", DeprecationWarning)  # older calls are tested, too
@@ -21,7 +21,7 @@ admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
 
 def create(name, partitions=1, **config):
     topic = f"{name}-{RUN}"
-    admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result()
+    admin.create_topics([NewTopic(topic, partitions, REPLICAS, config=config)])[topic].result()
 
     def there():
         metadata = admin.list_topics(topic).topics[topic]

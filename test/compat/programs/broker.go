@@ -77,7 +77,15 @@ func startApacheKafka(t *testing.T, more []string) Broker {
 	return k
 }
 
-// Bootstrap is the address of the broker that test/compat/run has started for the suite. Without
+// Replicas is how many a topic gets: three where test/compat/run restarts brokers while the suite runs.
+func Replicas() int16 {
+	if os.Getenv("COMPAT_THREE") != "" {
+		return 3
+	}
+	return 1
+}
+
+// Bootstrap is the addresses of the brokers that test/compat/run has started for the suite. Without
 // one the test is skipped, as it needs what that script installs.
 func Bootstrap(t *testing.T) string {
 	t.Helper()

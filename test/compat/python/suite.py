@@ -3,6 +3,8 @@ import os
 import time
 import traceback
 
+THREE = bool(os.environ.get("COMPAT_THREE"))  # three nodes, of which one after the other is restarted
+REPLICAS = 3 if THREE else 1  # of a topic
 SMOKE = bool(os.environ.get("SMOKE"))
 RUN = f"{os.getpid():x}"  # keeps the names of topics and groups apart when suites run against the same broker
 

@@ -81,7 +81,7 @@ func (m *member) assigned() []int32 {
 func (v version) join(t *testing.T, all *members, group, topic string, change ...func(*sarama.Config)) *member {
 	t.Helper()
 	config := v.config(append(change, func(c *sarama.Config) { c.Consumer.Offsets.AutoCommit.Interval = 100 * time.Millisecond })...)
-	g, err := sarama.NewConsumerGroup([]string{expect.Bootstrap}, group, config)
+	g, err := sarama.NewConsumerGroup(expect.Brokers, group, config)
 	expect.Must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	m := &member{all: all, group: g, cancel: cancel}
@@ -182,7 +182,7 @@ func testStaticMembers(t *testing.T, v version) {
 
 func testOffsets(t *testing.T, v version) {
 	topic, group := v.create(t, "offsets", 2, nil), v.topicName("offsets")
-	client, err := sarama.NewClient([]string{expect.Bootstrap}, v.config())
+	client, err := sarama.NewClient(expect.Brokers, v.config())
 	expect.Must(t, err)
 	defer func() { expect.Must(t, client.Close()) }()
 	manager, err := sarama.NewOffsetManagerFromClient(group, client)

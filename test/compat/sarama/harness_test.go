@@ -42,7 +42,7 @@ func (v version) topicName(name string) string {
 
 func (v version) admin(t *testing.T) sarama.ClusterAdmin {
 	t.Helper()
-	admin, err := sarama.NewClusterAdmin([]string{expect.Bootstrap}, v.config())
+	admin, err := sarama.NewClusterAdmin(expect.Brokers, v.config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func (v version) admin(t *testing.T) sarama.ClusterAdmin {
 func (v version) create(t *testing.T, name string, partitions int32, configs map[string]string) string {
 	t.Helper()
 	topic, admin := v.topicName(name), v.admin(t)
-	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: map[string]*string{}}
+	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: expect.Replicas, ConfigEntries: map[string]*string{}}
 	for k, value := range configs {
 		detail.ConfigEntries[k] = &value
 	}
@@ -77,7 +77,7 @@ type sent struct {
 // produce sends the values in order and returns what was acknowledged.
 func (v version) produce(t *testing.T, topic string, values []string, change ...func(*sarama.Config)) []sent {
 	t.Helper()
-	p, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config(change...))
+	p, err := sarama.NewSyncProducer(expect.Brokers, v.config(change...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func send(t *testing.T, p sarama.SyncProducer, topic string, values []string) []
 // read reads every partition of the topic from the beginning until count records have come.
 func (v version) read(t *testing.T, topic string, count int, change ...func(*sarama.Config)) []*sarama.ConsumerMessage {
 	t.Helper()
-	c, err := sarama.NewConsumer([]string{expect.Bootstrap}, v.config(change...))
+	c, err := sarama.NewConsumer(expect.Brokers, v.config(change...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func testCodecs(t *testing.T, v version) {
 func testTimes(t *testing.T, v version) {
 	start := time.UnixMilli(1234567890000)
 	topic := v.create(t, "times", 1, nil)
-	p, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config())
+	p, err := sarama.NewSyncProducer(expect.Brokers, v.config())
 	expect.Must(t, err)
 	var messages []*sarama.ProducerMessage
 	for i := range 10 {
@@ -82,7 +82,7 @@ func testTimes(t *testing.T, v version) {
 		expect.Same(t, "time", start.Add(time.Duration(i)*time.Second).UnixMilli(), m.Timestamp.UnixMilli())
 		expect.Same(t, "key", 0, len(m.Key))
 	}
-	client, err := sarama.NewClient([]string{expect.Bootstrap}, v.config())
+	client, err := sarama.NewClient(expect.Brokers, v.config())
 	expect.Must(t, err)
 	defer func() { expect.Must(t, client.Close()) }()
 	for _, c := range []struct{ time, offset int64 }{{start.UnixMilli() + 3500, 4}, {sarama.OffsetOldest, 0}, {sarama.OffsetNewest, 10}} {
@@ -105,7 +105,7 @@ func testLargeMessages(t *testing.T, v version) {
 	for i := range large {
 		large[i] = byte(i * 7 % 251)
 	}
-	p, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config(func(c *sarama.Config) { c.Producer.MaxMessageBytes = 8_000_000 }))
+	p, err := sarama.NewSyncProducer(expect.Brokers, v.config(func(c *sarama.Config) { c.Producer.MaxMessageBytes = 8_000_000 }))
 	expect.Must(t, err)
 	_, _, err = p.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(large)})
 	expect.Must(t, err)
@@ -140,7 +140,7 @@ func testTransactions(t *testing.T, v version) {
 		c.Producer.Transaction.Retry.Max, c.Producer.Transaction.Retry.Backoff = 100, 50*time.Millisecond
 	}
 	committed := func(c *sarama.Config) { c.Consumer.IsolationLevel = sarama.ReadCommitted }
-	p, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config(transactional))
+	p, err := sarama.NewSyncProducer(expect.Brokers, v.config(transactional))
 	expect.Must(t, err)
 	for _, end := range []struct {
 		end  func() error
@@ -156,7 +156,7 @@ func testTransactions(t *testing.T, v version) {
 		expect.Same(t, "committed records", "kept-0 kept-1", values(v.read(t, topic, 2, committed)))
 		expect.Same(t, "all records", "lost-0 lost-1 kept-0 kept-1", values(v.read(t, topic, 4)))
 	}
-	client, err := sarama.NewClient([]string{expect.Bootstrap}, v.config())
+	client, err := sarama.NewClient(expect.Brokers, v.config())
 	expect.Must(t, err)
 	defer func() { expect.Must(t, client.Close()) }()
 	admin := v.admin(t)
@@ -178,7 +178,7 @@ func testTransactions(t *testing.T, v version) {
 	expect.Same(t, "after the transaction with offsets", "kept-0 kept-1 again", values(v.read(t, target, 3, committed)))
 	expect.Must(t, p.BeginTxn())
 	send(t, p, target, []string{"of-the-first"})
-	second, err := sarama.NewSyncProducer([]string{expect.Bootstrap}, v.config(transactional))
+	second, err := sarama.NewSyncProducer(expect.Brokers, v.config(transactional))
 	expect.Must(t, err)
 	if err := p.CommitTxn(); err == nil {
 		t.Error("the first producer was not fenced")

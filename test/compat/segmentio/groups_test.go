@@ -29,7 +29,7 @@ func (m *members) count() int {
 // join starts a member that notes what it gets and commits it; the result makes it leave.
 func (m *members) join(t *testing.T, group, topic string, balancer kafka.GroupBalancer) (leave func()) {
 	t.Helper()
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, GroupID: group, GroupTopics: []string{topic}, GroupBalancers: []kafka.GroupBalancer{balancer},
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: expect.Brokers, GroupID: group, GroupTopics: []string{topic}, GroupBalancers: []kafka.GroupBalancer{balancer},
 		StartOffset: kafka.FirstOffset, MaxWait: 100 * time.Millisecond, HeartbeatInterval: 200 * time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -130,7 +130,7 @@ func testOffsets(t *testing.T) {
 	expect.Must(t, done.Topics[topic][0].Error)
 	expect.Same(t, "committed offset", "3 a note", committed(t, group, topic))
 	write(t, topic, expect.Numbered("v", 5))
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, GroupID: group, Topic: topic, MaxWait: 100 * time.Millisecond})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: expect.Brokers, GroupID: group, Topic: topic, MaxWait: 100 * time.Millisecond})
 	expect.Same(t, "from the committed offset", "v3 v4", values(receive(t, r, 2)))
 	expect.Must(t, r.Close())
 	expect.Same(t, "committed by the reader", "5 ", committed(t, group, topic))

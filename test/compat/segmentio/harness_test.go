@@ -3,7 +3,6 @@ package segmentio
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -13,17 +12,10 @@ import (
 	"github.com/moldau/moldau/test/compat/expect"
 )
 
-type address string
-
-func (a address) Network() string { return "tcp" }
-func (a address) String() string  { return string(a) }
-
-var _ net.Addr = address("")
-
 // transport is shared: what create waits for with it, writers know, too.
 var transport = &kafka.Transport{MetadataTTL: 100 * time.Millisecond}
 
-var client = &kafka.Client{Addr: address(expect.Bootstrap), Timeout: 30 * time.Second, Transport: transport}
+var client = &kafka.Client{Addr: kafka.TCP(expect.Brokers...), Timeout: 30 * time.Second, Transport: transport}
 
 func named(name string) string { return fmt.Sprintf("segmentio-%d-%s", expect.Run, name) }
 
@@ -31,7 +23,7 @@ func named(name string) string { return fmt.Sprintf("segmentio-%d-%s", expect.Ru
 func create(t *testing.T, name string, partitions int, configs ...kafka.ConfigEntry) string {
 	t.Helper()
 	topic := named(name)
-	made, err := client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: configs}}})
+	made, err := client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: int(expect.Replicas), ConfigEntries: configs}}})
 	expect.Must(t, err)
 	expect.Must(t, made.Errors[topic])
 	expect.Until(t, topic+" is there", func() bool { return leaders(t, topic) == partitions })
@@ -52,7 +44,7 @@ func leaders(t *testing.T, topic string) (count int) {
 }
 
 func writer(topic string, change ...func(*kafka.Writer)) *kafka.Writer {
-	w := &kafka.Writer{Addr: address(expect.Bootstrap), Transport: transport, Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: 5 * time.Millisecond, Balancer: &kafka.Hash{}}
+	w := &kafka.Writer{Addr: kafka.TCP(expect.Brokers...), Transport: transport, Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: 5 * time.Millisecond, Balancer: &kafka.Hash{}}
 	for _, f := range change {
 		f(w)
 	}
@@ -73,7 +65,7 @@ func write(t *testing.T, topic string, values []string, change ...func(*kafka.Wr
 // read reads count records of a partition from its beginning, and shows that no other follows at once.
 func read(t *testing.T, topic string, partition, count int, isolation kafka.IsolationLevel) []kafka.Message {
 	t.Helper()
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, Topic: topic, Partition: partition, MaxWait: 100 * time.Millisecond, MaxBytes: 10_000_000, IsolationLevel: isolation})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: expect.Brokers, Topic: topic, Partition: partition, MaxWait: 100 * time.Millisecond, MaxBytes: 10_000_000, IsolationLevel: isolation})
 	defer func() { expect.Must(t, r.Close()) }()
 	return receive(t, r, count)
 }

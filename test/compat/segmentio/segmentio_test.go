@@ -73,7 +73,7 @@ func testAcks(t *testing.T) {
 		write(t, topic, []string{fmt.Sprintf("acks-%d", acks)}, func(w *kafka.Writer) { w.RequiredAcks = acks })
 	}
 	expect.Same(t, "records by acks", "acks-0 acks-1 acks--1", values(read(t, topic, 0, 3, kafka.ReadCommitted)))
-	first := &kafka.Writer{Addr: address(expect.Bootstrap), Topic: named("first-use"), AllowAutoTopicCreation: true}
+	first := &kafka.Writer{Addr: kafka.TCP(expect.Brokers...), Topic: named("first-use"), AllowAutoTopicCreation: true}
 	expect.Until(t, "the topic is made", func() bool {
 		err := first.WriteMessages(t.Context(), kafka.Message{Value: []byte("hello")})
 		if !errors.Is(err, kafka.UnknownTopicOrPartition) && !errors.Is(err, kafka.LeaderNotAvailable) {
@@ -105,7 +105,7 @@ func testTimes(t *testing.T) {
 	if _, ok := got.Offsets[4]; !ok || got.FirstOffset != 0 || got.LastOffset != 11 {
 		t.Errorf("listed offsets: %+v", got)
 	}
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, Topic: topic, MaxWait: 100 * time.Millisecond})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: expect.Brokers, Topic: topic, MaxWait: 100 * time.Millisecond})
 	expect.Must(t, r.SetOffsetAt(t.Context(), start.Add(6500*time.Millisecond)))
 	expect.Same(t, "from a time on", "7 8 9 ", values(receive(t, r, 4)))
 	expect.Must(t, r.Close())
@@ -122,7 +122,7 @@ func testTimes(t *testing.T) {
 func testSeeks(t *testing.T) {
 	topic := create(t, "seeks", 1)
 	write(t, topic, expect.Numbered("v", 100))
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{expect.Bootstrap}, Topic: topic, MaxWait: 100 * time.Millisecond})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: expect.Brokers, Topic: topic, MaxWait: 100 * time.Millisecond})
 	for _, offset := range []int64{42, 99, 7, kafka.FirstOffset} {
 		expect.Must(t, r.SetOffset(offset))
 		m, err := r.ReadMessage(t.Context())
@@ -133,7 +133,7 @@ func testSeeks(t *testing.T) {
 	expect.Must(t, err)
 	expect.Same(t, "lag", 99, lag)
 	expect.Must(t, r.Close())
-	conn, err := kafka.DialLeader(t.Context(), "tcp", expect.Bootstrap, topic, 0)
+	conn, err := kafka.DialLeader(t.Context(), "tcp", expect.Brokers[0], topic, 0)
 	expect.Must(t, err)
 	first, last, err := conn.ReadOffsets()
 	expect.Must(t, err)

@@ -51,7 +51,7 @@ func run(t *testing.T, guarantee string) {
 	a.name = "orders-" + os.Getenv("STREAMS_VERSION") + "-" + strings.ReplaceAll(guarantee, "_", "-")
 	a.admin = kadm.NewClient(programs.Client(t, a.bootstrap))
 	for _, topic := range []string{"orders", "payments", "customers", "enriched", "counts", "sums", "paid"} {
-		if _, err := a.admin.CreateTopic(t.Context(), 3, 1, nil, a.topic(topic)); err != nil {
+		if _, err := a.admin.CreateTopic(t.Context(), 3, programs.Replicas(), nil, a.topic(topic)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -17,6 +17,10 @@ class Clients {
     static String bootstrap, version, lock;
 
     /** Versions of the client share one broker, so every name has the version in it. */
+    /** How many replicas topics have: three where brokers are restarted while the suite runs. */
+    static final boolean THREE = !System.getenv().getOrDefault("COMPAT_THREE", "").isEmpty();
+    static final short REPLICAS = (short) (THREE ? 3 : 1);
+
     static String name(String base) { return "java-" + version + "-" + base; }
 
     static void check(boolean ok, String what) { if (!ok) throw new AssertionError(what); }
@@ -51,7 +55,7 @@ class Clients {
 
     static String create(Admin admin, String base, int partitions, Map<String, String> configs) throws Exception {
         String topic = name(base);
-        admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1).configs(configs))).all().get();
+        admin.createTopics(List.of(new NewTopic(topic, partitions, REPLICAS).configs(configs))).all().get();
         eventually(() -> Newer.topic(admin, topic).partitions().stream().allMatch(p -> p.leader() != null), "the new topic has leaders");
         return topic;
     }

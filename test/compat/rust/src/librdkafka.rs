@@ -51,7 +51,7 @@ fn admin(run: &Run) -> Of<AdminClient<DefaultClientContext>> {
 
 async fn create(run: &Run, name: &str, partitions: i32) -> Of<String> {
     let topic = run.name(&format!("rd-{name}"));
-    let made = admin(run)?.create_topics(&[NewTopic::new(&topic, partitions, TopicReplication::Fixed(1))], &AdminOptions::new()).await?;
+    let made = admin(run)?.create_topics(&[NewTopic::new(&topic, partitions, TopicReplication::Fixed(run.replicas.into()))], &AdminOptions::new()).await?;
     made[0].clone().map_err(|(topic, code)| format!("create {topic}: {code}"))?;
     Ok(topic)
 }

@@ -14,6 +14,8 @@ pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 pub struct Run {
     pub bootstrap: String,
     pub records: usize,
+    /// How many a topic gets: three where brokers are restarted while the suite runs.
+    pub replicas: i16,
     /// Keeps names apart when suites run against the same broker.
     pub id: u32,
 }
@@ -73,7 +75,8 @@ async fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let smoke = std::env::var("SMOKE").is_ok_and(|v| !v.is_empty());
-    let run = Run { bootstrap, records: if smoke { 300 } else { 3000 }, id: std::process::id() };
+    let three = std::env::var("COMPAT_THREE").is_ok_and(|v| !v.is_empty());
+    let run = Run { bootstrap, records: if smoke { 300 } else { 3000 }, replicas: if three { 3 } else { 1 }, id: std::process::id() };
     #[cfg_attr(not(feature = "librdkafka"), expect(unused_mut))]
     let mut good = rskafka_client::suite(&run).await.end();
     #[cfg(feature = "librdkafka")]

@@ -29,12 +29,12 @@ pub async fn suite(run: &Run) -> Suite {
 }
 
 async fn client(run: &Run) -> Of<Client> {
-    Ok(ClientBuilder::new(vec![run.bootstrap.clone()]).build().await?)
+    Ok(ClientBuilder::new(run.bootstrap.split(',').map(str::to_owned).collect()).build().await?)
 }
 
 async fn create(run: &Run, name: &str, partitions: i32) -> Of<String> {
     let topic = run.name(name);
-    client(run).await?.controller_client()?.create_topic(&topic, partitions, 1, 10_000).await?;
+    client(run).await?.controller_client()?.create_topic(&topic, partitions, run.replicas, 10_000).await?;
     Ok(topic)
 }
 

@@ -21,7 +21,7 @@ class Since33 extends Clients {
 
     static void topicIds(Admin admin) throws Exception {
         String topic = name("by-id");
-        CreateTopicsResult created = admin.createTopics(List.of(new NewTopic(topic, 1, (short) 1)));
+        CreateTopicsResult created = admin.createTopics(List.of(new NewTopic(topic, 1, REPLICAS)));
         Uuid id = created.topicId(topic).get();
         eventually(() -> admin.listTopics().listings().get().stream().anyMatch(l -> l.topicId().equals(id)), "listed with its id");
         same(topic, admin.describeTopics(TopicCollection.ofTopicIds(List.of(id))).allTopicIds().get().get(id).name(), "described by id");
