@@ -15,13 +15,14 @@ import (
 var (
 	Bootstrap     = os.Getenv("BOOTSTRAP")
 	Brokers       = strings.Split(Bootstrap, ",")
+	Three         = os.Getenv("COMPAT_THREE") != "" // nodes, of which one after the other is restarted
 	Replicas      = replicas()
 	ClientVersion = os.Getenv("CLIENT_VERSION")
 	Smoke         = os.Getenv("SMOKE") != ""
 )
 
 func replicas() int16 {
-	if os.Getenv("COMPAT_THREE") != "" {
+	if Three {
 		return 3
 	}
 	return 1
@@ -29,6 +30,12 @@ func replicas() int16 {
 
 // Run keeps topics and groups apart when suites run against the same broker.
 var Run = os.Getpid()
+
+// Elected says whether an election of the preferred leader ended well: ELECTION_NOT_NEEDED, or, where leaders have moved, none or PREFERRED_LEADER_NOT_AVAILABLE.
+func Elected(code int) bool {
+	const preferredLeaderNotAvailable, electionNotNeeded = 80, 84
+	return code == electionNotNeeded || Three && (code == 0 || code == preferredLeaderNotAvailable)
+}
 
 // Patience bounds every wait. It is far above what is needed, since test machines are shared.
 const Patience = 40 * time.Second

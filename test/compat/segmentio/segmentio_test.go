@@ -69,10 +69,14 @@ func testCodecs(t *testing.T) {
 
 func testAcks(t *testing.T) {
 	topic := create(t, "acks", 1)
-	for _, acks := range []kafka.RequiredAcks{kafka.RequireNone, kafka.RequireOne, kafka.RequireAll} {
+	all, want := []kafka.RequiredAcks{kafka.RequireNone, kafka.RequireOne, kafka.RequireAll}, "acks-0 acks-1 acks--1"
+	if expect.Three { // what one replica has, or nobody confirmed, may be gone when its leader is
+		all, want = all[2:], "acks--1"
+	}
+	for _, acks := range all {
 		write(t, topic, []string{fmt.Sprintf("acks-%d", acks)}, func(w *kafka.Writer) { w.RequiredAcks = acks })
 	}
-	expect.Same(t, "records by acks", "acks-0 acks-1 acks--1", values(read(t, topic, 0, 3, kafka.ReadCommitted)))
+	expect.Same(t, "records by acks", want, values(read(t, topic, 0, len(all), kafka.ReadCommitted)))
 	first := &kafka.Writer{Addr: kafka.TCP(expect.Brokers...), Topic: named("first-use"), AllowAutoTopicCreation: true}
 	expect.Until(t, "the topic is made", func() bool {
 		err := first.WriteMessages(t.Context(), kafka.Message{Value: []byte("hello")})
