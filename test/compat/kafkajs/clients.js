@@ -41,7 +41,7 @@ const send = (topic, values, { partition, ...options } = {}) => withProducer(opt
 
 // A member of a group, which notes what it gets.
 async function join(group, topics, seen, { autoCommit, ...options } = {}) {
-  const consumer = kafka.consumer({ groupId: named(group), maxWaitTimeInMs: 100, heartbeatInterval: 200, ...options })
+  const consumer = kafka.consumer({ groupId: named(group), maxWaitTimeInMs: 100, heartbeatInterval: 200, ...(process.env.COMPAT_THREE && { sessionTimeout: 3000 }), ...options })
   const member = { consumer, assigned: {}, joined: 0 }
   await consumer.connect()
   for (const topic of topics) await consumer.subscribe({ topic, fromBeginning: true })

@@ -3,7 +3,7 @@ const { kafka } = require('./client')
 
 async function main() {
   const groupId = process.argv[2]
-  const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 200 })
+  const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 200, ...(process.env.COMPAT_THREE && { sessionTimeout: 3000, heartbeatInterval: 500 }) })
   await consumer.connect()
   await consumer.subscribe({ topics: ['rider-updates'], fromBeginning: true })
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {

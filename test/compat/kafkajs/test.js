@@ -88,7 +88,12 @@ async function main() {
   await gzip()
   for (const c of children) c.child.kill('SIGTERM')
   await Promise.all(children.map((c) => c.child.exitCode !== null || c.child.signalCode !== null ? null : new Promise((r) => c.child.on('exit', r))))
-  await client.deleteGroups(['user-1', 'user-2'])
+  for (let attempt = 0; ; attempt++) { // a coordinator that is just away is not told that a member leaves: that is noticed later
+    try { await client.deleteGroups(['user-1', 'user-2']); break } catch (e) {
+      if (!process.env.COMPAT_THREE || attempt === 100) throw e
+      await new Promise((r) => setTimeout(r, 500))
+    }
+  }
   await client.deleteTopics({ topics: ['rider-updates'] })
   assert(!(await client.listTopics()).includes('rider-updates'))
   await client.disconnect()

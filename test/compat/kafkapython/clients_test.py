@@ -7,7 +7,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka import errors
 
 import suite
-from suite import REPLICAS, RUN, SMOKE, fails, same, until
+from suite import REPLICAS, RUN, SESSION_MS, SMOKE, THREE, fails, same, until
 
 BOOTSTRAP = sys.argv[1]
 RECORDS = 300 if SMOKE else 3000
@@ -29,7 +29,7 @@ def create(name, partitions=1, **configs):
 
 def consumer(topic=None, group=None, **more):
     config = {"bootstrap_servers": BOOTSTRAP, "group_id": group, "auto_offset_reset": "earliest", "enable_auto_commit": False,
-              "heartbeat_interval_ms": 200, "fetch_max_wait_ms": 100, "retry_backoff_ms": 20, **more}
+              "heartbeat_interval_ms": 200, "session_timeout_ms": SESSION_MS, "fetch_max_wait_ms": 100, "retry_backoff_ms": 20, **more}
     return KafkaConsumer(*([topic] if topic else []), **config)
 
 
@@ -80,10 +80,11 @@ def codecs():
 
 def acknowledgements():
     topic = create("acks")
-    for acks in (0, 1, "all"):
+    acknowledged = ("all",) if THREE else (0, 1, "all")  # what one replica has may be gone when its broker is
+    for acks in acknowledged:
         produce(topic, [f"acks-{acks}"], acks=acks)
     c = consumer(topic)
-    same(["acks-0", "acks-1", "acks-all"], [r.value.decode() for r in read(c, 3, "one record each")], "records by acks")
+    same([f"acks-{acks}" for acks in acknowledged], [r.value.decode() for r in read(c, len(acknowledged), "one record each")], "records by acks")
     c.close()
 
 

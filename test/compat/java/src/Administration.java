@@ -26,16 +26,16 @@ class Administration extends Clients {
         security(admin);
     }
 
-    static Node onlyNode(Admin admin) throws Exception {
-        Collection<Node> nodes = admin.describeCluster().nodes().get();
-        same(1, nodes.size(), "brokers");
-        return nodes.iterator().next();
+    /** The broker; the first of three where one of them may just be away. */
+    static Node firstNode(Admin admin) throws Exception {
+        eventually(() -> admin.describeCluster().nodes().get().size() == REPLICAS, "all brokers are there");
+        return admin.describeCluster().nodes().get().stream().min(Comparator.comparing(Node::id)).get();
     }
 
     static void cluster(Admin admin) throws Exception {
-        Node node = onlyNode(admin);
-        same(node.id(), admin.describeCluster().controller().get().id(), "controller");
-        same(bootstrap, node.host() + ":" + node.port(), "address of the broker");
+        Node node = firstNode(admin);
+        if (!THREE) same(node.id(), admin.describeCluster().controller().get().id(), "controller");
+        check(List.of(bootstrap.split(",")).contains(node.host() + ":" + node.port()), "address of the broker");
         check(!admin.describeCluster().clusterId().get().isEmpty(), "cluster id");
         check(admin.describeFeatures().featureMetadata().get().finalizedFeatures().containsKey("metadata.version"), "metadata.version is finalized");
         check(admin.describeFeatures().featureMetadata().get().supportedFeatures().get("metadata.version").maxVersion() > 0, "metadata.version is supported");
@@ -43,7 +43,7 @@ class Administration extends Clients {
 
     static void topics(Admin admin) throws Exception {
         String managed = name("managed");
-        fails(InvalidReplicationFactorException.class, () -> admin.createTopics(List.of(new NewTopic(name("three"), 1, (short) 3))).all().get(), "three replicas on one broker");
+        fails(InvalidReplicationFactorException.class, () -> admin.createTopics(List.of(new NewTopic(name("more"), 1, (short) (REPLICAS + 1)))).all().get(), "more replicas than brokers");
         fails(InvalidTopicException.class, () -> admin.createTopics(List.of(new NewTopic("no/slash", 1, (short) 1))).all().get(), "bad name");
         fails(InvalidPartitionsException.class, () -> admin.createTopics(List.of(new NewTopic(name("none"), 0, (short) 1))).all().get(), "no partitions");
         fails(InvalidConfigurationException.class,
@@ -53,17 +53,18 @@ class Administration extends Clients {
         check(!admin.listTopics().names().get().contains(managed), "validated only");
         CreateTopicsResult created = admin.createTopics(List.of(wanted));
         same(2, created.numPartitions(managed).get(), "partitions of the created topic");
-        same(1, created.replicationFactor(managed).get(), "replication factor by default");
+        same((int) REPLICAS, created.replicationFactor(managed).get(), "replication factor by default");
         same("3600000", created.config(managed).get().get("retention.ms").value(), "config in the answer to create");
         fails(TopicExistsException.class, () -> admin.createTopics(List.of(new NewTopic(managed, 1, (short) 1))).all().get(), "create twice");
         fails(InvalidPartitionsException.class, () -> admin.createPartitions(Map.of(managed, NewPartitions.increaseTo(1))).all().get(), "fewer partitions");
         admin.createPartitions(Map.of(managed, NewPartitions.increaseTo(4))).all().get();
         eventually(() -> Newer.topic(admin, managed).partitions().size() == 4, "partitions after the increase");
         TopicDescription d = Newer.topic(admin, managed);
-        Node node = onlyNode(admin);
+        Node node = firstNode(admin);
         for (int i = 0; i < 4; i++) {
             TopicPartitionInfo p = d.partitions().get(i);
-            same(List.of(i, node.id(), List.of(node), List.of(node)), List.of(p.partition(), p.leader().id(), p.replicas(), p.isr()), "partition " + i);
+            same(List.of(i, (int) REPLICAS), List.of(p.partition(), p.replicas().size()), "partition " + i);
+            if (!THREE) same(List.of(node.id(), List.of(node), List.of(node)), List.of(p.leader().id(), p.replicas(), p.isr()), "replicas of partition " + i);
         }
         check(!d.isInternal(), "not internal");
         fails(UnknownTopicOrPartitionException.class, () -> Newer.topic(admin, name("absent")), "describe what is not there");
@@ -102,7 +103,7 @@ class Administration extends Clients {
     }
 
     static void brokerConfigs(Admin admin) throws Exception {
-        ConfigResource broker = new ConfigResource(ConfigResource.Type.BROKER, onlyNode(admin).idString()), all = new ConfigResource(ConfigResource.Type.BROKER, "");
+        ConfigResource broker = new ConfigResource(ConfigResource.Type.BROKER, firstNode(admin).idString()), all = new ConfigResource(ConfigResource.Type.BROKER, "");
         same(ConfigEntry.ConfigSource.STATIC_BROKER_CONFIG, config(admin, broker, "group.initial.rebalance.delay.ms").source(), "a config of the file");
         admin.incrementalAlterConfigs(Map.of(broker, List.of(op(AlterConfigOp.OpType.SET, "log.cleaner.threads", "1")), all, List.of(op(AlterConfigOp.OpType.SET, "log.cleaner.backoff.ms", "14000")))).all().get();
         eventually(() -> config(admin, broker, "log.cleaner.backoff.ms").value().equals("14000"), "a config of all brokers");
@@ -111,7 +112,7 @@ class Administration extends Clients {
         fails(InvalidRequestException.class, () -> admin.incrementalAlterConfigs(Map.of(broker, List.of(op(AlterConfigOp.OpType.SET, "broker.id", "7")))).all().get(), "a config that cannot change");
         admin.incrementalAlterConfigs(Map.of(broker, List.of(op(AlterConfigOp.OpType.DELETE, "log.cleaner.threads", "")), all, List.of(op(AlterConfigOp.OpType.DELETE, "log.cleaner.backoff.ms", "")))).all().get();
         eventually(() -> config(admin, broker, "log.cleaner.backoff.ms").value().equals("15000"), "taken back");
-        ConfigResource logger = new ConfigResource(ConfigResource.Type.BROKER_LOGGER, onlyNode(admin).idString());
+        ConfigResource logger = new ConfigResource(ConfigResource.Type.BROKER_LOGGER, firstNode(admin).idString());
         check(!admin.describeConfigs(List.of(logger)).all().get().get(logger).entries().isEmpty(), "loggers");
     }
 
@@ -139,13 +140,15 @@ class Administration extends Clients {
         String topic = create(admin, "sized", 1);
         TopicPartition tp = new TopicPartition(topic, 0);
         try (KafkaProducer<String, String> p = producer(Map.of())) { send(p, topic, 0, 10); }
-        int broker = onlyNode(admin).id();
+        int broker = firstNode(admin).id();
         Map<String, LogDirDescription> dirs = Newer.logDirs(admin, broker);
         same(1, dirs.size(), "log dirs");
         LogDirDescription dir = dirs.values().iterator().next();
         same(null, dir.error(), "error of the log dir");
-        check(dir.replicaInfos().get(tp).size() > 100, "size of the log");
-        same(0L, dir.replicaInfos().get(tp).offsetLag(), "lag of the replica");
+        eventually(() -> {
+            ReplicaInfo replica = Newer.logDirs(admin, broker).values().iterator().next().replicaInfos().get(tp);
+            return replica.size() > 100 && replica.offsetLag() == 0;
+        }, "size of the log, and no lag");
         TopicPartitionReplica replica = new TopicPartitionReplica(topic, 0, broker);
         String path = dirs.keySet().iterator().next();
         same(path, admin.describeReplicaLogDirs(List.of(replica)).all().get().get(replica).getCurrentReplicaLogDir(), "where the replica is");
@@ -157,12 +160,12 @@ class Administration extends Clients {
         String topic = create(admin, "elected", 1);
         TopicPartition tp = new TopicPartition(topic, 0);
         Optional<Throwable> error = admin.electLeaders(ElectionType.PREFERRED, Set.of(tp)).partitions().get().get(tp);
-        check(error.isPresent() && error.get() instanceof ElectionNotNeededException, "the preferred replica leads already: " + error);
+        check(THREE || error.isPresent() && error.get() instanceof ElectionNotNeededException, "the preferred replica leads already: " + error);
         same(Map.of(), admin.listPartitionReassignments().reassignments().get(), "nothing is being moved");
-        int broker = onlyNode(admin).id();
-        admin.alterPartitionReassignments(Map.of(tp, Optional.of(new NewPartitionReassignment(List.of(broker))))).all().get();
+        List<Integer> replicas = Newer.topic(admin, topic).partitions().get(0).replicas().stream().map(Node::id).collect(Collectors.toList());
+        admin.alterPartitionReassignments(Map.of(tp, Optional.of(new NewPartitionReassignment(replicas)))).all().get();
         fails(InvalidReplicaAssignmentException.class,
-            () -> admin.alterPartitionReassignments(Map.of(tp, Optional.of(new NewPartitionReassignment(List.of(broker + 1))))).all().get(), "a broker that is not there");
+            () -> admin.alterPartitionReassignments(Map.of(tp, Optional.of(new NewPartitionReassignment(List.of(99))))).all().get(), "a broker that is not there");
         fails(NoReassignmentInProgressException.class, () -> admin.alterPartitionReassignments(Map.of(tp, Optional.empty())).all().get(), "cancel what is not going on");
     }
 

@@ -22,7 +22,7 @@ class Records extends Clients {
     }
 
     static void acknowledgements(Admin admin) throws Exception {
-        for (String acks : List.of("0", "1", "all")) {
+        for (String acks : THREE ? List.of("all") : List.of("0", "1", "all")) { // what one replica has may be gone when its broker is
             String topic = create(admin, "acks-" + acks, 1);
             List<String> sent = new ArrayList<>();
             try (KafkaProducer<String, String> p = producer(Map.of("acks", acks, "enable.idempotence", "false"))) {

@@ -1,4 +1,5 @@
 import java.util.*;
+import java.util.concurrent.*;
 import java.util.stream.*;
 import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
@@ -31,8 +32,8 @@ class Since33 extends Clients {
 
     static void quorum(Admin admin) throws Exception {
         QuorumInfo quorum = admin.describeMetadataQuorum().quorumInfo().get();
-        same(1, quorum.voters().size(), "voters");
-        same(quorum.leaderId(), quorum.voters().get(0).replicaId(), "the leader is the voter");
+        same((int) REPLICAS, quorum.voters().size(), "voters");
+        check(quorum.voters().stream().anyMatch(v -> v.replicaId() == quorum.leaderId()), "the leader is a voter");
         check(quorum.voters().get(0).logEndOffset() > 0, "the end of the metadata log");
         fails(BrokerIdNotRegisteredException.class, () -> admin.unregisterBroker(99).all().get(), "unregister a broker that is not there");
     }

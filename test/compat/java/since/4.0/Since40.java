@@ -31,6 +31,6 @@ class Since40 extends Clients {
     }
 
     static void fenced(Admin admin) throws Exception {
-        same(1, admin.describeCluster(new DescribeClusterOptions().includeFencedBrokers(true)).nodes().get().size(), "brokers, the fenced ones too");
+        same((int) REPLICAS, admin.describeCluster(new DescribeClusterOptions().includeFencedBrokers(true)).nodes().get().size(), "brokers, the fenced ones too");
     }
 }
