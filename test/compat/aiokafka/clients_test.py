@@ -15,7 +15,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.structs import OffsetAndMetadata
 
 import suite
-from suite import REPLICAS, RUN, SMOKE, same
+from suite import REPLICAS, RUN, SMOKE, THREE, same
 
 BOOTSTRAP = sys.argv[1]
 logging.disable()  # it tells of every retry
@@ -74,7 +74,7 @@ async def create(admin, name, partitions=1, **configs):
 
 def consumer(*topics, group=None, **more):
     return AIOKafkaConsumer(*topics, bootstrap_servers=BOOTSTRAP, group_id=group, **{
-        "auto_offset_reset": "earliest", "enable_auto_commit": False, "heartbeat_interval_ms": 200, "fetch_max_wait_ms": 100, "retry_backoff_ms": 20, **more})
+        "auto_offset_reset": "earliest", "enable_auto_commit": False, "heartbeat_interval_ms": 200, "fetch_max_wait_ms": 100, "retry_backoff_ms": 20, **({"session_timeout_ms": 3000} if THREE else {}), **more})
 
 
 def producer(**more):

@@ -7,7 +7,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka import errors
 
 import suite
-from suite import REPLICAS, RUN, SESSION_MS, SMOKE, THREE, fails, same, until
+from suite import REPLICAS, RUN, SMOKE, THREE, fails, same, until
 
 BOOTSTRAP = sys.argv[1]
 RECORDS = 300 if SMOKE else 3000
@@ -29,7 +29,7 @@ def create(name, partitions=1, **configs):
 
 def consumer(topic=None, group=None, **more):
     config = {"bootstrap_servers": BOOTSTRAP, "group_id": group, "auto_offset_reset": "earliest", "enable_auto_commit": False,
-              "heartbeat_interval_ms": 200, "session_timeout_ms": SESSION_MS, "fetch_max_wait_ms": 100, "retry_backoff_ms": 20, **more}
+              "heartbeat_interval_ms": 200, "fetch_max_wait_ms": 100, "retry_backoff_ms": 20, **({"session_timeout_ms": 3000} if THREE else {}), **more}
     return KafkaConsumer(*([topic] if topic else []), **config)
 
 

@@ -75,7 +75,7 @@ class Clients {
         Map<String, Object> c = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "earliest", "enable.auto.commit", "false",
             "heartbeat.interval.ms", 300));
         if (group != null) c.put("group.id", group);
-        if (THREE) c.put("session.timeout.ms", 6000); // who leaves tells a coordinator that may just be away
+        if (THREE) c.put("session.timeout.ms", 3000); // who leaves tells a coordinator that may just be away
         c.putAll(more);
         return new KafkaConsumer<>(c, new StringDeserializer(), new StringDeserializer());
     }
