@@ -31,7 +31,7 @@ func TestStandalone(t *testing.T) {
 	}
 	worker := write("worker.properties", "bootstrap.servers="+bootstrap, "key.converter=org.apache.kafka.connect.storage.StringConverter",
 		"value.converter=org.apache.kafka.connect.storage.StringConverter", "offset.storage.file.filename="+offsets, "offset.flush.interval.ms=300",
-		"plugin.discovery=service_load", fmt.Sprintf("listeners=http://127.0.0.1:%d", kafkatest.FreePort(t)), "consumer.auto.offset.reset=earliest")
+		"plugin.discovery=service_load", fmt.Sprintf("listeners=http://127.0.0.1:%d", kafkatest.FreePort(t)), "consumer.auto.offset.reset=earliest", "consumer.session.timeout.ms=6000", "consumer.heartbeat.interval.ms=1000")
 	source := write("source.properties", "name=standalone-source", "connector.class="+sourceClass, "tasks.max=1", "file="+in, "topic="+topic)
 	sink := write("sink.properties", "name=standalone-sink", "connector.class="+sinkClass, "tasks.max=1", "file="+out, "topics="+topic)
 

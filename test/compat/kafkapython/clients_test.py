@@ -1,6 +1,7 @@
 """kafka-python against one broker: clients_test.py BOOTSTRAP. Version 2.0 has no transactions and a smaller admin client."""
 import sys
 import threading
+import time
 
 import kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
@@ -16,13 +17,28 @@ NEW = int(VERSION.split(".")[0]) >= 3
 admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
 
 
+def attempt(call):
+    """Calls again, where brokers are restarted, what this client does not ask for again by itself."""
+    while True:
+        try:
+            return call()
+        except errors.TopicAlreadyExistsError:
+            if not THREE:
+                raise
+            return None
+        except errors.KafkaConnectionError:
+            if not THREE:
+                raise
+            time.sleep(0.1)
+
+
 def create(name, partitions=1, **configs):
     topic = f"kp-{RUN}-{name}"
     if NEW:
         admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": REPLICAS, "configs": configs}}, wait_for_metadata=True)
     else:
         from kafka.admin import NewTopic
-        admin.create_topics([NewTopic(topic, partitions, REPLICAS, topic_configs=configs)])
+        attempt(lambda: admin.create_topics([NewTopic(topic, partitions, REPLICAS, topic_configs=configs)]))
         until(lambda: len(admin.describe_topics([topic])[0]["partitions"]) == partitions, f"{topic} is there")
     return topic
 
@@ -310,7 +326,7 @@ def administration():
     admin.alter_configs([resource])
     # This request replaces all the configs of the topic.
     until(lambda: (configs(topic)["segment.bytes"], configs(topic)["retention.ms"]) == ("2097152", "604800000"), "altered configs")
-    same(1, admin.describe_cluster()["controller_id"], "controller")
+    assert 1 <= admin.describe_cluster()["controller_id"] <= REPLICAS, "controller"
     group = f"kp-{RUN}-admin"
     produce(topic, ["one", "two", "three"])
     c = consumer(topic, group)
@@ -339,8 +355,8 @@ def administration_new():
         "segment.bytes": "2097152", "cleanup.policy": (AlterConfigOp.APPEND, "compact"), "retention.ms": (AlterConfigOp.DELETE, None)})])
     changed = ("segment.bytes", "cleanup.policy", "retention.ms")
     until(lambda: [configs(topic)[k] for k in changed] == ["2097152", "delete,compact", "604800000"], "altered configs")
-    cluster = admin.describe_cluster()
-    same((1, 1), (cluster["controller_id"], len(cluster["brokers"])), "cluster")
+    until(lambda: len(admin.describe_cluster()["brokers"]) == REPLICAS, "all brokers are there")
+    assert 1 <= admin.describe_cluster()["controller_id"] <= REPLICAS, "controller"
     group = f"kp-{RUN}-admin"
     produce(topic, [f"v{i}" for i in range(10)], partition=1)
     tp = TopicPartition(topic, 1)
