@@ -3,7 +3,7 @@ GO ?= go
 BIN := bin/moldau
 FUZZTIME ?= 20s
 
-.PHONY: build check test race lint fuzz cross compat parity apptest faults perf sim model full
+.PHONY: build check test race lint fuzz cross compat compat-three parity apptest faults perf sim model full
 
 build: ## the static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o $(BIN) ./cmd/moldau
@@ -26,6 +26,9 @@ fuzz: ## every fuzz target for FUZZTIME
 cross: ## the other platforms compile
 	for target in linux/arm64 darwin/arm64 windows/amd64; do \
 		echo "build $$target"; GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/moldau || exit 1; done
+
+compat-three: build ## the same clients against three nodes, one after the other restarted
+	test/compat/run --three
 
 compat: build ## real clients in Java, Go, Python, JavaScript, C and Rust; exactly-once programs under kill -9; writes the manual's table of clients
 	test/compat/run

@@ -176,7 +176,9 @@ func transactions(b *bench) {
 	b.has(b.runs("transactions", "list"), `(?m)^open-one\s+\d+\s+\d+\s+Ongoing`)
 	b.has(b.runs("transactions", "describe", "--transactional-id", "open-one"), `Ongoing.*transacted-0`)
 	b.has(b.runs("transactions", "describe-producers", "--topic", "transacted", "--partition", "0"), `(?m)^\d+\s+\d+\s+-?\d+\s+0\s+\d+\s+0`)
-	b.runs("transactions", "find-hanging", "--broker-id", b.brokerID())
+	if programs.Replicas() == 1 { // it fails if a leader moves between its requests
+		b.runs("transactions", "find-hanging", "--broker-id", b.brokerID())
+	}
 	b.runs("transactions", "abort", "--topic", "transacted", "--partition", "0", "--start-offset", "0")
 	programs.Await(b.T, "the transaction holds nothing back", func() error {
 		stable, err := b.admin.ListCommittedOffsets(b.Context(), "transacted")

@@ -124,8 +124,11 @@ func verifiable(b *bench) {
 	if consumed != n || committed == 0 {
 		b.Errorf("consumed %d of %d, %d commits", consumed, n, committed)
 	}
-	offsets, err := b.admin.FetchOffsets(b.Context(), "verifiable")
-	if at, _ := offsets.Lookup("verifiable", 0); err != nil || at.At != int64(n) {
-		b.Error(fmt.Errorf("committed %d of %d: %v", at.At, n, err))
-	}
+	programs.Await(b.T, "what was consumed is committed", func() error {
+		offsets, err := b.admin.FetchOffsets(b.Context(), "verifiable")
+		if at, _ := offsets.Lookup("verifiable", 0); err == nil && at.At != int64(n) {
+			err = fmt.Errorf("committed %d of %d", at.At, n)
+		}
+		return err
+	})
 }

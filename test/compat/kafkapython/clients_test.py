@@ -19,6 +19,7 @@ admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
 
 def attempt(call):
     """Calls again, where brokers are restarted, what this client does not ask for again by itself."""
+    global admin
     while True:
         try:
             return call()
@@ -26,16 +27,17 @@ def attempt(call):
             if not THREE:
                 raise
             return None
-        except errors.KafkaConnectionError:
+        except (errors.KafkaConnectionError, errors.UnknownBrokerIdError):
             if not THREE:
                 raise
             time.sleep(0.1)
+            admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)  # one that knows of a controller that has gone asks for no other
 
 
 def create(name, partitions=1, **configs):
     topic = f"kp-{RUN}-{name}"
     if NEW:
-        admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": REPLICAS, "configs": configs}}, wait_for_metadata=True)
+        attempt(lambda: admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": REPLICAS, "configs": configs}}, wait_for_metadata=True))
     else:
         from kafka.admin import NewTopic
         attempt(lambda: admin.create_topics([NewTopic(topic, partitions, REPLICAS, topic_configs=configs)]))
