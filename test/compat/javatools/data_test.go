@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/moldau/moldau/test/compat/programs"
 )
 
 func console(b *bench) {
