@@ -46,7 +46,9 @@ func (n *nemesis) rampage(end time.Duration) {
 				n.inject(&here, more)
 			}
 		}
-		if !k.slow {
+		if k.slow {
+			n.pause(time.Second) // what it costs shows before the next
+		} else {
 			n.pause(3*time.Second + time.Duration(n.rng.IntN(6000))*time.Millisecond)
 		}
 		here.to = n.w.now()

@@ -110,7 +110,7 @@ func TestFaults(t *testing.T) {
 	if *reportFlag == "" {
 		return
 	}
-	if err := os.WriteFile(*reportFlag, []byte(report(mixes, "make faults")), 0o644); err != nil {
+	if err := os.WriteFile(*reportFlag, []byte(report(mixes, fmt.Sprintf("make faults MIXES=%d LENGTH=%s SEED=%d", *mixesFlag, length, first))), 0o644); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -77,7 +78,7 @@ const beforehand = 200 * time.Millisecond
 func longestGap(acked map[history.Key][]time.Duration, w window) (longest time.Duration) {
 	for _, times := range acked {
 		for i := 1; i < len(times); i++ {
-			if times[i-1] >= w.from-beforehand && times[i-1] < w.to && times[i] > w.from {
+			if times[i-1] >= w.from-beforehand && times[i-1] < w.to-beforehand && times[i] > w.from {
 				longest = max(longest, times[i]-times[i-1])
 			}
 		}
@@ -136,7 +137,7 @@ func reportAnomalies(say func(string, ...any), mixes []*mix) {
 func reportFaults(say func(string, ...any), mixes []*mix) {
 	say("\n## Faults, and the longest time without an acknowledged write\n")
 	say("As the slowest of six clients saw it, each of which sends one record after the other with `acks=all` to a partition of its own; per injection of that kind alone; only gaps that began while it")
-	say("lasted count. The clients give a request up after 4 s, so a node that does not answer costs at least that; a fault that lasts takes writes away for as long as it lasts where no other replica may lead.\n")
+	say("lasted count. The clients give a request up after 4 s, so a node that does not answer costs at least that; a fault that lasts takes writes away for as long as it lasts where no other replica may lead. The next fault often comes before all replicas are in sync again, and then costs more than it would by itself.\n")
 	say("| Fault | Injected | Alone | Median, s | Longest, s |")
 	say("|---|---|---|---|---|")
 	names := []string{several}
@@ -161,9 +162,24 @@ func reportFaults(say func(string, ...any), mixes []*mix) {
 	}
 }
 
+// addresses differ from one error to the next.
+var addresses = regexp.MustCompile(`(\d+\.){3}\d+:\d+(->(\d+\.){3}\d+:\d+)?`)
+
 func reportOperations(say func(string, ...any), mixes []*mix) {
 	say("\n## Operations\n")
-	say("An operation is `info` where the client cannot know whether it happened.\n")
+	say("An operation is `info` where the client cannot know whether it happened. Clients repeat most requests by themselves; what they gave up and told the program:\n")
+	say("| Told | Times |")
+	say("|---|---|")
+	told := map[string]int{}
+	for _, m := range mixes {
+		for text, count := range m.errors {
+			told[addresses.ReplaceAllString(text, "a node")] += count
+		}
+	}
+	for _, text := range slices.SortedFunc(maps.Keys(told), func(a, b string) int { return cmp.Or(cmp.Compare(told[b], told[a]), cmp.Compare(a, b)) }) {
+		say("| %s | %d |", strings.ReplaceAll(strings.ReplaceAll(text, "\n", " "), "|", "/"), told[text])
+	}
+	say("")
 	say("| Operation | ok | fail | info |")
 	say("|---|---|---|---|")
 	counts := map[history.Kind]*[3]int{}
