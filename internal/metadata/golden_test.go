@@ -165,6 +165,9 @@ func (s *schemaRecorder) endElement()        {}
 func (s *schemaRecorder) endArray()          { s.indent = s.indent[2:] }
 func (s *schemaRecorder) tags(fields ...taggedField) {
 	for _, f := range fields {
+		if f.tag >= balancingTag { // Moldau's own
+			continue
+		}
 		s.tag = fmt.Sprintf("#%d", f.tag)
 		f.visit(s)
 		s.tag = ""

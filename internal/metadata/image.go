@@ -123,6 +123,8 @@ type Partition struct {
 	LeaderRecoveryState int8
 	LeaderEpoch         int32
 	PartitionEpoch      int32
+	// Balancing says that the balancer has begun the reassignment that is under way, and not an operator.
+	Balancing bool
 }
 
 // Directory returns the log directory that hosts broker's replica.

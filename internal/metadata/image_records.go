@@ -91,6 +91,7 @@ func (p *Partition) Record(topicID kafka.UUID) *PartitionRecord {
 		PartitionEpoch:      p.PartitionEpoch,
 		Directories:         p.Directories,
 	}
+	r.Balancing = p.Balancing
 	if len(p.ELR) > 0 { // tagged fields: absent costs nothing
 		r.EligibleLeaderReplicas = p.ELR
 	}

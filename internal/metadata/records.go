@@ -80,6 +80,8 @@ type PartitionRecord struct {
 	Directories            []kafka.UUID
 	EligibleLeaderReplicas []int32 // nil when there are none
 	LastKnownELR           []int32 // nil when there are none
+	// Balancing says that the balancer has begun the reassignment: a field of Moldau's own.
+	Balancing bool
 }
 
 // ConfigRecord sets one config of a resource, or removes it where Value is nil.
@@ -104,6 +106,8 @@ type PartitionChangeRecord struct {
 	Directories            []kafka.UUID
 	EligibleLeaderReplicas []int32
 	LastKnownELR           []int32
+	// Balancing counts where a reassignment begins or ends: where AddingReplicas or RemovingReplicas is given.
+	Balancing bool
 }
 
 // NewPartitionChangeRecord returns a record that changes nothing of the partition yet.

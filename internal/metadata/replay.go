@@ -207,6 +207,7 @@ func (d *Delta) replayPartition(r *PartitionRecord) error {
 		AddingReplicas:      r.AddingReplicas,
 		ELR:                 r.EligibleLeaderReplicas,
 		LastKnownELR:        r.LastKnownELR,
+		Balancing:           r.Balancing,
 		Leader:              r.Leader,
 		LeaderRecoveryState: r.LeaderRecoveryState,
 		LeaderEpoch:         r.LeaderEpoch,
@@ -252,6 +253,9 @@ func (p *Partition) Merge(r *PartitionChangeRecord) (*Partition, error) {
 	replaceIfGiven(&merged.ISR, r.ISR)
 	replaceIfGiven(&merged.RemovingReplicas, r.RemovingReplicas)
 	replaceIfGiven(&merged.AddingReplicas, r.AddingReplicas)
+	if r.AddingReplicas != nil || r.RemovingReplicas != nil {
+		merged.Balancing = r.Balancing
+	}
 	replaceIfGiven(&merged.ELR, r.EligibleLeaderReplicas)
 	replaceIfGiven(&merged.LastKnownELR, r.LastKnownELR)
 	if r.Directories != nil {

@@ -27,6 +27,9 @@ type visitor interface {
 	tags(fields ...taggedField)
 }
 
+// balancingTag is far from the tags that Kafka may use; Kafka's tools skip what they do not know.
+const balancingTag = 20000
+
 // taggedField is an optional field: written only where it differs from its default.
 type taggedField struct {
 	tag   uint64
@@ -118,6 +121,7 @@ func (r *PartitionRecord) visit(v visitor, version int16) {
 			taggedField{1, r.EligibleLeaderReplicas != nil, func(v visitor) { v.int32s("eligibleLeaderReplicas", &r.EligibleLeaderReplicas, true) }},
 			taggedField{2, r.LastKnownELR != nil, func(v visitor) { v.int32s("lastKnownElr", &r.LastKnownELR, true) }})
 	}
+	tagged = append(tagged, taggedField{balancingTag, r.Balancing, func(v visitor) { v.boolean("balancing", &r.Balancing) }})
 	v.tags(tagged...)
 }
 
@@ -150,6 +154,7 @@ func (r *PartitionChangeRecord) visit(v visitor, version int16) {
 	if version >= 1 {
 		tagged = append(tagged, taggedField{8, r.Directories != nil, func(v visitor) { v.uuids("directories", &r.Directories, true) }})
 	}
+	tagged = append(tagged, taggedField{balancingTag, r.Balancing, func(v visitor) { v.boolean("balancing", &r.Balancing) }})
 	v.tags(tagged...)
 }
 

@@ -39,7 +39,7 @@ type PeerForwardResponse struct {
 // API returns the row of the request inside; false where no controller serves it in that version.
 func (m *PeerForwardRequest) API() (*API, bool) {
 	api, ok := lookupAny(m.APIKey)
-	if !ok || m.APIKey >= KeyPeerHello || api.Listeners&ControllerListener == 0 || !api.Serves(m.APIVersion) {
+	if !ok || m.APIKey >= KeyPeerHello && m.APIKey <= KeyPeerForward || api.Listeners&ControllerListener == 0 || !api.Serves(m.APIVersion) {
 		return nil, false
 	}
 	return api, true

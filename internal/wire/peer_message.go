@@ -103,6 +103,10 @@ func eachPeerError(response kmsg.Response, yield func(code int16)) bool {
 		yieldError(r.ErrorCode, yield)
 	case *PeerForwardResponse:
 		yieldError(r.ErrorCode, yield)
+	case *PeerLoadResponse:
+		yieldError(r.ErrorCode, yield)
+	case *PeerBalancerResponse:
+		yieldError(r.ErrorCode, yield)
 	case *kmsg.BrokerHeartbeatResponse:
 		yieldError(r.ErrorCode, yield)
 	default:

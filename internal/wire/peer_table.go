@@ -22,6 +22,8 @@ const (
 	KeyPeerMetadata           int16 = 20002
 	KeyPeerSnapshot           int16 = 20003
 	KeyPeerForward            int16 = 20004
+	KeyPeerLoad               int16 = 20005
+	KeyPeerBalancer           int16 = 20006
 )
 
 const (
@@ -29,8 +31,8 @@ const (
 	peersOnController = ControllerListener | PeersOnly
 )
 
-// peerAPIs is sorted by key. Its rows are never advertised. All of Kafka's travel inside PeerForward,
-// BrokerHeartbeat also by itself.
+// peerAPIs is sorted by key. Its rows are never advertised. All of Kafka's, PeerLoad and PeerBalancer travel inside
+// PeerForward, BrokerHeartbeat also by itself.
 var peerAPIs = []API{
 	{KeyAlterPartition, "AlterPartition", 2, 3, 2, 0, peersOnController},
 	{KeyBrokerRegistration, "BrokerRegistration", 0, 4, 0, 0, peersOnController},
@@ -44,6 +46,8 @@ var peerAPIs = []API{
 	{KeyPeerMetadata, "PeerMetadata", 0, 0, 0, 0, peersOnController},
 	{KeyPeerSnapshot, "PeerSnapshot", 0, 0, 0, 0, peersOnController},
 	{KeyPeerForward, "PeerForward", 0, 0, 0, 0, peersOnController},
+	{KeyPeerLoad, "PeerLoad", 0, 0, 0, 0, peersOnController},
+	{KeyPeerBalancer, "PeerBalancer", 0, 0, 0, 0, peersOnController},
 }
 
 // PeerAPIs returns the table of what nodes send each other besides Kafka's public requests, sorted by
@@ -85,6 +89,10 @@ func newRequest(key int16) kmsg.Request {
 		return &PeerSnapshotRequest{}
 	case KeyPeerForward:
 		return &PeerForwardRequest{}
+	case KeyPeerLoad:
+		return &PeerLoadRequest{}
+	case KeyPeerBalancer:
+		return &PeerBalancerRequest{}
 	}
 	return kmsg.RequestForKey(key)
 }

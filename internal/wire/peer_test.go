@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-var peerResponses = []kmsg.Response{&PeerHelloResponse{}, &PeerRaftResponse{}, &PeerMetadataResponse{}, &PeerSnapshotResponse{}, &PeerForwardResponse{}}
+var peerResponses = []kmsg.Response{&PeerHelloResponse{}, &PeerRaftResponse{}, &PeerMetadataResponse{}, &PeerSnapshotResponse{}, &PeerForwardResponse{}, &PeerLoadResponse{}, &PeerBalancerResponse{}}
 
 // emptyOf returns a new message of m's type.
 func emptyOf[T any](m T) T { return reflect.New(reflect.TypeOf(m).Elem()).Interface().(T) }

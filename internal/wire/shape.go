@@ -85,6 +85,8 @@ var requestShapes = map[int16]string{
 	KeyPeerMetadata:                 "4 16 8 8 4 4 4",
 	KeyPeerSnapshot:                 "8 4 8 4",
 	KeyPeerForward:                  "s s s 2 2 1 b",
+	KeyPeerLoad:                     "4 8 1 1 8 (8 8) (16 4 1 8 8)",
+	KeyPeerBalancer:                 "1",
 }
 
 type shapeKind uint8
