@@ -50,6 +50,9 @@ func suggest(ctx context.Context, s cli.Streams, commands []tools.Command, tool 
 		for _, arg := range cmd.ValidArgs {
 			t.Help.Commands = append(t.Help.Commands, cli.HelpCommand{Name: arg})
 		}
+		for _, sub := range cmd.Commands() {
+			t.Help.Commands = append(t.Help.Commands, cli.HelpCommand{Name: sub.Name(), Text: sub.Short, Options: flagOptions(sub)})
+		}
 		completable = append(completable, t)
 	}
 	completion.Suggest(ctx, s, completable, tool.KafkaName, line)

@@ -71,23 +71,18 @@ type Options struct {
 }
 
 // Goal is what a move is for.
-type Goal int8
+type Goal string
 
 const (
 	// Lead moves no data: another replica becomes the preferred leader.
-	Lead Goal = iota
+	Lead Goal = "lead"
 	// Evacuate empties a broker.
-	Evacuate
+	Evacuate Goal = "evacuate"
 	// Relieve lowers what is used of a disk.
-	Relieve
+	Relieve Goal = "relieve"
 	// Even evens out the load.
-	Even
+	Even Goal = "even"
 )
-
-// String is the goal as status shows it.
-func (g Goal) String() string {
-	return [...]string{"lead", "evacuate", "relieve", "even"}[g]
-}
 
 // Move gives one partition other replicas, or the same in another order.
 type Move struct {
@@ -133,6 +128,9 @@ func (p *Plan) Bytes() (sum int64) {
 	}
 	return sum
 }
+
+// Loads is what brokers carry, by broker.
+func Loads(c Cluster) []Load { return newModel(c, Options{}).loads() }
 
 // New plans for a cluster. It changes nothing of what it is given.
 func New(c Cluster, o Options) Plan {

@@ -71,6 +71,10 @@ func (m *model) evacuate(state State) {
 				continue
 			}
 			replicas[j], source = to, b
+			// Leaderships that went to others for the time being are shared again with the data.
+			if m.brokers[to].load[inLeaders]+1 < m.brokers[replicas[0]].load[inLeaders] {
+				replicas[0], replicas[j] = replicas[j], replicas[0]
+			}
 		}
 		if source < 0 {
 			continue

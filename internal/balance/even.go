@@ -7,9 +7,12 @@ import (
 )
 
 const (
-	// round is how many replicas are moved between two brokers before all are looked at anew, candidates of how many
-	// of the best they are chosen.
-	round, shortlist = 64, 256
+	// shortlist is of how many of the best candidates those are chosen that are moved before all are looked at anew.
+	shortlist = 256
+	// A round moves at most maxRound replicas between two brokers, and a part of what they have: or the first pair
+	// would share what all should.
+	maxRound  = 64
+	roundPart = 100
 	// topicWeight is what a topic's even spread counts beside the sum of replicas: it decides between moves
 	// that are as good.
 	topicWeight = 0.25
@@ -131,7 +134,7 @@ func (m *model) shift(hands pair, worth func(*modelPartition) float64, change fu
 		}
 	}
 	why := m.why(hands)
-	for range round {
+	for range min(max(int(m.mean[inReplicas])/roundPart, 1), maxRound) {
 		if !m.needs(hands, m.tolerance()/2) || len(candidates) == 0 {
 			break
 		}

@@ -53,6 +53,10 @@ var testedElsewhere = map[string]bool{
 	"log.cleaner.threads": true, // of storage/host
 
 	"listener.security.protocol.map": true, // TestListenerHasItsProtocol
+
+	// TestBalancerSettings and others of controller
+	"moldau.balancer.concurrent.partitions": true, "moldau.balancer.copy.bytes.per.second": true, "moldau.balancer.dead.broker.timeout.ms": true,
+	"moldau.balancer.disk.limit.percent": true, "moldau.balancer.mode": true, "moldau.balancer.tolerance.percent": true,
 }
 
 // connectsOften uses up what max.connection.creation.rate allows in a window of the quotas.

@@ -74,6 +74,7 @@ func TestNoPeersWithoutAHello(t *testing.T) {
 		ours := map[int16]kmsg.Request{
 			wire.KeyPeerHello: &wire.PeerHelloRequest{FormatVersion: wire.SpokenFormats.Min, MaxFormat: wire.SpokenFormats.Max, ClusterID: n.b.knownClusterID(), NodeID: 2, IncarnationID: kafka.UUID{2}, Purpose: wire.PurposeForward},
 			wire.KeyPeerRaft:  &wire.PeerRaftRequest{}, wire.KeyPeerMetadata: &wire.PeerMetadataRequest{}, wire.KeyPeerSnapshot: &wire.PeerSnapshotRequest{}, wire.KeyPeerForward: &wire.PeerForwardRequest{},
+			wire.KeyPeerLoad: &wire.PeerLoadRequest{}, wire.KeyPeerBalancer: &wire.PeerBalancerRequest{},
 		}
 		for _, listener := range c.listeners {
 			for _, api := range wire.PeerAPIs() {

@@ -93,7 +93,7 @@ func (b *broker) addAdminHandlers(s *handler.Set) {
 	s.Add(wire.KeyDescribeConfigs, &handler.DescribeConfigs{NodeID: b.config.NodeID, Image: image, Authorizer: authorizer, Static: b.config, LogLevel: b.logLevel})
 	s.Add(wire.KeyAlterConfigs, &handler.AlterConfigs{NodeID: b.config.NodeID, Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyIncrementalAlterConfigs, &handler.IncrementalAlterConfigs{NodeID: b.config.NodeID, Authorizer: authorizer, Controller: b.channel, LogLevel: b.logLevel})
-	s.Add(wire.KeyDescribeCluster, &handler.DescribeCluster{NodeID: b.config.NodeID, ClusterID: b.dirs.ClusterID, Image: image, Authorizer: authorizer, Quorum: b.knownQuorum})
+	s.Add(wire.KeyDescribeCluster, &handler.DescribeCluster{NodeID: b.config.NodeID, ClusterID: b.dirs.ClusterID, Image: image, Authorizer: authorizer, Quorum: b.knownQuorum, Controller: b.channel})
 	s.Add(wire.KeyElectLeaders, &handler.ElectLeaders{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyAlterPartitionReassignments, &handler.AlterPartitionReassignments{Authorizer: authorizer, Controller: b.channel})
 	s.Add(wire.KeyListPartitionReassignments, &handler.ListPartitionReassignments{Image: image, Authorizer: authorizer})

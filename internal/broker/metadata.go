@@ -30,6 +30,9 @@ func (b *broker) startMetadata() (err error) {
 	}
 	b.loader.Register(b.publishDynamic)
 	b.loader.Register(b.publishThrottles)
+	if b.cluster != nil {
+		b.loader.Register(b.publishCopies)
+	}
 	b.loader.Register(b.publishQuotas)
 	if b.cluster != nil && b.config.IsController {
 		b.loader.Register(b.publishControllers)
@@ -114,8 +117,9 @@ func (b *broker) newController() error {
 		return err
 	}
 	o := controllerhost.Options{
-		Controller: controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), Formatted: formatted, NodeID: b.config.NodeID, Broker: b.config}),
-		Random:     b.random, Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
+		Controller: controller.New(controller.Options{ClusterID: b.dirs.ClusterID, Features: controller.Features(), Formatted: formatted, NodeID: b.config.NodeID, Broker: b.config,
+			Balances: b.cluster != nil}),
+		Random: b.random, Clock: b.clock, Metrics: b.metrics, Logger: slog.Default(),
 		ProposeAsync: b.quorum.ProposeAsync, Image: b.loader.Current, WaitFor: b.loader.WaitFor, OnFault: b.fault, ChangeVoters: b.changeVoters,
 	}
 	if b.cluster != nil {
@@ -124,7 +128,7 @@ func (b *broker) newController() error {
 		if b.config.LeaderRebalance {
 			o.BalanceInterval = time.Duration(b.config.LeaderImbalanceCheckSeconds) * time.Second
 		}
-		o.UncleanInterval, o.GrowInterval = uncleanInterval, growInterval
+		o.UncleanInterval, o.GrowInterval, o.Balances = uncleanInterval, growInterval, true
 	}
 	b.controller = controllerhost.New(o)
 	return nil

@@ -99,6 +99,9 @@ func (b *broker) unfence() error {
 	}
 	b.spawner.Go("log-dirs", b.followLogDirs)
 	b.spawner.Go("listeners", b.followListeners)
+	if b.cluster != nil {
+		b.spawner.Go("load-reports", b.reportLoads)
+	}
 	return nil
 }
 

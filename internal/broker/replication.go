@@ -28,7 +28,7 @@ func (b *broker) newReplication() {
 			MaxWaitMs: int64(b.config.ReplicaFetchWaitMaxMs), MinBytes: b.config.ReplicaFetchMinBytes, MaxBytes: b.config.ReplicaFetchResponseMaxBytes,
 			PartitionMaxBytes: b.config.ReplicaFetchMaxBytes, BackoffMs: int64(b.config.ReplicaFetchBackoffMs),
 		},
-		Throttles: []*quota.Replication{b.throttles.follower},
+		Throttles: []*quota.Replication{b.throttles.follower, b.throttles.balancer},
 		Clock:     b.clock, Spawner: b.spawner, Metrics: b.metrics, Logger: slog.Default(),
 	})
 	c.isr = isrhost.New(isrhost.Options{

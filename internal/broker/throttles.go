@@ -11,17 +11,19 @@ import (
 )
 
 // throttles hold back the copying of replicas between brokers: leader what is fetched from this one, follower what it
-// fetches.
-type throttles struct{ leader, follower *quota.Replication }
+// fetches, balancer what of that the balancer has it copied.
+type throttles struct{ leader, follower, balancer *quota.Replication }
 
 func (b *broker) newThrottles() {
 	window := quotaWindow(b.config.ReplicationQuotaSamples, b.config.ReplicationQuotaSampleSeconds)
-	b.throttles = throttles{leader: quota.NewReplication(window), follower: quota.NewReplication(window)}
+	b.throttles = throttles{leader: quota.NewReplication(window), follower: quota.NewReplication(window), balancer: quota.NewReplication(copyWindow)}
+	b.throttles.balancer.SetLimit(firstCopyRate)
 	rate := func(t *quota.Replication) func() float64 {
 		return func() float64 { return t.BytesPerSecond(b.clock.Now().UnixMilli()) }
 	}
 	b.metrics.GaugeFunc("kafka_server_leaderreplication_byte_rate", "Bytes per second that followers fetch here of throttled replicas.", rate(b.throttles.leader))
 	b.metrics.GaugeFunc("kafka_server_followerreplication_byte_rate", "Bytes per second that this broker fetches of its throttled replicas.", rate(b.throttles.follower))
+	b.metrics.GaugeFunc("moldau_balancer_copy_byte_rate", "Bytes per second that this broker fetches of replicas that the balancer gives it.", rate(b.throttles.balancer))
 }
 
 // publishThrottles has this broker copy replicas as fast as the dynamic configs say, on the loader's goroutine.

@@ -17,6 +17,7 @@ type Broker struct {
 	ReplicaFetchBackoffMs        int32
 	ReplicaSocketTimeoutMs       int32
 	ReplicaSelector              string
+	Balancer                     Balancer
 	// RegistrationTimeoutMs is initial.broker.registration.timeout.ms.
 	RegistrationTimeoutMs int32
 

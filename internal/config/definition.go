@@ -222,6 +222,13 @@ func nonEmptyListOf(names ...string) Validator {
 }
 
 // throttledReplicas is "*", nothing, or partition:broker pairs.
+// brokerIDs is a list of numbers of brokers.
+func brokerIDs() Validator {
+	return Validator{"a list of broker ids", func(v Value) bool {
+		return !slices.ContainsFunc(v.List, func(id string) bool { n, err := strconv.ParseInt(id, 10, 32); return err != nil || n < 0 })
+	}}
+}
+
 func throttledReplicas() Validator {
 	return Validator{"* or a list of partition:broker", func(v Value) bool {
 		if v.Text == "*" {

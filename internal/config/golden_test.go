@@ -18,8 +18,16 @@ var (
 
 // different are the lines in which Moldau means to differ, by config.
 var different = map[string]string{
-	"cluster.id":                   "Moldau's own",
-	"log.reserve.bytes":            "Moldau's own",
+	"cluster.id":        "Moldau's own",
+	"log.reserve.bytes": "Moldau's own",
+
+	"moldau.balancer.concurrent.partitions":  "Moldau's own",
+	"moldau.balancer.copy.bytes.per.second":  "Moldau's own",
+	"moldau.balancer.dead.broker.timeout.ms": "Moldau's own",
+	"moldau.balancer.disk.limit.percent":     "Moldau's own",
+	"moldau.balancer.mode":                   "Moldau's own",
+	"moldau.balancer.tolerance.percent":      "Moldau's own",
+
 	"client.metrics.export.enable": "Moldau's own",
 	"http.listen":                  "Moldau's own",
 	"listeners":                    "another default",

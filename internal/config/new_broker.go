@@ -159,6 +159,7 @@ func (b *Broker) fillReplication(v values) {
 	if _, given := v["broker.session.timeout.ms"]; given {
 		b.BrokerSessionTimeoutMs = v.int32("broker.session.timeout.ms")
 	}
+	b.Balancer = v.balancer()
 	b.LeaderRebalance = v.bool("auto.leader.rebalance.enable")
 	b.LeaderImbalanceCheckSeconds = v.int64("leader.imbalance.check.interval.seconds")
 	b.ReplicaLagMaxMs = v.int64("replica.lag.time.max.ms")

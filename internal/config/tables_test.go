@@ -54,6 +54,7 @@ var otherValues = map[string]string{
 	"listener.security.protocol.map":           "PLAINTEXT:SSL",
 	"listeners":                                "PLAINTEXT://:9999",
 	"log.cleanup.policy":                       "compact",
+	"moldau.balancer.mode":                     "off",
 	"log.dir":                                  "/other",
 	"log.dirs":                                 "/a,/b",
 	"log.message.timestamp.type":               "LogAppendTime",

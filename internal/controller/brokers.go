@@ -56,6 +56,9 @@ func (c *Controller) registerBroker(in Input, req *kmsg.BrokerRegistrationReques
 		} else {
 			changes.brokerLostData(req.BrokerID)
 		}
+		if existing == nil {
+			changes.records = append(changes.records, c.noteJoining(in.Image, req.BrokerID)...)
+		}
 		r.BrokerEpoch = in.NextOffset + int64(len(changes.records))
 	}
 	resp.BrokerEpoch = r.BrokerEpoch
@@ -128,5 +131,6 @@ func (c *Controller) unregisterBroker(in Input, req *kmsg.UnregisterBrokerReques
 	changes.each(func(p *metadata.Partition) bool {
 		return p.Leader == b.ID || slices.Contains(p.ISR, b.ID) || slices.Contains(p.ELR, b.ID)
 	}, func(change *partitionChange) { change.loseData(b.ID) })
-	return Result{Response: resp, Records: append(changes.records, &metadata.UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}), Divisible: true}
+	records := append(changes.records, c.noteGone(in.Image, b.ID)...)
+	return Result{Response: resp, Records: append(records, &metadata.UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}), Divisible: true}
 }

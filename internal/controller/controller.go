@@ -39,6 +39,8 @@ type Options struct {
 	// defaults of the cluster, as in Kafka.
 	NodeID int32
 	Broker *config.Broker
+	// Balances has new brokers given their share of what is there.
+	Balances bool
 }
 
 // Input is what a request is decided on besides itself.

@@ -14,7 +14,7 @@ func (c *Controller) createPartitions(in Input, req *kmsg.CreatePartitionsReques
 	for i := range req.Topics {
 		occurrences[req.Topics[i].Topic]++
 	}
-	p := newPlacer(in.Image, in.Random)
+	p := newPlacer(in.Image, in.Random, c.BalancerSettings(in.Image).Draining)
 	var records []metadata.Record
 	for i := range req.Topics {
 		topic := &req.Topics[i]

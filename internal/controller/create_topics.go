@@ -25,7 +25,7 @@ type topicCreation struct {
 func (c *Controller) createTopics(in Input, req *kmsg.CreateTopicsRequest) Result {
 	resp := kmsg.NewPtrCreateTopicsResponse()
 	resp.Version = req.Version
-	tc := &topicCreation{Controller: c, Input: in, placer: newPlacer(in.Image, in.Random), created: map[string]string{},
+	tc := &topicCreation{Controller: c, Input: in, placer: newPlacer(in.Image, in.Random, c.BalancerSettings(in.Image).Draining), created: map[string]string{},
 		plainConfigs: map[int][]kmsg.CreateTopicsResponseTopicConfig{}}
 	occurrences := make(map[string]int, len(req.Topics))
 	for i := range req.Topics {
@@ -225,7 +225,7 @@ func (tc *topicCreation) assign(topic *kmsg.CreateTopicsRequestTopic) ([][]int32
 	if replicationFactor == -1 {
 		// Unless the operator chose one, it is the number of brokers, at most 3.
 		if replicationFactor = tc.o.Broker.DefaultReplicationFactor; !tc.o.Broker.Explicit("default.replication.factor") {
-			replicationFactor = int16(max(1, min(maxDefaultReplicas, tc.Image.BrokerCount())))
+			replicationFactor = int16(max(1, min(maxDefaultReplicas, tc.Image.BrokerCount()-tc.placer.draining)))
 		}
 	}
 	if err := tc.placer.check(replicationFactor); err != nil {

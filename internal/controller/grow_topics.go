@@ -27,7 +27,7 @@ var growingTopics = []struct{ topic, config string }{
 // brokers for by now, so that the first node of a cluster is not for ever the only one with the groups' offsets.
 func (c *Controller) GrowInternalTopics(in Input) []metadata.Record {
 	changes := c.changePartitions(in.Image)
-	place := newPlacer(in.Image, in.Random)
+	place := newPlacer(in.Image, in.Random, c.BalancerSettings(in.Image).Draining)
 	target := min(maxDefaultReplicas, len(place.active))
 	for _, growing := range growingTopics {
 		if topic := in.Image.TopicByName(growing.topic); topic != nil && !c.o.Broker.Explicit(growing.config) {
@@ -59,6 +59,7 @@ func (s *partitionChanges) grow(topic *metadata.Topic, place *placer, target int
 		slices.SortStableFunc(candidates, func(a, b int32) int { return cmp.Compare(load[a], load[b]) })
 		change := s.begin(topic, p)
 		change.to.Replicas = place.spread(slices.Clone(p.Replicas), candidates, target)
+		change.to.Balancing = true
 		change.to.AddingReplicas = without(change.to.Replicas, p.Replicas...)
 		// The one that is preferred least often is from now on, so that not all stay with the first broker.
 		leads[p.Replicas[0]]--

@@ -97,6 +97,11 @@ func (c *partitionChange) record() *metadata.PartitionChangeRecord {
 			r.Directories, changed = directories, true
 		}
 	}
+	if isBalancing := c.to.Balancing && c.to.IsReassigning(); isBalancing != c.from.Balancing || r.AddingReplicas != nil || r.RemovingReplicas != nil {
+		// The mark counts with these lists only.
+		r.AddingReplicas, r.RemovingReplicas = append([]int32{}, c.to.AddingReplicas...), append([]int32{}, c.to.RemovingReplicas...)
+		r.Balancing, changed = isBalancing, true
+	}
 	if !changed {
 		return nil
 	}

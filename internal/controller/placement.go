@@ -2,6 +2,7 @@ package controller
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/moldau/moldau/internal/env"
@@ -21,13 +22,18 @@ type placer struct {
 	active     []int32 // one of each rack in turn
 	fenced     []int32
 	registered int
+	draining   int // brokers that get nothing new, since they are being emptied
 	start      uint64
 	shift      uint64
 }
 
-func newPlacer(image *metadata.Image, random env.Random) *placer {
+func newPlacer(image *metadata.Image, random env.Random, draining []int32) *placer {
 	p := &placer{racks: map[int32]string{}}
 	for b := range image.Brokers() {
+		if slices.Contains(draining, b.ID) {
+			p.draining++
+			continue
+		}
 		if isCordoned(b) {
 			continue
 		}
@@ -70,13 +76,21 @@ func (p *placer) check(replicationFactor int16) error {
 	switch {
 	case len(p.active) == 0:
 		return kafka.Errorf(kafka.ErrInvalidReplicationFactor,
-			"Unable to replicate the partition %d time(s): no broker is there that is neither fenced nor shutting down and has a log dir that is not cordoned.", replicationFactor)
+			"Unable to replicate the partition %d time(s): no broker is there that is neither fenced nor shutting down and has a log dir that is not cordoned%s.", replicationFactor, p.butDraining())
 	case int(replicationFactor) > p.registered:
 		return kafka.Errorf(kafka.ErrInvalidReplicationFactor,
-			"Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered with a log dir that is not cordoned.",
-			replicationFactor, replicationFactor, p.registered)
+			"Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered with a log dir that is not cordoned%s.",
+			replicationFactor, replicationFactor, p.registered, p.butDraining())
 	}
 	return nil
+}
+
+// butDraining says how many brokers are left out because they are being emptied.
+func (p *placer) butDraining() string {
+	if p.draining == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", without the %d that are being drained", p.draining)
 }
 
 // isCordoned reports whether all log dirs of a broker are closed to new replicas (KIP-1066).

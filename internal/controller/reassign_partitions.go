@@ -49,20 +49,26 @@ func (s *partitionChanges) reassign(topic *metadata.Topic, asked *kmsg.AlterPart
 		return c.cancelReassignment()
 	}
 	target := asked.Replicas
+	c.to.Balancing = false
 	if err := checkReplicas(s.image, target); err != nil {
 		return err
 	}
 	if factor := len(without(c.from.Replicas, c.from.RemovingReplicas...)); len(target) != factor && !mayChangeFactor {
 		return kafka.Errorf(kafka.ErrInvalidReplicationFactor, "The replication factor is changed from %d to %d", factor, len(target))
 	}
+	c.reassignTo(target)
+	s.add(c)
+	return nil
+}
+
+// reassignTo adds what the partition lacks of the target, and removes what is not in it once that is in sync.
+func (c *partitionChange) reassignTo(target []int32) {
 	// What an earlier reassignment was adding is not there yet, whatever the list of replicas says.
 	c.to.AddingReplicas = without(target, without(c.from.Replicas, c.from.AddingReplicas...)...)
 	c.to.RemovingReplicas = without(c.from.Replicas, target...)
 	slices.Sort(c.to.AddingReplicas)
 	slices.Sort(c.to.RemovingReplicas)
 	c.to.Replicas = slices.Concat(target, c.to.RemovingReplicas)
-	s.add(c)
-	return nil
 }
 
 // cancelReassignment takes back what was being added. If nobody else who is there has the data, that takes

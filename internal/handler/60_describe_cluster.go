@@ -7,7 +7,9 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/wire"
 )
 
 // Endpoint types of DescribeCluster (KIP-919).
@@ -24,10 +26,15 @@ type DescribeCluster struct {
 	Image      func() *metadata.Image
 	Authorizer security.Authorizer
 	Quorum     func() QuorumState
+	Controller peer.ControllerChannel
 }
 
+// balancerTag is a tagged field of Moldau's own in the request and the response, which others skip: with it
+// the request asks what the active controller's balancer does, or with one byte that is not 0 what it would do.
+const balancerTag = 20000
+
 // Handle answers the brokers on the client's listener, fenced ones only where asked for.
-func (h *DescribeCluster) Handle(_ context.Context, r *Request) Reply {
+func (h *DescribeCluster) Handle(ctx context.Context, r *Request) Reply {
 	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	if err := checkEndpointType(req, r.Version(), r.Conn.Controller); err != nil {
@@ -47,7 +54,37 @@ func (h *DescribeCluster) Handle(_ context.Context, r *Request) Reply {
 	if req.IncludeClusterAuthorizedOperations {
 		resp.ClusterAuthorizedOperations = clusterOperations(h.Authorizer, r.Conn)
 	}
+	if err := h.describeBalancer(ctx, r, resp); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = errorFields(err)
+	}
 	return Respond(resp)
+}
+
+// describeBalancer adds what the balancer tells of itself, where it is asked for.
+func (h *DescribeCluster) describeBalancer(ctx context.Context, r *Request, resp *kmsg.DescribeClusterResponse) error {
+	req := r.Body.(*kmsg.DescribeClusterRequest)
+	asked, isAsked := []byte(nil), false
+	req.UnknownTags.Each(func(tag uint32, value []byte) {
+		if tag == balancerTag {
+			asked, isAsked = value, true
+		}
+	})
+	if !isAsked {
+		return nil
+	}
+	if !security.Allowed(h.Authorizer, r.Conn, security.OperationDescribe, security.Cluster) {
+		return kafka.ErrClusterAuthorizationFailed
+	}
+	answer, err := forward(ctx, h.Controller, r, defaultForwardWait, &wire.PeerBalancerRequest{IsPlan: len(asked) == 1 && asked[0] != 0})
+	if err != nil {
+		return err
+	}
+	described := answer.(*wire.PeerBalancerResponse)
+	if described.ErrorCode != 0 {
+		return kafka.ErrorCode(described.ErrorCode)
+	}
+	resp.UnknownTags.Set(balancerTag, described.Data)
+	return nil
 }
 
 // addControllers names the controllers that have the listener, the active one in particular.

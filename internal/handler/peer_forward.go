@@ -103,6 +103,8 @@ func senderOf(req kmsg.Request) (nodeID int32, ofBroker bool) {
 		return r.BrokerID, true
 	case *kmsg.UpdateRaftVoterRequest:
 		return r.VoterID, true
+	case *wire.PeerLoadRequest:
+		return r.NodeID, true
 	}
 	return 0, false
 }

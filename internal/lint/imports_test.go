@@ -41,6 +41,7 @@ var clients = map[string][]string{
 // readers are clients' packages that read files of the broker, or write them, and the packages of the formats
 // that they may import for it.
 var readers = map[string][]string{
+	"internal/tools/brokers":     {"internal/balance"},
 	"internal/tools/dumplog":     {"internal/record", "internal/metadata", "internal/storage/segment", "internal/storage/producerstate"},
 	"internal/tools/storagetool": {"internal/config", "internal/env/vfs", "internal/storage/checkpoint", "internal/metadata"},
 }

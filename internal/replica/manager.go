@@ -106,6 +106,9 @@ func (r *Replica) Usable() error {
 	return r.Log().Usable()
 }
 
+// CommittedBytes counts what was committed here since the replica was opened.
+func (r *Replica) CommittedBytes() int64 { return r.committedBytes.Load() }
+
 func (r *Replica) advanced(bytes int64) {
 	r.committedBytes.Add(bytes)
 	r.fetchWaiters.Notify(bytes)

@@ -66,7 +66,7 @@ func offerEvery() (steps []step) {
 	own := []string{"client.metrics.export.enable", "cluster.id", "http.listen", "log.reserve.bytes"}
 	for _, d := range config.BrokerDefs() {
 		switch {
-		case slices.Contains(own, d.Name), d.Usage == config.Internal, d.Name == "listeners", d.Name == "min.insync.replicas": // see its own probe
+		case slices.Contains(own, d.Name), strings.HasPrefix(d.Name, "moldau."), d.Usage == config.Internal, d.Name == "listeners", d.Name == "min.insync.replicas": // see its own probe
 			continue
 		case d.NullDefault && d.Type == config.Class:
 			steps = append(steps, offerToBroker(d.Name, "org.apache.kafka.common.security.ssl.DefaultSslEngineFactory"))

@@ -8,7 +8,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller"
+	"github.com/moldau/moldau/internal/controller/balancer"
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
@@ -51,6 +53,8 @@ type Options struct {
 	UncleanInterval time.Duration
 	// GrowInterval is the time between looks at internal topics that could have more replicas.
 	GrowInterval time.Duration
+	// Balances has replicas moved between brokers.
+	Balances bool
 }
 
 // Host is the controller of this process.
@@ -73,6 +77,10 @@ type Host struct {
 	uncleanAt  int64
 	growAt     int64
 
+	balancer   *balancer.Balancer // nil: there is nothing to balance
+	settings   config.Balancer    // of settingsOf
+	settingsOf *metadata.Image
+
 	sessionsMu sync.Mutex
 	sessions   *controller.Sessions // nil: nobody's session ends
 	died       chan struct{}        // a broker is known to be dead
@@ -82,6 +90,7 @@ type Host struct {
 	handleSeconds *metrics.Histogram
 	activeCount   *metrics.Gauge
 	fencedCount   *metrics.Counter
+	balance       balanceMetrics
 }
 
 type request struct {
@@ -110,6 +119,10 @@ func New(o Options) *Host {
 		handleSeconds: o.Metrics.Histogram("kafka_controller_event_queue_processing_seconds", "Time to compute one request, without its commit.", metrics.LatencySeconds),
 		activeCount:   o.Metrics.Gauge("kafka_controller_active_controller_count", "1 while this node is the active controller."),
 		fencedCount:   o.Metrics.Counter("moldau_controller_fenced_brokers_total", "Brokers that this controller fenced because they were silent or dead."),
+	}
+	if o.Balances {
+		h.balancer = balancer.New()
+		h.newBalanceMetrics(o.Metrics)
 	}
 	if o.SessionTimeout > 0 {
 		h.sessions = controller.NewSessions(o.SessionTimeout.Milliseconds(), h.tick().Milliseconds())

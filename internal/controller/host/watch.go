@@ -9,6 +9,7 @@ import (
 	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/wire"
 )
 
 // tick is how often sessions are looked at.
@@ -50,6 +51,9 @@ func (h *Host) beginWatch() {
 	now := h.nowMs()
 	h.balanceAt, h.uncleanAt = now+h.o.BalanceInterval.Milliseconds(), now+h.o.UncleanInterval.Milliseconds()
 	h.growAt = now + h.o.GrowInterval.Milliseconds()
+	if h.balancer != nil {
+		h.balancer.Activate(now)
+	}
 	if h.sessions == nil {
 		return
 	}
@@ -63,6 +67,7 @@ func (h *Host) beginWatch() {
 }
 
 func (h *Host) endWatch() {
+	h.endBalance()
 	if h.sessions == nil {
 		return
 	}
@@ -81,6 +86,12 @@ func (h *Host) input() controller.Input {
 
 // decide has the core compute a request. Those about sessions see them.
 func (h *Host) decide(r request) (controller.Result, error) {
+	switch req := r.req.(type) {
+	case *wire.PeerLoadRequest:
+		return controller.Result{Response: h.takeLoad(req)}, nil
+	case *wire.PeerBalancerRequest:
+		return controller.Result{Response: h.describeBalance(req)}, nil
+	}
 	in := h.input()
 	in.Permit = r.origin.Permit
 	if h.sessions != nil {
@@ -123,6 +134,7 @@ func (h *Host) watch(ctx context.Context) {
 		h.growAt = now + h.o.GrowInterval.Milliseconds()
 		h.proposeOwn(ctx, h.o.Controller.GrowInternalTopics(h.input()))
 	}
+	h.doBalance(ctx, now)
 }
 
 // elect holds a round of elections and returns when the next is due.

@@ -14,6 +14,11 @@ import (
 // replicas 3, 1 and 2; broker 1 leads it.
 func newWatch(t *testing.T) (*Host, *log) {
 	t.Helper()
+	return newWatchWith(t, func(*Options) {})
+}
+
+func newWatchWith(t *testing.T, change func(*Options)) (*Host, *log) {
+	t.Helper()
 	l := &log{image: metadata.EmptyImage(), auto: true}
 	addBroker(t, l)
 	delta := metadata.NewDelta(l.image)
@@ -31,6 +36,7 @@ func newWatch(t *testing.T) (*Host, *log) {
 	l.image = delta.Apply(l.image.Offset+4, 1)
 	h := newHostWith(t, l, func(o *Options) {
 		o.SessionTimeout, o.BalanceInterval, o.UncleanInterval, o.GrowInterval = 1500*time.Millisecond, 5*time.Second, 5*time.Second, 5*time.Second
+		change(o)
 	})
 	return h, l
 }

@@ -25,6 +25,7 @@ var ErrUnsent = errors.New("the controller was not reached")
 var repeatable = map[int16]bool{
 	wire.KeyBrokerHeartbeat: true, wire.KeyBrokerRegistration: true, wire.KeyAlterPartition: true,
 	wire.KeyAssignReplicasToDirs: true, wire.KeyAllocateProducerIDs: true, wire.KeyElectLeaders: true, wire.KeyControllerRegistration: true, wire.KeyUpdateRaftVoter: true,
+	wire.KeyPeerLoad: true, wire.KeyPeerBalancer: true,
 }
 
 // Failed says what follows from an attempt to have the controller handle a request of an API key: it is sent again,

@@ -1,0 +1,84 @@
+package balancer
+
+const (
+	// firstBytesPerSecond is how fast a broker begins to copy, leastBytesPerSecond what it is slowed down to at most.
+	firstBytesPerSecond = 8 << 20
+	leastBytesPerSecond = 1 << 20
+	// minorMicros is a time that clients do not mind, whatever they wait else.
+	minorMicros = 2_000
+)
+
+// pace is how fast a broker copies what it is given. Clients go before: where Produce takes noticeably longer on the
+// broker, or on those it copies from, than it does while nothing is moved, copying is slowed down.
+type pace struct {
+	bytesPerSecond int64
+	quietMicros    int64 // while nothing is moved, -1 before that is known
+	isPressed      bool
+	// isUnsure says that clients produce and nobody knows how long that takes while nothing is moved, as after a
+	// change of the controller: then copying gets no faster.
+	isUnsure bool
+}
+
+func newPace(most int64) pace {
+	return pace{bytesPerSecond: min(most, firstBytesPerSecond), quietMicros: -1}
+}
+
+// latency takes in what Produce took lately; -1 for too little of it to tell.
+func (p *pace) latency(micros int64, isQuiet bool) {
+	switch {
+	case micros < 0:
+		p.isPressed = false
+	case isQuiet && p.quietMicros < 0:
+		p.quietMicros = micros
+	case isQuiet:
+		p.quietMicros += (micros - p.quietMicros) / 8
+	default:
+		p.isPressed = p.quietMicros >= 0 && micros > p.quietMicros*3/2+minorMicros
+	}
+	if isQuiet {
+		p.isPressed = false
+	}
+	p.isUnsure = micros >= 0 && p.quietMicros < 0
+}
+
+func (p *pace) adjust(isPressed, isUnsure bool, most int64) {
+	switch {
+	case isPressed:
+		p.bytesPerSecond = max(leastBytesPerSecond, p.bytesPerSecond*6/10)
+	case !isUnsure:
+		p.bytesPerSecond += p.bytesPerSecond/4 + 1<<20
+	}
+	p.bytesPerSecond = min(p.bytesPerSecond, most)
+}
+
+// incoming is what producers write to the partitions that a broker is given: what is copied has to be more, or the
+// replica would never catch up.
+func (b *Balancer) incoming(id int32) (bytesPerSecond int64) {
+	for _, m := range b.moves {
+		if !contains(m.To, id) || contains(m.From, id) {
+			continue
+		}
+		latest := int64(0)
+		for _, load := range b.loads {
+			latest = max(latest, load.partitions[partitionKey{m.topic, m.Partition}].bytesPerSecond)
+		}
+		bytesPerSecond += latest
+	}
+	return bytesPerSecond
+}
+
+// adjustPace sets how fast a broker goes on copying.
+func (b *Balancer) adjustPace(id int32, most int64) {
+	isPressed, isUnsure := b.loads[id].pace.isPressed, b.loads[id].pace.isUnsure
+	for _, m := range b.moves {
+		if !contains(m.To, id) || contains(m.From, id) {
+			continue
+		}
+		for _, source := range m.From {
+			if load := b.loads[source]; load != nil {
+				isPressed, isUnsure = isPressed || load.pace.isPressed, isUnsure || load.pace.isUnsure
+			}
+		}
+	}
+	b.loads[id].pace.adjust(isPressed, isUnsure, most)
+}

@@ -1,0 +1,269 @@
+package balancer
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/moldau/moldau/internal/balance"
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+)
+
+// What the balancer is at, as its status says.
+const (
+	stateOff     = "off"
+	stateIdle    = "idle"
+	stateMoving  = "moving"
+	stateStalled = "stalled"
+)
+
+// aheadSeconds is for how long copying what is under way to a broker may take, at its present pace, before more
+// is begun. One move may always be under way.
+const aheadSeconds = 60
+
+// Tick returns what is to be done now.
+func (b *Balancer) Tick(v View, nowMs int64) Step {
+	if !b.active {
+		return Step{}
+	}
+	b.watchAbsent(v, nowMs)
+	var step Step
+	if b.followed != v.Image || len(b.moves) > 0 {
+		b.followed = v.Image
+		step = b.followMoves(v, nowMs)
+	}
+	isAsked := !reflect.DeepEqual(v.Settings, b.settings)
+	if nowMs < b.nextPlanMs && !isAsked || nowMs-b.plannedMs < soonMs {
+		return step
+	}
+	b.plannedMs, b.nextPlanMs, b.settings = nowMs, nowMs+planMs, v.Settings
+	b.forget(v.Image)
+	b.plan(v, nowMs, &step)
+	if b.state == stateOff || b.state == stateIdle {
+		b.nextPlanMs = nowMs + idleMs
+	}
+	return step
+}
+
+// followMoves adopts the moves of controllers before this one, notices those that have ended, and takes
+// back those to brokers that are lost or are to be emptied.
+func (b *Balancer) followMoves(v View, nowMs int64) (step Step) {
+	seen := map[Key]bool{}
+	for topic := range v.Image.Topics() {
+		for _, p := range topic.Partitions {
+			if !p.IsReassigning() || !p.Balancing {
+				continue
+			}
+			key := Key{Topic: topic.Name, Partition: p.ID}
+			seen[key] = true
+			if b.moves[key] == nil {
+				why := "begun by an earlier controller"
+				if len(p.RemovingReplicas) == 0 {
+					why = "the topic gets more replicas"
+				}
+				b.moves[key] = &move{topic: topic.ID, sinceMs: nowMs, Move: balance.Move{Topic: topic.Name, Partition: p.ID,
+					From: without(p.Replicas, p.AddingReplicas), To: without(p.Replicas, p.RemovingReplicas), Why: why}}
+			}
+			if slices.ContainsFunc(p.AddingReplicas, func(id int32) bool { return b.isLost(v, id, nowMs) }) {
+				step.Cancel = append(step.Cancel, key)
+			}
+		}
+	}
+	for _, key := range b.underWay() {
+		m := b.moves[key]
+		if seen[key] {
+			continue
+		}
+		delete(b.moves, key)
+		b.nextPlanMs = 0
+		if topic := v.Image.TopicByName(key.Topic); topic != nil && topic.ID == m.topic {
+			if p := topic.Partition(key.Partition); p != nil && p.Leader != p.Replicas[0] && slices.Equal(p.Replicas, m.To) {
+				step.Elect = append(step.Elect, key)
+			}
+		}
+	}
+	return step
+}
+
+// isLost reports whether nothing can be copied to a broker any more.
+func (b *Balancer) isLost(v View, id int32, nowMs int64) bool {
+	since, isAway := b.absentMs[id]
+	return v.Image.Broker(id) == nil || contains(v.Settings.Draining, id) || isAway && nowMs-since >= awayMs
+}
+
+func (v View) mayReceive(id int32) bool {
+	broker := v.Image.Broker(id)
+	return broker != nil && !broker.Fenced && !contains(v.Settings.Draining, id)
+}
+
+// underWay are the partitions with moves, in order.
+func (b *Balancer) underWay() []Key {
+	keys := make([]Key, 0, len(b.moves))
+	for key := range b.moves {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(x, y Key) int {
+		return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition))
+	})
+	return keys
+}
+
+func without(ids, gone []int32) []int32 {
+	return slices.DeleteFunc(slices.Clone(ids), func(id int32) bool { return contains(gone, id) })
+}
+
+// options say what the balancer does by itself: what is drained, always; the rest as its mode says.
+func (b *Balancer) options(v View) balance.Options {
+	s := v.Settings
+	o := balance.Options{TolerancePercent: s.TolerancePercent, DiskLimitPercent: s.DiskLimitPercent, Relieve: s.Mode != config.BalancerOff}
+	for _, id := range s.Joining {
+		if v.mayReceive(id) {
+			o.Even, o.Targets = true, append(o.Targets, id)
+		}
+	}
+	if s.Mode == config.BalancerContinuous {
+		o.Even, o.Targets = true, nil
+	}
+	return o
+}
+
+func (b *Balancer) plan(v View, nowMs int64, step *Step) {
+	o := b.options(v)
+	if v.Settings.Mode == config.BalancerOff && len(v.Settings.Draining)+len(o.Targets)+len(b.moves) == 0 {
+		b.blocked, b.pending = nil, 0
+		b.tell(step, stateOff, "moldau.balancer.mode is off: only what is asked for is moved")
+		return
+	}
+	if why := b.obstacle(v, nowMs); why != "" {
+		b.blocked, b.pending = nil, 0
+		if len(v.Settings.Draining)+len(v.Settings.Joining)+len(b.moves) > 0 || o.Even {
+			b.tell(step, stateStalled, why)
+		} else {
+			b.tell(step, stateIdle, why)
+		}
+		return
+	}
+	c := b.cluster(v, nowMs)
+	room := v.Settings.ConcurrentPartitions - len(b.moves)
+	o.MaxMoves = max(room, 0) + 1 // one more tells that there are more
+	plan := balance.New(c, o)
+	b.blocked = append(plan.Blocked, leaderless(c)...)
+	b.start(plan, room, nowMs, v.Image, step)
+	b.pending = len(plan.Moves) - len(step.Start)
+	b.join(v, c, plan, step)
+	b.conclude(plan, step)
+}
+
+// start begins moves from the front of the plan: those that copy nothing all, others as far as there is room.
+func (b *Balancer) start(plan balance.Plan, room int, nowMs int64, image *metadata.Image, step *Step) {
+	ahead := map[int32]int64{}
+	for _, m := range b.moves {
+		for _, id := range without(m.To, m.From) {
+			ahead[id] += m.Bytes
+		}
+	}
+	for _, m := range plan.Moves {
+		added := without(m.To, m.From)
+		if len(added) == 0 {
+			step.Start = append(step.Start, m)
+			continue
+		}
+		key := Key{Topic: m.Topic, Partition: m.Partition}
+		isAhead := slices.ContainsFunc(added, func(id int32) bool {
+			return ahead[id] > 0 && ahead[id]+m.Bytes/int64(len(added)) > aheadSeconds*b.paceOf(id)
+		})
+		if room == 0 || isAhead || b.moves[key] != nil {
+			continue
+		}
+		room--
+		for _, id := range added {
+			ahead[id] += max(m.Bytes/int64(len(added)), 1)
+		}
+		b.moves[key] = &move{Move: m, topic: image.TopicByName(m.Topic).ID, sinceMs: nowMs}
+		step.Start = append(step.Start, m)
+	}
+}
+
+func (b *Balancer) paceOf(id int32) int64 {
+	if load := b.loads[id]; load != nil {
+		return load.pace.bytesPerSecond
+	}
+	return leastBytesPerSecond
+}
+
+// leaderless says which partitions of brokers that are to be emptied nobody can copy from.
+func leaderless(c balance.Cluster) (all []balance.Blocked) {
+	for _, broker := range c.Brokers {
+		if broker.State != balance.Gone && broker.State != balance.Leaving {
+			continue
+		}
+		found := balance.Blocked{Broker: broker.ID}
+		for i := range c.Partitions {
+			if p := &c.Partitions[i]; p.Leader == kafka.NoLeader && contains(p.Replicas, broker.ID) {
+				if found.Partitions == 0 {
+					found.Why = fmt.Sprintf("%s-%d has no leader to copy from: bring a broker back that has it, elect an unclean leader, or delete the topic", p.Topic, p.ID)
+				}
+				found.Partitions++
+			}
+		}
+		if found.Partitions > 0 {
+			all = append(all, found)
+		}
+	}
+	return all
+}
+
+// join takes brokers out of the list of those that join once they have their share, and puts those in whose
+// replicas are made anew elsewhere: if they come back, they will be empty.
+func (b *Balancer) join(v View, c balance.Cluster, plan balance.Plan, step *Step) {
+	joining := slices.Clone(v.Settings.Joining)
+	isDone := len(b.moves) == 0 && !plan.More && !slices.ContainsFunc(plan.Moves, func(m balance.Move) bool { return m.Goal == balance.Even })
+	joining = slices.DeleteFunc(joining, func(id int32) bool {
+		return v.Image.Broker(id) == nil || contains(v.Settings.Draining, id) || isDone && v.mayReceive(id)
+	})
+	for _, m := range plan.Moves {
+		for _, broker := range c.Brokers {
+			isDead := broker.State == balance.Gone && v.Image.Broker(broker.ID) != nil && !contains(v.Settings.Draining, broker.ID)
+			if isDead && m.Goal == balance.Evacuate && contains(m.From, broker.ID) && !contains(joining, broker.ID) {
+				joining = append(joining, broker.ID)
+			}
+		}
+	}
+	if !slices.Equal(joining, v.Settings.Joining) {
+		step.Joining, step.IsJoiningChanged = joining, true
+	}
+}
+
+// conclude says what the balancer is at.
+func (b *Balancer) conclude(plan balance.Plan, step *Step) {
+	switch {
+	case len(b.moves) > 0 || len(step.Start) > 0:
+		b.tell(step, stateMoving, b.purpose(plan))
+	case len(b.blocked) > 0:
+		b.tell(step, stateStalled, b.blocked[0].Why)
+	default:
+		b.tell(step, stateIdle, "nothing to move")
+	}
+}
+
+// purpose is why most is being moved: the first reason.
+func (b *Balancer) purpose(plan balance.Plan) string {
+	for _, m := range plan.Moves {
+		return m.Why
+	}
+	for _, key := range b.underWay() {
+		return b.moves[key].Why
+	}
+	return ""
+}
+
+// tell notes what the balancer is at, and has it logged where the state is another one, or why it stalls.
+func (b *Balancer) tell(step *Step, state, why string) {
+	if state != b.state || state == stateStalled && why != b.why {
+		step.News = state + ": " + why
+	}
+	b.state, b.why = state, why
+}
