@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +76,63 @@ func TestRecordsAreReadAsTheyWereWritten(t *testing.T) {
 				}
 				delete(wanted, string(r.Key))
 			})
+		}
+	}
+}
+
+// TestAllProbesHaveWhatIsAcknowledged: the leader of each partition answers when the others have written, too.
+func TestAllProbesHaveWhatIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var sockets []net.Listener
+	var addrs, folders []string
+	for range 3 {
+		socket, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { socket.Close() })
+		sockets, addrs, folders = append(sockets, socket), append(addrs, socket.Addr().String()), append(folders, t.TempDir())
+	}
+	for i, socket := range sockets {
+		go serve(socket, folders[i], newCluster(i+1, strings.Join(addrs, ",")))
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(addrs[0]), kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if _, err := admin.CreateTopic(ctx, 3, -1, nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 30 {
+		if err := client.ProduceSync(ctx, kgo.StringRecord(fmt.Sprint(i))).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for p := range 3 {
+		var first []byte
+		for i, folder := range folders {
+			data, err := os.ReadFile(filepath.Join(folder, fmt.Sprintf("t-%d", p)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				first = data
+			}
+			if len(data) == 0 || !bytes.Equal(data, first) {
+				t.Errorf("partition %d: %d bytes at probe %d, %d at the first", p, len(data), i+1, len(first))
+			}
+		}
+	}
+	if _, err := admin.DeleteTopic(ctx, "t"); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+			t.Errorf("%v is left (%v)", left, err)
 		}
 	}
 }
