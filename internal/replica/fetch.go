@@ -106,6 +106,7 @@ type seen struct {
 	committedBytes int64
 	appends        int64
 	isThrottled    bool // so that it was not read, whatever there is
+	isCatchingUp   bool // of a follower that is not in sync
 }
 
 // lookUp finds the replicas.
@@ -120,6 +121,7 @@ func (f *fetch) lookUp() {
 			topic, of = p.Topic, f.m.replicas[p.Topic]
 		}
 		f.seen[i].replica = of[p.Partition]
+		f.seen[i].isCatchingUp = f.isCatchingUp(i)
 	}
 }
 
@@ -188,32 +190,62 @@ func (f *fetch) read(again bool) {
 	if r.Files = f.request.Files && !r.IsReplica; r.Files { // what is not committed may be cut
 		r.NowMs = f.m.options.Clock.Now().UnixMilli()
 	}
+	catchingUp := 0
 	for i := range f.request.Partitions {
-		if again && f.isUnchanged(i) {
+		if f.seen[i].isCatchingUp {
+			catchingUp++
 			continue
 		}
-		p := &f.request.Partitions[i]
-		if again {
-			f.seen[i].replica = f.m.find(p.TopicPartition)
-		}
-		r.Offset, r.CurrentLeaderEpoch, r.LastFetchedEpoch = p.Offset, p.CurrentLeaderEpoch, p.LastFetchedEpoch
-		r.MaxBytes, r.MinOneBatch = min(int(p.MaxBytes), left), minOneBatch
-		if f.seen[i].isThrottled = f.isThrottled(i); f.seen[i].isThrottled {
-			r.MaxBytes, r.MinOneBatch = 0, false
-		}
-		if f.request.Follower == nil { // followers are few, and consumers must not hold up what is acknowledged
-			r.MaxBytes = min(r.MaxBytes, f.m.fetchMemory.left())
-		}
-		f.readPartition(i, p, &r)
-		if result := &f.results[i]; result.Err != nil || result.Diverging != nil || result.ReadReplica != kafka.NoLeader {
-			f.urgent = true
-		}
-		if n := f.results[i].SizeBytes(); n > 0 {
-			minOneBatch = false
-			left = max(0, left-n)
-			f.bytes += n
+		r.MaxBytes, r.MinOneBatch = left, minOneBatch
+		if n := f.readNext(i, again, &r); n > 0 {
+			left, minOneBatch = max(0, left-n), false
 		}
 	}
+	if catchingUp == 0 || left == 0 {
+		return
+	}
+	if catchingUp < len(f.request.Partitions) {
+		left, minOneBatch = min(left, catchUpBytes), true
+	}
+	for i := range f.request.Partitions {
+		if !f.seen[i].isCatchingUp {
+			continue
+		}
+		r.MaxBytes, r.MinOneBatch = left, minOneBatch
+		if n := f.readNext(i, again, &r); n > 0 {
+			left, minOneBatch = max(0, left-n), false
+		}
+	}
+}
+
+// catchUpBytes is what a follower gets at a time of partitions in which it is not in sync, beside others in which it
+// is: what these get next, and acknowledgements wait for, is behind it.
+const catchUpBytes = 1 << 20
+
+// readNext reads a partition, within the limits of r, and returns how many bytes that are.
+func (f *fetch) readNext(i int, again bool, r *partition.ReadRequest) int {
+	if again && f.isUnchanged(i) {
+		return 0
+	}
+	p := &f.request.Partitions[i]
+	if again {
+		f.seen[i].replica = f.m.find(p.TopicPartition)
+	}
+	r.Offset, r.CurrentLeaderEpoch, r.LastFetchedEpoch = p.Offset, p.CurrentLeaderEpoch, p.LastFetchedEpoch
+	r.MaxBytes = min(int(p.MaxBytes), r.MaxBytes)
+	if f.seen[i].isThrottled = f.isThrottled(i); f.seen[i].isThrottled {
+		r.MaxBytes, r.MinOneBatch = 0, false
+	}
+	if f.request.Follower == nil { // followers are few, and consumers must not hold up what is acknowledged
+		r.MaxBytes = min(r.MaxBytes, f.m.fetchMemory.left())
+	}
+	f.readPartition(i, p, r)
+	if result := &f.results[i]; result.Err != nil || result.Diverging != nil || result.ReadReplica != kafka.NoLeader {
+		f.urgent = true
+	}
+	n := f.results[i].SizeBytes()
+	f.bytes += n
+	return n
 }
 
 func (f *fetch) readPartition(i int, p *FetchPartition, r *partition.ReadRequest) {

@@ -37,6 +37,11 @@ func (f *fetch) note() {
 	}
 }
 
+func (f *fetch) isCatchingUp(i int) bool {
+	r := f.seen[i].replica
+	return f.request.Follower != nil && r != nil && r.offline == nil && !slices.Contains(r.Assignment().ISR, f.request.Follower.BrokerID)
+}
+
 // throttle is what holds followers back, nil for none.
 func (f *fetch) throttle() *quota.Replication {
 	if f.request.Follower == nil || f.m.options.Cluster == nil {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,6 +218,48 @@ func TestFollowersLongPoll(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestCatchingUpHoldsNobodyUp: what a follower must have for acknowledgements comes first, and what it lacks of others
+// in pieces; alone they come in full.
+func TestCatchingUpHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	h, _ := newClusterHarness(t)
+	h.createReplicated("lagging", 1, 1, 2)
+	h.createReplicated("in-sync", 1, 1, 2, 3)
+	value := strings.Repeat("x", 300_000)
+	for range 20 {
+		h.produce("lagging", 0, 10, value)
+	}
+	lagging, inSync := partitionOf("lagging", 0, 0), partitionOf("in-sync", 0, 0)
+	lagging.MaxBytes, inSync.MaxBytes = 1<<26, 1<<26
+	var buffers Buffers
+	for _, c := range []struct {
+		name        string
+		partitions  []FetchPartition
+		value       string // that is appended in sync before
+		least, most int    // of lagging
+	}{
+		{"alone", []FetchPartition{lagging}, "", 20 * len(value), 21 * len(value)},
+		{"beside one without news", []FetchPartition{lagging, inSync}, "", 3 * len(value), catchUpBytes},
+		{"beside one with news", []FetchPartition{lagging, inSync}, "a", 3 * len(value), catchUpBytes},
+	} {
+		if c.value != "" {
+			h.produce("in-sync", 0, 10, c.value)
+		}
+		results := h.Fetch(t.Context(), followerFetch(0, 3, c.partitions...), &buffers)
+		if n := results[0].SizeBytes(); n < c.least || n > c.most {
+			t.Errorf("%s: %d bytes of what it lacks; want %d to %d", c.name, n, c.least, c.most)
+		}
+		if c.value != "" && results[1].SizeBytes() == 0 {
+			t.Errorf("%s: nothing of what it must have", c.name)
+		}
+	}
+	// A batch beyond the limits comes nevertheless, or it would never come beside others that always have news.
+	lagging.MaxBytes = 1000
+	if n := h.Fetch(t.Context(), followerFetch(0, 3, lagging, inSync), &buffers)[0].SizeBytes(); n < len(value) {
+		t.Errorf("%d bytes of a batch of %d", n, len(value))
 	}
 }
 
