@@ -15,6 +15,7 @@ import (
 	lifecyclehost "github.com/moldau/moldau/internal/broker/lifecycle/host"
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller"
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 )
@@ -119,6 +120,7 @@ func (b *broker) lifecycleFacts() lifecycle.Facts {
 	f := lifecycle.Facts{Ready: b.hosting.Load(), MetadataOffset: image.Offset, OfflineDirs: b.storage.Directories(true), CordonedDirs: b.cordonedDirectories()}
 	if registered := image.Broker(b.config.NodeID); registered != nil {
 		f.Incarnation = registered.IncarnationID
+		f.SharesDirs = slices.ContainsFunc(registered.LogDirs, func(id kafka.UUID) bool { return slices.Contains(b.storage.Directories(false), id) })
 	}
 	return f
 }

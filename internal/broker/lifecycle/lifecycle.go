@@ -70,6 +70,9 @@ type Facts struct {
 	MetadataOffset int64
 	// Incarnation is that of the registration under the broker's id in that metadata, zero for none.
 	Incarnation kafka.UUID
+	// SharesDirs says that this registration is for log dirs that this process has: then it is of a former process,
+	// since they are locked.
+	SharesDirs bool
 	// OfflineDirs are the log dirs that have failed.
 	OfflineDirs []kafka.UUID
 	// CordonedDirs are the log dirs that get no new replicas.
@@ -287,6 +290,9 @@ func (l *Lifecycle) replaced(nowMs int64, f Facts) {
 		l.state = StateStopped // there is nothing to leave
 	case f.Incarnation.IsZero():
 		l.state = StateUnregistered
+	case f.Incarnation != kafka.UUID(l.o.Registration.IncarnationID) && f.SharesDirs:
+		// A registration that a killed process had sent came later than that of this one.
+		l.state, l.nextMs = StateRegistering, nowMs
 	case f.Incarnation != kafka.UUID(l.o.Registration.IncarnationID):
 		l.fail("another process has registered as broker %d, so that this one serves nobody any more: give each broker a node.id of its own", l.o.Registration.BrokerID)
 	default: // the answer and the metadata contradict each other: ask again

@@ -88,6 +88,9 @@ func (s *life) do(t *testing.T, line string) {
 		if _, n, ok := value("incarnation"); ok {
 			s.facts.Incarnation = kafka.UUID{byte(n)}
 		}
+		if _, n, ok := value("shares"); ok {
+			s.facts.SharesDirs = n == 1
+		}
 		if _, n, ok := value("ready"); ok {
 			s.facts.Ready = n == 1
 		}

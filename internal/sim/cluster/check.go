@@ -53,7 +53,9 @@ func newChecks(w *World) *checks {
 func (c *checks) history(tp kafka.TopicIDPartition) *history {
 	h := c.histories[tp]
 	if h == nil {
-		h = newHistory(tp.String(), tp.Topic)
+		if h = newHistory(tp.String(), tp.Topic); c.w.budget.isExceeded {
+			h.limit = 0 // more may follow
+		}
 		c.histories[tp] = h
 		c.names = append(c.names, tp)
 	}

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/broker/lifecycle"
@@ -68,6 +70,7 @@ func (l *life) facts() lifecycle.Facts {
 	f := lifecycle.Facts{Ready: p.hosting, MetadataOffset: p.image.Offset, OfflineDirs: p.storage.Directories(true)}
 	if registered := p.image.Broker(p.node.id); registered != nil {
 		f.Incarnation = registered.IncarnationID
+		f.SharesDirs = slices.ContainsFunc(registered.LogDirs, func(id kafka.UUID) bool { return slices.Contains(p.storage.Directories(false), id) })
 	}
 	return f
 }
@@ -128,6 +131,7 @@ func (l *life) changed() {
 			if err := checkpoint.WriteRunning(p.disk.FS, []string{dataDir}, l.core.Epoch(), p.node.bootID()); err != nil {
 				p.stored("noting that the broker runs", err)
 			}
+			p.noted = true
 			p.hosting = true
 			p.replication.begin()
 			l.news()

@@ -103,6 +103,13 @@ func (n *Node) crash(power bool) {
 func (n *Node) end(p *process) {
 	w := n.w
 	w.check.processEnds(p)
+	if p.life != nil && p.life.core != nil && !p.noted && !w.plan.flushed {
+		// It may be registered, and has not noted that yet: then the next process cannot show that nothing is lost.
+		if !w.mayLose(n) {
+			w.exceed()
+		}
+		w.budget.suspects[n.id] = true
+	}
 	p.disk.Dead = true
 	n.process = nil
 	n.mem = p.disk.Mem.KillClone()

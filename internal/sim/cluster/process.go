@@ -65,6 +65,7 @@ type process struct {
 	onImage []imageWaiter
 	hosting bool // the replicas are started
 	serving bool // clients are answered
+	noted   bool // that the broker uses its log dir in this epoch
 
 	nextProducerID, endProducerID int64
 }

@@ -34,6 +34,7 @@ type producer struct {
 	to         int32    // where they are
 	round      int      // of sending: answers to older ones are void
 	next       int      // number of the next record
+	began      bool     // the first batch is acknowledged: a leader that knows nothing of a producer takes any as its first
 	busy       bool     // a step is planned, or a question is out
 }
 
@@ -83,10 +84,14 @@ func (p *producer) step() {
 		})
 		return
 	}
-	if !w.healing && len(p.unsent) == 0 && len(p.sent) < maxInFlight {
+	inFlight := maxInFlight
+	if p.idempotent && !p.began {
+		inFlight = 1
+	}
+	if !w.healing && len(p.unsent) == 0 && len(p.sent) < inFlight {
 		p.create()
 	}
-	for len(p.unsent) > 0 && len(p.sent) < maxInFlight && p.to != kafka.NoLeader {
+	for len(p.unsent) > 0 && len(p.sent) < inFlight && p.to != kafka.NoLeader {
 		b := p.unsent[0]
 		p.unsent = p.unsent[1:]
 		p.sent = append(p.sent, b)
@@ -152,6 +157,7 @@ func (p *producer) send(b *batch) {
 func (p *producer) answered(b *batch, err error) {
 	w := p.w
 	if err == nil || !p.idempotent {
+		p.began = p.began || err == nil
 		p.sent = slices.DeleteFunc(p.sent, func(s *batch) bool { return s == b })
 		if err != nil {
 			p.to = kafka.NoLeader
