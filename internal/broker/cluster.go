@@ -16,6 +16,7 @@ import (
 	quorumhost "github.com/moldau/moldau/internal/quorum/host"
 	followerhost "github.com/moldau/moldau/internal/replica/follower/host"
 	isrhost "github.com/moldau/moldau/internal/replica/isr/host"
+	repairhost "github.com/moldau/moldau/internal/replica/repair/host"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -32,6 +33,7 @@ type cluster struct {
 	markers, enlistments *peer.Keeper
 	fetchers             *followerhost.Fetchers
 	isr                  *isrhost.Host
+	repair               *repairhost.Host
 	channel              *peer.Controllers
 	voter                quorum.VoterSpec                // this node, as its properties say
 	quorum               atomic.Pointer[quorumhost.Node] // nil as long as this node has no metadata log

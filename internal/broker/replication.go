@@ -13,6 +13,7 @@ import (
 	"github.com/moldau/moldau/internal/replica/follower"
 	followerhost "github.com/moldau/moldau/internal/replica/follower/host"
 	isrhost "github.com/moldau/moldau/internal/replica/isr/host"
+	repairhost "github.com/moldau/moldau/internal/replica/repair/host"
 	"github.com/moldau/moldau/internal/wire"
 )
 
@@ -35,9 +36,11 @@ func (b *broker) newReplication() {
 		NodeID: b.config.NodeID, Send: b.alterPartition, BrokerEpoch: b.epoch, LagMaxMs: b.config.ReplicaLagMaxMs,
 		Clock: b.clock, Spawner: b.spawner, Metrics: b.metrics,
 	})
+	c.repair = repairhost.New(repairhost.Options{NodeID: b.config.NodeID, Fetch: b.fetchOnce, Propose: c.isr.Propose, Clock: b.clock, Spawner: b.spawner, Metrics: b.metrics})
 	b.replication = &replica.Cluster{
 		LagMaxMs: b.config.ReplicaLagMaxMs, Follow: c.fetchers.Follow, Unfollow: c.fetchers.Unfollow, Flushed: c.fetchers.Flushed,
-		Propose: c.isr.Propose, Throttle: b.throttles.leader, NearestByRack: b.config.ReplicaSelector == rackAwareSelector,
+		Propose: c.isr.Propose, Throttle: b.throttles.leader, Mend: c.repair.Mend, BrokerEpoch: b.epoch,
+		NearestByRack: b.config.ReplicaSelector == rackAwareSelector,
 	}
 	b.onStop("fetchers", func() error { c.fetchers.Stop(); return nil })
 }
@@ -61,4 +64,14 @@ func (b *broker) dialLeader(ctx context.Context, nodeID int32) (followerhost.Con
 		return followerhost.Connection{}, err
 	}
 	return followerhost.Connection{Call: conn.Call, Close: conn.Close}, nil
+}
+
+// fetchOnce has another broker answer one fetch.
+func (b *broker) fetchOnce(ctx context.Context, nodeID int32, r *kmsg.FetchRequest) (kmsg.Response, error) {
+	conn, err := b.dialLeader(ctx, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.Call(ctx, r)
 }

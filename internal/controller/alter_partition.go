@@ -65,13 +65,21 @@ func (s *partitionChanges) alterPartition(leader int32, topic *metadata.Topic, a
 		return nil, kafka.ErrUnknownTopicOrPartition
 	}
 	p = s.partition(topic, p)
-	if code := s.checkAlterPartition(leader, p, asked); code != kafka.ErrNone {
+	if code := s.checkAlterPartition(leader, topic, p, asked); code != kafka.ErrNone {
 		return nil, code
 	}
 	c := s.begin(topic, p)
 	c.to.ISR, c.to.LeaderRecoveryState = nil, asked.LeaderRecoveryState
 	for _, member := range asked.NewEpochISR {
 		c.to.ISR = append(c.to.ISR, member.BrokerID)
+	}
+	if asked.LeaderRecoveryState == metadata.DamagedReplica {
+		c.renew, c.to.LeaderRecoveryState = true, p.LeaderRecoveryState
+		if len(c.to.ISR) == 0 {
+			c.to.ISR = p.ISR
+		} else {
+			c.lost = leader
+		}
 	}
 	after, _ := s.add(c)
 	if after.Leader != leader {
@@ -84,22 +92,25 @@ func (s *partitionChanges) alterPartition(leader int32, topic *metadata.Topic, a
 
 // checkAlterPartition fences leaders that know an older state, or a newer one, since then this controller
 // is the one that has been replaced.
-func (s *partitionChanges) checkAlterPartition(leader int32, p *metadata.Partition, asked *kmsg.AlterPartitionRequestTopicPartition) kafka.ErrorCode {
+func (s *partitionChanges) checkAlterPartition(leader int32, topic *metadata.Topic, p *metadata.Partition, asked *kmsg.AlterPartitionRequestTopicPartition) kafka.ErrorCode {
 	var isr []int32
 	for _, member := range asked.NewEpochISR {
 		isr = append(isr, member.BrokerID)
 	}
 	isValid := slices.Contains(isr, leader) && containsAll(p.Replicas, isr) && len(slices.Compact(slices.Sorted(slices.Values(isr)))) == len(isr)
 	isRecovering := asked.LeaderRecoveryState == metadata.RecoveringLeader
+	isDamaged := asked.LeaderRecoveryState == metadata.DamagedReplica
 	switch {
 	case asked.LeaderEpoch > p.LeaderEpoch || asked.PartitionEpoch > p.PartitionEpoch:
 		return kafka.ErrNotController
 	case asked.LeaderEpoch < p.LeaderEpoch:
 		return kafka.ErrFencedLeaderEpoch
-	case p.Leader != leader:
+	case p.Leader != leader && !isDamaged:
 		return kafka.ErrInvalidRequest
 	case asked.PartitionEpoch < p.PartitionEpoch:
 		return kafka.ErrInvalidUpdateVersion
+	case isDamaged:
+		return s.checkDamaged(leader, topic, p, isr)
 	case !isValid, !isRecovering && asked.LeaderRecoveryState != metadata.RecoveredLeader:
 		return kafka.ErrInvalidRequest
 	case isRecovering && (len(isr) > 1 || p.LeaderRecoveryState == metadata.RecoveredLeader):
@@ -110,6 +121,22 @@ func (s *partitionChanges) checkAlterPartition(leader int32, p *metadata.Partiti
 		if b == nil || !b.Active() || member.BrokerEpoch != kafka.NoBrokerEpoch && member.BrokerEpoch != b.Epoch {
 			return kafka.ErrIneligibleReplica
 		}
+	}
+	return kafka.ErrNone
+}
+
+// checkDamaged lets a replica have another leader epoch that wants to cut off damaged data: Moldau's own use of AlterPartition. A leader that names
+// no in-sync replicas says that none of it is committed. Any other names the in-sync replicas without itself: it will
+// lose records that were acknowledged, so enough others must have them, one of whom can lead.
+func (s *partitionChanges) checkDamaged(broker int32, topic *metadata.Topic, p *metadata.Partition, isr []int32) kafka.ErrorCode {
+	c := s.begin(topic, p)
+	switch {
+	case p.Leader == broker && len(isr) == 0:
+		return kafka.ErrNone
+	case !slices.Contains(p.Replicas, broker) || !slices.Equal(isr, without(p.ISR, broker)):
+		return kafka.ErrInvalidRequest
+	case len(isr) < kafka.EffectiveMinISR(c.minISR, len(p.Replicas)-len(p.AddingReplicas)) || !slices.ContainsFunc(isr, c.mayLead):
+		return kafka.ErrIneligibleReplica
 	}
 	return kafka.ErrNone
 }

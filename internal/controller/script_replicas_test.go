@@ -115,6 +115,10 @@ func (cl *cluster) alterISR(out *strings.Builder, leader int32, stale bool, line
 				}
 			case "recovering":
 				asked.LeaderRecoveryState = metadata.RecoveringLeader
+			case "damaged":
+				asked.LeaderRecoveryState = metadata.DamagedReplica
+			case "nobody":
+				asked.NewEpochISR = nil
 			}
 		}
 		topic.Partitions = append(topic.Partitions, asked)

@@ -252,6 +252,12 @@ func (f *fetch) limits() *replica.FetchRequest {
 	f.reads.MaxBytes = min(int(f.req.MaxBytes), f.h.MaxBytes)
 	f.reads.Files = f.r.Conn.SendsFiles
 	f.reads.Isolation = kafka.IsolationLevel(f.req.IsolationLevel)
+	if f.reads.Isolation == kafka.ReadToEnd {
+		f.reads.Files = false // what is not committed may be cut
+		if peer := f.r.Conn.Peer; peer == nil || peer.Purpose != wire.PurposeReplica {
+			f.reads.Isolation = kafka.ReadUncommitted
+		}
+	}
 	if f.follower != nil {
 		f.reads.Follower, f.reads.Isolation = f.follower, kafka.ReadUncommitted
 	} else {

@@ -29,6 +29,8 @@ type IsolationLevel int8
 const (
 	ReadUncommitted IsolationLevel = 0
 	ReadCommitted   IsolationLevel = 1
+	// ReadToEnd is between brokers only: what is not committed, too, of leaders and followers alike.
+	ReadToEnd IsolationLevel = 2
 )
 
 // ConfigResourceType is the kind of thing a config belongs to.

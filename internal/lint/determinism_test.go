@@ -8,7 +8,7 @@ import (
 
 // cores are deterministic: input in, records, effects and a response out (DESIGN, cores and
 // hosts). Their hosts, in X/host, are not.
-var singleOwnerCores = []string{"internal/quorum", "internal/controller", "internal/group", "internal/peer/suspect", "internal/peer/forward", "internal/replica/follower", "internal/replica/isr", "internal/replica/plan", "internal/broker/lifecycle", "internal/balance"}
+var singleOwnerCores = []string{"internal/quorum", "internal/controller", "internal/group", "internal/peer/suspect", "internal/peer/forward", "internal/replica/follower", "internal/replica/isr", "internal/replica/plan", "internal/replica/repair", "internal/broker/lifecycle", "internal/balance"}
 
 // sharedCores may use mutexes and atomics, but no clock, randomness, goroutine or channel.
 var sharedCores = []string{"internal/storage", "internal/partition", "internal/metadata", "internal/record"}

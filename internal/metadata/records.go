@@ -21,6 +21,9 @@ const (
 const (
 	RecoveredLeader  int8 = 0
 	RecoveringLeader int8 = 1
+	// DamagedReplica is none: in AlterPartition it says that the broker asks for another leader epoch, in which it
+	// will cut off damaged data. Moldau's own.
+	DamagedReplica int8 = 2
 )
 
 // Endpoint is one listener of a broker or controller as it is registered.

@@ -31,8 +31,8 @@ func TestLateAdvanceByAnOldRole(t *testing.T) {
 	wantHighWatermark(t, p, 3, "after a late advance")
 }
 
-// TestFetchOfAnOldIncarnationIsNotNoted (KIP-903): what a broker had before it started anew it may have lost.
-func TestFetchOfAnOldIncarnationIsNotNoted(t *testing.T) {
+// TestKIP903FetchOfAnOldIncarnationIsNotNoted (KIP-903): what a broker had before it started anew it may have lost.
+func TestKIP903FetchOfAnOldIncarnationIsNotNoted(t *testing.T) {
 	t.Parallel()
 	p, _ := threeReplicas(t)
 	f := fetchedBy(2, 1)
@@ -41,4 +41,27 @@ func TestFetchOfAnOldIncarnationIsNotNoted(t *testing.T) {
 	wantHighWatermark(t, p, 1, "by the new incarnation")
 	p.NoteFetch(fetchedBy(2, 3)) // in broker epoch 2
 	wantHighWatermark(t, p, 1, "by the old one")
+}
+
+// TestKIP101KilledFollowerKeepsWhatIsAcknowledged (KAFKA-1211): a follower's high watermark comes behind its leader's. Whoever cuts its
+// log off there after a restart, and leads next, loses what was acknowledged in between.
+func TestKIP101KilledFollowerKeepsWhatIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	p, _ := threeReplicas(t)
+	if high, end := p.Log().HighWatermark(), p.Log().LogEndOffset(); high != 0 || end != 3 {
+		t.Fatalf("high watermark %d, end %d", high, end)
+	}
+	a := p.Assignment()
+	for _, leader := range []int32{2, 3, 1} {
+		a.Leader, a.LeaderEpoch, a.PartitionEpoch = leader, a.LeaderEpoch+1, a.PartitionEpoch+1
+		if err := p.Apply(a, nowMs); err != nil {
+			t.Fatal(err)
+		}
+		if end := p.Log().LogEndOffset(); end != 3 {
+			t.Fatalf("broker %d leads: the log ends at %d", leader, end)
+		}
+	}
+	if r, err := p.Read(ReadRequest{Offset: 2, MaxBytes: 1, MinOneBatch: true, IsReplica: true, ReplicaID: 2, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1}); err != nil || len(r.Records) == 0 {
+		t.Errorf("the last record: %d bytes, %v", len(r.Records), err)
+	}
 }

@@ -35,6 +35,8 @@ type ISRChange struct {
 	LeaderEpoch    int32
 	PartitionEpoch int32
 	ISR            []ISRMember
+	// Damaged says that this replica asks for another leader epoch, to cut off what is damaged in it: see GiveUp.
+	Damaged bool
 	// Expands tells a change that takes somebody in from one that takes somebody out.
 	Expands bool
 }
@@ -75,6 +77,8 @@ type ReplicationOptions struct {
 	// MayJoin reports whether a broker may be in sync: it is registered in that epoch, not fenced, and
 	// not about to stop.
 	MayJoin func(broker int32, brokerEpoch int64) bool
+	// IsRegistered reports whether the metadata that the partition hears of includes this broker's present registration.
+	IsRegistered func() bool
 	// Appended is called without locks when a leader has something for its followers. May be nil.
 	Appended func()
 	// Flushed is called without locks when a follower may fetch on from its leader, since it has

@@ -105,9 +105,9 @@ func TestTooFewInSync(t *testing.T) {
 	}
 }
 
-// TestRecordsOfAnotherLeaderAreNotAcknowledged: whoever asks late, since an earlier partition of its request was waited for, must
+// TestKafka13574RecordsOfAnotherLeaderAreNotAcknowledged: whoever asks late, since an earlier partition of its request was waited for, must
 // not take what another leader has written in the place of its records for them.
-func TestRecordsOfAnotherLeaderAreNotAcknowledged(t *testing.T) {
+func TestKafka13574RecordsOfAnotherLeaderAreNotAcknowledged(t *testing.T) {
 	t.Parallel()
 	p, _ := threeReplicas(t) // three records, of which none is committed
 	a := p.Assignment()

@@ -39,6 +39,8 @@ type Partition struct {
 	replicating ReplicationOptions
 	following   sync.Mutex // guards state; taken after mu, and never while the log's mutex is held
 	state       replication
+	damage      atomic.Int32 // a DamageState
+	givingUp    *givingUp    // nil unless it has asked for it; guarded by mu, or by following where that is held for reading
 	// leaderHigh is the high watermark that this follower's leader named last.
 	leaderHigh atomic.Int64
 }
@@ -124,6 +126,8 @@ func (p *Partition) Apply(a Assignment, nowMs int64) error {
 		return old.gone
 	}
 	next := &role{Assignment: a, isLeader: a.Leader == p.localID, epochStart: old.epochStart}
+	p.Log().LimitEpochs(a.LeaderEpoch)
+	cutErr := p.giveUp(a, nowMs)
 	if next.isLeader && (!old.isLeader || old.LeaderEpoch != a.LeaderEpoch) {
 		next.epochStart = p.Log().LogEndOffset()
 		err := p.Log().AssignEpochStart(a.LeaderEpoch, next.epochStart)
@@ -137,6 +141,9 @@ func (p *Partition) Apply(a Assignment, nowMs int64) error {
 	switch {
 	case !next.isLeader:
 		p.leaderHigh.Store(0)
+		if a.PartitionEpoch > old.PartitionEpoch {
+			p.state.pending = nil
+		}
 	case !old.isLeader || old.LeaderEpoch != a.LeaderEpoch:
 		p.resetReplication(a, nowMs)
 	default:
@@ -147,7 +154,7 @@ func (p *Partition) Apply(a Assignment, nowMs int64) error {
 	if next.isLeader {
 		p.commit(next)
 	}
-	return nil
+	return cutErr
 }
 
 // Close ends the partition's use: every later call answers with why.

@@ -105,7 +105,7 @@ func TestAppendCommitsAtOnceWithOneReplica(t *testing.T) {
 	}
 }
 
-func TestEpochFencing(t *testing.T) {
+func TestKIP320EpochFencing(t *testing.T) {
 	t.Parallel()
 	p, _ := newPartition(t, nil)
 	if err := p.Apply(leads(5), nowMs); err != nil {
@@ -281,7 +281,7 @@ func TestFlushConfigChanges(t *testing.T) {
 	}
 }
 
-func TestReadAndDivergence(t *testing.T) {
+func TestKIP320ReadAndDivergence(t *testing.T) {
 	t.Parallel()
 	p, _ := newPartition(t, nil)
 	for _, epoch := range []int32{2, 4} { // epoch 2: offsets 0 to 2, epoch 4: 3 to 5

@@ -69,7 +69,7 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	}
 	upTo := result.HighWatermark
 	switch {
-	case r.IsReplica:
+	case r.IsReplica || r.Isolation == kafka.ReadToEnd:
 		upTo = result.LogEndOffset
 	case r.Isolation == kafka.ReadCommitted:
 		upTo = result.LastStableOffset
@@ -125,6 +125,8 @@ func (p *Partition) ReadAtEnd(r *ReadRequest) (result ReadResult, ok bool) {
 		return result, r.Offset == result.LogEndOffset && r.Offset > result.LogStartOffset && r.LastFetchedEpoch == p.Log().EpochForOffset(r.Offset-1)
 	case r.Isolation == kafka.ReadCommitted:
 		upTo = result.LastStableOffset
+	case r.Isolation == kafka.ReadToEnd:
+		upTo = result.LogEndOffset
 	}
 	return result, r.Offset == upTo && r.Offset >= result.LogStartOffset
 }

@@ -175,13 +175,33 @@ func (k *controller) alter(r *kmsg.AlterPartitionRequest) *kmsg.AlterPartitionRe
 
 func (k *controller) alterOne(from int32, wanted *kmsg.AlterPartitionRequestTopicPartition) kafka.ErrorCode {
 	state := k.state[wanted.Partition]
+	var isr []int32
+	for _, m := range wanted.NewEpochISR {
+		isr = append(isr, m.BrokerID)
+	}
+	isDamaged := wanted.LeaderRecoveryState == metadata.DamagedReplica
+	givesUp, renews := isDamaged && slices.Equal(isr, without(state.ISR, from)), isDamaged && state.Leader == from && len(isr) == 0
 	switch {
-	case wanted.LeaderEpoch != state.LeaderEpoch || state.Leader != from:
+	case wanted.LeaderEpoch != state.LeaderEpoch || state.Leader != from && !givesUp:
 		return kafka.ErrFencedLeaderEpoch
 	case wanted.PartitionEpoch != state.PartitionEpoch:
 		return kafka.ErrInvalidUpdateVersion
+	case renews:
+		k.change(nil, func(p *metadata.PartitionRecord) bool {
+			if p == state {
+				p.LeaderEpoch++
+				k.c.count["renewed"]++
+			}
+			return p == state
+		})
+		return kafka.ErrNone
+	case givesUp && (len(isr) < minInSync || !slices.ContainsFunc(isr, k.mayLead)):
+		return kafka.ErrIneligibleReplica
+	case givesUp:
+		k.giveUp(state, from)
+		return kafka.ErrNone
 	}
-	var isr []int32
+	isr = nil
 	for _, m := range wanted.NewEpochISR {
 		if !k.mayLead(m.BrokerID) || m.BrokerEpoch != kafka.NoBrokerEpoch && m.BrokerEpoch != k.epochs[m.BrokerID] {
 			return kafka.ErrIneligibleReplica
@@ -205,4 +225,19 @@ func (k *controller) alterOne(from int32, wanted *kmsg.AlterPartitionRequestTopi
 	})
 	k.c.count["isr change"]++
 	return kafka.ErrNone
+}
+
+// giveUp lets a replica go that is damaged. Whatever it has said before does not count in the new epoch.
+func (k *controller) giveUp(state *metadata.PartitionRecord, from int32) {
+	k.change(nil, func(p *metadata.PartitionRecord) bool {
+		if p != state {
+			return false
+		}
+		k.remove(p, from, false)
+		if p.Leader != kafka.NoLeader {
+			p.LeaderEpoch++
+		}
+		return true
+	})
+	k.c.count["gave up"]++
 }

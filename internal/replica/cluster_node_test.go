@@ -2,8 +2,10 @@ package replica_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -15,10 +17,12 @@ import (
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/quota"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/replica/fetchsession"
 	"github.com/moldau/moldau/internal/replica/follower"
 	"github.com/moldau/moldau/internal/replica/isr"
+	"github.com/moldau/moldau/internal/replica/repair"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/storage"
 	"github.com/moldau/moldau/internal/wire"
@@ -30,6 +34,7 @@ type node struct {
 	id          int32
 	mem         *vfs.Mem
 	hasLost     bool // unsynced data, since it was registered last
+	wasKilled   bool // and the machine ran on
 	incarnation int
 	*process    // nil while it is down
 }
@@ -43,6 +48,7 @@ type process struct {
 	fetchers    map[int32]*follower.Fetcher
 	sources     map[follower.Key]int32
 	metrics     *follower.Metrics
+	mender      *repair.Mender
 	brokerEpoch int64
 	applied     int // records of the controller's log
 	seen        [partitionCount]int64
@@ -77,14 +83,16 @@ func (n *node) start() {
 		return
 	}
 	p := &process{storage: s, sender: isr.New(n.id, registry), fetchers: map[int32]*follower.Fetcher{}, sources: map[follower.Key]int32{}, metrics: follower.NewMetrics(registry)}
+	propose := func(of *partition.Partition, change *partition.ISRChange) {
+		p.sender.Add(isr.Proposal{Partition: of, Change: change})
+	}
+	p.mender = repair.New(repair.Options{NodeID: n.id, Propose: propose, Metrics: registry})
 	p.replicas = replica.New(replica.Options{NodeID: n.id, Storage: s, Metrics: registry, Clock: c.clock, MaxWaiting: 10_000, FetchMemoryBytes: 1 << 30,
 		TopicConfig: func(*metadata.Image, string) replica.TopicConfig {
 			return replica.TopicConfig{Log: config, MinInSyncReplicas: minInSync}
 		},
-		Cluster: &replica.Cluster{LagMaxMs: 300, Follow: n.follow, Unfollow: n.unfollow, Flushed: func(int32) {},
-			Propose: func(p *partition.Partition, change *partition.ISRChange) {
-				n.sender.Add(isr.Proposal{Partition: p, Change: change})
-			}}})
+		Cluster: &replica.Cluster{LagMaxMs: 300, Follow: n.follow, Unfollow: n.unfollow, Flushed: func(int32) {}, Propose: propose,
+			Mend: func(damaged *partition.Partition) { p.mender.Add(damaged) }, BrokerEpoch: func() int64 { return p.brokerEpoch }}})
 	p.fetch = &handler.Fetch{Replicas: p.replicas, Sessions: fetchsession.New(100, env.NewSeededRandom(c.random.Uint64()), registry), Metadata: p.replicas.Image, Authorizer: security.AllowAll{},
 		Clock: c.clock, Metrics: handler.NewDataMetrics(registry), MaxBytes: 55 << 20, Quota: quota.Unlimited{}}
 	n.incarnation++
@@ -97,7 +105,9 @@ func (n *node) start() {
 			c.note("node %d starts: partition %d ends at %d, committed %d, flushed %d", n.id, i, l.LogEndOffset(), l.HighWatermark(), l.FlushedOffset())
 		}
 	}
-	p.brokerEpoch = c.controller.register(n.id, n.hasLost)
+	// A start cuts a log at damage that is not flushed for certain.
+	hasLost := n.hasLost || n.wasKilled && s.HasLost() || !n.wasKilled && c.rotten[n.id]
+	p.brokerEpoch = c.controller.register(n.id, hasLost)
 	n.hasLost = false
 	n.after(60, func() { c.controller.unfence(n.id, p.brokerEpoch) })
 }
@@ -164,6 +174,95 @@ func (n *node) drive() {
 	if r, _ := n.sender.Next(n.c.nowMs(), n.brokerEpoch); r != nil {
 		n.propose(r)
 	}
+	if ask, _ := n.mender.Next(n.c.nowMs()); ask != nil {
+		n.ask(ask)
+	}
+}
+
+// ask takes the question for what is damaged to another node and its answer back.
+func (n *node) ask(ask *repair.Ask) {
+	c, m, to := n.c, n.mender, n.c.nodes[ask.Broker-1]
+	c.after(c.delay(), func() {
+		isLost := to.process == nil || !c.healing && c.oneIn(8)
+		var response *kmsg.FetchResponse
+		if !isLost {
+			if response = to.serve(&security.Peer{NodeID: n.id, Purpose: wire.PurposeReplica}, ask.Request); !c.healing && c.oneIn(8) {
+				c.damage(response)
+			}
+		}
+		n.after(c.delay(), func() {
+			if isLost {
+				m.Failed(c.nowMs())
+			} else {
+				m.Take(response, c.nowMs())
+			}
+		})
+	})
+}
+
+// isElsewhere reports whether another node has the batch that lies at a position of a file. What nobody else has cannot be mended; the partition
+// then waits for ever, since nobody knows whether it was committed.
+func (n *node) isElsewhere(i int, f vfs.File, position int64) bool {
+	size, err := f.Size()
+	data := make([]byte, size)
+	_, rerr := f.ReadAt(data, 0)
+	n.c.check(errors.Join(err, rerr))
+	for rest := data; len(rest) > 0; {
+		b, behind, err := record.Next(rest)
+		if err != nil {
+			return false
+		}
+		if rest = behind; size-int64(len(rest)) <= position {
+			continue
+		}
+		for _, o := range n.c.nodes {
+			if o == n || o.process == nil || o.replica(i) == nil {
+				continue
+			}
+			if l := o.replica(i).Log(); l.LogStartOffset() <= b.BaseOffset() && b.LastOffset() < l.LogEndOffset() && l.EpochForOffset(b.BaseOffset()) == b.PartitionLeaderEpoch() {
+				return true
+			}
+		}
+		return false
+	}
+	return false
+}
+
+// rot flips a bit in a .log file of a partition.
+func (n *node) rot(i int) {
+	c := n.c
+	folder := fmt.Sprintf("/data/%s-%d/", topicName, i)
+	entries, err := n.mem.ReadDir(folder)
+	c.check(err)
+	var names []string
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), ".log") && info.Size() > 0 {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	name := folder + names[c.random.IntN(len(names))]
+	f, err := n.mem.Open(name, true)
+	if err != nil {
+		c.check(err)
+		return
+	}
+	defer f.Close()
+	size, err := f.Size()
+	c.check(err)
+	position, b := c.random.Int64N(size), make([]byte, 1)
+	if !n.isElsewhere(i, f, position) {
+		return
+	}
+	_, err = f.ReadAt(b, position)
+	b[0] ^= 1 << c.random.IntN(8)
+	_, werr := f.WriteAt(b, position)
+	c.check(errors.Join(err, werr))
+	c.count["rotten"]++
+	c.rotten[n.id], c.wasRotten[n.id] = true, true
+	c.note("node %d: a bit of partition %d is flipped, byte %d of %s", n.id, i, position, name)
 }
 
 // send takes a fetch to another node and its answer back. Either may get lost, or damaged; the
@@ -261,6 +360,7 @@ func (n *node) propose(r *kmsg.AlterPartitionRequest) {
 // crash ends the process; power takes what it has not synced.
 func (n *node) crash(power bool) {
 	c := n.c
+	n.wasKilled = !power
 	if power {
 		n.mem = n.mem.CrashClone(env.NewSeededRandom(c.random.Uint64()))
 		if !c.flushed {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage"
 )
@@ -48,6 +49,8 @@ type cluster struct {
 	flushed bool
 	// suspect is the node that has lost unsynced data; until everything is in sync again and flushed, no other may.
 	suspect   *node
+	rotten    map[int32]bool // nodes with flipped bits, which may not be mended yet
+	wasRotten map[int32]bool // ever: what lies below the log start offset is not mended, and comes to light when a start does not know that offset
 	next      int
 	acked     [partitionCount]map[string]int64
 	committed [partitionCount]map[int64]string // by offset, as the first replica saw it below its high watermark
@@ -57,7 +60,7 @@ type cluster struct {
 }
 
 func newCluster(t *testing.T, seed uint64) *cluster {
-	c := &cluster{t: t, random: rand.New(rand.NewPCG(seed, 0x636c7573)), clock: env.NewManualClock(time.UnixMilli(startMs)), events: map[int64][]func(){}, count: map[string]int{}}
+	c := &cluster{t: t, random: rand.New(rand.NewPCG(seed, 0x636c7573)), clock: env.NewManualClock(time.UnixMilli(startMs)), rotten: map[int32]bool{}, wasRotten: map[int32]bool{}, events: map[int64][]func(){}, count: map[string]int{}}
 	for i := range partitionCount {
 		c.acked[i], c.committed[i] = map[string]int64{}, map[int64]string{}
 	}
@@ -187,6 +190,13 @@ func (c *cluster) harm() {
 	if c.oneIn(150) {
 		c.controller.move()
 	}
+	if c.oneIn(250) {
+		c.restore()
+		if c.suspect == nil || c.suspect == n {
+			c.suspect = n
+			n.rot(i)
+		}
+	}
 	if c.oneIn(300) {
 		c.restore()
 		n.crash((c.suspect == nil || c.suspect == n) && c.oneIn(2))
@@ -210,8 +220,28 @@ func (c *cluster) restore() {
 	}
 	for _, n := range c.nodes {
 		c.flush(n)
+		if !c.rotten[n.id] {
+			continue
+		}
+		if c.isDamaged(n) {
+			return
+		}
+		// What is damaged below the log start offset must not come to light again, nor a start scan it.
+		c.check(errors.Join(n.storage.CheckpointLogStartOffsets(), n.storage.FlushDir(0, c.nowMs()+60_000)))
 	}
+	clear(c.rotten)
 	c.suspect = nil
+}
+
+// isDamaged reads all that a node has. What it meets is mended then.
+func (c *cluster) isDamaged(n *node) bool {
+	for i := range partitionCount {
+		l := n.replica(i).Log()
+		if _, to := c.values(n, l, l.LogStartOffset(), l.LogEndOffset()); to < l.LogEndOffset() {
+			return true
+		}
+	}
+	return false
 }
 
 // compare checks what a node has come to know as committed.
@@ -224,13 +254,14 @@ func (c *cluster) compare(n *node) {
 		l := r.Log()
 		high := l.HighWatermark()
 		n.seen[i] = min(n.seen[i], high)
-		for _, v := range c.values(l, max(n.seen[i], l.LogStartOffset()), high) {
+		values, to := c.values(n, l, max(n.seen[i], l.LogStartOffset()), high)
+		for _, v := range values {
 			if was, ok := c.committed[i][v.offset]; ok && was != v.value {
 				c.check(fmt.Errorf("node %d has %q at offset %d of partition %d, where %q was committed", n.id, v.value, v.offset, i, was))
 			}
 			c.committed[i][v.offset] = v.value
 		}
-		n.seen[i] = high
+		n.seen[i] = to
 	}
 }
 
@@ -239,18 +270,23 @@ type offsetValue struct {
 	value  string
 }
 
-func (c *cluster) values(l *storage.Log, from, to int64) (all []offsetValue) {
+// values reads from an offset to another, or up to damage, which ends where next says.
+func (c *cluster) values(n *node, l *storage.Log, from, to int64) (all []offsetValue, next int64) {
 	for from < to && c.err == nil {
 		read, err := l.Read(storage.ReadRequest{Offset: from, MaxBytes: 4000, MinOneBatch: true, UpTo: to})
+		if kafka.CodeOf(err) == kafka.ErrCorruptMessage && c.wasRotten[n.id] {
+			c.count["damage met"]++
+			return all, from
+		}
 		c.check(err)
 		if len(read.Records) == 0 {
-			return all
+			return all, to
 		}
 		for rest := read.Records; len(rest) > 0 && c.err == nil; {
 			b, next, err := record.Next(rest)
 			c.check(err)
 			if err != nil {
-				return all
+				return all, from
 			}
 			for r, err := range b.Records(math.MaxInt32) {
 				c.check(err)
@@ -261,7 +297,7 @@ func (c *cluster) values(l *storage.Log, from, to int64) (all []offsetValue) {
 			rest, from = next, b.NextOffset()
 		}
 	}
-	return all
+	return all, max(from, to)
 }
 
 func (c *cluster) run() error {
@@ -298,6 +334,9 @@ func (c *cluster) whyNotWhole() string {
 				return fmt.Sprintf("node %d has partition %d up to %d, committed %d; node 1 %d", n.id, i, l.LogEndOffset(), l.HighWatermark(), first.HighWatermark())
 			}
 		}
+		if c.isDamaged(n) {
+			return fmt.Sprintf("node %d is damaged", n.id)
+		}
 	}
 	return ""
 }
@@ -308,7 +347,8 @@ func (c *cluster) finish() {
 		for _, n := range c.nodes {
 			l := n.replica(i).Log()
 			there := map[int64]string{}
-			for _, v := range c.values(l, l.LogStartOffset(), l.LogEndOffset()) {
+			values, _ := c.values(n, l, l.LogStartOffset(), l.LogEndOffset())
+			for _, v := range values {
 				there[v.offset] = v.value
 			}
 			for value, offset := range c.acked[i] {
@@ -340,7 +380,7 @@ func TestClusterSeeds(t *testing.T) {
 		}
 	}
 	t.Logf("seeds from %d: %v", first, total)
-	for _, what := range []string{"acked", "crash", "moved", "isr change", "forged"} {
+	for _, what := range []string{"acked", "crash", "moved", "isr change", "forged", "rotten", "damage met"} {
 		if total[what] == 0 && *clusterSeeds >= 10 {
 			t.Errorf("nothing of %q has happened", what)
 		}

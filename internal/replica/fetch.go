@@ -273,6 +273,7 @@ func (f *fetch) readPartition(i int, p *FetchPartition, r *partition.ReadRequest
 	f.buffers.hold(result.File)
 	if code := kafka.CodeOf(result.Err); code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
 		replica.ReportReadError(result.Err, f.m.options.Clock.Now().UnixMilli())
+		result.Err = replica.ReadError(result.Err)
 	}
 }
 

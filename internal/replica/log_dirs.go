@@ -108,6 +108,7 @@ func (m *Manager) FinishMove(v *storage.Move) error {
 	if err := r.SwapLog(func() (*storage.Log, error) { return v.Finish(m.options.Clock.Now().UnixMilli()) }); err != nil {
 		return err
 	}
+	m.watchDamage(r)
 	m.applying.Lock()
 	defer m.applying.Unlock()
 	r.Log().UpdateConfig(m.options.TopicConfig(m.image.Load(), tp.Topic).Log) // it may have changed in between

@@ -327,6 +327,7 @@ func (m *Manager) open(tp kafka.TopicIDPartition, place storage.Placement, confi
 		return r
 	}
 	r.Partition = partition.New(tp.TopicID, m.options.NodeID, log, m.replicationOptions(r), r.advanced)
+	m.watchDamage(r)
 	return r
 }
 

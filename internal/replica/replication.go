@@ -23,6 +23,11 @@ type Cluster struct {
 	Propose func(p *partition.Partition, change *partition.ISRChange)
 	// Throttle holds back what followers fetch that are not in sync, of the replicas that it covers; nil for none.
 	Throttle *quota.Replication
+	// Mend has what is damaged in the log of a partition mended with what other replicas have. It is repair/host's, and
+	// does not block.
+	Mend func(p *partition.Partition)
+	// BrokerEpoch is the one in which this broker is registered.
+	BrokerEpoch func() int64
 	// NearestByRack has leaders send consumers to an in-sync replica in their rack (KIP-392).
 	NearestByRack bool
 }
@@ -46,10 +51,21 @@ func (m *Manager) propose(r *Replica, change *partition.ISRChange) {
 	}
 }
 
+// watchDamage has damage in the replica's log mended, if others may have what was there.
+func (m *Manager) watchDamage(r *Replica) {
+	if c := m.options.Cluster; c != nil && c.Mend != nil {
+		r.Log().OnDamage(func() {
+			r.NoteDamage()
+			c.Mend(r.Partition)
+		})
+	}
+}
+
 func (m *Manager) replicationOptions(r *Replica) partition.ReplicationOptions {
 	o := partition.ReplicationOptions{MayJoin: m.mayJoin, Appended: r.appended}
 	if c := m.options.Cluster; c != nil {
 		o.LagMaxMs, o.Flushed = c.LagMaxMs, c.Flushed
+		o.IsRegistered = func() bool { return m.mayJoin(m.options.NodeID, c.BrokerEpoch()) }
 	}
 	return o
 }

@@ -158,6 +158,7 @@ func (l *Log) isTruncatedSince(truncations int) bool {
 // cleanFailed leaves the log alone for a while, or until its damaged data is gone.
 func (l *Log) cleanFailed(nowMs int64, err error) {
 	_, damaged := errors.AsType[*segment.CorruptionError](err)
+	l.suspects.Note(err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.clean.retryAtMs = nowMs + cleanRetryMs

@@ -50,6 +50,8 @@ type Log struct {
 	commitDueMs atomic.Int64 // when flush.ms is over; never: not in dir.commits.later
 	commitIndex int          // in dir.commits.later, whose lock guards it
 
+	suspects segment.Suspects
+
 	flushMu sync.Mutex // taken before mu
 	mu      sync.Mutex // guards everything below, and every change of what is above
 	// active is false until the last segment is ready for appends: opening thousands of idle
@@ -58,6 +60,7 @@ type Log struct {
 	epochsChanged    bool // records of an epoch exist that the checkpoint file does not know
 	unsyncedFolder   bool // the folder and its topic id may not be durable
 	recovered        bool // and not flushed since
+	doubtfulEpochs   bool // recovery has them from the batches, which no checksum covers
 	producers        producerstate.Manager
 	snapshots        snapshotSet
 	firstTimestampMs int64 // of the active segment; unknownTimestamp until it is needed
@@ -231,6 +234,17 @@ func (l *Log) AssignEpochStart(leaderEpoch int32, startOffset int64) error {
 	}
 	l.epochs.Store(l.epochs.Load().With(leaderEpoch, startOffset))
 	return nil
+}
+
+// LimitEpochs says which leader epoch there is now. One that recovery has found to be newer is none.
+func (l *Log) LimitEpochs(latest int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if epochs := l.epochs.Load(); l.doubtfulEpochs && epochs.Latest() > latest {
+		l.epochs.Store(epochs.WithoutAbove(latest))
+		l.epochsChanged = true
+	}
+	l.doubtfulEpochs = false
 }
 
 // Usable returns why the log cannot be used, or nil: also where it was moved, as then another has

@@ -230,7 +230,7 @@ func TestLostOrNeverWritten(t *testing.T) {
 	}
 }
 
-func TestCrashDuringLoadingCountsAsUnclean(t *testing.T) {
+func TestKafka10471CrashDuringTheLoadIsUnclean(t *testing.T) {
 	t.Parallel()
 	mem := newMem(t)
 	m, l := openLogOn(t, mem, testConfig())

@@ -164,7 +164,8 @@ func openLog(d *logDir, tp kafka.TopicPartition, config *LogConfig, known knownO
 	}
 	l.flushedOffset.Store(l.recoveryPoint.Load())
 	l.countedOffset.Store(l.recoveryPoint.Load()) // more when the topic's config is known
-	if !epochsKnown {
+	// After a crash the log may begin earlier than it had, with epochs that the file has not any more.
+	if !epochsKnown || start < end && epochs.StartOffset() > start {
 		if epochs, err = l.epochsOfRecords(); err != nil {
 			return nil, err
 		}
@@ -217,6 +218,7 @@ func (l *Log) noteDamage(damage *segment.CorruptionError) {
 		return
 	}
 	l.active = false
+	l.suspects.Note(damage)
 	l.dir.metrics.damagedBatches.Inc()
 	slog.Error("a batch is damaged on disk and not served; consumers can go on behind it: check the disk, and run moldau audit on the data folder when the broker is stopped",
 		"partition", l.tp.String(), "path", damage.Path, "position", damage.Position, "cause", damage.Cause)
@@ -248,7 +250,7 @@ func (l *Log) openSegments(bases []int64, known knownOffsets, nowMs int64) error
 // recovery point are taken from the batches, as their file may be older or newer.
 func (l *Log) recover(recoveryPoint int64, epochs *epoch.List) (*epoch.List, error) {
 	list := l.segments.Load()
-	recovered := epochs.WithoutEnd(recoveryPoint)
+	recovered := epoch.Recovery{List: epochs.WithoutEnd(recoveryPoint)}
 	// From the last flushed offset on: where that ends a segment, its last index entries, which
 	// it got when it was closed, may be missing.
 	first := list.indexOf(max(recoveryPoint-1, 0))
@@ -256,7 +258,7 @@ func (l *Log) recover(recoveryPoint int64, epochs *epoch.List) (*epoch.List, err
 		result, err := list.all[i].Recover(segment.RecoverOptions{
 			FromOffset: recoveryPoint, NoHoles: true, HolesBelow: l.cleanedOffset.Load(),
 			Visit: func(b record.Batch) error {
-				recovered = recovered.With(b.PartitionLeaderEpoch(), b.BaseOffset())
+				recovered.Add(b.PartitionLeaderEpoch(), b.BaseOffset())
 				return nil
 			},
 		})
@@ -287,7 +289,7 @@ func (l *Log) recover(recoveryPoint int64, epochs *epoch.List) (*epoch.List, err
 		slog.Warn("cut a damaged or torn end off a log", "partition", l.tp.String(), "dir", l.dir.path, "end_offset", result.NextOffset,
 			"bytes", result.TruncatedBytes, "segments_removed", len(list.all)-i-1, "damage", result.Damage)
 		l.dir.metrics.truncatedBytes.Add(result.TruncatedBytes)
-		if hole || !errors.Is(result.Damage, record.ErrIncomplete) {
+		if !result.Torn || !last {
 			l.dir.shared.damaged.Store(true)
 		}
 		for _, s := range list.all[i+1:] {
@@ -305,8 +307,9 @@ func (l *Log) recover(recoveryPoint int64, epochs *epoch.List) (*epoch.List, err
 		break
 	}
 	l.dir.metrics.logsRecovered.Inc()
-	l.epochsChanged = !slices.Equal(recovered.All(), epochs.All())
-	return recovered, nil
+	l.epochsChanged = !slices.Equal(recovered.List.All(), epochs.All())
+	l.doubtfulEpochs = true
+	return recovered.List, nil
 }
 
 // withoutGhosts removes the segments behind the i-th that begin below its end: power loss has brought
@@ -389,18 +392,14 @@ func (l *Log) readEpochs() (epochs *epoch.List, known bool, err error) {
 	return epoch.New(all), true, nil
 }
 
-// epochsOfRecords walks all batch headers for their leader epochs.
+// epochsOfRecords walks all sound batches for their leader epochs.
 func (l *Log) epochsOfRecords() (*epoch.List, error) {
-	epochs := epoch.None
+	epochs := epoch.Recovery{List: epoch.None}
 	for _, s := range l.segments.Load().all {
-		err := s.ScanPastDamage(0, func(at segment.BatchPosition, _ record.Batch) error {
-			epochs = epochs.With(at.LeaderEpoch, at.BaseOffset)
-			return nil
-		})
-		if err != nil {
+		if err := s.ScanSound(func(at segment.BatchPosition) { epochs.Add(at.LeaderEpoch, at.BaseOffset) }); err != nil {
 			return nil, err
 		}
 	}
-	l.epochsChanged = true
-	return epochs, nil
+	l.epochsChanged, l.doubtfulEpochs = true, true
+	return epochs.List, nil
 }

@@ -33,7 +33,7 @@ func (l *Log) Read(r ReadRequest) (ReadResult, error) {
 			return result, kafka.Errorf(kafka.ErrOffsetOutOfRange, "offset %d of %s is outside of %d to %d", r.Offset, l.tp, result.LogStartOffset, result.LogEndOffset)
 		}
 		var err error
-		result.Records, result.File, err = l.readFrom(list, r, min(r.UpTo, result.LogEndOffset))
+		result.Records, result.File, err = l.readFrom(list, r.below(result.LogEndOffset))
 		if err == nil && r.Aborted {
 			if next := result.NextOffset(r.Offset); next > r.Offset {
 				result.Aborted, err = abortedIn(list, r.Offset, next)
@@ -72,6 +72,7 @@ func (l *Log) isOvertaken(list *segmentList, err error) bool {
 func (l *Log) readError(err error) error {
 	if damage, ok := errors.AsType[*segment.CorruptionError](err); ok {
 		l.dir.metrics.damagedBatches.Inc()
+		l.suspects.Note(damage)
 		return &kafka.Error{Code: kafka.ErrCorruptMessage, Message: fmt.Sprintf("the data of %s is damaged and not served: check the disk, and run moldau audit when the broker is stopped; readers can go on behind the damage", l.tp), Cause: damage}
 	}
 	return l.mayFail("reading", err)
@@ -85,18 +86,24 @@ func (r *ReadResult) NextOffset(offset int64) int64 {
 	return max(offset, endOf(r.Records))
 }
 
-func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, *segment.FileRange, error) {
-	if r.Offset >= upTo {
+// below is the request with nothing asked for from an offset on.
+func (r ReadRequest) below(offset int64) ReadRequest {
+	r.UpTo = min(r.UpTo, offset)
+	return r
+}
+
+func (l *Log) readFrom(list *segmentList, r ReadRequest) ([]byte, *segment.FileRange, error) {
+	if r.Offset >= r.UpTo {
 		return nil, nil, nil
 	}
 	for _, s := range list.all[list.indexOf(r.Offset):] {
-		if s.BaseOffset() >= upTo {
+		if s.BaseOffset() >= r.UpTo {
 			break
 		}
 		if !s.Acquire() {
 			return nil, nil, errOvertaken
 		}
-		records, file, found, err := l.readSegment(list, s, r, upTo)
+		records, file, found, err := l.readSegment(list, s, r)
 		s.Release()
 		if err != nil || found {
 			return records, file, err
@@ -105,93 +112,69 @@ func (l *Log) readFrom(list *segmentList, r ReadRequest, upTo int64) ([]byte, *s
 	return nil, nil, l.missing(list, r.Offset)
 }
 
-// takeFile finds the records that begin with the batch of offset at position as a part of the file, nil if they must be read.
-func (r *ReadRequest) takeFile(s *segment.Segment, position, offset, upTo int64) *segment.FileRange {
-	if !r.Files {
-		return nil
-	}
-	return s.TakeRange(segment.RangeRequest{Position: position, Offset: offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, NowMs: r.NowMs})
-}
-
-// noteSound remembers what was read and is right.
-func (r *ReadRequest) noteSound(s *segment.Segment, position int64, whole segment.Whole, cuts uint64) {
-	s.NoteReadEnd(whole.NextOffset, position+int64(whole.SizeBytes), cuts)
-	if r.Files && !whole.Corrected {
-		s.NoteSound(position, whole.SizeBytes, whole.NextOffset, r.NowMs, cuts)
-	}
-}
-
 // readSegment reads from one segment only, as Kafka does: the next fetch goes on with the
 // next segment. found is false when all of its batches are before the offset.
-func (l *Log) readSegment(list *segmentList, s *segment.Segment, r ReadRequest, upTo int64) (records []byte, file *segment.FileRange, found bool, err error) {
+func (l *Log) readSegment(list *segmentList, s *segment.Segment, r ReadRequest) (records []byte, file *segment.FileRange, found bool, err error) {
 	cuts := s.Cuts()
 	if s != list.last() {
-		upTo = min(upTo, list.endOf(list.indexOf(s.BaseOffset()), upTo))
+		r = r.below(list.endOf(list.indexOf(s.BaseOffset()), r.UpTo))
 	}
-	if records, file := l.readOn(s, r, upTo, cuts); file != nil || len(records) > 0 {
-		return records, file, true, nil
+	if position, known := s.ReadEnd(r.Offset); known {
+		// No lookup where another read has ended. Where that does not work out, for whatever reason, it finds out why.
+		records, file, err = l.readAt(s, r, segment.BatchPosition{Position: position, BaseOffset: r.Offset}, cuts)
+		if err == nil && (file != nil || len(records) > 0) {
+			return records, file, true, nil
+		}
 	}
 	at, found, err := s.Lookup(r.Offset)
 	if err != nil || !found {
 		return nil, nil, false, err
 	}
-	if at.LastOffset >= upTo {
+	if at.LastOffset >= r.UpTo {
 		return nil, nil, true, l.reachesTooFar(list, s, at)
 	}
-	if file := r.takeFile(s, at.Position, at.BaseOffset, upTo); file != nil {
-		return nil, file, true, nil
-	}
-	want := max(r.MaxBytes, 0)
-	if want < at.SizeBytes {
-		if !r.MinOneBatch {
-			return nil, nil, true, nil
-		}
-		if err := s.CheckLarge(at); err != nil {
-			return nil, nil, false, err
-		}
-		want = at.SizeBytes
-	}
-	left := s.SizeBytes() - at.Position
-	if left < int64(at.SizeBytes) {
-		return nil, nil, false, errOvertaken // by a truncation
-	}
-	want = int(min(int64(want), left))
-	buf := r.buffer(want)
-	n, err := s.ReadAt(buf, at.Position)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, false, err
-	}
-	whole, err := segment.WholeBatches(buf[:n], at.BaseOffset, upTo, l.epochs.Load())
-	if err != nil && whole.SizeBytes == 0 {
-		return nil, nil, false, &segment.CorruptionError{Path: s.Path(), Position: at.Position, Cause: err}
-	}
-	// What precedes a damaged batch is served; the reader meets the damage when it asks for it.
-	r.noteSound(s, at.Position, whole, cuts)
-	return buf[:whole.SizeBytes], nil, true, nil
+	records, file, err = l.readAt(s, r, at, cuts)
+	return records, file, err == nil, err
 }
 
-// readOn reads without a lookup where another read has ended just at r.Offset. It returns nothing where that does not
-// work out, for whatever reason: then the lookup finds out why.
-func (l *Log) readOn(s *segment.Segment, r ReadRequest, upTo int64, cuts uint64) ([]byte, *segment.FileRange) {
-	position, known := s.ReadEnd(r.Offset)
-	if !known {
-		return nil, nil
+// readAt returns what begins with the batch first, whose size may not be known: then nothing may be found.
+func (l *Log) readAt(s *segment.Segment, r ReadRequest, first segment.BatchPosition, cuts uint64) ([]byte, *segment.FileRange, error) {
+	if r.Files {
+		file := s.TakeRange(segment.RangeRequest{Position: first.Position, Offset: first.BaseOffset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: r.UpTo, NowMs: r.NowMs})
+		if file != nil {
+			return nil, file, nil
+		}
 	}
-	if file := r.takeFile(s, position, r.Offset, upTo); file != nil {
-		return nil, file
+	want := r.MaxBytes
+	if want < first.SizeBytes && r.MinOneBatch {
+		if err := s.CheckLarge(first); err != nil {
+			return nil, nil, err
+		}
+		want = first.SizeBytes
 	}
-	want := min(int64(r.MaxBytes), s.SizeBytes()-position)
-	if want < record.BatchOverhead {
-		return nil, nil
+	left := s.SizeBytes() - first.Position
+	if left < int64(first.SizeBytes) {
+		return nil, nil, errOvertaken // by a truncation
 	}
-	buf := r.buffer(int(want))
-	n, err := s.ReadAt(buf, position)
-	if err != nil {
-		return nil, nil
+	want = int(min(int64(want), left))
+	if want < max(first.SizeBytes, record.BatchOverhead) {
+		return nil, nil, nil
 	}
-	whole, _ := segment.WholeBatches(buf[:n], r.Offset, upTo, l.epochs.Load())
+	buf := r.buffer(want)
+	n, err := s.ReadAt(buf, first.Position)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, err
+	}
+	whole, err := segment.WholeBatches(buf[:n], first.BaseOffset, r.UpTo, l.epochs.Load())
+	if err != nil && whole.SizeBytes == 0 {
+		return nil, nil, &segment.CorruptionError{Path: s.Path(), Position: first.Position, Cause: err}
+	}
+	// What precedes a damaged batch is served; the reader meets the damage when it asks for it.
 	if whole.SizeBytes > 0 {
-		r.noteSound(s, position, whole, cuts)
+		s.NoteReadEnd(whole.NextOffset, first.Position+int64(whole.SizeBytes), cuts)
+		if r.Files && !whole.Corrected {
+			s.NoteSound(first.Position, whole.SizeBytes, whole.NextOffset, r.NowMs, cuts)
+		}
 	}
-	return buf[:whole.SizeBytes], nil
+	return buf[:whole.SizeBytes], nil, nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/ballast"
 )
 
 // space is a log dir's guard against a full disk. Between two looks at the volume it counts what
@@ -58,11 +59,11 @@ func (d *logDir) checkSpace() {
 		d.metrics.lowDirs.Add(-1)
 		slog.Warn("a log dir has space again: clients may append", "dir", d.path, "free_bytes", free)
 	}
-	ballast, err := d.keepBallast(free)
+	kept, err := ballast.Keep(d.shared.fs, d.path, free-reserve-reserve/resumeShare, reserve)
 	if err != nil {
 		slog.Warn("cannot write the ballast file of a log dir", "dir", d.path, "error", err)
 	}
-	left := free - ballast - reserve
+	left := free - kept - reserve
 	if d.space.low.Load() {
 		left = min(left, 0)
 	}
@@ -113,4 +114,16 @@ func (d *logDir) hasSpace(sizeBytes int64) error {
 		return fmt.Errorf("log dir %s is nearly full: there is no room for %d bytes beside half of the reserve of %d", d.path, sizeBytes, reserve)
 	}
 	return nil
+}
+
+// releaseBallast makes a little room before anything is opened if the volume has none.
+func (d *logDir) releaseBallast() error {
+	if d.shared.reserveBytes <= 0 {
+		return nil
+	}
+	total, free, err := d.shared.fs.Usage(d.path)
+	if err != nil {
+		return err
+	}
+	return ballast.Release(d.shared.fs, d.path, free, min(d.shared.reserveBytes, total/maxReserveShare))
 }

@@ -84,7 +84,7 @@ func (l *Log) truncateTo(offset, nowMs int64) error {
 	if err != nil {
 		return l.failed("truncating", err)
 	}
-	l.active, l.firstTimestampMs, l.activeSinceMs = true, unknownTimestamp, nowMs
+	l.active, l.firstTimestampMs, l.activeSinceMs = last.IsActive(), unknownTimestamp, nowMs
 	l.segments.Store(&segmentList{append([]*segment.Segment(nil), list.all[:keep]...)})
 	l.dir.metrics.truncatedBytes.Add(removed)
 	l.forgetEpochs(offset)
@@ -182,10 +182,24 @@ func (l *Log) replaceEmpty(empty *segment.Segment, nowMs int64) error {
 	return nil
 }
 
+// TruncateDamage cuts off what is damaged from offset on, which FirstDamage has named, and everything behind it. Of a log that was
+// compacted nothing stays: other replicas may have removed tombstones of records that are still here.
+func (l *Log) TruncateDamage(offset, nowMs int64) error {
+	if l.Config().Compact || l.cleanedOffset.Load() > 0 {
+		offset = 0
+	}
+	return l.TruncateTo(offset, nowMs)
+}
+
 // batchStart returns where the batch that contains offset begins, offset itself if none does:
 // a log ends with a whole batch.
 func batchStart(list *segmentList, offset int64) (int64, error) {
-	at, found, err := list.all[list.indexOf(offset)].Lookup(offset)
+	s := list.all[list.indexOf(offset)]
+	at, found, err := s.Lookup(offset)
+	if _, damaged := errors.AsType[*segment.CorruptionError](err); damaged {
+		_, err = s.CutPosition(offset)
+		return offset, err
+	}
 	if err != nil || !found {
 		return offset, err
 	}

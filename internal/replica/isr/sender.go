@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/partition"
 )
@@ -111,6 +112,9 @@ func add(r *kmsg.AlterPartitionRequest, places map[kafka.UUID]int, p Proposal) {
 	}
 	change := kmsg.NewAlterPartitionRequestTopicPartition()
 	change.Partition, change.LeaderEpoch, change.PartitionEpoch = k.partition, p.Change.LeaderEpoch, p.Change.PartitionEpoch
+	if p.Change.Damaged {
+		change.LeaderRecoveryState = metadata.DamagedReplica
+	}
 	for _, m := range p.Change.ISR {
 		change.NewEpochISR = append(change.NewEpochISR, kmsg.AlterPartitionRequestTopicPartitionNewEpochISR{BrokerID: m.BrokerID, BrokerEpoch: m.BrokerEpoch})
 	}

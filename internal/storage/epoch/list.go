@@ -24,6 +24,14 @@ func New(all []checkpoint.LeaderEpoch) *List {
 	return &List{all}
 }
 
+// StartOffset is where the oldest epoch begins, -1 without any.
+func (e *List) StartOffset() int64 {
+	if len(e.all) == 0 {
+		return kafka.NoOffset
+	}
+	return e.all[0].StartOffset
+}
+
 // Latest returns the newest epoch, or -1.
 func (e *List) Latest() int32 {
 	if len(e.all) == 0 {
@@ -51,6 +59,35 @@ func (e *List) WithoutEnd(endOffset int64) *List {
 		return e
 	}
 	return New(e.all[:keep:keep])
+}
+
+// WithoutAbove forgets epochs that are newer than one.
+func (e *List) WithoutAbove(epoch int32) *List {
+	keep := sort.Search(len(e.all), func(i int) bool { return e.all[i].Epoch > epoch })
+	if keep == len(e.all) {
+		return e
+	}
+	return New(e.all[:keep:keep])
+}
+
+// Recovery adds the epochs of batches, which no checksum covers, to those of a list. Epochs do not descend, so of two batches that say so
+// one is not what it says: the first, if it alone brought its epoch in and the second fits behind what was before it, else the second.
+type Recovery struct {
+	List   *List
+	before *List // the latest epoch was added to by one batch; nil once there are more
+}
+
+// Add adds the epoch of the next batch.
+func (r *Recovery) Add(epoch int32, startOffset int64) {
+	if r.before != nil && epoch >= r.before.Latest() && epoch < r.List.Latest() && epoch >= 0 {
+		r.List, r.before = r.before, nil
+	}
+	switch with := r.List.With(epoch, startOffset); {
+	case with != r.List:
+		r.before, r.List = r.List, with
+	case epoch == r.List.Latest():
+		r.before = nil
+	}
 }
 
 // WithoutStart forgets what lies below startOffset; the epoch of startOffset begins there.

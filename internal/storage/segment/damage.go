@@ -58,6 +58,25 @@ func (c *soundScanner) next() (at BatchPosition, damage *CorruptionError, err er
 	return at, damage, nil
 }
 
+// ScanSound calls visit for every batch that is whole and right. It reads the whole segment.
+func (s *Segment) ScanSound(visit func(at BatchPosition)) error {
+	c, err := s.scanSound(0)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for {
+		at, _, err := c.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		visit(at)
+	}
+}
+
 // check returns the batch at position, or why none is there. A base offset is outside of the CRC:
 // one that was moved up overlaps the next batch.
 func (c *soundScanner) check(position int64) (BatchPosition, error) {

@@ -37,6 +37,8 @@ type RecoverResult struct {
 	// Damage describes the first bad byte, nil if there was none. An incomplete last batch
 	// wraps record.ErrIncomplete.
 	Damage *CorruptionError
+	// Torn says that a write which a kill has cut short explains it: an incomplete last batch.
+	Torn bool
 	// Rotten describes the first damage below FromOffset, where everything was flushed: no crash
 	// explains it, and nothing is cut because of it. NextOffset is then that after the last good
 	// batch, and if the damage reaches the end the segment is not active.
@@ -208,15 +210,14 @@ func (s *Segment) recoverFrom(kept trusted, o RecoverOptions) (r RecoverResult, 
 		return r, nil, fmt.Errorf("%w: %w", errWrongIndex, err)
 	}
 	r.ValidBytes, r.TruncatedBytes, r.Damage = damage.Position, size-damage.Position, damage
-	if o.RefuseDamageBeforeData {
-		follows, err := s.dataFollows(c.handle, damage.Position, t.nextOffset)
-		if err != nil {
-			return r, nil, err
-		}
-		if follows {
-			return r, nil, damage
-		}
+	follows, err := s.dataFollows(c.handle, damage.Position, t.nextOffset)
+	if err != nil {
+		return r, nil, err
 	}
+	if follows && o.RefuseDamageBeforeData {
+		return r, nil, damage
+	}
+	r.Torn = !follows && errors.Is(damage, record.ErrIncomplete)
 	return r, t, nil
 }
 

@@ -3,26 +3,32 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/moldau/moldau/internal/env/vfs"
 )
 
 // Truncate removes every batch with records at offset or above and returns how many bytes
-// went. The segment is active afterwards. Its failure in the middle ends all appends.
+// went. The segment is active afterwards, unless what is left ends with damage: see IsActive. Its failure in the
+// middle ends all appends.
 func (s *Segment) Truncate(offset int64) (int64, error) {
 	at, found, err := s.Lookup(offset)
+	if isCorruption(err) {
+		at.Position, err = s.CutPosition(offset)
+		found = true
+	}
 	if err != nil {
 		return 0, err
 	}
-	if err := s.Activate(); err != nil {
-		return 0, err
-	}
 	if !found {
-		return 0, nil
+		return 0, s.activateSound()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.loadLocked(); err != nil {
+		return 0, err
+	}
 	if err := s.writeEntriesLocked(); err != nil {
 		return 0, err
 	}
@@ -44,6 +50,30 @@ func (s *Segment) Truncate(offset int64) (int64, error) {
 		return 0, s.fail(fmt.Errorf("truncation of %s to offset %d: %w", s.path(LogSuffix), offset, err))
 	}
 	return truncated, nil
+}
+
+// CutPosition returns where the sound batches end behind which damage begins at offset. The error is the damage if it begins
+// elsewhere.
+func (s *Segment) CutPosition(offset int64) (int64, error) {
+	c, err := s.scanSound(0)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	for {
+		position, least := c.position, c.least
+		at, damage, err := c.next()
+		switch {
+		case damage != nil && least == offset:
+			return position, nil
+		case damage != nil:
+			return 0, damage
+		case errors.Is(err, io.EOF) || err == nil && at.BaseOffset >= offset:
+			return position, nil
+		case err != nil:
+			return 0, err
+		}
+	}
 }
 
 // replaceLog cuts the .log by putting a copy of what stays in its place. What was sent out of the file
@@ -121,6 +151,24 @@ func (s *Segment) cutTo(sizeBytes int64, offsetEntries, timeEntries int) error {
 	if sizeBytes == 0 {
 		s.firstTimestamp = unknownTimestamp
 	}
-	s.largest = newTail(s.baseOffset).largest
-	return s.activateLocked()
+	s.largest, s.tail = newTail(s.baseOffset).largest, nil
+	if err = s.activateLocked(); isCorruption(err) {
+		return nil
+	}
+	return err
+}
+
+// activateSound is Activate, but leaves a segment that ends with damage as it is.
+func (s *Segment) activateSound() error {
+	if err := s.Activate(); !isCorruption(err) {
+		return err
+	}
+	return nil
+}
+
+// IsActive reports whether the segment is ready for appends.
+func (s *Segment) IsActive() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tail != nil
 }

@@ -1,0 +1,105 @@
+package partition
+
+import (
+	"log/slog"
+	"slices"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// DamageState says what becomes of damage in a replica's log.
+type DamageState int32
+
+// Damage is mended with what other replicas have; where none of them has it, readers are told.
+const (
+	Undamaged DamageState = iota
+	BeingMended
+	Unmendable
+)
+
+// DamageState returns what SetDamageState was told last.
+func (p *Partition) DamageState() DamageState { return DamageState(p.damage.Load()) }
+
+// SetDamageState says what becomes of the damage in the log.
+func (p *Partition) SetDamageState(s DamageState) { p.damage.Store(int32(s)) }
+
+// NoteDamage says that damage was met which may be mended.
+func (p *Partition) NoteDamage() { p.damage.CompareAndSwap(int32(Undamaged), int32(BeingMended)) }
+
+// ReadError is what readers are told instead of err: CORRUPT_MESSAGE is for good, to many consumers, so while damage is being
+// mended they are told to come again.
+func (p *Partition) ReadError(err error) error {
+	if kafka.CodeOf(err) != kafka.ErrCorruptMessage || p.DamageState() != BeingMended {
+		return err
+	}
+	return &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: "data of " + p.tp.String() + " is damaged and being mended with what another replica has", Cause: err}
+}
+
+// IsGone returns why the partition cannot be used any more, or nil.
+func (p *Partition) IsGone() error {
+	if gone := p.role.Load().gone; gone != nil {
+		return gone
+	}
+	return nil
+}
+
+// givingUp is what a replica that is damaged wants to cut off.
+type givingUp struct {
+	leaderEpoch int32 // in which it asked for another
+	offset      int64
+	// isOwn says that it leads, and nothing from the offset on is committed.
+	isOwn bool
+}
+
+// GiveUp returns the change that lets this replica cut off what is damaged, from offset on, or nil if that cannot be asked for now. It takes
+// the replica out of the in-sync replicas, whether it leads or not. A leader of whose own records none
+// from offset on is committed stays what it is, which a change without in-sync replicas asks for. Either begins another leader epoch, and
+// when the replica hears of that, it cuts: see giveUp.
+func (p *Partition) GiveUp(offset int64) *ISRChange {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	r := p.role.Load()
+	if r.gone != nil || r.Leader == kafka.NoLeader || !p.replicating.IsRegistered() {
+		return nil
+	}
+	isr := slices.DeleteFunc(slices.Clone(r.ISR), func(id int32) bool { return id == p.localID })
+	isOwn := r.isLeader && offset >= max(p.Log().HighWatermark(), r.epochStart)
+	if isOwn {
+		isr = nil
+	} else if len(isr) < max(r.EffectiveMinISR(), 1) {
+		return nil
+	}
+	p.following.Lock()
+	defer p.following.Unlock()
+	if p.state.pending != nil {
+		return nil
+	}
+	p.givingUp = &givingUp{leaderEpoch: r.LeaderEpoch, offset: offset, isOwn: isOwn}
+	change := p.propose(r, isr)
+	change.Damaged = true
+	return change
+}
+
+// giveUp cuts off what is damaged if this replica may lose it: in a leader epoch which began after the broker asked for it in its
+// present registration, in which it is not in sync, and enough others are, so that it is not eligible either. It has
+// not fetched in that epoch yet, so that nobody counts on anything that it has. A leader may if it leads the next epoch, too, and still nothing
+// of it is committed. Called under mu, before the epoch begins here.
+func (p *Partition) giveUp(a Assignment, nowMs int64) error {
+	g := p.givingUp
+	if g == nil || a.LeaderEpoch <= g.leaderEpoch {
+		return nil
+	}
+	p.givingUp = nil
+	mayCut := a.Leader != p.localID && !slices.Contains(a.ISR, p.localID) && len(a.ISR) >= max(a.EffectiveMinISR(), 1)
+	if g.isOwn && a.Leader == p.localID {
+		mayCut = a.LeaderEpoch == g.leaderEpoch+1 && g.offset >= p.Log().HighWatermark()
+	}
+	if !mayCut {
+		return nil
+	}
+	slog.Warn("a damaged replica cuts off what is damaged and everything behind it; what was committed of it is fetched again", "partition", p.tp.String(), "from_offset", g.offset, "log_end_offset", p.Log().LogEndOffset())
+	if g.isOwn {
+		return p.Log().TruncateTo(g.offset, nowMs)
+	}
+	return p.Log().TruncateDamage(g.offset, nowMs)
+}

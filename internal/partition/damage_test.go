@@ -1,0 +1,109 @@
+package partition
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// TestGivingUp: a replica with damage cuts it off in the leader epoch that it has asked for, and only where nobody counts on it.
+func TestGivingUp(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		// isr is what the controller makes the in-sync replicas, leader who leads, epochs how many have begun.
+		isr     []int32
+		leader  int32
+		epochs  int32
+		offset  int64 // of the damage
+		asksFor []int32
+		wantEnd int64
+	}{
+		{"the leader hands over", []int32{2, 3}, 2, 1, 1, []int32{2, 3}, 1},
+		{"another is elected for another reason, too", []int32{2, 3}, 3, 2, 1, []int32{2, 3}, 1},
+		{"it is still in sync", []int32{1, 2, 3}, 2, 1, 1, []int32{2, 3}, 4},
+		{"it leads still", []int32{1, 2, 3}, 1, 1, 1, []int32{2, 3}, 4},
+		{"too few are in sync: it may be eligible", []int32{2}, 2, 1, 1, []int32{2, 3}, 4},
+		{"nothing of it is committed", []int32{1, 2, 3}, 1, 1, 3, nil, 3},
+		{"nothing of it was committed, another led in between", []int32{1, 2, 3}, 1, 2, 3, nil, 4},
+	} {
+		p, _ := threeReplicas(t)
+		p.replicating.IsRegistered = func() bool { return true }
+		a := p.Assignment()
+		a.ISR, a.MinInSyncReplicas, a.PartitionEpoch, a.LeaderEpoch = []int32{1, 2, 3}, 2, a.PartitionEpoch+1, a.LeaderEpoch+1
+		if err := p.Apply(a, nowMs); err != nil { // this epoch begins at offset 3
+			t.Fatal(err)
+		}
+		if _, err := appendTo(t, p, -1, a.LeaderEpoch, "b"); err != nil {
+			t.Fatal(err)
+		}
+		change := p.GiveUp(c.offset)
+		if change == nil || !change.Damaged || !slices.Equal(change.ids(), c.asksFor) {
+			t.Fatalf("%s: asks for %+v", c.name, change)
+		}
+		if again := p.GiveUp(c.offset); again != nil {
+			t.Errorf("%s: asks again before there was an answer", c.name)
+		}
+		a.ISR, a.Leader, a.LeaderEpoch, a.PartitionEpoch = c.isr, c.leader, a.LeaderEpoch+c.epochs, a.PartitionEpoch+c.epochs
+		if err := p.Apply(a, nowMs); err != nil {
+			t.Fatal(err)
+		}
+		if end := p.Log().LogEndOffset(); end != c.wantEnd {
+			t.Errorf("%s: the log ends at %d, want %d", c.name, end, c.wantEnd)
+		}
+	}
+}
+
+// TestNobodyIsAskedToLetTooFewBe: below the minimum, or before the metadata shows this broker's registration, a replica keeps what it has.
+func TestNobodyIsAskedToLetTooFewBe(t *testing.T) {
+	t.Parallel()
+	p, _ := threeReplicas(t)
+	isRegistered := true
+	p.replicating.IsRegistered = func() bool { return isRegistered }
+	a := p.Assignment()
+	a.ISR, a.MinInSyncReplicas, a.PartitionEpoch = []int32{1, 2}, 2, a.PartitionEpoch+1
+	a.Leader, a.LeaderEpoch = 2, a.LeaderEpoch+1
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	if change := p.GiveUp(1); change != nil {
+		t.Errorf("two are in sync, and one of them asks for %+v", change)
+	}
+	a.ISR, a.PartitionEpoch = []int32{1, 2, 3}, a.PartitionEpoch+1
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	isRegistered = false
+	if change := p.GiveUp(1); change != nil {
+		t.Errorf("not registered yet, it asks for %+v", change)
+	}
+	isRegistered = true
+	if change := p.GiveUp(1); change == nil || !slices.Equal(change.ids(), []int32{2, 3}) {
+		t.Errorf("asks for %+v", change)
+	}
+}
+
+// TestReadersOfDamageAreToldToComeAgain while it may be mended.
+func TestReadersOfDamageAreToldToComeAgain(t *testing.T) {
+	t.Parallel()
+	p, _ := threeReplicas(t)
+	damage := kafka.Errorf(kafka.ErrCorruptMessage, "damaged")
+	for _, c := range []struct {
+		state DamageState
+		err   error
+		want  kafka.ErrorCode
+	}{
+		{Undamaged, damage, kafka.ErrCorruptMessage}, {BeingMended, damage, kafka.ErrKafkaStorageError}, {Unmendable, damage, kafka.ErrCorruptMessage},
+		{BeingMended, kafka.Errorf(kafka.ErrOffsetOutOfRange, "no"), kafka.ErrOffsetOutOfRange}, {BeingMended, nil, kafka.ErrNone},
+	} {
+		p.SetDamageState(c.state)
+		if got := kafka.CodeOf(p.ReadError(c.err)); got != c.want {
+			t.Errorf("state %d, %v: %v, want %v", c.state, c.err, got, c.want)
+		}
+	}
+	p.NoteDamage()
+	if p.DamageState() != BeingMended {
+		t.Error("damage is forgotten")
+	}
+}

@@ -1,0 +1,154 @@
+package repair
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/env"
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+const nowMs = 1_700_000_000_000
+
+// damaged is a replica of brokers 1 to 3 whose first batch has a flipped bit, and that batch as it was.
+func damaged(t *testing.T, isr ...int32) (*partition.Partition, []byte) {
+	t.Helper()
+	mem := vfs.NewMem()
+	if err := mem.MkdirAll("/data"); err != nil {
+		t.Fatal(err)
+	}
+	config := storage.DefaultLogConfig()
+	m, err := storage.OpenManager(storage.Options{FS: mem, Dirs: []string{"/data"}, Defaults: config, Metrics: metrics.NewRegistry(), Random: env.NewSeededRandom(1),
+		Clock: env.NewManualClock(time.UnixMilli(nowMs)), ProducerExpirationMs: 86_400_000, OpenFilesPerDir: 10})
+	if err == nil {
+		err = m.Load(storage.LoadOptions{NowMs: nowMs})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := kafka.TopicIDPartition{TopicID: kafka.UUID{7}, TopicPartition: kafka.TopicPartition{Topic: "t"}}
+	l, err := m.GetOrCreate(id, config, nowMs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := partition.ReplicationOptions{LagMaxMs: 1000, MayJoin: func(int32, int64) bool { return true }, IsRegistered: func() bool { return true }}
+	p := partition.New(id.TopicID, 1, l, o, nil)
+	if err := p.Apply(partition.Assignment{Leader: 1, LeaderEpoch: 4, PartitionEpoch: 7, Replicas: []int32{1, 2, 3}, ISR: isr, MinInSyncReplicas: 1}, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		b := record.NewBuilder(record.NoProducer(record.CodecNone))
+		b.Append(nowMs, nil, []byte("value"), nil)
+		batch, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Append(storage.AppendRequest{Records: batch, LeaderEpoch: 4, Origin: storage.OriginClient, NowMs: nowMs, ProduceVersion: 13}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.AdvanceHighWatermark(2)
+	r, err := l.Read(storage.ReadRequest{MaxBytes: 1, MinOneBatch: true, UpTo: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := slices.Clone(r.Records)
+	f, err := mem.Open("/data/t-0/00000000000000000000.log", true)
+	if err == nil {
+		_, err = f.WriteAt([]byte{right[70] ^ 1}, 70)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Read(storage.ReadRequest{MaxBytes: 1, MinOneBatch: true, UpTo: 2}); kafka.CodeOf(err) != kafka.ErrCorruptMessage {
+		t.Fatal(err)
+	}
+	return p, right
+}
+
+func answer(code kafka.ErrorCode, records []byte) *kmsg.FetchResponse {
+	r := kmsg.NewPtrFetchResponse()
+	p := kmsg.NewFetchResponseTopicPartition()
+	p.ErrorCode, p.RecordBatches = int16(code), records
+	r.Topics = append(r.Topics, kmsg.FetchResponseTopic{TopicID: [16]byte{7}, Partitions: []kmsg.FetchResponseTopicPartition{p}})
+	return r
+}
+
+func wantAsk(t *testing.T, m *Mender, now int64, broker int32) {
+	t.Helper()
+	ask, _ := m.Next(now)
+	if ask == nil || ask.Broker != broker {
+		t.Fatalf("asks %+v, want broker %d", ask, broker)
+	}
+	if p := ask.Request.Topics[0].Partitions[0]; p.FetchOffset != 0 || ask.Request.ReplicaState.ID >= 0 || ask.Request.IsolationLevel != int8(kafka.ReadToEnd) {
+		t.Errorf("asks for %+v", ask.Request)
+	}
+	if again, _ := m.Next(now); again != nil {
+		t.Error("asks twice at a time")
+	}
+}
+
+// TestReplicasAreAskedInTurn: those in sync first, until one has what is missing.
+func TestReplicasAreAskedInTurn(t *testing.T) {
+	t.Parallel()
+	p, right := damaged(t, 1, 3)
+	m := New(Options{NodeID: 1, Propose: func(*partition.Partition, *partition.ISRChange) { t.Error("gives up") }, Metrics: metrics.NewRegistry()})
+	p.NoteDamage()
+	m.Add(p)
+	m.Add(p)
+	wantAsk(t, m, nowMs, 3)
+	m.Failed(nowMs)
+	wantAsk(t, m, nowMs, 2)
+	m.Take(answer(kafka.ErrNone, right), nowMs)
+	if ask, again := m.Next(nowMs); ask != nil || again != 0 || p.DamageState() != partition.Undamaged {
+		t.Errorf("mended, it asks %+v, again at %d, state %d", ask, again, p.DamageState())
+	}
+	if _, err := p.Log().Read(storage.ReadRequest{MaxBytes: 1, MinOneBatch: true, UpTo: 2}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReplicaGivesUp where all others have answered, twice, and nothing fits; one that was not reached may have it.
+func TestReplicaGivesUp(t *testing.T) {
+	t.Parallel()
+	p, right := damaged(t, 1, 2, 3)
+	wrong := slices.Clone(right)
+	wrong[15] = 3 // another leader epoch
+	var proposed []*partition.ISRChange
+	m := New(Options{NodeID: 1, Propose: func(_ *partition.Partition, c *partition.ISRChange) { proposed = append(proposed, c) }, Metrics: metrics.NewRegistry()})
+	p.NoteDamage()
+	m.Add(p)
+	now := int64(nowMs)
+	for round := range 3 {
+		wantAsk(t, m, now, 2)
+		m.Take(answer(kafka.ErrNone, wrong), now)
+		wantAsk(t, m, now, 3)
+		if round == 1 {
+			m.Failed(now)
+		} else {
+			m.Take(answer(kafka.ErrOffsetOutOfRange, nil), now)
+		}
+		if (len(proposed) > 0) != (round == 2) {
+			t.Fatalf("round %d: %d proposals", round, len(proposed))
+		}
+		if p.DamageState() != partition.Unmendable {
+			t.Errorf("state %d", p.DamageState())
+		}
+		ask, again := m.Next(now)
+		if ask != nil || again <= now {
+			t.Fatalf("asks %+v, again at %d", ask, again)
+		}
+		now = again
+	}
+	if c := proposed[0]; !c.Damaged || len(c.ISR) != 2 {
+		t.Errorf("proposes %+v", c)
+	}
+}
