@@ -158,23 +158,27 @@ func (w *World) cutPower(n *Node) {
 		}
 		return
 	}
-	if !w.plan.flushed && !w.mayLose(n) {
+	if w.isUnsafe() && !w.mayLose(n) {
 		return
 	}
-	if !w.plan.flushed {
+	if w.isUnsafe() {
 		w.budget.suspects[n.id] = true
 	}
 	n.crash(true)
 }
 
+// isUnsafe reports whether who loses power may lose what is committed: not where everything is flushed. But a replica that lacks what
+// a bit has damaged cannot be told from the others, once they have lost power, too.
+func (w *World) isUnsafe() bool { return !w.plan.flushed || len(w.flips) > 0 }
+
 // failDisk has some calls of the disk fail, soon. What was written and not synced may be lost then: the broker does not
 // count on it, and neither does the fault budget.
 func (w *World) failDisk(n *Node) {
 	w.restore()
-	if n.process == nil || !w.plan.flushed && !w.mayLose(n) {
+	if n.process == nil || w.isUnsafe() && !w.mayLose(n) {
 		return
 	}
-	if !w.plan.flushed {
+	if w.isUnsafe() {
 		w.budget.suspects[n.id] = true
 	}
 	n.process.disk.FailIn, n.process.disk.FailFor = w.between(1, 60), w.between(1, 3)

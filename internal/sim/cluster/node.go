@@ -103,7 +103,7 @@ func (n *Node) crash(power bool) {
 func (n *Node) end(p *process) {
 	w := n.w
 	w.check.processEnds(p)
-	if p.life != nil && p.life.core != nil && !p.noted && !w.plan.flushed {
+	if p.life != nil && p.life.core != nil && !p.noted && w.isUnsafe() {
 		// It may be registered, and has not noted that yet: then the next process cannot show that nothing is lost.
 		if !w.mayLose(n) {
 			w.exceed()
