@@ -77,7 +77,7 @@ client and tool works unmodified.
 		return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
 	root.AddGroup(&cobra.Group{ID: "broker", Title: "Broker:"}, &cobra.Group{ID: "tools", Title: "Kafka's tools:"})
-	root.AddCommand(startCommand(s), demoCommand(s), installCommand(s, commands), auditCommand(s), brokersCommand(s), balanceCommand(s), versionCommand(s), completionCommand(s, commands))
+	root.AddCommand(startCommand(s), demoCommand(s), installCommand(s, commands), auditCommand(s), statusCommand(s), brokersCommand(s), balanceCommand(s), versionCommand(s), completionCommand(s, commands))
 	for _, tool := range commands {
 		cmd := &cobra.Command{
 			Use: tool.Name(), Aliases: []string{tool.KafkaName}, Short: tool.Summary, GroupID: "tools",

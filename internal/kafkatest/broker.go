@@ -28,6 +28,8 @@ type Broker struct {
 	Port      int
 	Overrides []string // key=value
 	Join      string   // host:port of a node of the cluster to join; "" for none
+	// Program is the binary to run, "" for the one under test.
+	Program string
 
 	// Host is localhost where it is empty. Who puts a broker elsewhere, into a namespace say, also starts its
 	// process and connects to it.
@@ -95,7 +97,11 @@ func (b *Broker) Launch() {
 	if b.Join != "" {
 		args = append(args, "--join", b.Join)
 	}
-	cmd := exec.Command(Binary(b.t), args...)
+	program := b.Program
+	if program == "" {
+		program = Binary(b.t)
+	}
+	cmd := exec.Command(program, args...)
 	cmd.Env = IsolatedEnv(b.home)
 	cmd.Stdout, cmd.Stderr = b.output, b.output
 	start := cmd.Start

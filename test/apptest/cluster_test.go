@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,12 @@ const clusterSize = 3
 
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
+	return startClusterOf(t, "")
+}
+
+// startClusterOf is startCluster with another binary than the one under test; "" is that.
+func startClusterOf(t *testing.T, program string) *cluster {
+	t.Helper()
 	c := &cluster{t: t, nodes: map[int32]*kafkatest.Broker{}}
 	var voters, seeds []string
 	controllerPorts := map[int32]int{}
@@ -38,6 +45,7 @@ func startCluster(t *testing.T) *cluster {
 	for id := int32(1); id <= clusterSize; id++ {
 		n := kafkatest.NewBroker(t, fmt.Sprintf("node.id=%d", id), "controller.listener.names=CONTROLLER", "controller.quorum.voters="+strings.Join(voters, ","), "group.initial.rebalance.delay.ms=0")
 		n.Overrides = append(n.Overrides, fmt.Sprintf("listeners=PLAINTEXT://localhost:%d,CONTROLLER://localhost:%d", n.Port, controllerPorts[id]))
+		n.Program = program
 		c.nodes[id] = n
 		seeds = append(seeds, n.Addr())
 	}
@@ -164,12 +172,13 @@ type workload struct {
 	acked  map[string]bool
 	counts map[int32]int
 	last   map[int32]time.Time
-	gap    time.Duration // the longest between two acknowledged records of a partition
+	gap    time.Duration           // the longest between two acknowledged records of a partition
+	gaps   map[int32]time.Duration // of each partition, since takeGaps
 }
 
 func (c *cluster) produce(topic string, partitions int32) *workload {
 	ctx, cancel := context.WithCancel(c.t.Context())
-	w := &workload{c: c, cancel: cancel, acked: map[string]bool{}, counts: map[int32]int{}, last: map[int32]time.Time{}}
+	w := &workload{c: c, cancel: cancel, acked: map[string]bool{}, counts: map[int32]int{}, last: map[int32]time.Time{}, gaps: map[int32]time.Duration{}}
 	for p := range partitions {
 		client := c.newClient(c.seeds(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
 		w.wg.Go(func() {
@@ -193,9 +202,22 @@ func (w *workload) note(p int32, value string) {
 	now := time.Now()
 	if last, ok := w.last[p]; ok {
 		w.gap = max(w.gap, now.Sub(last))
+		w.gaps[p] = max(w.gaps[p], now.Sub(last))
 	}
 	w.acked[value], w.last[p] = true, now
 	w.counts[p]++
+}
+
+// takeGaps returns the longest time without an acknowledged record of each partition since the last call.
+func (w *workload) takeGaps() (gaps []time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, gap := range w.gaps {
+		gaps = append(gaps, gap.Round(time.Millisecond))
+	}
+	clear(w.gaps)
+	slices.Sort(gaps)
+	return gaps
 }
 
 // awaitProgress waits until every partition has taken more records, and returns the longest time that one

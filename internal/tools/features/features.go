@@ -129,7 +129,7 @@ func PrintDependencies(s cli.Streams, wanted []string, words Words) error {
 		case level < 0 || int(level) > len(production[i].defaults):
 			return sentence(words.NoLevel, text, strconv.Itoa(int(level)), name)
 		case name == eligibleLeaderReplicas && level == 1: // the only one that needs something
-			s.Printf("%s=%d requires:\n    %s=%d (%s)\n", name, level, metadataVersionName, eligibleMetadataLevel, levelText(metadataVersionName, eligibleMetadataLevel))
+			s.Printf("%s=%d requires:\n    %s=%d (%s)\n", name, level, metadataVersionName, eligibleMetadataLevel, LevelText(metadataVersionName, eligibleMetadataLevel))
 		default:
 			s.Printf("%s=%d has no dependencies.\n", name, level)
 		}
@@ -192,7 +192,7 @@ func printFeatures(s cli.Streams, resp *kmsg.ApiVersionsResponse) {
 	slices.SortFunc(resp.SupportedFeatures, func(a, b kmsg.ApiVersionsResponseSupportedFeature) int { return strings.Compare(a.Name, b.Name) })
 	for _, f := range resp.SupportedFeatures {
 		s.Printf("Feature: %-40s  SupportedMinVersion: %-15s  SupportedMaxVersion: %-15s  FinalizedVersionLevel: %-15s  Epoch: %s\n",
-			f.Name, levelText(f.Name, f.MinVersion), levelText(f.Name, f.MaxVersion), levelText(f.Name, levels[f.Name]), epoch)
+			f.Name, LevelText(f.Name, f.MinVersion), LevelText(f.Name, f.MaxVersion), LevelText(f.Name, levels[f.Name]), epoch)
 	}
 }
 

@@ -57,7 +57,7 @@ func Initial(release string, wanted []string) (levels map[string]int16, version 
 			levels[name] = chosen[name]
 		}
 	}
-	return levels, levelText(metadataVersionName, metadataLevel), nil
+	return levels, LevelText(metadataVersionName, metadataLevel), nil
 }
 
 func checkLevel(name string, level, metadataLevel int16) error {

@@ -74,8 +74,8 @@ func metadataName(level int16) (string, bool) {
 	return metadataVersions[i], true
 }
 
-// levelText shows a level of a feature.
-func levelText(name string, level int16) string {
+// LevelText shows a level of a feature.
+func LevelText(name string, level int16) string {
 	if name != metadataVersionName {
 		return fmt.Sprint(level)
 	}
