@@ -74,6 +74,7 @@ func (b *broker) greet() error {
 		return quorum.Leadership{LeaderID: kafka.NoLeader}, b.listedVoters(), !b.config.IsClustered()
 	}})
 	if b.config.IsController {
+		b.handlers.Add(wire.KeyBrokerHeartbeat, &handler.PeerHeartbeat{Touched: b.heard, Observed: c.observed})
 		b.handlers.Add(wire.KeyPeerRaft, &handler.PeerRaft{Take: c.takeRaft, Heard: c.raft.Heard})
 	}
 	b.server.StartControllers(b.ctx, func(_ string, err error) { b.fault(err) })
@@ -94,6 +95,20 @@ func (b *broker) knownClusterID() string {
 		return *id
 	}
 	return ""
+}
+
+// heard is the session of a broker on another node, which may know of this controller before it has a metadata log.
+func (b *broker) heard(nodeID int32, epoch int64) {
+	if b.cluster.quorum.Load() != nil {
+		b.controller.BrokerTouched(nodeID, epoch)
+	}
+}
+
+// observed hears how far another node's metadata log is.
+func (c *cluster) observed(nodeID int32, directory kafka.UUID, endOffset int64) {
+	if n := c.quorum.Load(); n != nil {
+		n.NoteObserver(nodeID, directory, endOffset)
+	}
 }
 
 // touched is the session of this node's broker with its own controller.
@@ -262,7 +277,6 @@ func (b *broker) joinQuorum() {
 	b.handlers.Add(wire.KeyPeerMetadata, &handler.PeerMetadata{Pull: n.HandlePull})
 	b.handlers.Add(wire.KeyPeerSnapshot, &handler.PeerSnapshot{Read: n.HandleSnapshot})
 	b.handlers.Add(wire.KeyPeerForward, &handler.PeerForward{Controller: b.controller.Handle, Quota: b.quotas})
-	b.handlers.Add(wire.KeyBrokerHeartbeat, &handler.PeerHeartbeat{Touched: b.controller.BrokerTouched, Observed: n.NoteObserver})
 }
 
 // awaitLeader returns when the quorum has a leader.

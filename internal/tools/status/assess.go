@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/client"
 	"github.com/moldau/moldau/internal/tools/features"
 )
@@ -197,7 +196,7 @@ func (r *Report) judgeFeatures() {
 		if len(ranges) > 1 {
 			r.find(Degraded, "finish the upgrade on all nodes", "brokers of different releases run: not all support the same levels of %s", name)
 		} else if level := r.Finalized[name]; level > 0 && level < highest {
-			r.find(Well, "when no way back to the old release is needed: moldau features upgrade --release-version "+cli.KafkaVersion, "%s is %s, all brokers support %s", name, features.LevelText(name, level), features.LevelText(name, highest))
+			r.find(Well, fmt.Sprintf("when no way back to the old release is needed: moldau features upgrade --feature %s=%d", name, highest), "%s is %s, all brokers support %s", name, features.LevelText(name, level), features.LevelText(name, highest))
 		}
 	}
 }
