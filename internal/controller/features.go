@@ -44,11 +44,19 @@ const TransactionVersionFeature = "transaction.version"
 // still lead (KIP-966).
 const ELRVersion int16 = 1
 
+// KRaftVersionFeature says what the quorum can do, whose records have its level: the controller finalizes none.
+// Level 1 keeps the voters in the metadata log (KIP-853), and there is no other here.
+const (
+	KRaftVersionFeature       = "kraft.version"
+	KRaftVersion        int16 = 1
+)
+
 // Features returns what this release supports. Features of groups and share groups join when what
 // they promise is served: clients switch on by them.
 func Features() []Feature {
 	return []Feature{
 		{Name: metadata.MetadataVersionFeature, MinLevel: metadata.MinMetadataVersion, MaxLevel: MetadataVersion, BootstrapLevel: MetadataVersion},
+		{Name: KRaftVersionFeature, MinLevel: KRaftVersion, MaxLevel: KRaftVersion},
 		{Name: metadata.ELRVersionFeature, MaxLevel: ELRVersion, BootstrapLevel: ELRVersion, DefaultFrom: eligibleFrom, Requires: metadata.ELRMetadataVersion},
 		{Name: TransactionVersionFeature, MaxLevel: TransactionVersion, BootstrapLevel: TransactionVersion, DefaultFrom: transactionsFrom},
 	}
@@ -64,7 +72,7 @@ func (c *Controller) Bootstrap(in Input) []metadata.Record {
 	isNew := !image.HasFeature(metadata.MetadataVersionFeature)
 	if isNew {
 		for _, f := range c.o.Features { // metadata.version comes first: it says how the others are written
-			if level, chosen := c.o.Formatted[f.Name]; chosen {
+			if level, chosen := c.o.Formatted[f.Name]; chosen && f.Name != KRaftVersionFeature {
 				records = append(records, &metadata.FeatureLevelRecord{Name: f.Name, FeatureLevel: level})
 			}
 		}
@@ -119,16 +127,13 @@ func (c *Controller) CheckFeatures(image *metadata.Image) error {
 func CheckFormatted(levels map[string]int16) error {
 	c := New(Options{Features: Features()})
 	for _, name := range slices.Sorted(maps.Keys(levels)) {
-		if f := c.feature(name); name != kraftVersionFeature && !f.supports(levels[name]) {
+		if f := c.feature(name); name != KRaftVersionFeature && !f.supports(levels[name]) {
 			return kafka.Errorf(kafka.ErrUnsupportedVersion,
 				"the folder was formatted for a cluster that begins with level %d of %s, and this release supports %s: start the release that formatted it, or format it again", levels[name], name, f.levels())
 		}
 	}
 	return nil
 }
-
-// kraftVersionFeature is not the controller's: the quorum says what it can do.
-const kraftVersionFeature = "kraft.version"
 
 // feature returns what this release supports of a feature: level 0, if it has never heard of it.
 func (c *Controller) feature(name string) Feature {

@@ -36,6 +36,9 @@ func (c *Controller) updateFeatures(in Input, req *kmsg.UpdateFeaturesRequest) R
 			resp.ErrorCode, resp.ErrorMessage = int16(kafka.CodeOf(err)), &text
 			return Result{Response: resp}
 		}
+		if u.Feature == KRaftVersionFeature {
+			continue // it has that level
+		}
 		records = append(records, &metadata.FeatureLevelRecord{Name: u.Feature, FeatureLevel: u.MaxVersionLevel})
 	}
 	if in.Image.FeatureLevel(metadata.ELRVersionFeature) == 0 && c.usesELR(in.Image, records) {
@@ -64,6 +67,9 @@ func (c *Controller) checkFeatureUpdate(in Input, u *kmsg.UpdateFeaturesRequestF
 		return kafka.Errorf(kafka.ErrInvalidUpdateVersion, "Invalid update version %d for feature %s. %s", u.MaxVersionLevel, u.Feature, fmt.Sprintf(why, args...))
 	}
 	current := in.Image.FeatureLevel(u.Feature)
+	if u.Feature == KRaftVersionFeature {
+		current = KRaftVersion
+	}
 	switch {
 	case u.UpgradeType < featureUpgrade || u.UpgradeType > featureUnsafeDowngrade:
 		return refuse("The upgrade type %d is unknown: 1 upgrades, 2 downgrades without loss, 3 with loss.", u.UpgradeType)

@@ -65,13 +65,16 @@ func (h *APIVersions) addFeatures(resp *kmsg.ApiVersionsResponse, version int16)
 	}
 	image := h.Metadata()
 	resp.FinalizedFeaturesEpoch = image.Offset
-	for name, level := range image.Features() {
-		if level == 0 {
-			continue // turned off
-		}
+	add := func(name string, level int16) {
 		finalized := kmsg.NewApiVersionsResponseFinalizedFeature()
 		finalized.Name, finalized.MinVersionLevel, finalized.MaxVersionLevel = name, level, level
 		resp.FinalizedFeatures = append(resp.FinalizedFeatures, finalized)
+	}
+	add(controller.KRaftVersionFeature, controller.KRaftVersion)
+	for name, level := range image.Features() {
+		if level > 0 { // else turned off
+			add(name, level)
+		}
 	}
 }
 

@@ -181,7 +181,7 @@ func TestAPIVersions(t *testing.T) {
 	for _, feature := range resp.FinalizedFeatures {
 		finalized = append(finalized, feature.Name)
 	}
-	if !slices.Equal(finalized, []string{metadata.ELRVersionFeature, metadata.MetadataVersionFeature, controller.TransactionVersionFeature}) ||
+	if !slices.Equal(finalized, []string{controller.KRaftVersionFeature, metadata.ELRVersionFeature, metadata.MetadataVersionFeature, controller.TransactionVersionFeature}) ||
 		resp.FinalizedFeaturesEpoch != f.current().Offset || len(resp.SupportedFeatures) != len(finalized) {
 		t.Errorf("features: %+v", resp)
 	}

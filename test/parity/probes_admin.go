@@ -167,11 +167,16 @@ func featureProbes() []probe {
 				askOf(v, update("nobody.knows", 1, 1, validate)), askOf(v, update("", 1, 1, validate)),
 				askOf(v, update("metadata.version", 30, 1, validate)), askOf(v, update("metadata.version", 99, 1, validate)), askOf(v, update("metadata.version", 0, 3, validate)),
 				askOf(v, update("metadata.version", 30, 2, validate)), askOf(v, update("transaction.version", 1, 0, validate)), askOf(v, update("transaction.version", 1, 7, validate)),
-				askOf(v, update("kraft.version", 9, 1, validate)))
+				askOf(v, update("kraft.version", 9, 1, validate)),
+				askOf(v, update("metadata.version", 29, 1, validate)), askOf(v, update("metadata.version", 29, 2, validate)), askOf(v, update("metadata.version", 29, 3, validate)),
+				askOf(v, update("metadata.version", 7, 3, validate)), askOf(v, update("eligible.leader.replicas.version", 2, 1, validate)),
+				askOf(v, update("eligible.leader.replicas.version", 0, 1, validate)))
 		}
 		for _, level := range []int16{1, 0, 2} {
 			steps = append(steps, askOf(v, update("transaction.version", level, 2, true)), askOf(v, update("transaction.version", level, 3, true)))
 		}
+		steps = append(steps, askOf(v, update("eligible.leader.replicas.version", 0, 2, false)), askOf(v, update("eligible.leader.replicas.version", 1, 2, false)),
+			askOf(v, update("eligible.leader.replicas.version", 1, 1, false)))
 		steps = append(steps, askOf(v, update("transaction.version", 1, 3, false)), askOf(v, update("transaction.version", 0, 3, false)), askOf(v, update("transaction.version", 2, 1, false)))
 		double := update("transaction.version", 2, 1, true)
 		double.FeatureUpdates = append(double.FeatureUpdates, double.FeatureUpdates[0])

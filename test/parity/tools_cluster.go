@@ -16,6 +16,8 @@ func clusterCommands() []command {
 			"feature-dependencies --feature eligible.leader.replicas.version=1 --feature kraft.version=1", "feature-dependencies --feature nope=1",
 			"feature-dependencies --feature group.version=7", "feature-dependencies --feature metadata.version", "describe", "nonsense", "")},
 		{name: "features", lines: with("features "+bootstrap, "upgrade --feature metadata.version=30 --dry-run", "upgrade --feature transaction.version=2",
+			"downgrade --feature transaction.version=1 --dry-run", "downgrade --unsafe --feature eligible.leader.replicas.version=0 --dry-run", "disable --feature transaction.version --dry-run",
+			"disable --unsafe --feature eligible.leader.replicas.version --dry-run", "upgrade --metadata 4.3-IV0 --dry-run",
 			"disable", "describe --node-id -1", "upgrade --feature transaction.version=0", "upgrade --release-version 4.3 --feature a=1", "upgrade --feature a=1 --feature a=1")},
 		{name: "metadata quorum refused", lines: slices.Concat(with("metadata-quorum "+bootstrap, "describe", "describe --status --replication",
 			"describe --status --human-readable", "add-controller", "remove-controller -i 5 -d AAAAAAAAAAAAAAAAAAAAAQ --dry-run", "remove-controller -i -5 -d AAAAAAAAAAAAAAAAAAAAAQ",

@@ -36,7 +36,7 @@ func formatCommand() command {
 	return command{name: "storage format", smoke: true, unordered: true, kept: regexp.MustCompile("^([^B]|$)"),
 		files: map[string]string{
 			"one": node("DIR/a"), "two": node("DIR/b,DIR/c"), "three": node("DIR/a,DIR/d"), "renamed": node("DIR/a") + "node.id=2\n", "late": node("DIR/e"), "listed": node("DIR/f"), "elsewhere": node("DIR/g"),
-			"voters": node("DIR/h") + "controller.quorum.voters=1{at}localhost:9093\n", "refused": node("DIR/i"), "file": "",
+			"voters": node("DIR/h") + "controller.quorum.voters=1{at}localhost:9093\n", "refused": node("DIR/i"), "older": node("DIR/m"), "oldest": node("DIR/n"), "file": "",
 			"apart": node("DIR/j,DIR/k") + "metadata.log.dir=DIR/l\n", "odd": node("DIR/a,DIR/b,DIR/file"),
 		},
 		lines: with("storage", "info -c DIR/one", "format -c DIR/one", "format -t "+id, "format -c DIR/one -t "+id, "format -c DIR/one --standalone -t "+id, "info -c DIR/one",
@@ -47,5 +47,6 @@ func formatCommand() command {
 			"format -c DIR/refused -t "+id+" -s -N", "format -c DIR/refused -t "+id+" -s -r 9.9", "format -c DIR/refused -t "+id+" -s -r 4.3 -f metadata.version=30", "format -c DIR/refused -t "+id+" -s -f nope=1",
 			"format -c DIR/refused -t "+id+" -s -f x", "format -c DIR/refused -t "+id+" -s -f group.version=9", "format -c DIR/refused -t "+id+" -s -f metadata.version=99", "format -c DIR/refused -t "+id+" -I x",
 			"format -c DIR/refused -t "+id+" -I 1{at}host", "format -c DIR/refused -t "+id+" -I 1{at}host:9", "format -c DIR/refused -t "+id+" -I 1{at}host:a:b", "format -c DIR/refused -t "+id+" -I 1{at}host:9:b", "format -c DIR/refused -t "+id+" --nonsense",
-			"format -c DIR/refused -t "+id+" -s --release-version 4.3 --feature transaction.version=2", "info -c DIR/refused")}
+			"format -c DIR/refused -t "+id+" -s -r 3.9 -f eligible.leader.replicas.version=1",
+			"format -c DIR/refused -t "+id+" -s --release-version 4.3 --feature transaction.version=2", "info -c DIR/refused", "format -c DIR/older -t "+id+" -s -r 4.0", "format -c DIR/oldest -t "+id+" -s -r 3.9 -f transaction.version=1")}
 }
