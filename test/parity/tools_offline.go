@@ -47,6 +47,5 @@ func formatCommand() command {
 			"format -c DIR/refused -t "+id+" -s -N", "format -c DIR/refused -t "+id+" -s -r 9.9", "format -c DIR/refused -t "+id+" -s -r 4.3 -f metadata.version=30", "format -c DIR/refused -t "+id+" -s -f nope=1",
 			"format -c DIR/refused -t "+id+" -s -f x", "format -c DIR/refused -t "+id+" -s -f group.version=9", "format -c DIR/refused -t "+id+" -s -f metadata.version=99", "format -c DIR/refused -t "+id+" -I x",
 			"format -c DIR/refused -t "+id+" -I 1{at}host", "format -c DIR/refused -t "+id+" -I 1{at}host:9", "format -c DIR/refused -t "+id+" -I 1{at}host:a:b", "format -c DIR/refused -t "+id+" -I 1{at}host:9:b", "format -c DIR/refused -t "+id+" --nonsense",
-			"format -c DIR/refused -t "+id+" -s -r 3.9 -f eligible.leader.replicas.version=1",
 			"format -c DIR/refused -t "+id+" -s --release-version 4.3 --feature transaction.version=2", "info -c DIR/refused", "format -c DIR/older -t "+id+" -s -r 4.0", "format -c DIR/oldest -t "+id+" -s -r 3.9 -f transaction.version=1")}
 }

@@ -81,6 +81,14 @@ func checkLevel(name string, level, metadataLevel int16) error {
 	return nil
 }
 
+// Rank orders features as records state them: metadata.version comes before the others.
+func Rank(name string) int {
+	if name == metadataVersionName {
+		return 0
+	}
+	return 1
+}
+
 func productionNames() []string {
 	names := make([]string, len(production))
 	for i, f := range production {

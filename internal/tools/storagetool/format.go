@@ -221,7 +221,10 @@ func (f *formatter) writeLevels(directory string) error {
 		return nil
 	}
 	var records []metadata.FeatureLevelRecord
-	for _, name := range slices.Sorted(maps.Keys(f.levels)) {
+	names := slices.Sorted(maps.Keys(f.levels))
+	// metadata.version comes first: it says how what follows is written.
+	slices.SortStableFunc(names, func(a, b string) int { return features.Rank(a) - features.Rank(b) })
+	for _, name := range names {
 		records = append(records, metadata.FeatureLevelRecord{Name: name, FeatureLevel: f.levels[name]})
 	}
 	return metadata.WriteBootstrap(f.fs, directory, time.Now().UnixMilli(), records)
