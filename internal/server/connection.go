@@ -38,6 +38,8 @@ type connection struct {
 	files            *fileWriter // nil where the socket is none of the system's
 	writeLimit       time.Time   // the write deadline that the socket has
 	watch            peerWatch
+	// hasAnswered says that a request was handled. It belongs to the reader goroutine.
+	hasAnswered bool
 	// isGuest says that the connection was let in above its address's limit, since another node's may be.
 	isGuest bool
 	// isUncounted is guarded by the server's mu.
@@ -91,7 +93,7 @@ func newConnection(s *Server, l *boundListener, socket net.Conn) *connection {
 func (c *connection) serve(context.Context) {
 	c.reader = bufio.NewReaderSize(c.socket, readBufferBytes)
 	defer c.end()
-	for !c.listener.closing.Load() {
+	for !c.isEnding() {
 		request, err := c.readRequest()
 		if err != nil {
 			c.reportReadError(err)
@@ -101,6 +103,7 @@ func (c *connection) serve(context.Context) {
 		if !c.process(request) {
 			break
 		}
+		c.hasAnswered = true
 		if !c.waitOutThrottle() {
 			break
 		}
@@ -152,14 +155,20 @@ func (c *connection) limitReads(until time.Time) error {
 // replaced.
 func (c *connection) isOver(until time.Time) bool {
 	c.readLimitUnknown = true
-	if c.listener.closing.Load() || !until.IsZero() && !time.Now().Before(until) {
+	if c.isEnding() || !until.IsZero() && !time.Now().Before(until) {
 		return true
 	}
 	if err := c.limitReads(until); err != nil {
 		return true
 	}
 	// drain sets a deadline in the past after closing has been set; one of the two is seen.
-	return c.listener.closing.Load()
+	return c.isEnding()
+}
+
+// isEnding says that no other request is read, as the listener closes. A connection that is new gets its first answer
+// all the same: clients (franz-go) take one that ends before for a broker that expects another security protocol, and give up.
+func (c *connection) isEnding() bool {
+	return c.listener.over.Load() || c.hasAnswered && c.listener.closing.Load()
 }
 
 // stopReading makes a reader that waits for a request return; one that handles goes on.

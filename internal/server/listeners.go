@@ -15,6 +15,8 @@ type boundListener struct {
 	started  bool // connections are accepted; guarded by the server's mu
 	closing  atomic.Bool
 	draining chan struct{} // closed when closing is set
+	// over ends the connections that are still without an answer some time after closing.
+	over atomic.Bool
 }
 
 // close ends accepting; the listener's connections see it and end after the request at hand.

@@ -58,6 +58,8 @@ type Limits struct {
 	ReceiveBufferBytes int
 	// StopGrace is how long Stop lets handlers finish by themselves before it ends their contexts.
 	StopGrace time.Duration
+	// NewcomerGrace is how long Stop waits for the first request of connections that have had no answer yet.
+	NewcomerGrace time.Duration
 }
 
 // Options are what a Server is made of.
@@ -90,6 +92,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.MaxUnfinished, 128)
 	setDefault(&l.MaxUnfinishedBytes, 32<<20)
 	setDefault(&l.StopGrace, 500*time.Millisecond)
+	setDefault(&l.NewcomerGrace, 200*time.Millisecond)
 	if l.RequestMemoryBytes <= 0 {
 		l.RequestMemoryBytes = max(MemoryBytes()/4, 16<<20)
 	}

@@ -84,7 +84,7 @@ func (c *connection) waitForFrame() error {
 	if err := c.limitReads(until); err != nil {
 		return err
 	}
-	if c.listener.closing.Load() {
+	if c.isEnding() {
 		return errIdle
 	}
 	for {
@@ -153,7 +153,7 @@ func (c *connection) readBody(size int) (*unfinishedRequest, error) {
 		if err := c.limitReads(until); err != nil {
 			return nil, err
 		}
-		if c.listener.closing.Load() {
+		if c.isEnding() {
 			return nil, errIdle
 		}
 	}

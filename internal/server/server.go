@@ -156,8 +156,9 @@ func (s *Server) Stop(ctx context.Context) error {
 // waits for their end.
 func (s *Server) drain(ctx context.Context, of *boundListener) error {
 	s.eachConnection(of, (*connection).stopReading)
-	grace := time.NewTimer(s.limits.StopGrace)
+	grace, newcomers := time.NewTimer(s.limits.StopGrace), time.NewTimer(s.limits.NewcomerGrace)
 	defer grace.Stop()
+	defer newcomers.Stop()
 	var cut error
 	var lastResort <-chan time.Time
 	for {
@@ -167,6 +168,11 @@ func (s *Server) drain(ctx context.Context, of *boundListener) error {
 		}
 		select {
 		case <-freed:
+		case <-newcomers.C:
+			s.eachConnection(of, func(c *connection) {
+				c.listener.over.Store(true)
+				c.stopReading()
+			})
 		case <-grace.C:
 			s.eachConnection(of, func(c *connection) { c.cancel() })
 		case <-ctx.Done():

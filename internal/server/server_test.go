@@ -321,6 +321,49 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 	}
 }
 
+func (s *testServer) awaitConnections(count int) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprintf("%d connections", count), func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.connections) == count
+	})
+}
+
+// TestStopAnswersNewcomers: franz-go takes a connection that ends before its first answer for a mistake in its configuration,
+// and gives up what it was doing.
+func TestStopAnswersNewcomers(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, Limits{StopGrace: time.Minute, NewcomerGrace: time.Minute}, nil)
+	known, newcomer := s.dial(), s.dial()
+	known.send(frameOf(metadataRequest(1), 1))
+	known.receive()
+	s.awaitConnections(2)
+	stopped := make(chan error)
+	spawn(t, func() { stopped <- s.Stop(context.Background()) })
+	known.wantClosed()
+	newcomer.send(frameOf(metadataRequest(1), 7))
+	if id, _ := newcomer.receive(); id != 7 {
+		t.Errorf("correlation id %d", id)
+	}
+	newcomer.wantClosed()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStopWaitsForNewcomersNotForLong: one that sends nothing is closed.
+func TestStopWaitsForNewcomersNotForLong(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, Limits{StopGrace: time.Minute, NewcomerGrace: time.Millisecond}, nil)
+	newcomer := s.dial()
+	s.awaitConnections(1)
+	if err := s.Stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+	newcomer.wantClosed()
+}
+
 func TestStopEndsLongPollsAndCutsTheRest(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{}, 2)
