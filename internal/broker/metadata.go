@@ -60,7 +60,6 @@ func (b *broker) startMetadata() (err error) {
 	}
 	if b.cluster != nil && b.config.IsController {
 		b.spawner.Go("voter", b.keepVoter)
-		b.onStop("leadership of the metadata quorum", b.handOverQuorum)
 	}
 	return b.awaitMetadata()
 }

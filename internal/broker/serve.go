@@ -151,6 +151,10 @@ func (b *broker) serve() error {
 	b.fillHandlers()
 	b.server.Start(b.ctx, func(_ string, err error) { b.fault(err) })
 	b.onStop("connections", b.stopServer)
+	if b.cluster != nil && b.config.IsController {
+		// While other controllers still reach this one, and before they take its closed connections for its death.
+		b.onStop("leadership of the metadata quorum", b.handOverQuorum)
+	}
 	if b.cluster != nil && b.config.IsBroker {
 		// Others take over while this broker still answers, so that clients are told where to go.
 		b.onStop("leaderships", b.leave)
