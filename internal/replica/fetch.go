@@ -201,9 +201,10 @@ func (f *fetch) read(again bool) {
 			left, minOneBatch = max(0, left-n), false
 		}
 	}
-	if catchingUp == 0 || left == 0 {
+	if catchingUp == 0 {
 		return
 	}
+	// Also where nothing is left: each has to be compared with this log before it is noted how far its follower has come.
 	if catchingUp < len(f.request.Partitions) {
 		left, minOneBatch = min(left, catchUpBytes), true
 	}

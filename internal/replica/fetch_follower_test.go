@@ -263,6 +263,34 @@ func TestCatchingUpHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+// TestFullAnswersStillCheckThePosition: where what is in sync fills an answer, a follower that has gone another way elsewhere is told so, and does
+// not count as having what it names.
+func TestFullAnswersStillCheckThePosition(t *testing.T) {
+	t.Parallel()
+	h, _ := newClusterHarness(t)
+	h.createReplicated("lagging", 1, 1, 2)
+	h.createReplicated("in-sync", 1, 1, 2, 3)
+	h.produce("lagging", 0, 10, "a")
+	h.produce("in-sync", 0, 10, "a")
+	h.produce("in-sync", 0, 10, "b")
+	for _, isDiverging := range []bool{false, true} {
+		lagging, inSync := partitionOf("lagging", 0, 0), partitionOf("in-sync", 0, 0)
+		if isDiverging {
+			lagging.LastFetchedEpoch, lagging.Offset = 0, 5
+		}
+		r := followerFetch(0, 3, lagging, inSync)
+		r.MaxBytes = 1
+		var buffers Buffers
+		results := h.Fetch(t.Context(), r, &buffers)
+		if results[1].SizeBytes() == 0 {
+			t.Error("nothing of what is in sync")
+		}
+		if got := &results[0]; got.Err != nil || got.LogEndOffset != 1 || got.ReadReplica != kafka.NoLeader || (got.Diverging != nil) != isDiverging || !isDiverging && got.SizeBytes() == 0 {
+			t.Errorf("diverging %v: %+v", isDiverging, got)
+		}
+	}
+}
+
 // TestFormerFollowersAreLetGo: a fetch of a broker that loses its replica ends with what the partition says then.
 func TestFormerFollowersAreLetGo(t *testing.T) {
 	t.Parallel()
