@@ -261,7 +261,16 @@ func (b *broker) openStorage() (err error) {
 	if err != nil {
 		return err
 	}
-	b.onStop("storage", func() error { return b.storage.Shutdown(b.epoch()) })
+	if b.storage.HasLost() {
+		b.forgetRunning() // the next start finds nothing wrong any more, should this one end before it has registered
+	}
+	b.onStop("storage", func() error {
+		err := b.storage.Shutdown(b.epoch())
+		if err != nil {
+			b.forgetRunning() // what could not be flushed may be lost
+		}
+		return err
+	})
 	b.maintenance = storagehost.Start(storagehost.Options{
 		Manager: b.storage, Clock: b.clock, Spawner: b.spawner,
 		RetentionInterval: milliseconds(b.config.RetentionCheckIntervalMs),

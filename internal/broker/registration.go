@@ -71,10 +71,10 @@ func (b *broker) noteRunning() {
 	}
 }
 
-// forgetRunning is called when a disk has failed, which may have lost what was written.
+// forgetRunning is called when a disk has failed, which may have lost what was written, or the start has found that something is lost.
 func (b *broker) forgetRunning() {
 	if err := checkpoint.RemoveRunning(b.fs, b.config.LogDirs); err != nil {
-		slog.Warn("cannot remove "+checkpoint.RunningFileName+" from the log dirs, although a disk has failed: remove it before this broker is started again without a restart of the machine", "error", err)
+		slog.Warn("cannot remove "+checkpoint.RunningFileName+" from the log dirs, although a disk has failed or lost something: remove it before this broker is started again without a restart of the machine", "error", err)
 	}
 }
 
