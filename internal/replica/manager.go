@@ -222,6 +222,11 @@ func (m *Manager) Start() error {
 		if t != nil && t.Name == tp.Topic {
 			p = t.Partition(tp.Partition)
 		}
+		if p != nil && tp.TopicID.IsZero() && m.hasOthersInSync(p) {
+			// A power loss took the file with the id, and so nothing here was durable. It may be an earlier
+			// topic's of the same name, whose folder is back, too: others have what counts.
+			return false
+		}
 		return p != nil && slices.Contains(p.Replicas, m.options.NodeID)
 	})
 	if err != nil {
@@ -240,6 +245,11 @@ func (m *Manager) Start() error {
 	}
 	m.started = true
 	return nil
+}
+
+// hasOthersInSync reports whether another broker leads a partition or may, with all that is committed.
+func (m *Manager) hasOthersInSync(p *metadata.Partition) bool {
+	return m.options.Cluster != nil && p.Leader != m.options.NodeID && slices.ContainsFunc(p.ISR, func(broker int32) bool { return broker != m.options.NodeID })
 }
 
 // Apply is the metadata publisher: it starts, changes and stops replicas as delta says.

@@ -246,6 +246,39 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// TestLogWithoutTopicIDIsSetAsideWhereOthersHaveIt: what has no id may be an earlier topic's of the same name, of which
+// records would then be mixed with this one's.
+func TestLogWithoutTopicIDIsSetAsideWhereOthersHaveIt(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		isr  []int32
+		want int64
+	}{{[]int32{2, 3}, 0}, {[]int32{2, 1, 3}, 0}, {[]int32{1, 2}, 1}} {
+		h := newHarness(t)
+		h.create("nameless", 1)
+		h.produce("nameless", 0, 0, "value")
+		if err := h.options.Storage.Shutdown(1); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.fs.Remove("/data/nameless-0/partition.metadata"); err != nil {
+			t.Fatal(err)
+		}
+		again := newHarnessOn(t, h.fs)
+		o := again.options
+		o.Metrics = metrics.NewRegistry()
+		o.Cluster = &Cluster{LagMaxMs: 1000, Flushed: func(int32) {}, Follow: func(*partition.Partition, int32, int32) {},
+			Unfollow: func(*partition.Partition) {}, Propose: func(*partition.Partition, *partition.ISRChange) {}}
+		again.Manager = New(o)
+		again.createReplicated("nameless", c.isr[0], c.isr...)
+		if err := again.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if got := again.options.Storage.Log(tpOf("nameless", 0)).LogEndOffset(); got != c.want {
+			t.Errorf("in sync %v: log end offset %d, want %d", c.isr, got, c.want)
+		}
+	}
+}
+
 // TestLogWithoutTopicIDIsAdopted covers a log whose partition.metadata power loss took: its
 // records are the topic's and must not be set aside.
 func TestLogWithoutTopicIDIsAdopted(t *testing.T) {
