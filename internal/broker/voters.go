@@ -13,6 +13,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/quorum"
+	"github.com/moldau/moldau/internal/wire"
 )
 
 const (
@@ -47,6 +48,9 @@ func (b *broker) changeVoters(ctx context.Context, req kmsg.Request) (kmsg.Respo
 // answerOf is the response to a request about voters.
 func answerOf(req kmsg.Request, err error, leader quorum.Leadership) kmsg.Response {
 	code, message := int16(0), (*string)(nil)
+	if errors.Is(err, context.DeadlineExceeded) && kafka.CodeOf(err) == kafka.ErrUnknownServerError {
+		err = kafka.Errorf(kafka.ErrRequestTimedOut, "The change of the voters is not committed yet; it may still be.")
+	}
 	if err != nil {
 		code, message = int16(kafka.CodeOf(err)), kafka.MessageOf(err)
 		if message == nil {
@@ -136,6 +140,21 @@ func (b *broker) probeVoter(ctx context.Context, added quorum.VoterSpec) error {
 		return &kafka.Error{Code: kafka.ErrRequestTimedOut, Message: fmt.Sprintf("New voter (%d, %s) is not ready to receive requests at %s. Start it, and try again.", added.NodeID, added.DirectoryID, at), Cause: err}
 	case hello.NodeID != added.NodeID || hello.DirectoryID != added.DirectoryID:
 		return kafka.Errorf(kafka.ErrInvalidRequest, "(%d, %s) is to vote, but (%d, %s) answers at %s.", added.NodeID, added.DirectoryID, hello.NodeID, hello.DirectoryID, at)
+	}
+	return b.probeRaft(ctx, added, at)
+}
+
+// probeRaft makes sure that a node takes Raft's messages at an address: at its listener for brokers, and where it is
+// no controller, it says hello, too.
+func (b *broker) probeRaft(ctx context.Context, added quorum.VoterSpec, at peer.Address) error {
+	conn, err := peer.Dial(ctx, peer.Options{Self: b.cluster.self, Address: at, Purpose: wire.PurposeRaft, Spawner: b.spawner, RequestTimeout: voterProbeTimeout, MaxInFlight: 1})
+	if err == nil {
+		defer conn.Close()
+		_, err = conn.Call(ctx, &wire.PeerRaftRequest{FromPeerID: quorum.PeerID(b.cluster.self.DirectoryID)})
+	}
+	if err != nil {
+		return &kafka.Error{Code: kafka.ErrInvalidRequest, Message: fmt.Sprintf("(%d, %s) is to vote, but takes no messages of voters at %s: the address of its controller listener is required, and process.roles with controller.",
+			added.NodeID, added.DirectoryID, at), Cause: err}
 	}
 	return nil
 }
