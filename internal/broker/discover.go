@@ -178,8 +178,12 @@ func (b *broker) selfSpec() (quorum.VoterSpec, error) {
 		}
 	}
 	listeners, err := b.filledIn(b.config.AdvertisedControllerListeners)
+	if err != nil {
+		return self, err
+	}
 	for _, l := range listeners {
 		self.Listeners = append(self.Listeners, quorum.VoterListener{Name: l.Name, Host: l.Host, Port: uint16(l.Port)})
 	}
+	self.Listeners, err = b.withDefaultFirst(self.Listeners)
 	return self, err
 }

@@ -96,7 +96,7 @@ func (b *broker) tellLeader(ctx context.Context) error {
 func voterRequest(self quorum.VoterSpec, voters []quorum.VoterSpec, joins bool) kmsg.Request {
 	for _, v := range voters {
 		switch {
-		case v.DirectoryID == self.DirectoryID && slices.Equal(v.Listeners, self.Listeners):
+		case v.DirectoryID == self.DirectoryID && sameListeners(v.Listeners, self.Listeners):
 			return nil
 		case v.DirectoryID == self.DirectoryID:
 			req := kmsg.NewPtrUpdateRaftVoterRequest()
@@ -122,6 +122,11 @@ func voterRequest(self quorum.VoterSpec, voters []quorum.VoterSpec, joins bool) 
 		req.Listeners = append(req.Listeners, kmsg.AddRaftVoterRequestListener{Name: l.Name, Host: l.Host, Port: l.Port})
 	}
 	return req
+}
+
+// sameListeners compares them in any order: the leader keeps the one first that is its own default.
+func sameListeners(a, b []quorum.VoterListener) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(l quorum.VoterListener) bool { return !slices.Contains(b, l) })
 }
 
 var errNoLeader = errors.New("the metadata quorum has no leader that can be reached")

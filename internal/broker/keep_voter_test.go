@@ -18,21 +18,38 @@ func TestVoterRequests(t *testing.T) {
 	other := quorum.VoterSpec{NodeID: 1, DirectoryID: kafka.UUID{1}, Listeners: at(9091)}
 	moved, lost := self, self
 	moved.Listeners, lost.DirectoryID = at(9999), kafka.UUID{3}
+	two, turned := self, self // the leader's controller.listener.names may have another order
+	two.Listeners = append(at(9093), quorum.VoterListener{Name: "OTHER", Host: "localhost", Port: 9094})
+	turned.Listeners = []quorum.VoterListener{two.Listeners[1], two.Listeners[0]}
 	for _, c := range []struct {
 		what   string
+		self   quorum.VoterSpec
 		voters []quorum.VoterSpec
 		joins  bool
 		want   string
 	}{
-		{"known as it is", []quorum.VoterSpec{other, self}, true, "<nil>"},
-		{"moved", []quorum.VoterSpec{other, moved}, false, "*kmsg.UpdateRaftVoterRequest"},
-		{"observer", []quorum.VoterSpec{other}, false, "<nil>"},
-		{"observer that joins", []quorum.VoterSpec{other}, true, "*kmsg.AddRaftVoterRequest"},
-		{"lost its disk", []quorum.VoterSpec{other, lost}, false, "<nil>"},
-		{"lost its disk and joins", []quorum.VoterSpec{other, lost}, true, "*kmsg.RemoveRaftVoterRequest"},
+		{"known as it is", self, []quorum.VoterSpec{other, self}, true, "<nil>"},
+		{"moved", self, []quorum.VoterSpec{other, moved}, false, "*kmsg.UpdateRaftVoterRequest"},
+		{"observer", self, []quorum.VoterSpec{other}, false, "<nil>"},
+		{"observer that joins", self, []quorum.VoterSpec{other}, true, "*kmsg.AddRaftVoterRequest"},
+		{"two listeners in another order", two, []quorum.VoterSpec{turned}, true, "<nil>"},
+		{"one listener more", two, []quorum.VoterSpec{self}, false, "*kmsg.UpdateRaftVoterRequest"},
+		{"one listener less", self, []quorum.VoterSpec{two}, false, "*kmsg.UpdateRaftVoterRequest"},
+		{"lost its disk", self, []quorum.VoterSpec{other, lost}, false, "<nil>"},
+		{"lost its disk and joins", self, []quorum.VoterSpec{other, lost}, true, "*kmsg.RemoveRaftVoterRequest"},
 	} {
-		if got := fmt.Sprintf("%T", voterRequest(self, c.voters, c.joins)); got != c.want {
+		if got := fmt.Sprintf("%T", voterRequest(c.self, c.voters, c.joins)); got != c.want {
 			t.Errorf("%s: asks for %s, want %s", c.what, got, c.want)
 		}
+	}
+}
+
+// TestVoterListenersBeginWithTheDefault: others reach a controller through the first that controller.listener.names
+// has, whatever the order in listeners.
+func TestVoterListenersBeginWithTheDefault(t *testing.T) {
+	t.Parallel()
+	n := newConfigNode(t, map[string]string{"listeners": "PLAINTEXT://127.0.0.1:0,C2://127.0.0.1:0,C1://127.0.0.1:0", "controller.listener.names": "C1,C2"})
+	if voters := n.b.quorum.Voters(); len(voters) != 1 || len(voters[0].Listeners) != 2 || voters[0].Listeners[0].Name != "C1" {
+		t.Errorf("%+v", voters)
 	}
 }
