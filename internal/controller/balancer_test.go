@@ -460,3 +460,60 @@ func TestContinuousModeEvensOutWithoutBeingAsked(t *testing.T) {
 		t.Errorf("%d replicas, %d leaders", r, l)
 	}
 }
+
+// Who comes while another broker still catches up has not had its share because nothing could be moved for a moment.
+func TestANewBrokerWaitsForThoseThatCatchUp(t *testing.T) {
+	t.Parallel()
+	w := newBalancing(t, 2, 12)
+	w.run(2)
+	w.slow = []int32{2}
+	w.heartbeat(2, w.image.Broker(2).Epoch, true, false)
+	w.register(registration{id: 2})
+	w.addBroker(3, false)
+	w.run(15)
+	w.expect(3, 0, 0)
+	if w.joining() != "[3]" {
+		t.Errorf("joining %s", w.joining())
+	}
+	w.slow = nil
+	w.run(60)
+	if r, _ := w.loads(3); r < 6 || w.joining() != "[]" {
+		t.Errorf("%d replicas, joining %s", r, w.joining())
+	}
+}
+
+func TestADrainWaitsForReplicasThatDoNotFollowAndSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newBalancing(t, 2, 6)
+	w.set("moldau.balancer.mode", "off")
+	w.addBroker(3, false)
+	w.run(2)
+	w.slow = []int32{2}
+	w.heartbeat(2, w.image.Broker(2).Epoch, true, false)
+	w.register(registration{id: 2})
+	w.set(config.DrainingBrokers, "1")
+	w.run(20)
+	if r, _ := w.loads(1); r != 6 {
+		t.Errorf("%d replicas are left", r)
+	}
+	w.expectWhy("stalled", "is not in sync on all of its brokers")
+	w.slow = nil
+	w.run(60)
+	w.expect(1, 0, 0)
+}
+
+// A limit that was lowered holds for what begins from then on, whatever is under way.
+func TestFewerMovesAtATime(t *testing.T) {
+	t.Parallel()
+	w := newBalancing(t, 3, 60)
+	w.run(2)
+	w.slow = []int32{4}
+	w.addBroker(4, false)
+	w.run(5)
+	before, _ := w.b.Progress()
+	w.set("moldau.balancer.concurrent.partitions", "1")
+	w.run(20)
+	if moving, _ := w.b.Progress(); before < 2 || moving != before {
+		t.Errorf("%d at a time, %d before there were to be fewer", moving, before)
+	}
+}

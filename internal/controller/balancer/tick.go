@@ -150,7 +150,7 @@ func (b *Balancer) plan(v View, nowMs int64, step *Step) {
 	room := v.Settings.ConcurrentPartitions - len(b.moves)
 	o.MaxMoves = max(room, 0) + 1 // one more tells that there are more
 	plan := balance.New(c, o)
-	b.blocked = append(plan.Blocked, leaderless(c)...)
+	b.blocked = append(plan.Blocked, b.held(c)...)
 	b.start(plan, room, nowMs, v.Image, step)
 	b.pending = len(plan.Moves) - len(step.Start)
 	b.join(v, c, plan, step)
@@ -175,7 +175,7 @@ func (b *Balancer) start(plan balance.Plan, room int, nowMs int64, image *metada
 		isAhead := slices.ContainsFunc(added, func(id int32) bool {
 			return ahead[id] > 0 && ahead[id]+m.Bytes/int64(len(added)) > aheadSeconds*b.paceOf(id)
 		})
-		if room == 0 || isAhead || b.moves[key] != nil {
+		if room <= 0 || isAhead || b.moves[key] != nil {
 			continue
 		}
 		room--
@@ -194,20 +194,27 @@ func (b *Balancer) paceOf(id int32) int64 {
 	return leastBytesPerSecond
 }
 
-// leaderless says which partitions of brokers that are to be emptied nobody can copy from.
-func leaderless(c balance.Cluster) (all []balance.Blocked) {
+// held says which partitions of brokers that are to be emptied are left alone: nobody can copy from them, or a
+// replica on another broker does not follow.
+func (b *Balancer) held(c balance.Cluster) (all []balance.Blocked) {
 	for _, broker := range c.Brokers {
 		if broker.State != balance.Gone && broker.State != balance.Leaving {
 			continue
 		}
 		found := balance.Blocked{Broker: broker.ID}
 		for i := range c.Partitions {
-			if p := &c.Partitions[i]; p.Leader == kafka.NoLeader && contains(p.Replicas, broker.ID) {
-				if found.Partitions == 0 {
-					found.Why = fmt.Sprintf("%s-%d has no leader to copy from: bring a broker back that has it, elect an unclean leader, or delete the topic", p.Topic, p.ID)
-				}
-				found.Partitions++
+			p := &c.Partitions[i]
+			if !p.IsMoving || !contains(p.Replicas, broker.ID) || b.moves[Key{Topic: p.Topic, Partition: p.ID}] != nil {
+				continue
 			}
+			switch {
+			case found.Partitions > 0:
+			case p.Leader == kafka.NoLeader:
+				found.Why = fmt.Sprintf("%s-%d has no leader to copy from: bring a broker back that has it, elect an unclean leader, or delete the topic", p.Topic, p.ID)
+			default:
+				found.Why = fmt.Sprintf("%s-%d is not in sync on all of its brokers: wait until it is, or mend the log dir or the broker that does not follow", p.Topic, p.ID)
+			}
+			found.Partitions++
 		}
 		if found.Partitions > 0 {
 			all = append(all, found)
@@ -216,11 +223,13 @@ func leaderless(c balance.Cluster) (all []balance.Blocked) {
 	return all
 }
 
-// join takes brokers out of the list of those that join once they have their share, and puts those in whose
-// replicas are made anew elsewhere: if they come back, they will be empty.
+// join takes brokers out of the list of those that join once they have their share, which cannot be told while
+// replicas still catch up and their partitions are left alone. It puts those in whose replicas are made anew
+// elsewhere: if they come back, they will be empty.
 func (b *Balancer) join(v View, c balance.Cluster, plan balance.Plan, step *Step) {
 	joining := slices.Clone(v.Settings.Joining)
-	isDone := len(b.moves) == 0 && !plan.More && !slices.ContainsFunc(plan.Moves, func(m balance.Move) bool { return m.Goal == balance.Even })
+	lags := func(p balance.Partition) bool { return p.IsMoving && p.Leader != kafka.NoLeader }
+	isDone := len(b.moves) == 0 && !plan.More && !slices.ContainsFunc(c.Partitions, lags) && !slices.ContainsFunc(plan.Moves, func(m balance.Move) bool { return m.Goal == balance.Even })
 	joining = slices.DeleteFunc(joining, func(id int32) bool {
 		return v.Image.Broker(id) == nil || contains(v.Settings.Draining, id) || isDone && v.mayReceive(id)
 	})
