@@ -21,6 +21,8 @@ type Broker struct {
 	ID    int32
 	Rack  string
 	State State
+	// IsCordoned brokers keep what they have, and are given nothing.
+	IsCordoned bool
 	// Volumes are the file systems with its log dirs; none where nothing is known of them.
 	Volumes []Volume
 }

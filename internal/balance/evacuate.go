@@ -102,7 +102,7 @@ func (m *model) refuge(p *modelPartition, replicas []int, j int) (best int, why 
 	free, fitting := 0, 0
 	candidate := slices.Clone(replicas)
 	for b := range m.brokers {
-		if m.brokers[b].State != Active || slices.Contains(replicas, b) || p.on(b) {
+		if m.brokers[b].State != Active || m.brokers[b].IsCordoned || slices.Contains(replicas, b) || p.on(b) {
 			continue
 		}
 		free++
@@ -154,14 +154,14 @@ func (m *model) rackScore(replicas []int) (score int) {
 	return score
 }
 
-// idealRackScore is the best score that the active brokers allow.
+// idealRackScore is the best score that the brokers allow that take replicas.
 func (m *model) idealRackScore(replicationFactor int) int {
 	if score, ok := m.ideal[replicationFactor]; ok {
 		return score
 	}
 	free, used := map[string]int{}, map[string]int{}
 	for i := range m.brokers {
-		if m.brokers[i].State == Active {
+		if m.brokers[i].State == Active && !m.brokers[i].IsCordoned {
 			free[m.brokers[i].Rack]++
 		}
 	}

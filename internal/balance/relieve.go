@@ -81,7 +81,7 @@ func (m *model) roomiest(p *modelPartition, b int) int {
 // mayTake reports whether a broker can take a replica over from b: racks are used no worse, and its
 // disk stays clear of the limit.
 func (m *model) mayTake(p *modelPartition, b, to int) bool {
-	if p.on(to) || !m.fits(to, p.SizeBytes, m.o.DiskLimitPercent-reliefPercent) {
+	if p.on(to) || m.brokers[to].IsCordoned || !m.fits(to, p.SizeBytes, m.o.DiskLimitPercent-reliefPercent) {
 		return false
 	}
 	before, after := 0, 0

@@ -32,7 +32,7 @@ func (c *Controller) Balance(in Input, moves []balance.Move) []metadata.Record {
 			continue
 		}
 		change := changes.begin(topic, topic.Partition(move.Partition))
-		if change.from.IsReassigning() || !slices.Equal(change.from.Replicas, move.From) || checkReplicas(in.Image, move.To) != nil {
+		if change.from.IsReassigning() || !slices.Equal(change.from.Replicas, move.From) || !mayBeGiven(in.Image, without(move.To, move.From...)) {
 			continue
 		}
 		if containsAll(move.From, move.To) {
@@ -44,6 +44,14 @@ func (c *Controller) Balance(in Input, moves []balance.Move) []metadata.Record {
 		changes.add(change)
 	}
 	return changes.records
+}
+
+// mayBeGiven reports whether brokers take new replicas.
+func mayBeGiven(image *metadata.Image, added []int32) bool {
+	return !slices.ContainsFunc(added, func(id int32) bool {
+		b := image.Broker(id)
+		return b == nil || b.IsCordoned()
+	})
 }
 
 // CancelBalance takes back moves of the balancer, as far as that loses nothing.

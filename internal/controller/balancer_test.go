@@ -517,3 +517,24 @@ func TestFewerMovesAtATime(t *testing.T) {
 		t.Errorf("%d at a time, %d before there were to be fewer", moving, before)
 	}
 }
+
+// Whose log dirs are cordoned (KIP-1066) is given nothing, and can be emptied.
+func TestCordonedBrokers(t *testing.T) {
+	t.Parallel()
+	w := newBalancing(t, 4, 24)
+	w.run(2)
+	cordon := func(id int32) {
+		b := w.image.Broker(id)
+		w.apply([]metadata.Record{&metadata.BrokerRegistrationChangeRecord{BrokerID: id, BrokerEpoch: b.Epoch, CordonedLogDirs: b.LogDirs}})
+	}
+	cordon(1)
+	cordon(2)
+	had, _ := w.loads(2)
+	w.set(config.DrainingBrokers, "1")
+	w.run(60)
+	w.expect(1, 0, 0)
+	if r, l := w.loads(2); r > had || l == 0 {
+		t.Errorf("the other one that is cordoned has %d replicas after %d, and leads %d", r, had, l)
+	}
+	w.expectWhy("idle", "")
+}

@@ -34,7 +34,7 @@ func newPlacer(image *metadata.Image, random env.Random, draining []int32) *plac
 			p.draining++
 			continue
 		}
-		if isCordoned(b) {
+		if b.IsCordoned() {
 			continue
 		}
 		p.registered++
@@ -93,11 +93,6 @@ func (p *placer) butDraining() string {
 	return fmt.Sprintf(", without the %d that are being drained", p.draining)
 }
 
-// isCordoned reports whether all log dirs of a broker are closed to new replicas (KIP-1066).
-func isCordoned(b *metadata.Broker) bool {
-	return len(b.LogDirs) > 0 && !slices.ContainsFunc(b.LogDirs, func(id kafka.UUID) bool { return !slices.Contains(b.CordonedLogDirs, id) })
-}
-
 // place returns the replicas of the n-th partition placed, the preferred leader first.
 func (p *placer) place(n int, replicationFactor int16) []int32 {
 	count := uint64(len(p.active))
@@ -142,7 +137,7 @@ func checkReplicas(image *metadata.Image, replicas []int32) error {
 			return kafka.Errorf(kafka.ErrInvalidReplicaAssignment,
 				"The manual partition assignment includes broker %d, but no such broker is registered.", id)
 		}
-		if isCordoned(b) {
+		if b.IsCordoned() {
 			return kafka.Errorf(kafka.ErrInvalidReplicaAssignment, "The manual partition assignment includes broker %d, but all its log directories are cordoned.", id)
 		}
 		if i > 0 && sorted[i-1] == id {

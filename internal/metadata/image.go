@@ -74,6 +74,11 @@ func featureRange(features []SupportedFeature, name string) (lowest, highest int
 // Active reports whether the broker may lead partitions and be given new ones.
 func (b *Broker) Active() bool { return !b.Fenced && !b.InControlledShutdown }
 
+// IsCordoned reports whether all log dirs of the broker are closed to new replicas (KIP-1066).
+func (b *Broker) IsCordoned() bool {
+	return len(b.LogDirs) > 0 && !slices.ContainsFunc(b.LogDirs, func(id kafka.UUID) bool { return !slices.Contains(b.CordonedLogDirs, id) })
+}
+
 // Controller is a registered controller.
 type Controller struct {
 	ID               int32

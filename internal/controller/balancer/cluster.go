@@ -61,7 +61,7 @@ func (b *Balancer) cluster(v View, nowMs int64) balance.Cluster {
 	states := map[int32]balance.State{}
 	other := b.otherBytes()
 	for broker := range v.Image.Brokers() {
-		described := balance.Broker{ID: broker.ID, State: b.stateOf(v, broker.ID, broker, nowMs), Volumes: other[broker.ID]}
+		described := balance.Broker{ID: broker.ID, State: b.stateOf(v, broker.ID, broker, nowMs), IsCordoned: broker.IsCordoned(), Volumes: other[broker.ID]}
 		if broker.Rack != nil {
 			described.Rack = *broker.Rack
 		}

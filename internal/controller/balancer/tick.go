@@ -96,7 +96,7 @@ func (b *Balancer) isLost(v View, id int32, nowMs int64) bool {
 
 func (v View) mayReceive(id int32) bool {
 	broker := v.Image.Broker(id)
-	return broker != nil && !broker.Fenced && !contains(v.Settings.Draining, id)
+	return broker != nil && !broker.Fenced && !broker.IsCordoned() && !contains(v.Settings.Draining, id)
 }
 
 // underWay are the partitions with moves, in order.
