@@ -538,3 +538,24 @@ func TestCordonedBrokers(t *testing.T) {
 	}
 	w.expectWhy("idle", "")
 }
+
+// What cannot be taken back, since nobody else has the data, is not tried with every tick.
+func TestMovesAreTakenBackNowAndThen(t *testing.T) {
+	t.Parallel()
+	w := newBalancing(t, 3, 12)
+	w.run(2)
+	w.slow = []int32{4}
+	w.addBroker(4, false)
+	w.run(5)
+	w.set(config.DrainingBrokers, "4")
+	var tried []int64
+	for range 240 {
+		w.nowMs += 50
+		if step := w.b.Tick(w.view(), w.nowMs); len(step.Cancel) > 0 {
+			tried = append(tried, w.nowMs)
+		}
+	}
+	if len(tried) != 2 || tried[1]-tried[0] != 10_000 {
+		t.Errorf("tried at %v", tried)
+	}
+}

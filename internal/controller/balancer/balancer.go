@@ -20,6 +20,8 @@ const (
 	idleMs = 10_000
 	// awayMs is for how long a move waits for a broker that is away, as one that is restarted.
 	awayMs = 30_000
+	// cancelRetryMs is when it is tried again to take back a move: the only replica in sync may be the new one.
+	cancelRetryMs = 10_000
 )
 
 // View is what the balancer sees of the cluster.
@@ -76,6 +78,8 @@ type move struct {
 	balance.Move
 	topic   kafka.UUID
 	sinceMs int64
+	// cancelMs is when it may be taken back at the earliest.
+	cancelMs int64
 }
 
 // brokerLoad is what an incarnation of a broker has reported.

@@ -67,7 +67,9 @@ func (b *Balancer) followMoves(v View, nowMs int64) (step Step) {
 				b.moves[key] = &move{topic: topic.ID, sinceMs: nowMs, Move: balance.Move{Topic: topic.Name, Partition: p.ID,
 					From: without(p.Replicas, p.AddingReplicas), To: without(p.Replicas, p.RemovingReplicas), Why: why}}
 			}
-			if slices.ContainsFunc(p.AddingReplicas, func(id int32) bool { return b.isLost(v, id, nowMs) }) {
+			m := b.moves[key]
+			if nowMs >= m.cancelMs && slices.ContainsFunc(p.AddingReplicas, func(id int32) bool { return b.isLost(v, id, nowMs) }) {
+				m.cancelMs = nowMs + cancelRetryMs
 				step.Cancel = append(step.Cancel, key)
 			}
 		}
