@@ -214,10 +214,10 @@ func (b *broker) start() error {
 func (b *broker) stop() error {
 	b.stopping.Store(true)
 	b.ready.Store(false)
-	if b.cluster != nil && b.faulted.Load() {
-		b.forgetRunning() // it may be a disk that has failed
-	}
 	var all error
+	if b.cluster != nil && b.faulted.Load() { // it may be a disk that has failed, or hangs
+		all = b.runStop(stopStep{"notes in the log dirs", func() error { b.forgetRunning(); return nil }})
+	}
 	for i := len(b.stopSteps) - 1; i >= 0; i-- {
 		if err := b.runStop(b.stopSteps[i]); err != nil {
 			all = errors.Join(all, fmt.Errorf("stopping %s: %w", b.stopSteps[i].name, err))

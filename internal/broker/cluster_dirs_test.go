@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/storage/checkpoint"
 )
 
 // TestFailedLogDirInACluster: each node has two log dirs, whose ids the metadata has for every replica (KIP-858). When one of a
@@ -71,6 +74,62 @@ func TestFailedLogDirInACluster(t *testing.T) {
 			return (p.Leader == 1) == lies[p.ID] || slices.Contains(p.ISR, 1) == lies[p.ID]
 		})
 	})
+}
+
+// TestHungDisksOfANodeInACluster: one log dir that does not answer any more costs the note in it nothing but the note in the other, and a node of
+// which all hang ends: the others cannot lead in its place while it seems to be alive.
+func TestHungDisksOfANodeInACluster(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	a, b := filepath.Join(c.folder(0), "a"), filepath.Join(c.folder(0), "b")
+	var hung atomic.Pointer[string]
+	released := make(chan struct{})
+	c.prepare = func(i int, properties map[string]string) func(b *broker) {
+		if i > 0 {
+			return func(*broker) {}
+		}
+		properties["log.dirs"], properties["metadata.log.dir"] = a+","+b, filepath.Join(c.folder(0), "m")
+		return func(b *broker) {
+			b.diskLimits.tick, b.diskLimits.stopStep = 10*time.Millisecond, 100*time.Millisecond
+			b.fs = vfs.NewFault(vfs.OS{}, func(op vfs.Op, name string) error {
+				if below := hung.Load(); below != nil && op.Changes() && strings.HasPrefix(name, *below) {
+					<-released
+				}
+				return nil
+			})
+		}
+	}
+	c.start(0, 1, 2)
+	n := c.running[0]
+	c.running[0] = nil
+	defer func() { // what the stop did not wait for
+		close(released)
+		n.stopper.Stop()
+		n.spawner.Stop()
+	}()
+	hung.Store(&a)
+	n.storage.FailDir(a, errDiskHangs)
+	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		if _, err := (vfs.OS{}).Stat(filepath.Join(b, checkpoint.RunningFileName)); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal("the next process would vouch for what lies on a disk that hangs")
+		}
+	}
+	all := c.folder(0) + "/"
+	hung.Store(&all)
+	n.storage.FailDir(b, errDiskHangs)
+	<-n.faults
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.stop() }()
+	select {
+	case err := <-stopped:
+		if !errors.Is(err, errDiskHangs) {
+			t.Errorf("the stop says %v", err)
+		}
+	case <-time.After(stopTimeout):
+		t.Error("a node whose disks hang does not end")
+	}
 }
 
 // create makes a topic whose partitions have the same replicas, the first of which leads them.

@@ -72,8 +72,17 @@ func (b *broker) noteRunning() {
 }
 
 // forgetRunning is called when a disk has failed, which may have lost what was written, or the start has found that something is lost.
+//
+// Without the file in one of them the others say nothing, so those are left alone that have failed, unless all have: a call on them may never return.
 func (b *broker) forgetRunning() {
-	if err := checkpoint.RemoveRunning(b.fs, b.config.LogDirs); err != nil {
+	dirs := b.config.LogDirs
+	if b.storage != nil {
+		offline := b.storage.OfflineDirs()
+		if usable := slices.DeleteFunc(slices.Clone(dirs), func(dir string) bool { return slices.Contains(offline, dir) }); len(usable) > 0 {
+			dirs = usable
+		}
+	}
+	if err := checkpoint.RemoveRunning(b.fs, dirs); err != nil {
 		slog.Warn("cannot remove "+checkpoint.RunningFileName+" from the log dirs, although a disk has failed or lost something: remove it before this broker is started again without a restart of the machine", "error", err)
 	}
 }
