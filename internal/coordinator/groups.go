@@ -88,8 +88,26 @@ func groupDo[R any](ctx context.Context, g *Groups, groupID string, step Step[*g
 	return partitionDo[R](ctx, g, partition, step)
 }
 
+// groupRead is groupDo for a step that writes nothing.
+func groupRead[R any](ctx context.Context, g *Groups, groupID string, step Step[*group.Shard]) (response R, code kafka.ErrorCode, err error) {
+	partition, ok := g.partitionOf(groupID)
+	if !ok {
+		return response, kafka.ErrNotCoordinator, nil
+	}
+	return partitionRead[R](ctx, g, partition, step)
+}
+
 func partitionDo[R any](ctx context.Context, g *Groups, partition int32, step Step[*group.Shard]) (response R, code kafka.ErrorCode, err error) {
-	value, err := g.runtime.Do(ctx, partition, step)
+	return await[R](ctx, g.runtime.Begin(partition, step))
+}
+
+func partitionRead[R any](ctx context.Context, g *Groups, partition int32, step Step[*group.Shard]) (response R, code kafka.ErrorCode, err error) {
+	return await[R](ctx, g.runtime.BeginRead(partition, step))
+}
+
+// await waits for a step. The code is its failure; the error says that ctx has ended.
+func await[R any](ctx context.Context, p Pending) (response R, code kafka.ErrorCode, err error) {
+	value, err := p.Wait(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return response, kafka.ErrNone, err
@@ -150,7 +168,7 @@ func (g *Groups) Heartbeat(ctx context.Context, req *kmsg.HeartbeatRequest) (*km
 	if req.Group != "" {
 		var resp *kmsg.HeartbeatResponse
 		var err error
-		resp, code, err = groupDo[*kmsg.HeartbeatResponse](ctx, g, req.Group, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
+		resp, code, err = groupRead[*kmsg.HeartbeatResponse](ctx, g, req.Group, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 			return s.Heartbeat(token, req, nowMs)
 		})
 		if err != nil || code == kafka.ErrNone {
@@ -196,7 +214,7 @@ func (g *Groups) CommitOffsets(ctx context.Context, req *kmsg.OffsetCommitReques
 
 // FetchOffsets returns the committed offsets of one group.
 func (g *Groups) FetchOffsets(ctx context.Context, req *kmsg.OffsetFetchRequestGroup, requireStable bool) (*kmsg.OffsetFetchResponseGroup, error) {
-	resp, code, err := groupDo[*kmsg.OffsetFetchResponseGroup](ctx, g, req.Group, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
+	resp, code, err := groupRead[*kmsg.OffsetFetchResponseGroup](ctx, g, req.Group, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 		return s.FetchOffsets(token, req, requireStable, nowMs)
 	})
 	if err != nil || code == kafka.ErrNone {
@@ -233,7 +251,7 @@ func (g *Groups) DescribeGroups(ctx context.Context, ids []string, version int16
 	described := make([]kmsg.DescribeGroupsResponseGroup, len(ids))
 	err := g.eachPartition(ids, func(partition int32, indexes []int) error {
 		some := pick(ids, indexes)
-		result, code, err := partitionDo[[]kmsg.DescribeGroupsResponseGroup](ctx, g, partition, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
+		result, code, err := partitionRead[[]kmsg.DescribeGroupsResponseGroup](ctx, g, partition, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 			return s.DescribeGroups(token, some, version, nowMs)
 		})
 		for i, index := range indexes {
@@ -277,7 +295,7 @@ func (g *Groups) ListGroups(ctx context.Context, states, types []string) ([]kmsg
 	partitions := g.runtime.Partitions()
 	slices.Sort(partitions)
 	for _, partition := range partitions {
-		some, code, err := partitionDo[[]kmsg.ListGroupsResponseGroup](ctx, g, partition, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
+		some, code, err := partitionRead[[]kmsg.ListGroupsResponseGroup](ctx, g, partition, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 			return s.ListGroups(token, states, types, nowMs)
 		})
 		if err != nil {

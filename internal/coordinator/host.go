@@ -47,6 +47,7 @@ func (w waiter) send(response shard.Response) {
 // request is one step that waits for its turn.
 type request[S shard.Shard] struct {
 	step     Step[S]
+	reads    bool // it writes nothing
 	done     waiter
 	queuedAt time.Time
 }
@@ -76,6 +77,7 @@ type host[S shard.Shard] struct {
 	// arming that it is being called right now.
 	committed int64
 	commitErr error
+	refusal   kafka.ErrorCode // of requests while the shard has failed
 	awaiting  bool
 	arming    bool
 
@@ -89,7 +91,9 @@ type host[S shard.Shard] struct {
 	notices   []any
 	load      *loading
 	retry     time.Duration
-	retryAtMs int64     // when, in steady time, a failed load is tried again
+	retryAtMs int64 // when, in steady time, a failed load is tried again
+	spell     failedAppends
+	hold      hold
 	now       time.Time // at which the turn began
 	steadyMs  int64     // the same instant in steady time
 	nowMs     int64     // the same instant to the shard: steadyMs + aheadMs
@@ -131,25 +135,41 @@ func (h *host[S]) run() (more bool) {
 		return h.retryLoad()
 	case commitErr != nil:
 		h.fail(commitErr)
-		return true
+		return h.state != stateFailed
 	}
 	h.releaseCommitted()
-	if h.shard.NextDeadlineMs() <= h.nowMs {
-		h.apply(h.shard.Tick(h.nowMs))
-	}
-	for i := range queue {
-		h.handle(&queue[i])
+	isDue := h.shard.NextDeadlineMs() <= h.nowMs && h.steadyMs >= h.hold.ticksFromMs
+	if refused := h.checkAppend(isDue || len(queue) > 0); refused != nil {
+		h.handleHeld(queue, coordinatorCode(refused))
+	} else {
+		if isDue && h.steadyMs >= h.hold.ticksFromMs { // which may have just been set
+			h.apply(h.shard.Tick(h.nowMs))
+		}
+		for i := range queue {
+			h.handle(&queue[i])
+		}
 	}
 	h.flush()
-	if h.state != stateActive {
-		return true
+	switch h.state {
+	case stateActive:
+		r.setDeadline(h, h.nextTurnMs())
+		return more
+	case stateFailed: // it is tried again later
+		return false
+	}
+	return true
+}
+
+// nextTurnMs is when, in steady time, the shard wants its turn without anybody asking for it.
+func (h *host[S]) nextTurnMs() int64 {
+	if h.hold.active {
+		return h.hold.checkAtMs
 	}
 	deadlineMs := h.shard.NextDeadlineMs()
-	if deadlineMs != shard.NoDeadline {
-		deadlineMs -= h.aheadMs
+	if deadlineMs == shard.NoDeadline {
+		return deadlineMs
 	}
-	r.setDeadline(h, deadlineMs)
-	return more
+	return max(deadlineMs-h.aheadMs, h.hold.ticksFromMs)
 }
 
 // tellTime sets the instant of the turn. A shard's time runs steadily and near the wall clock: when
@@ -199,7 +219,7 @@ func (h *host[S]) handle(q *request[S]) {
 // would ask for again, is kept.
 func (h *host[S]) postpone(q *request[S]) {
 	if q.done.exists() {
-		q.done.send(shard.Response{Err: kafka.ErrCoordinatorLoadInProgress})
+		q.done.send(shard.Response{Err: h.refusalNow()})
 		return
 	}
 	r := h.runtime
@@ -276,6 +296,7 @@ func (h *host[S]) append() error {
 	m.appends.Inc()
 	m.appendRecords.Add(int64(count))
 	h.endOffset = endOffset
+	h.endSpell()
 	return nil
 }
 
@@ -343,12 +364,6 @@ func (h *host[S]) deliver(response shard.Response) {
 	delete(h.waiting, response.Token)
 	h.runtime.metrics.parked.Add(-1)
 	done.send(response)
-}
-
-// fail gives up the state that the log does not confirm and loads the shard again.
-func (h *host[S]) fail(err error) {
-	slog.Warn("Coordinator shard dropped: its log refused an append; loading it again", "partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "error", err)
-	h.drop(stateLoading, coordinatorCode(err))
 }
 
 // drop ends the shard and answers everybody who waits with code.

@@ -22,9 +22,9 @@ func (h *host[S]) applyTransactional(effects shard.Effects) {
 	switch {
 	case err == nil:
 		h.responses = append(h.responses, effects.Responses...)
-	case isRefusal(err):
+	case isRefusal(err), kafka.CodeOf(err) == kafka.ErrNotEnoughReplicas:
 		for _, response := range effects.Responses {
-			h.responses = append(h.responses, shard.Response{Token: response.Token, Err: err})
+			h.responses = append(h.responses, shard.Response{Token: response.Token, Err: refusalOf(err)})
 		}
 	default:
 		h.fail(err)
@@ -49,6 +49,7 @@ func (h *host[S]) appendTransactional(effects shard.Effects) error {
 	m.appends.Inc()
 	m.appendRecords.Add(count)
 	h.endOffset = endOffset
+	h.endSpell()
 	if effects.Marker != nil {
 		h.shard.ReplayEndTransaction(effects.Marker.ProducerID, effects.Marker.Committed)
 		return nil
@@ -86,6 +87,13 @@ func markerBatch(k shard.Marker, nowMs int64) (record.Batch, error) {
 		kind = record.ControlCommit
 	}
 	return record.BuildControl(o, nowMs, kind, record.EndTxnMarker{CoordinatorEpoch: k.CoordinatorEpoch}.Encode())
+}
+
+func refusalOf(err error) error {
+	if kafka.CodeOf(err) == kafka.ErrNotEnoughReplicas {
+		return kafka.ErrCoordinatorNotAvailable
+	}
+	return err
 }
 
 // isRefusal tells a batch that the log does not accept from a log that does not work.

@@ -51,7 +51,7 @@ func (h *host[S]) continueLoading() (more bool) {
 	slog.Debug("Coordinator shard loaded", "partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "records", l.records, "elapsed", elapsed)
 	h.apply(h.shard.Activate(h.nowMs))
 	h.flush()
-	return true // for what has been queued meanwhile, and for the deadline
+	return h.state != stateFailed // for what has been queued meanwhile, and for the deadline
 }
 
 func (h *host[S]) loadChunk() (done bool, err error) {
@@ -136,6 +136,7 @@ func (h *host[S]) failLoad(err error) {
 	r := h.runtime
 	r.metrics.loadFailures.Inc()
 	h.drop(stateFailed, coordinatorCode(err))
+	h.setRefusal(kafka.ErrNotCoordinator)
 	if isNotLeader(err) {
 		h.retryAtMs = shard.NoDeadline
 		slog.Info("Coordinator shard not loaded: the partition is led elsewhere", "partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "error", err)

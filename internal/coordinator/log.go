@@ -16,6 +16,9 @@ type Log interface {
 	// but at least one batch, up to the log end offset (also above the high watermark, since
 	// the reader is the leader). It returns nothing at the end. The caller owns the bytes.
 	Read(tp kafka.TopicPartition, leaderEpoch int32, offset int64, maxBytes int) ([]byte, error)
+	// CheckAppend returns nil, or the error with which an append would be refused now. That none is foreseen promises
+	// nothing.
+	CheckAppend(tp kafka.TopicPartition, leaderEpoch int32) error
 	// Append appends batch (exactly one record batch; offsets and leader epoch are assigned in
 	// place) to the leader's log without waiting for replication, subject to min.insync.replicas
 	// as with acks=all, and returns the log end offset after it.

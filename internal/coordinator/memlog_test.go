@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"bytes"
+	"cmp"
 	"sync"
 	"testing"
 
@@ -18,6 +19,7 @@ type memLog struct {
 	epoch      int32
 	manual     bool          // commit moves the high watermarks
 	appendErr  error         // of the next appends
+	refusal    error         // foreseen for the next appends, and theirs
 	readErr    error         // of the next reads
 	gate       chan struct{} // Append passes through it, if set
 	reading    chan struct{} // Read passes through it, if set
@@ -90,6 +92,15 @@ func (l *memLog) Read(tp kafka.TopicPartition, leaderEpoch int32, offset int64, 
 	return out, nil
 }
 
+func (l *memLog) CheckAppend(_ kafka.TopicPartition, leaderEpoch int32) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.check(leaderEpoch); err != nil {
+		return err
+	}
+	return l.refusal
+}
+
 func (l *memLog) AppendTransactional(tp kafka.TopicPartition, leaderEpoch int32, batch []byte, _ replica.TransactionalAppend) (int64, error) {
 	return l.Append(tp, leaderEpoch, batch)
 }
@@ -106,8 +117,8 @@ func (l *memLog) Append(tp kafka.TopicPartition, leaderEpoch int32, batch []byte
 	if err := l.check(leaderEpoch); err != nil {
 		return 0, err
 	}
-	if l.appendErr != nil {
-		return 0, l.appendErr
+	if err := cmp.Or(l.refusal, l.appendErr); err != nil {
+		return 0, err
 	}
 	l.appends++
 	p := l.partition(tp)

@@ -146,6 +146,13 @@ func (r *Runtime[S]) Begin(partition int32, step Step[S]) Pending {
 	return p
 }
 
+// BeginRead is Begin for a step that writes nothing: it is answered also while the log refuses appends.
+func (r *Runtime[S]) BeginRead(partition int32, step Step[S]) Pending {
+	p := Pending{done: make(chan shard.Response, 1), stopped: r.o.Spawner.Context().Done()}
+	p.code = r.enqueue(partition, request[S]{step: step, reads: true, done: waiter{reply: p.done}, queuedAt: r.o.Clock.Now()})
+	return p
+}
+
 // Enqueue has the shard of partition run step; done gets the response to the step's token, once, and must not
 // block. The code says why the step was not even queued: done is not called then.
 func (r *Runtime[S]) Enqueue(partition int32, step Step[S], done func(shard.Response)) kafka.ErrorCode {
@@ -186,7 +193,7 @@ func (r *Runtime[S]) enqueue(partition int32, q request[S]) kafka.ErrorCode {
 	case h.state == stateLoading:
 		return kafka.ErrCoordinatorLoadInProgress
 	case h.state == stateFailed:
-		return kafka.ErrNotCoordinator
+		return h.refusal
 	case len(h.queue) >= maxQueuedRequests:
 		r.metrics.refused.Inc()
 		return kafka.ErrCoordinatorLoadInProgress // clients retry without looking for another coordinator
@@ -203,7 +210,7 @@ func (r *Runtime[S]) Broadcast(step Step[S]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, h := range r.sortedLocked() {
-		if h.state == stateFailed {
+		if h.state == stateFailed && h.refusal == kafka.ErrNotCoordinator {
 			continue
 		}
 		h.queue = append(h.queue, request[S]{step: step, queuedAt: r.o.Clock.Now()})

@@ -125,14 +125,7 @@ func transactionDo[R any](ctx context.Context, t *Transactions, id string, step 
 	if count == 0 {
 		return response, kafka.ErrNotCoordinator, nil
 	}
-	value, err := t.runtime.Do(ctx, kafka.CoordinatorPartition(id, count), step)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return response, kafka.ErrNone, err
-	case err != nil:
-		return response, kafka.CodeOf(err), nil
-	}
-	return value.(R), kafka.ErrNone, nil
+	return await[R](ctx, t.runtime.Begin(kafka.CoordinatorPartition(id, count), step))
 }
 
 // withProducerID asks a shard, and again with a fresh producer id if it needs one.
@@ -194,18 +187,18 @@ type PendingPartitions struct {
 // BeginAddPartitions is AddPartitions for several transactions at a time, which share the time that
 // replication takes.
 func (t *Transactions) BeginAddPartitions(r txn.AddRequest) PendingPartitions {
-	return t.beginPartitions(r, (*txn.Shard).AddPartitions)
+	return t.beginPartitions(t.runtime.Begin, r, (*txn.Shard).AddPartitions)
 }
 
 // BeginVerifyPartitions is VerifyPartitions for several transactions at a time.
 func (t *Transactions) BeginVerifyPartitions(r txn.AddRequest) PendingPartitions {
-	return t.beginPartitions(r, (*txn.Shard).VerifyPartitions)
+	return t.beginPartitions(t.runtime.BeginRead, r, (*txn.Shard).VerifyPartitions)
 }
 
-func (t *Transactions) beginPartitions(r txn.AddRequest, step func(s *txn.Shard, token shard.Token, r txn.AddRequest, nowMs int64) shard.Effects) PendingPartitions {
+func (t *Transactions) beginPartitions(begin func(int32, Step[*txn.Shard]) Pending, r txn.AddRequest, step func(s *txn.Shard, token shard.Token, r txn.AddRequest, nowMs int64) shard.Effects) PendingPartitions {
 	p := PendingPartitions{step: Pending{code: kafka.ErrNotCoordinator}, count: len(r.Partitions)}
 	if count := t.partitions.Load(); count > 0 {
-		p.step = t.runtime.Begin(kafka.CoordinatorPartition(r.TransactionalID, count), func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
+		p.step = begin(kafka.CoordinatorPartition(r.TransactionalID, count), func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
 			return step(s, token, r, nowMs)
 		})
 	}
@@ -230,9 +223,13 @@ func (p PendingPartitions) Wait(ctx context.Context) ([]kafka.ErrorCode, error) 
 
 // Describe describes one transactional id.
 func (t *Transactions) Describe(ctx context.Context, id string) (kmsg.DescribeTransactionsResponseTransactionState, error) {
-	d, code, err := transactionDo[kmsg.DescribeTransactionsResponseTransactionState](ctx, t, id, func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
-		return s.Describe(token, id, nowMs)
-	})
+	var d kmsg.DescribeTransactionsResponseTransactionState
+	code, err := kafka.ErrNotCoordinator, error(nil)
+	if count := t.partitions.Load(); count > 0 {
+		d, code, err = await[kmsg.DescribeTransactionsResponseTransactionState](ctx, t.runtime.BeginRead(kafka.CoordinatorPartition(id, count), func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
+			return s.Describe(token, id, nowMs)
+		}))
+	}
 	if code != kafka.ErrNone {
 		d = kmsg.NewDescribeTransactionsResponseTransactionState()
 		d.TransactionalID, d.ErrorCode = id, int16(code)
@@ -247,9 +244,9 @@ func (t *Transactions) List(ctx context.Context, f txn.Filter) ([]kmsg.ListTrans
 	partitions := t.runtime.Partitions()
 	slices.Sort(partitions)
 	for _, partition := range partitions {
-		value, err := t.runtime.Do(ctx, partition, func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
+		value, err := t.runtime.BeginRead(partition, func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
 			return s.List(token, f, nowMs)
-		})
+		}).Wait(ctx)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil, kafka.ErrNone, err

@@ -42,6 +42,8 @@ func (l *committedLog) Bounds(tp kafka.TopicPartition, _ int32) (int64, int64, e
 
 func (l *committedLog) Read(kafka.TopicPartition, int32, int64, int) ([]byte, error) { return nil, nil }
 
+func (l *committedLog) CheckAppend(kafka.TopicPartition, int32) error { return nil }
+
 func (l *committedLog) AppendTransactional(tp kafka.TopicPartition, leaderEpoch int32, batch []byte, _ replica.TransactionalAppend) (int64, error) {
 	return l.Append(tp, leaderEpoch, batch)
 }

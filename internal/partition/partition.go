@@ -208,6 +208,23 @@ func (a *Assignment) EffectiveMinISR() int {
 	return kafka.EffectiveMinISR(a.MinInSyncReplicas, len(a.Replicas)-a.Adding)
 }
 
+func (p *Partition) enoughInSync(r *role) error {
+	if len(r.ISR) >= r.EffectiveMinISR() {
+		return nil
+	}
+	return kafka.Errorf(kafka.ErrNotEnoughReplicas, "%s has %d in-sync replicas, min.insync.replicas asks for %d", p.tp, len(r.ISR), r.EffectiveMinISR())
+}
+
+// CheckInSync returns nil if this broker leads the partition in currentLeaderEpoch and enough replicas are in sync for
+// an append with acks=all.
+func (p *Partition) CheckInSync(currentLeaderEpoch int32) error {
+	r, err := p.leader(currentLeaderEpoch)
+	if err != nil {
+		return err
+	}
+	return p.enoughInSync(r)
+}
+
 // AppendRequest asks a leader to append.
 type AppendRequest struct {
 	storage.AppendRequest // LeaderEpoch is filled in
@@ -226,10 +243,9 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 		p.mu.RUnlock()
 		return storage.AppendResult{LogStartOffset: kafka.NoOffset}, err
 	}
-	if a.RequiredAcks == -1 && len(r.ISR) < r.EffectiveMinISR() {
+	if err := p.enoughInSync(r); a.RequiredAcks == -1 && err != nil {
 		p.mu.RUnlock()
-		return storage.AppendResult{LogStartOffset: p.Log().LogStartOffset()}, kafka.Errorf(kafka.ErrNotEnoughReplicas,
-			"%s has %d in-sync replicas, min.insync.replicas asks for %d", p.tp, len(r.ISR), r.EffectiveMinISR())
+		return storage.AppendResult{LogStartOffset: p.Log().LogStartOffset()}, err
 	}
 	a.AppendRequest.LeaderEpoch = r.LeaderEpoch
 	result, err := p.Log().Append(a.AppendRequest)

@@ -122,6 +122,15 @@ func (m *Manager) Bounds(tp kafka.TopicPartition, leaderEpoch int32) (startOffse
 	return r.Log().LogStartOffset(), r.Log().LogEndOffset(), nil
 }
 
+// CheckAppend returns the error with which Append would be refused now, as far as that depends on the in-sync replicas.
+func (m *Manager) CheckAppend(tp kafka.TopicPartition, leaderEpoch int32) error {
+	r, err := m.led(tp, leaderEpoch)
+	if err != nil {
+		return err
+	}
+	return r.CheckInSync(leaderEpoch)
+}
+
 // Read returns whole batches beginning with the one that contains offset, of about maxBytes
 // but at least one, up to the log end offset: also what is not committed yet, for the leader's
 // own use. It returns nothing at the end. The caller owns the bytes.

@@ -1,0 +1,104 @@
+package coordinator
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/shard"
+)
+
+func (f *fixture) loads() int64 {
+	return f.metrics.Counter("coordinator_loads_total", "", "coordinator", "note").Value()
+}
+
+// read is a step that writes nothing.
+func (f *fixture) read() (any, error) {
+	return f.runtime.BeginRead(0, note()).Wait(f.t.Context())
+}
+
+// TestHeldShard has too few replicas in sync for a minute: the shard stays as it is, and whoever waits goes on waiting.
+func TestHeldShard(t *testing.T) {
+	withRuntime(t, func(f *fixture) {
+		f.elect(1)
+		f.must(note("a"))
+		parked := f.call(f.t.Context(), park(30_000))
+		synctest.Wait()
+		f.log.set(func() { f.log.refusal = kafka.ErrNotEnoughReplicas })
+		for range 600 {
+			f.fails(note("lost"), kafka.ErrCoordinatorNotAvailable)
+			f.pass(100 * time.Millisecond)
+		}
+		f.runtime.Broadcast(note("broadcast"))
+		if notes, err := f.read(); err != nil || len(notes.([]string)) != 1 {
+			t.Errorf("a read while held: %v, %v", notes, err)
+		}
+		if parked.get().done {
+			t.Errorf("the deadline came while held: %+v", parked.get())
+		}
+		f.log.set(func() { f.log.refusal = nil })
+		f.pass(maxRefusedPause + time.Millisecond) // nobody asks: the shard looks by itself
+		if got := f.must(note("b")); got != "a broadcast b" {
+			t.Errorf("notes %q", got)
+		}
+		if parked.get().done {
+			t.Error("the deadline came before members could come back")
+		}
+		f.pass(maxHoldGrace)
+		if parked.get().value != "tick" {
+			t.Errorf("parked request: %+v", parked.get())
+		}
+		if f.loads() != 1 || f.dropped != 0 {
+			t.Errorf("loaded %d times, dropped %d times", f.loads(), f.dropped)
+		}
+	})
+}
+
+// TestFailingAppendsBackOff has appends fail for a minute, which nothing foresees.
+func TestFailingAppendsBackOff(t *testing.T) {
+	for _, failure := range []kafka.ErrorCode{kafka.ErrNotEnoughReplicas, kafka.ErrKafkaStorageError} {
+		t.Run(failure.Error(), func(t *testing.T) {
+			withRuntime(t, func(f *fixture) {
+				f.elect(1)
+				f.must(note("a"))
+				f.log.set(func() { f.log.appendErr = failure })
+				for range 600 {
+					f.fails(note("lost"), kafka.ErrCoordinatorNotAvailable)
+					f.pass(100 * time.Millisecond)
+				}
+				if got := f.loads(); got > 20 {
+					t.Errorf("loaded %d times within a minute", got)
+				}
+				f.runtime.Broadcast(note("broadcast"))
+				f.log.set(func() { f.log.appendErr = nil })
+				f.pass(maxRefusedPause + time.Millisecond)
+				if got := f.must(note("b")); got != "a broadcast b" {
+					t.Errorf("notes %q", got)
+				}
+				// A new spell begins anew: with a load at once.
+				f.log.set(func() { f.log.appendErr = failure })
+				f.fails(note("lost"), kafka.ErrCoordinatorNotAvailable)
+				f.log.set(func() { f.log.appendErr = nil })
+				synctest.Wait()
+				if got := f.must(note("c")); got != "a broadcast b c" {
+					t.Errorf("notes %q", got)
+				}
+			})
+		})
+	}
+}
+
+// TestRefusedTransactionalAppend keeps the shard: only what was appended is in its state.
+func TestRefusedTransactionalAppend(t *testing.T) {
+	withRuntime(t, func(f *fixture) {
+		f.elect(1)
+		f.log.set(func() { f.log.appendErr = kafka.ErrNotEnoughReplicas })
+		f.fails(func(_ *noteShard, token shard.Token, _ int64) shard.Effects {
+			return shard.Effects{Marker: &shard.Marker{ProducerID: 1}, Responses: []shard.Response{{Token: token}}}
+		}, kafka.ErrCoordinatorNotAvailable)
+		if f.dropped != 0 {
+			t.Error("the shard was dropped")
+		}
+	})
+}
