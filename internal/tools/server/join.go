@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,19 +117,36 @@ func chooseNodeID(ctx context.Context, properties map[string]string, any *kgo.Br
 	case resp.ErrorCode != 0:
 		return fmt.Errorf("--join %s: a controller does not say which node ids are taken (%w): give --override node.id=…, or the address of a broker", address, kafka.ErrorCode(resp.ErrorCode))
 	}
-	var taken []int32
-	for _, b := range resp.Brokers {
-		taken = append(taken, b.NodeID)
+	topics, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, any)
+	if err != nil {
+		return fmt.Errorf("--join %s: cannot ask for the node ids that are taken: %w", address, err)
+	}
+	properties["node.id"] = strconv.Itoa(int(freeNodeID(resp, quorum, topics)))
+	return nil
+}
+
+// freeNodeID is the lowest id that no broker, controller or replica has. A broker that was unregistered may come back to
+// its replicas, and another one must not take them over without what they hold.
+func freeNodeID(cluster *kmsg.DescribeClusterResponse, quorum *kmsg.DescribeQuorumResponse, topics *kmsg.MetadataResponse) int32 {
+	taken := map[int32]bool{}
+	for _, b := range cluster.Brokers {
+		taken[b.NodeID] = true
 	}
 	for _, replicas := range [][]kmsg.DescribeQuorumResponseTopicPartitionReplicaState{quorum.Topics[0].Partitions[0].CurrentVoters, quorum.Topics[0].Partitions[0].Observers} {
 		for _, r := range replicas {
-			taken = append(taken, r.ReplicaID)
+			taken[r.ReplicaID] = true
+		}
+	}
+	for i := range topics.Topics {
+		for _, p := range topics.Topics[i].Partitions {
+			for _, id := range p.Replicas {
+				taken[id] = true
+			}
 		}
 	}
 	id := int32(1)
-	for slices.Contains(taken, id) {
+	for taken[id] {
 		id++
 	}
-	properties["node.id"] = strconv.Itoa(int(id))
-	return nil
+	return id
 }

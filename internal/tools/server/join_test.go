@@ -54,3 +54,18 @@ func TestJoinKeepsTheFoldersID(t *testing.T) {
 		}
 	}
 }
+
+// TestJoinTakesNoIDOfAnEarlierBroker: one that was unregistered may come back to its replicas; a new broker of its id
+// would be given them, without what they hold.
+func TestJoinTakesNoIDOfAnEarlierBroker(t *testing.T) {
+	t.Parallel()
+	cluster, quorum, topics := kmsg.NewPtrDescribeClusterResponse(), kmsg.NewPtrDescribeQuorumResponse(), kmsg.NewPtrMetadataResponse()
+	cluster.Brokers = []kmsg.DescribeClusterResponseBroker{{NodeID: 1}}
+	quorum.Topics = []kmsg.DescribeQuorumResponseTopic{{Partitions: []kmsg.DescribeQuorumResponseTopicPartition{{
+		CurrentVoters: []kmsg.DescribeQuorumResponseTopicPartitionReplicaState{{ReplicaID: 2}}, Observers: []kmsg.DescribeQuorumResponseTopicPartitionReplicaState{{ReplicaID: 3}},
+	}}}}
+	topics.Topics = []kmsg.MetadataResponseTopic{{Partitions: []kmsg.MetadataResponseTopicPartition{{Replicas: []int32{1, 4}}}}}
+	if id := freeNodeID(cluster, quorum, topics); id != 5 {
+		t.Errorf("node id %d", id)
+	}
+}
