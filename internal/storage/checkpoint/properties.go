@@ -27,7 +27,8 @@ type MetaProperties struct {
 const metaPropertiesVersion = 1
 
 // FolderFormat is the version of what this release writes into log dirs besides what Kafka does. A release that
-// changes it so that older ones would misread a folder raises it, and older ones refuse the folder.
+// changes it so that older ones would misread a folder raises it and writes it; older ones refuse the folder. Format 1
+// is not written: what the file says is then what Kafka's tools say of a folder of theirs.
 const FolderFormat = 1
 
 // formatName is Moldau's own line of the file, which Kafka does not look at. Folders without it have format 1.
@@ -99,7 +100,7 @@ func parseMetaProperties(path string, data []byte) (p MetaProperties, err error)
 
 // WriteMetaProperties replaces meta.properties.
 func WriteMetaProperties(fsys vfs.FS, path string, p MetaProperties) error {
-	values := map[string]string{"version": strconv.Itoa(metaPropertiesVersion), formatName: strconv.Itoa(FolderFormat), "node.id": strconv.Itoa(int(p.NodeID))}
+	values := map[string]string{"version": strconv.Itoa(metaPropertiesVersion), "node.id": strconv.Itoa(int(p.NodeID))}
 	if p.ClusterID != "" {
 		values["cluster.id"] = p.ClusterID
 	}
