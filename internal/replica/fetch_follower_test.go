@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/purgatory"
 	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/storage"
 )
@@ -287,6 +288,37 @@ func TestFullAnswersStillCheckThePosition(t *testing.T) {
 		}
 		if got := &results[0]; got.Err != nil || got.LogEndOffset != 1 || got.ReadReplica != kafka.NoLeader || (got.Diverging != nil) != isDiverging || !isDiverging && got.SizeBytes() == 0 {
 			t.Errorf("diverging %v: %+v", isDiverging, got)
+		}
+	}
+}
+
+// TestOnlyLeadersLetFollowersGo: nobody waits for a replica that this broker does not lead, or that is new. To wake all that wait for others with
+// each of thousands of partitions that are created or change would have every one of them look through all it fetches, again and again.
+func TestOnlyLeadersLetFollowersGo(t *testing.T) {
+	t.Parallel()
+	h, _ := newClusterHarness(t)
+	h.createReplicated("led", 1, 1, 2, 3)
+	change := func(topic string) {
+		change := metadata.NewPartitionChangeRecord(idOf(topic), 0)
+		change.ISR = []int32{1, 2}
+		h.apply(change)
+	}
+	for _, c := range []struct {
+		name   string
+		do     func()
+		letsGo bool
+	}{
+		{"new, led elsewhere", func() { h.createReplicated("other", 2, 1, 2, 3) }, false},
+		{"changes, led elsewhere", func() { change("other") }, false},
+		{"changes, led here", func() { change("led") }, true},
+	} {
+		op := purgatory.NewOperation(func(int64) bool { return true }, nil)
+		if err := h.fetches.Watch(op, []*purgatory.List{h.waitersOf(3)}); err != nil {
+			t.Fatal(err)
+		}
+		c.do()
+		if waits := op.Complete(); waits == c.letsGo {
+			t.Errorf("%s: still waits: %v", c.name, waits)
 		}
 	}
 }

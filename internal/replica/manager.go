@@ -310,7 +310,7 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 		m.unfollow(r)
 		return
 	}
-	former := m.noteFollowers(r, p.Replicas)
+	former, wasLeader := m.noteFollowers(r, p.Replicas), r.IsLeader()
 	err := r.Apply(partition.Assignment{Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
 		Replicas: p.Replicas, Adding: len(p.AddingReplicas), ISR: p.ISR, MinInSyncReplicas: config.MinInSyncReplicas}, m.options.Clock.Now().UnixMilli())
 	if err != nil {
@@ -318,8 +318,10 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	}
 	// Fetches come back with the new epoch, appends of an epoch that is over with an error.
 	r.fetchWaiters.CompleteAll()
-	completeAll(former) // also those that have no replica any more
-	r.releaseFollowers()
+	if wasLeader {
+		completeAll(former) // also those that have no replica any more
+		r.releaseFollowers()
+	}
 	r.commitWaiters.Notify(0)
 	if plan.Of(m.options.NodeID, p) == plan.Follow {
 		m.follow(r, p)
