@@ -559,3 +559,16 @@ func TestMovesAreTakenBackNowAndThen(t *testing.T) {
 		t.Errorf("tried at %v", tried)
 	}
 }
+
+// Brokers that are registered, not there and have nothing, as those that came and went under other ids, hold up nobody.
+func TestBrokersThatAreNotThereAndHaveNothing(t *testing.T) {
+	t.Parallel()
+	w := newBalancing(t, 3, 12)
+	for id := int32(4); id <= 6; id++ {
+		w.addBroker(id, true)
+	}
+	w.run(2)
+	w.set(config.DrainingBrokers, "1")
+	w.run(30)
+	w.expect(1, 0, 0)
+}

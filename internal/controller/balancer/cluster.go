@@ -144,12 +144,14 @@ func (b *Balancer) obstacle(v View, nowMs int64) string {
 	brokers, away := 0, 0
 	holds := holders(v.Image)
 	for broker := range v.Image.Brokers() {
-		brokers++
-		if !broker.Active() {
+		if broker.Active() || holds[broker.ID] { // nobody waits for the others
+			brokers++
+		}
+		if !broker.Active() && holds[broker.ID] {
 			away++
 		}
 		switch state := b.stateOf(v, broker.ID, broker, nowMs); {
-		case state == balance.Absent && !holds[broker.ID]: // nobody waits for it
+		case state == balance.Absent && !holds[broker.ID]:
 		case state == balance.Absent:
 			absent = append(absent, fmt.Sprint(broker.ID))
 		case state != balance.Gone && !b.isHeard(broker, nowMs):
