@@ -572,3 +572,13 @@ func TestBrokersThatAreNotThereAndHaveNothing(t *testing.T) {
 	w.run(30)
 	w.expect(1, 0, 0)
 }
+
+// Reports may come between the controller's election and the end of its first records.
+func TestAReportToABalancerThatIsNotActive(t *testing.T) {
+	t.Parallel()
+	w := newBalancing(t, 2, 1)
+	req := &wire.PeerLoadRequest{NodeID: 1, BrokerEpoch: w.image.Broker(1).Epoch, IsFull: true}
+	if resp := balancer.New().Report(w.view(), req, 0); resp.ErrorCode != int16(kafka.ErrNotController) {
+		t.Errorf("%+v", resp)
+	}
+}

@@ -112,6 +112,10 @@ func (b *Balancer) Deactivate() { *b = Balancer{} }
 // Report takes what a broker says of its load.
 func (b *Balancer) Report(v View, req *wire.PeerLoadRequest, nowMs int64) *wire.PeerLoadResponse {
 	resp := &wire.PeerLoadResponse{NextMs: idleReportMs}
+	if !b.active {
+		resp.ErrorCode = int16(kafka.ErrNotController)
+		return resp
+	}
 	registered := v.Image.Broker(req.NodeID)
 	if registered == nil || registered.Epoch != req.BrokerEpoch {
 		resp.ErrorCode = int16(kafka.ErrStaleBrokerEpoch)
