@@ -302,11 +302,7 @@ func (r *Runtime[S]) runTimer(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		wait := longestWait
-		if next := r.ScheduleDue(); next != shard.NoDeadline {
-			wait = min(wait, time.Duration(next-r.o.SteadyMs())*time.Millisecond)
-		}
-		timer.Reset(wait)
+		timer.Reset(until(r.ScheduleDue(), r.o.SteadyMs()))
 		select {
 		case <-ctx.Done():
 			return
@@ -318,6 +314,11 @@ func (r *Runtime[S]) runTimer(ctx context.Context) {
 
 // longestWait is for how long the timer sleeps at most.
 const longestWait = time.Hour
+
+// until is the time from one instant to another. Deadlines may be too far away for a time.Duration.
+func until(nextMs, nowMs int64) time.Duration {
+	return time.Duration(min(nextMs-nowMs, longestWait.Milliseconds())) * time.Millisecond
+}
 
 // ScheduleDue gives turns to the shards that are due, and returns when, in steady time, the next one is.
 func (r *Runtime[S]) ScheduleDue() (nextMs int64) {

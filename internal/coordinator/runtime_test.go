@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -427,4 +428,16 @@ func TestStop(t *testing.T) {
 		}
 		f.fails(note("a"), kafka.ErrCoordinatorNotAvailable)
 	})
+}
+
+// A deadline that never comes, as of offsets.retention.check.interval.ms at its largest, does not make the timer spin.
+func TestTimerWaitsForADistantDeadline(t *testing.T) {
+	t.Parallel()
+	for next, want := range map[int64]time.Duration{
+		shard.NoDeadline: longestWait, math.MaxInt64 - 1: longestWait, math.MaxInt64 - 1_700_000_000_000: longestWait, 1500: time.Second, 400: -100 * time.Millisecond,
+	} {
+		if got := until(next, 500); got != want {
+			t.Errorf("%s until %d, want %s", got, next, want)
+		}
+	}
 }
