@@ -47,6 +47,7 @@ func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 	f := newFetch()
 	f.h, f.r, f.req, f.image = h, r, req, h.Metadata()
 	f.follower, f.isForged = f.findFollower()
+	f.isMending = f.asksToTheEnd()
 	if f.follower != nil && !f.isCurrent() {
 		f.response.ErrorCode = int16(kafka.ErrStaleBrokerEpoch)
 		return Reply{Body: &f.body, Accounted: true}
@@ -61,7 +62,7 @@ func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 	if len(f.reads.Partitions) > 0 {
 		f.results = h.Replicas.Fetch(ctx, f.limits(), &f.buffers)
 	}
-	if f.follower != nil { // exempt from the quotas of clients
+	if f.follower != nil || f.isMending { // exempt from the quotas of clients
 		f.respond()
 		return Reply{Body: &f.body, Accounted: true}
 	}
@@ -110,10 +111,12 @@ type fetch struct {
 	session  *fetchsession.Context
 	follower *replica.Follower // nil for consumers
 	isForged bool              // names a replica without being its broker
-	response kmsg.FetchResponse
-	body     wire.FetchBody                     // of response
-	give     func()                             // release, made once
-	first    []kmsg.FetchResponseTopicPartition // memory for the first topic of response
+	// isMending says that another broker asks for what is damaged there, see kafka.ReadToEnd.
+	isMending bool
+	response  kmsg.FetchResponse
+	body      wire.FetchBody                     // of response
+	give      func()                             // release, made once
+	first     []kmsg.FetchResponseTopicPartition // memory for the first topic of response
 
 	// Partitions of the session are read, in order, or refused.
 	codes   []kafka.ErrorCode // by partition of the session; ErrNone is read
@@ -235,7 +238,7 @@ func (f *fetch) resolve() {
 
 func (f *fetch) resolveTopic(p *fetchsession.Partition) (*metadata.Topic, kafka.ErrorCode) {
 	access := topicAccess{f.image, f.h.Authorizer, f.r.Conn, security.OperationRead}
-	if f.follower != nil || f.isForged {
+	if f.follower != nil || f.isForged || f.isMending {
 		if !security.Allowed(f.h.Authorizer, f.r.Conn, security.OperationClusterAction, security.Cluster) {
 			return nil, kafka.ErrTopicAuthorizationFailed
 		}
@@ -247,21 +250,29 @@ func (f *fetch) resolveTopic(p *fetchsession.Partition) (*metadata.Topic, kafka.
 	return access.byName(p.Topic)
 }
 
+// asksToTheEnd reports whether a broker asks, of a leader or a follower, for what is damaged there.
+func (f *fetch) asksToTheEnd() bool {
+	peer := f.r.Conn.Peer
+	return f.follower == nil && !f.isForged && kafka.IsolationLevel(f.req.IsolationLevel) == kafka.ReadToEnd && peer != nil && peer.Purpose == wire.PurposeReplica
+}
+
 func (f *fetch) limits() *replica.FetchRequest {
 	f.reads.MaxWait = time.Duration(f.req.MaxWaitMillis) * time.Millisecond
 	f.reads.MaxBytes = min(int(f.req.MaxBytes), f.h.MaxBytes)
 	f.reads.Files = f.r.Conn.SendsFiles
 	f.reads.Isolation = kafka.IsolationLevel(f.req.IsolationLevel)
-	if f.reads.Isolation == kafka.ReadToEnd {
+	switch {
+	case f.isMending:
 		f.reads.Files = false // what is not committed may be cut
-		if peer := f.r.Conn.Peer; peer == nil || peer.Purpose != wire.PurposeReplica {
-			f.reads.Isolation = kafka.ReadUncommitted
-		}
+	case f.reads.Isolation == kafka.ReadToEnd:
+		f.reads.Isolation = kafka.ReadUncommitted
 	}
 	if f.follower != nil {
 		f.reads.Follower, f.reads.Isolation = f.follower, kafka.ReadUncommitted
 	} else {
-		f.reads.MaxBytes = min(f.reads.MaxBytes, f.h.Quota.FetchBytes(f.r.Conn))
+		if !f.isMending {
+			f.reads.MaxBytes = min(f.reads.MaxBytes, f.h.Quota.FetchBytes(f.r.Conn))
+		}
 		f.reads.AnyReplica, f.reads.Rack, f.reads.Listener = f.r.Version() >= fetchAnyReplicaFrom, f.req.Rack, f.r.Conn.Listener
 	}
 	f.reads.MinBytes = min(int(f.req.MinBytes), f.reads.MaxBytes)

@@ -172,3 +172,39 @@ func TestConsumersAtFollowers(t *testing.T) {
 		release()
 	}
 }
+
+// TestBrokersMendDamage: a broker that has met damage reads what is not committed, too, by its right to ClusterAction, as followers
+// do, and nobody else does; no quota of clients holds it up.
+func TestBrokersMendDamage(t *testing.T) {
+	t.Parallel()
+	d := newDataPlane(t)
+	d.createReplicated("t")
+	d.doProduce(withProduce(newProduceRequest(9, 1), "t", 0, records(t, -1, "a", "b")))
+	for name, c := range map[string]struct {
+		peer   *security.Peer
+		denied []security.Resource
+		want   kafka.ErrorCode
+		hasAll bool
+	}{
+		"a broker":                      {brokerTwo, nil, kafka.ErrNone, true},
+		"without a right on the topic":  {brokerTwo, []security.Resource{security.Topic("t")}, kafka.ErrNone, true},
+		"without ClusterAction":         {brokerTwo, []security.Resource{security.Cluster}, kafka.ErrTopicAuthorizationFailed, false},
+		"a client":                      {nil, nil, kafka.ErrNone, false},
+		"a client without a right":      {nil, []security.Resource{security.Topic("t")}, kafka.ErrTopicAuthorizationFailed, false},
+		"a connection for other things": {&security.Peer{NodeID: 2, Purpose: wire.PurposeForward}, nil, kafka.ErrNone, false},
+	} {
+		for _, r := range c.denied {
+			d.denied[r] = true
+		}
+		req := withFetch(newFetchRequest(17, 0, -1), "t", 0, 0)
+		req.IsolationLevel = int8(kafka.ReadToEnd)
+		r := dataRequest(req, "test")
+		r.Conn.Peer = c.peer
+		body := d.finish(r, d.fetch.Handle(t.Context(), r)).(*wire.FetchBody)
+		if p := body.Response.Topics[0].Partitions[0]; kafka.ErrorCode(p.ErrorCode) != c.want || len(p.RecordBatches) > 0 != c.hasAll {
+			t.Errorf("%s: %+v", name, p)
+		}
+		body.Release()
+		clear(d.denied)
+	}
+}
