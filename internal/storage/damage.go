@@ -95,7 +95,7 @@ func (l *Log) Mend(d segment.Damage, records []byte) (bool, error) {
 	}
 	fits, err := d.Patch(records)
 	if err != nil {
-		return false, l.failed("mending", err)
+		return false, l.mayFail("mending", err)
 	}
 	if fits {
 		l.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/moldau/moldau/internal/env/vfs"
@@ -259,6 +260,78 @@ func TestLostByMoreThanAKill(t *testing.T) {
 		m, _ := openLogOn(t, damaged, testConfig())
 		if m.HasLost() != c.lost {
 			t.Errorf("%s: lost %v", name, m.HasLost())
+		}
+	}
+}
+
+// TestMendingForgetsNothingThatWasSent: pages of the file may lie in sockets, and a truncation must go on to leave them alone.
+func TestMendingForgetsNothingThatWasSent(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	_, l := openLogOn(t, sendable{mem}, filesConfig())
+	for range 3 {
+		appendBytes(t, l, 100_000, startMs)
+	}
+	r, err := readFiles(l, 0, 250_000, startMs)
+	if err != nil || r.File == nil || r.File.NextOffset != 2 {
+		t.Fatalf("no part of a file, %v", err)
+	}
+	before, err := r.File.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := ReadRequest{Offset: 2, MaxBytes: 1, MinOneBatch: true, UpTo: math.MaxInt64}
+	right, err := l.Read(third)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right.Records = bytes.Clone(right.Records)
+	if err := (flipped{path: testDir + "/" + testTP.String() + "/" + segment.FileName(0, segment.LogSuffix), position: l.SizeBytes() - 1, bit: 1}).flip(mem); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Read(third); kafka.CodeOf(err) != kafka.ErrCorruptMessage {
+		t.Fatal(err)
+	}
+	d, found, err := l.FirstDamage()
+	if err != nil || !found {
+		t.Fatal(found, err)
+	}
+	if fits, err := l.Mend(d, right.Records); !fits || err != nil {
+		t.Fatal(fits, err)
+	}
+	if err := l.TruncateTo(0, startMs); err != nil {
+		t.Fatal(err)
+	}
+	appendBytes(t, l, 110_000, startMs)
+	if after := bytesOf(t, r); !bytes.Equal(after, before) {
+		t.Fatal("the pages that were sent have changed")
+	}
+}
+
+// TestMendingWithoutRoomCostsNoLogDir: nor does it where too many files are open. It is tried again.
+func TestMendingWithoutRoomCostsNoLogDir(t *testing.T) {
+	t.Parallel()
+	for _, failure := range []error{syscall.ENOSPC, syscall.EMFILE} {
+		disk, other := twoReplicas(t)
+		first := testDir + "/" + testTP.String() + "/" + segment.FileName(0, segment.LogSuffix)
+		if err := (flipped{path: first, position: 70, bit: 4}).flip(disk); err != nil {
+			t.Fatal(err)
+		}
+		fails := false
+		_, l := openLogOn(t, vfs.NewFault(disk, func(op vfs.Op, name string) error {
+			if fails && op == vfs.OpWrite && name == first {
+				return failure
+			}
+			return nil
+		}), mendConfig())
+		readEverywhere(l)
+		fails = true
+		if n, err := mendFrom(l, other); n > 0 || err == nil || l.Usable() != nil {
+			t.Errorf("%v: %d mended, %v; %v", failure, n, err, l.Usable())
+		}
+		fails = false
+		if n, err := mendFrom(l, other); n != 1 || err != nil {
+			t.Errorf("%v is over: %d mended, %v", failure, n, err)
 		}
 	}
 }

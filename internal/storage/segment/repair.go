@@ -79,7 +79,9 @@ func (d *Damage) Patch(records []byte) (bool, error) {
 	}
 	s := d.segment
 	s.mu.Lock()
-	s.known = nil // of which some was wrong
+	if s.known != nil {
+		s.known.sound = nil // of which some was wrong; what was sent may still be on its way
+	}
 	s.mu.Unlock()
 	err := s.with(LogSuffix, true, func(h *Handle) error {
 		if _, err := h.File().WriteAt(whole, d.position); err != nil {
