@@ -44,7 +44,7 @@ type job struct {
 	damage    segment.Damage
 	sources   []int32 // that are still to be asked in this round
 	isAsking  bool    // a round has begun
-	isSilent  bool    // a replica was not reached in it
+	isSilent  bool    // a replica was not reached in it, or could not say what it has
 	failures  int     // rounds in a row
 	retryMs   int64
 }
@@ -193,8 +193,12 @@ func (m *Mender) endRound(j *job, nowMs int64) {
 // Take takes the answer.
 func (m *Mender) Take(r *kmsg.FetchResponse, nowMs int64) {
 	j := m.asked
-	records := recordsIn(r)
-	if records == nil {
+	records, ok := recordsIn(r)
+	if !ok {
+		m.Failed(nowMs)
+		return
+	}
+	if len(records) == 0 {
 		m.next(nowMs)
 		return
 	}
@@ -212,12 +216,17 @@ func (m *Mender) Take(r *kmsg.FetchResponse, nowMs int64) {
 	m.asked, j.isAsking, j.failures = nil, false, 0
 }
 
-func recordsIn(r *kmsg.FetchResponse) []byte {
+// recordsIn returns what the other replica has there, ok is false where it does not say: it may be damaged there, too, or not have
+// heard yet that it is a replica.
+func recordsIn(r *kmsg.FetchResponse) (records []byte, ok bool) {
 	if r.ErrorCode != int16(kafka.ErrNone) || len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 {
-		return nil
+		return nil, false
 	}
-	if p := &r.Topics[0].Partitions[0]; p.ErrorCode == int16(kafka.ErrNone) && len(p.RecordBatches) > 0 {
-		return p.RecordBatches
+	switch p := &r.Topics[0].Partitions[0]; kafka.ErrorCode(p.ErrorCode) {
+	case kafka.ErrNone:
+		return p.RecordBatches, true
+	case kafka.ErrOffsetOutOfRange:
+		return nil, true
 	}
-	return nil
+	return nil, false
 }

@@ -152,3 +152,26 @@ func TestReplicaGivesUp(t *testing.T) {
 		t.Errorf("proposes %+v", c)
 	}
 }
+
+// TestNobodyGivesUpWhileAnotherCannotSay: one that is damaged there, too, or has not heard yet that it is a replica, may be all that the
+// others could fetch from; and what was not let through says nothing.
+func TestNobodyGivesUpWhileAnotherCannotSay(t *testing.T) {
+	t.Parallel()
+	empty := kmsg.NewPtrFetchResponse() // held back by a quota
+	for name, r := range map[string]*kmsg.FetchResponse{
+		"damaged too": answer(kafka.ErrCorruptMessage, nil), "being mended too": answer(kafka.ErrKafkaStorageError, nil), "not a replica yet": answer(kafka.ErrNotLeaderOrFollower, nil), "nothing": empty,
+	} {
+		p, _ := damaged(t, 1, 2, 3)
+		m := New(Options{NodeID: 1, Propose: func(*partition.Partition, *partition.ISRChange) { t.Errorf("%s: gives up", name) }, Metrics: metrics.NewRegistry()})
+		p.NoteDamage()
+		m.Add(p)
+		now := int64(nowMs)
+		for range 4 {
+			wantAsk(t, m, now, 2)
+			m.Take(answer(kafka.ErrOffsetOutOfRange, nil), now)
+			wantAsk(t, m, now, 3)
+			m.Take(r, now)
+			_, now = m.Next(now)
+		}
+	}
+}
