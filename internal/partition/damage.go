@@ -20,8 +20,22 @@ const (
 // DamageState returns what SetDamageState was told last.
 func (p *Partition) DamageState() DamageState { return DamageState(p.damage.Load()) }
 
-// SetDamageState says what becomes of the damage in the log.
-func (p *Partition) SetDamageState(s DamageState) { p.damage.Store(int32(s)) }
+// SetDamageState says what becomes of the damage in the log. Where there is none any more, nothing is cut off because of it.
+func (p *Partition) SetDamageState(s DamageState) {
+	p.damage.Store(int32(s))
+	if s == Undamaged {
+		p.keepAll()
+	}
+}
+
+// keepAll forgets that something was to be cut off.
+func (p *Partition) keepAll() {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	p.following.Lock()
+	p.givingUp = nil
+	p.following.Unlock()
+}
 
 // NoteDamage says that damage was met which may be mended.
 func (p *Partition) NoteDamage() { p.damage.CompareAndSwap(int32(Undamaged), int32(BeingMended)) }
@@ -82,7 +96,7 @@ func (p *Partition) GiveUp(offset int64) *ISRChange {
 
 // giveUp cuts off what is damaged if this replica may lose it: in a leader epoch which began after the broker asked for it in its
 // present registration, in which it is not in sync, and enough others are, so that it is not eligible either. It has
-// not fetched in that epoch yet, so that nobody counts on anything that it has. A leader may if it leads the next epoch, too, and still nothing
+// not fetched in that epoch yet, so that nobody counts on anything that it has, and there is a leader to fetch from. A leader may if it leads the next epoch, too, and still nothing
 // of it is committed. Called under mu, before the epoch begins here.
 func (p *Partition) giveUp(a Assignment, nowMs int64) error {
 	g := p.givingUp
@@ -90,7 +104,7 @@ func (p *Partition) giveUp(a Assignment, nowMs int64) error {
 		return nil
 	}
 	p.givingUp = nil
-	mayCut := a.Leader != p.localID && !slices.Contains(a.ISR, p.localID) && len(a.ISR) >= max(a.EffectiveMinISR(), 1)
+	mayCut := a.Leader != kafka.NoLeader && a.Leader != p.localID && !slices.Contains(a.ISR, p.localID) && len(a.ISR) >= max(a.EffectiveMinISR(), 1)
 	if g.isOwn && a.Leader == p.localID {
 		mayCut = a.LeaderEpoch == g.leaderEpoch+1 && g.offset >= p.Log().HighWatermark()
 	}

@@ -25,6 +25,7 @@ func TestGivingUp(t *testing.T) {
 		{"it is still in sync", []int32{1, 2, 3}, 2, 1, 1, []int32{2, 3}, 4},
 		{"it leads still", []int32{1, 2, 3}, 1, 1, 1, []int32{2, 3}, 4},
 		{"too few are in sync: it may be eligible", []int32{2}, 2, 1, 1, []int32{2, 3}, 4},
+		{"there is nobody to fetch from", []int32{2, 3}, kafka.NoLeader, 1, 1, []int32{2, 3}, 4},
 		{"nothing of it is committed", []int32{1, 2, 3}, 1, 1, 3, nil, 3},
 		{"nothing of it was committed, another led in between", []int32{1, 2, 3}, 1, 2, 3, nil, 4},
 	} {
@@ -105,5 +106,35 @@ func TestReadersOfDamageAreToldToComeAgain(t *testing.T) {
 	p.NoteDamage()
 	if p.DamageState() != BeingMended {
 		t.Error("damage is forgotten")
+	}
+}
+
+// TestNothingIsCutOffLater: what was mended after all, or was not agreed to, is kept in later leader epochs.
+func TestNothingIsCutOffLater(t *testing.T) {
+	t.Parallel()
+	for name, ends := range map[string]func(p *Partition, change *ISRChange){
+		"mended":  func(p *Partition, _ *ISRChange) { p.SetDamageState(Undamaged) },
+		"refused": func(p *Partition, change *ISRChange) { p.Refused(change) },
+	} {
+		p, _ := threeReplicas(t)
+		p.replicating.IsRegistered = func() bool { return true }
+		a := p.Assignment()
+		a.ISR, a.MinInSyncReplicas, a.PartitionEpoch = []int32{1, 2, 3}, 2, a.PartitionEpoch+1
+		if err := p.Apply(a, nowMs); err != nil {
+			t.Fatal(err)
+		}
+		end := p.Log().LogEndOffset()
+		change := p.GiveUp(1)
+		if change == nil || end <= 1 {
+			t.Fatalf("%s: asks for %+v, the log ends at %d", name, change, end)
+		}
+		ends(p, change)
+		a.ISR, a.Leader, a.LeaderEpoch, a.PartitionEpoch = []int32{2, 3}, 2, a.LeaderEpoch+1, a.PartitionEpoch+1
+		if err := p.Apply(a, nowMs); err != nil {
+			t.Fatal(err)
+		}
+		if p.Log().LogEndOffset() != end {
+			t.Errorf("%s: the log ends at %d, want %d", name, p.Log().LogEndOffset(), end)
+		}
 	}
 }

@@ -226,10 +226,14 @@ func (p *Partition) IsPending(change *ISRChange) bool {
 // that was made comes with the metadata; one whose fate is not known must be proposed again.
 func (p *Partition) Refused(change *ISRChange) {
 	p.following.Lock()
-	if p.state.pending == change {
+	isPending := p.state.pending == change
+	if isPending {
 		p.state.pending = nil
 	}
 	p.following.Unlock()
+	if isPending && change.Damaged {
+		p.keepAll()
+	}
 	p.advance()
 }
 
