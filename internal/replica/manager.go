@@ -292,7 +292,7 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	directory, _ := p.Directory(m.options.NodeID)
 	r := m.find(tp)
 	if r == nil || r.offline != nil || r.topicID != id.TopicID {
-		r = m.open(id, storage.Placement{Directory: directory, New: isNew}, config)
+		r = m.open(id, storage.Placement{Directory: m.placeFor(p, directory), New: isNew}, config)
 		m.mu.Lock()
 		m.replicas.put(tp, r)
 		m.mu.Unlock()
@@ -328,6 +328,19 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	} else {
 		m.unfollow(r)
 	}
+}
+
+// placeFor returns the log dir where the log of a partition is to be: the one that the metadata names, or any where the
+// broker does not have that one any more. Its log begins anew only where others have all that is committed and
+// this broker does not count as one that has it, since it would come to lead with nothing otherwise; and the storage
+// refuses it while a log dir is offline.
+func (m *Manager) placeFor(p *metadata.Partition, named kafka.UUID) kafka.UUID {
+	self := m.options.NodeID
+	if !m.hasOthersInSync(p) || p.Leader == kafka.NoLeader || slices.Contains(p.ISR, self) || slices.Contains(p.ELR, self) ||
+		slices.Contains(m.options.Storage.Directories(false), named) {
+		return named
+	}
+	return kafka.DirectoryUnassigned
 }
 
 func (m *Manager) open(tp kafka.TopicIDPartition, place storage.Placement, config TopicConfig) *Replica {
