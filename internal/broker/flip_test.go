@@ -75,6 +75,7 @@ func flipFolder(t *testing.T) (killed, stopped string, want map[string][]string)
 			}
 		}
 	}
+	awaitMarkers(t, admin, "transactional", 20)
 	want = map[string][]string{}
 	for _, topic := range flipTopics {
 		got, unreadable, err := readTopic(t, n, topic)
@@ -87,6 +88,25 @@ func flipFolder(t *testing.T) (killed, stopped string, want map[string][]string)
 		t.Fatal(err)
 	}
 	return killed, dir, want
+}
+
+// awaitMarkers waits until readers of committed records reach an offset: a transaction's end is answered when it is decided,
+// and its marker written after that.
+func awaitMarkers(t *testing.T, admin *kadm.Client, topic string, end int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		stable, err := admin.ListCommittedOffsets(ctx, topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at, _ := stable.Lookup(topic, 0); at.Err != nil || at.Offset > end {
+			t.Fatalf("committed up to %d, want %d: %v", at.Offset, end, at.Err)
+		} else if at.Offset == end {
+			return
+		}
+	}
 }
 
 // copyRunning copies the folder of a node that runs. A file that is replaced meanwhile may be gone
