@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/handler"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
@@ -60,7 +61,7 @@ func (b *broker) greet() error {
 		return o
 	}
 	// A question to the leader of the quorum does not wait for the long poll that pulls from it.
-	c.pulls, c.markers, c.enlistments = peer.NewKeeper(with(wire.PurposeSession), 2, nil), peer.NewKeeper(with(wire.PurposeTransaction), 1, nil), peer.NewKeeper(with(wire.PurposeTransaction), 1, nil)
+	c.pulls, c.markers, c.enlistments = peer.NewKeeper(with(wire.PurposeSession), 2, nil), peer.NewKeeper(with(wire.PurposeTransaction), 1, nil), peer.NewKeeper(with(wire.PurposeTransaction), coordinator.EnlistmentLanes, nil)
 	c.sessions = &sessions{spawner: b.spawner, connections: peer.NewKeeper(with(wire.PurposeSession), 1, nil), nodeID: b.config.NodeID, epoch: b.epoch, touch: b.touched, offset: b.committedOffset}
 	b.cluster = c
 	if id := b.dirs.ClusterID; id != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -12,9 +13,17 @@ import (
 	"github.com/moldau/moldau/internal/txn"
 )
 
-// enlistCallTimeout is how long a transaction's coordinator on another broker may take; the writes
-// that wait for it are refused then, and their producers come back.
-const enlistCallTimeout = 5 * time.Second
+const (
+	// enlistTimeout is how long a write waits for its transaction's coordinator, here or on another broker. It is
+	// refused then, and its producer comes back.
+	enlistTimeout = 2 * time.Second
+	// enlistCallTimeout is how long a coordinator on another broker may take all in all: a slow one may finish what
+	// nobody waits for any more, so that producers find it done.
+	enlistCallTimeout = 5 * time.Second
+	// EnlistmentLanes is how many questions to one broker may be under way at a time: one for each of its
+	// coordinator's workers.
+	EnlistmentLanes = transactionWorkers
+)
 
 // Enlistments ask the coordinators of transactions, wherever they are, about the partitions that
 // their producers write to (KIP-890).
@@ -30,12 +39,13 @@ type enlistment struct {
 	verifyOnly bool
 	codes      []kafka.ErrorCode
 	done       chan struct{} // closed when codes are there
+	left       atomic.Bool   // nobody waits any more, and it need not be sent
 }
 
 // NewEnlistments returns the way to the coordinators of all brokers, of which local is this one's.
 func NewEnlistments(local *Transactions) *Enlistments {
 	e := &Enlistments{local: local, call: local.o.Call}
-	e.remote = newOutbox("transaction-enlistments", local.o.Spawner, local.o.Metrics, e.send)
+	e.remote = newOutbox("transaction-enlistments", EnlistmentLanes, local.o.Spawner, local.o.Metrics, e.send)
 	return e
 }
 
@@ -46,7 +56,12 @@ func (e *Enlistments) AddPartitions(ctx context.Context, r txn.AddRequest) (kafk
 	case code != kafka.ErrNone:
 		return code, nil
 	case broker == e.local.o.NodeID:
-		return e.local.AddPartitions(ctx, r)
+		code := kafka.ErrCoordinatorNotAvailable
+		err := inTime(ctx, func(ctx context.Context) (err error) {
+			code, err = e.local.AddPartitions(ctx, r)
+			return err
+		}, func() { code = kafka.ErrCoordinatorNotAvailable })
+		return code, err
 	}
 	codes, err := e.ask(ctx, broker, &enlistment{AddRequest: r})
 	for _, code := range codes {
@@ -64,7 +79,12 @@ func (e *Enlistments) VerifyPartitions(ctx context.Context, r txn.AddRequest) ([
 	case code != kafka.ErrNone:
 		return slices.Repeat([]kafka.ErrorCode{code}, len(r.Partitions)), nil
 	case broker == e.local.o.NodeID:
-		return e.local.VerifyPartitions(ctx, r)
+		var codes []kafka.ErrorCode
+		err := inTime(ctx, func(ctx context.Context) (err error) {
+			codes, err = e.local.VerifyPartitions(ctx, r)
+			return err
+		}, func() { codes = unavailable(r) })
+		return codes, err
 	}
 	return e.ask(ctx, broker, &enlistment{AddRequest: r, verifyOnly: true})
 }
@@ -83,23 +103,47 @@ func (e *Enlistments) coordinator(id string) (broker int32, code kafka.ErrorCode
 }
 
 func (e *Enlistments) ask(ctx context.Context, broker int32, work *enlistment) ([]kafka.ErrorCode, error) {
-	unavailable := slices.Repeat([]kafka.ErrorCode{kafka.ErrCoordinatorNotAvailable}, len(work.Partitions))
 	work.done = make(chan struct{})
 	if !e.remote.add(broker, work) {
-		return unavailable, nil
+		return unavailable(work.AddRequest), nil
 	}
+	timer := time.NewTimer(enlistTimeout)
+	defer timer.Stop()
 	select {
+	case <-timer.C:
+		work.left.Store(true)
+		return unavailable(work.AddRequest), nil
 	case <-work.done:
 		return work.codes, nil
 	case <-ctx.Done():
+		work.left.Store(true)
 		return nil, ctx.Err()
 	case <-e.local.o.Spawner.Context().Done():
-		return unavailable, nil
+		return unavailable(work.AddRequest), nil
 	}
+}
+
+// inTime runs f for at most enlistTimeout; late is called where that was not enough. The error says that ctx has ended.
+func inTime(ctx context.Context, f func(ctx context.Context) error, late func()) error {
+	bounded, cancel := context.WithTimeout(ctx, enlistTimeout)
+	defer cancel()
+	err := f(bounded)
+	if err != nil && ctx.Err() == nil {
+		late()
+		return nil
+	}
+	return err
+}
+
+func unavailable(r txn.AddRequest) []kafka.ErrorCode {
+	return slices.Repeat([]kafka.ErrorCode{kafka.ErrCoordinatorNotAvailable}, len(r.Partitions))
 }
 
 // send asks one broker about several transactions.
 func (e *Enlistments) send(ctx context.Context, broker int32, batch []*enlistment) {
+	if batch = slices.DeleteFunc(batch, func(work *enlistment) bool { return work.left.Load() }); len(batch) == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, enlistCallTimeout)
 	defer cancel()
 	req := kmsg.NewPtrAddPartitionsToTxnRequest()

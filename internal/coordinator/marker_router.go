@@ -38,7 +38,7 @@ type remoteMarkers struct {
 
 func newMarkerRouter(o *TransactionsOptions, image *atomic.Pointer[metadata.Image]) *markerRouter {
 	r := &markerRouter{nodeID: o.NodeID, image: image, local: o.Markers, call: o.Call}
-	r.remote = newOutbox("transaction-markers", o.Spawner, o.Metrics, r.send)
+	r.remote = newOutbox("transaction-markers", 1, o.Spawner, o.Metrics, r.send)
 	return r
 }
 

@@ -42,11 +42,11 @@ func (m *Markers) WriteAll(ctx context.Context, work []MarkerWork) [][]kafka.Err
 			started[i][j] = m.start(tp, w.Marker)
 		}
 	}
-	codes := make([][]kafka.ErrorCode, len(work))
+	codes, deadline := make([][]kafka.ErrorCode, len(work)), time.Now().Add(markerTimeout)
 	for i, w := range work {
 		codes[i] = make([]kafka.ErrorCode, len(w.Partitions))
 		for j, tp := range w.Partitions {
-			codes[i][j] = m.finish(ctx, tp, &started[i][j])
+			codes[i][j] = m.finish(ctx, deadline, tp, &started[i][j])
 		}
 	}
 	return codes
@@ -79,14 +79,21 @@ func (m *Markers) start(tp kafka.TopicPartition, marker shard.Marker) (s started
 	return s
 }
 
-func (m *Markers) finish(ctx context.Context, tp kafka.TopicPartition, s *startedMarker) kafka.ErrorCode {
+// finish waits for one marker. The deadline is for all shards of groups together: one that hangs must not hold up the rest
+// of the request for longer.
+func (m *Markers) finish(ctx context.Context, deadline time.Time, tp kafka.TopicPartition, s *startedMarker) kafka.ErrorCode {
 	switch {
 	case s.code != kafka.ErrNone:
 		return s.code
 	case s.inGroups == nil:
 		return kafka.CodeOf(m.Replicas.AwaitCommit(ctx, tp, s.leaderEpoch, s.endOffset, markerTimeout))
 	}
-	_, err := s.inGroups.Wait(ctx)
+	bounded, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	_, err := s.inGroups.Wait(bounded)
+	if err != nil && bounded.Err() != nil {
+		return kafka.ErrRequestTimedOut
+	}
 	switch code := kafka.CodeOf(err); code {
 	case kafka.ErrCoordinatorNotAvailable, kafka.ErrCoordinatorLoadInProgress, kafka.ErrNotCoordinator:
 		return kafka.ErrNotLeaderOrFollower
