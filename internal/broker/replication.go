@@ -41,6 +41,7 @@ func (b *broker) newReplication() {
 		LagMaxMs: b.config.ReplicaLagMaxMs, Follow: c.fetchers.Follow, Unfollow: c.fetchers.Unfollow, Flushed: c.fetchers.Flushed,
 		Propose: c.isr.Propose, Throttle: b.throttles.leader, Mend: c.repair.Mend, BrokerEpoch: b.epoch,
 		NearestByRack: b.config.ReplicaSelector == rackAwareSelector,
+		Isolated:      c.sessions.isIsolated, SessionTimeout: milliseconds(int64(b.config.BrokerSessionTimeoutMs)),
 	}
 	b.onStop("fetchers", func() error { c.fetchers.Stop(); return nil })
 }

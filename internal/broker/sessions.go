@@ -23,10 +23,20 @@ type sessions struct {
 	touch func(broker int32, epoch int64)
 	// offset is how far this node knows the metadata log, which the leader shows.
 	offset func() int64
+	// timeoutMs is broker.session.timeout.ms, and contact who has answered; its time begins with started.
+	timeoutMs int64
+	started   time.Time
+	contact   contact
 
 	mu     sync.Mutex
 	voters map[peer.Address]context.CancelFunc
 }
+
+func (s *sessions) nowMs() int64 { return time.Since(s.started).Milliseconds() }
+
+// isIsolated reports whether no majority of the voters has answered for as long as a session lasts. Any goroutine may
+// call it.
+func (s *sessions) isIsolated() bool { return s.contact.isLost(s.nowMs()) }
 
 // setVoters begins and ends sessions. It does not block.
 func (s *sessions) setVoters(voters []quorum.VoterSpec) {
@@ -34,6 +44,7 @@ func (s *sessions) setVoters(voters []quorum.VoterSpec) {
 	defer s.mu.Unlock()
 	gone := s.voters
 	s.voters = map[peer.Address]context.CancelFunc{}
+	s.note(voters)
 	for _, v := range voters {
 		address, ok := peer.ControllerAddress(v)
 		if !ok {
@@ -51,6 +62,19 @@ func (s *sessions) setVoters(voters []quorum.VoterSpec) {
 	for _, cancel := range gone {
 		cancel()
 	}
+}
+
+// note tells contact who the voters are.
+func (s *sessions) note(voters []quorum.VoterSpec) {
+	self, others := false, []peer.Address(nil)
+	for _, v := range voters {
+		if address, ok := peer.ControllerAddress(v); v.NodeID == s.nodeID {
+			self = true
+		} else if ok {
+			others = append(others, address)
+		}
+	}
+	s.contact.setVoters(self, others, s.nowMs(), s.timeoutMs)
 }
 
 // sessionTimeout is how long a voter may take to answer a heartbeat before its connection is given up.
@@ -97,5 +121,8 @@ func (s *sessions) heartbeat(ctx context.Context, address peer.Address, epoch in
 	req.SetVersion(req.MaxVersion())
 	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = s.nodeID, epoch, s.offset()
 	_, err := s.connections.Call(ctx, address, req) // the voter knows best what it has not heard
+	if err == nil {
+		s.contact.answered(address, s.nowMs(), s.timeoutMs)
+	}
 	return err == nil
 }

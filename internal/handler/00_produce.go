@@ -312,6 +312,9 @@ func (p *produce) writable(topic *metadata.Topic, tp kafka.TopicPartition) (*rep
 	if err != nil {
 		return nil, err
 	}
+	if p.req.Acks == requiredAcksAll && p.h.Replicas.IsAbandoned(tp) {
+		return nil, kafka.Errorf(kafka.ErrNotLeaderOrFollower, "this broker hears neither the controllers nor the in-sync replicas of %s, which another broker may lead by now", tp)
+	}
 	return r, p.enlisted[tp].err
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/quota"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/replica"
@@ -35,6 +36,7 @@ type dataPlane struct {
 	config   *storage.LogConfig
 	denied   map[security.Resource]bool
 	offset   int64
+	isolated bool // from the controllers, for longer than a session lasts
 }
 
 func (d *dataPlane) Authorize(_ security.Principal, _ string, _ security.Operation, r security.Resource) bool {
@@ -74,7 +76,9 @@ func newDataPlaneAs(tb testing.TB, fs vfs.FS, nodeID int32) *dataPlane {
 		tb.Fatal(err)
 	}
 	d.storage = s
-	d.replicas = replica.New(replica.Options{NodeID: nodeID, Storage: s, Metrics: registry, Clock: env.SystemClock{}, MaxWaiting: 1000, FetchMemoryBytes: 1 << 30,
+	cluster := &replica.Cluster{LagMaxMs: 30_000, Isolated: func() bool { return d.isolated }, Follow: func(*partition.Partition, int32, int32) {}, Unfollow: func(*partition.Partition) {},
+		Flushed: func(int32) {}, Propose: func(*partition.Partition, *partition.ISRChange) {}, Mend: func(*partition.Partition) {}, BrokerEpoch: func() int64 { return 1 }}
+	d.replicas = replica.New(replica.Options{NodeID: nodeID, Cluster: cluster, Storage: s, Metrics: registry, Clock: env.SystemClock{}, MaxWaiting: 1000, FetchMemoryBytes: 1 << 30,
 		TopicConfig: func(*metadata.Image, string) replica.TopicConfig {
 			return replica.TopicConfig{Log: d.config, MinInSyncReplicas: 1}
 		}})

@@ -208,3 +208,29 @@ func TestBrokersMendDamage(t *testing.T) {
 		clear(d.denied)
 	}
 }
+
+// TestAbandonedLeaderSendsProducersAway: who is cut off cannot commit, so producers with acks=all look for another leader at once.
+func TestAbandonedLeaderSendsProducersAway(t *testing.T) {
+	t.Parallel()
+	d := newDataPlane(t)
+	d.createReplicated("t")
+	for _, acks := range []int16{-1, 1} {
+		for _, isolated := range []bool{true, false} {
+			d.isolated = isolated
+			req := withProduce(newProduceRequest(9, acks), "t", 0, records(t, -1, "a"))
+			req.TimeoutMillis = 0
+			want := kafka.ErrNone
+			switch {
+			case isolated && acks == -1:
+				want = kafka.ErrNotLeaderOrFollower
+			case acks == -1:
+				want = kafka.ErrRequestTimedOut // broker 2 does not fetch
+			}
+			p := d.doProduce(req).Topics[0].Partitions[0]
+			wantCode(t, "produce", p.ErrorCode, want)
+			if want == kafka.ErrNotLeaderOrFollower && p.BaseOffset != kafka.NoOffset {
+				t.Errorf("acks %d: appended at offset %d", acks, p.BaseOffset)
+			}
+		}
+	}
+}

@@ -51,6 +51,9 @@ func (m *Manager) await(ctx context.Context, t target, timeout time.Duration) er
 	}
 	switch op.Wait(ctx, timeout) {
 	case purgatory.Expired:
+		if m.IsAbandoned(t.TopicPartition) { // clients look for another leader upon this, and not upon a time-out
+			return kafka.Errorf(kafka.ErrNotLeaderOrFollower, "%s was not replicated up to offset %d within %s, and another broker may lead it by now", t.TopicPartition, t.endOffset, timeout)
+		}
 		return kafka.Errorf(kafka.ErrRequestTimedOut, "%s was not replicated and flushed up to offset %d within %s; the high watermark is %d, flushed is %d",
 			t.TopicPartition, t.endOffset, timeout, r.Log().HighWatermark(), r.Log().FlushedOffset())
 	case purgatory.Canceled:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
@@ -58,6 +59,9 @@ type Manager struct {
 	// to any partition of which they have a replica. A list in each of thousands of partitions would cost every
 	// fetch as many entries.
 	followerWaiters sync.Map // int32 to *purgatory.List
+	// followersSeen are, by broker, when a fetch of a follower was last answered: milliseconds since the Manager was made, at since.
+	followersSeen sync.Map // int32 to *atomic.Int64
+	since         time.Time
 
 	applying sync.Mutex // taken first
 	started  bool
@@ -148,6 +152,7 @@ func completeAll(lists *[]*purgatory.List) {
 func New(o Options) *Manager {
 	m := &Manager{
 		options:  o,
+		since:    o.Clock.Now(),
 		fetches:  purgatory.New("fetch", o.MaxWaiting, o.Metrics),
 		commits:  purgatory.New("produce", o.MaxWaiting, o.Metrics),
 		replicas: table{}, misplaced: map[kafka.TopicIDPartition]kafka.UUID{},

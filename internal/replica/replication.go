@@ -3,6 +3,7 @@ package replica
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
@@ -30,6 +31,9 @@ type Cluster struct {
 	BrokerEpoch func() int64
 	// NearestByRack has leaders send consumers to an in-sync replica in their rack (KIP-392).
 	NearestByRack bool
+	// Isolated reports whether no majority of the controllers has answered this broker for SessionTimeout; nil for never.
+	Isolated       func() bool
+	SessionTimeout time.Duration
 }
 
 // follow has a replica fetch what its leader has.
