@@ -252,24 +252,31 @@ func (g *grownCluster) removeLeader() {
 	g.awaitVoters(1, 2, 3)
 }
 
-// join adds a broker that knows the address of another one only, and a controller that adds itself to the voters.
+// join adds a broker that knows the address of another one only, one that knows that of a controller, and a controller that
+// adds itself to the voters.
 func (g *grownCluster) join() {
 	g.t.Helper()
-	n := kafkatest.NewBroker(g.t)
-	n.Join = g.nodes[3].Addr()
-	n.Start()
-	g.eventually("the broker that has joined is node 4", func() error {
-		resp, err := kmsg.NewPtrDescribeClusterRequest().RequestWith(g.t.Context(), g.client.Broker(3))
+	for _, address := range []string{g.nodes[3].Addr(), fmt.Sprintf("localhost:%d", g.controllers[3])} {
+		n := kafkatest.NewBroker(g.t)
+		n.Join = address
+		n.Start()
+	}
+	g.eventually("the brokers that have joined are nodes 4 and 5", func() error {
+		req := kmsg.NewPtrDescribeClusterRequest()
+		req.IncludeFencedBrokers = true
+		resp, err := req.RequestWith(g.t.Context(), g.client.Broker(3))
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(resp.Brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == 4 }) {
-			return fmt.Errorf("%+v", resp.Brokers)
+		for _, id := range []int32{4, 5} {
+			if !slices.ContainsFunc(resp.Brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == id }) {
+				return fmt.Errorf("%+v", resp.Brokers)
+			}
 		}
 		return nil
 	})
-	g.add(5, "process.roles=broker,controller", "controller.quorum.auto.join.enable=true").Start()
-	g.awaitVoters(1, 2, 3, 5)
+	g.add(6, "process.roles=broker,controller", "controller.quorum.auto.join.enable=true").Start()
+	g.awaitVoters(1, 2, 3, 6)
 }
 
 // strangers are nodes that must not come in.

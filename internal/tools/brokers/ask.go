@@ -24,6 +24,9 @@ type Options struct {
 // answer as JSON. Others skip it.
 const balancerTag = 20000
 
+// controllerEndpoint has DescribeCluster ask a controller (KIP-919).
+const controllerEndpoint int8 = 2
+
 // The balancer's configs that this tool changes.
 const (
 	drainingConfig = "moldau.balancer.draining.brokers"
@@ -46,13 +49,31 @@ func open(s cli.Streams, o Options) (*client.Client, error) {
 func ask(ctx context.Context, admin *client.Client, isPlan bool, answer any) error {
 	ctx, cancel := admin.Context(ctx)
 	defer cancel()
+	return describe(ctx, admin, kmsg.NewPtrDescribeClusterRequest(), isPlan, answer)
+}
+
+// OfController returns the ids of all brokers that a controller knows, alive or not, and of those that have been unregistered
+// and still have replicas. By Kafka's protocol only brokers tell that.
+func OfController(ctx context.Context, controller kmsg.Requestor) (ids []int32, err error) {
 	req := kmsg.NewPtrDescribeClusterRequest()
+	req.EndpointType = controllerEndpoint
+	var status balance.Status
+	if err := describe(ctx, controller, req, false, &status); err != nil {
+		return nil, err
+	}
+	for _, b := range status.Brokers {
+		ids = append(ids, b.Load.Broker)
+	}
+	return ids, nil
+}
+
+func describe(ctx context.Context, asked kmsg.Requestor, req *kmsg.DescribeClusterRequest, isPlan bool, answer any) error {
 	question := []byte{0}
 	if isPlan {
 		question[0] = 1
 	}
 	req.UnknownTags.Set(balancerTag, question)
-	resp, err := req.RequestWith(ctx, admin)
+	resp, err := req.RequestWith(ctx, asked)
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}

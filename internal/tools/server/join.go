@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/tools/brokers"
 	"github.com/moldau/moldau/internal/tools/cli"
 )
 
@@ -108,40 +109,23 @@ func chooseNodeID(ctx context.Context, properties map[string]string, any *kgo.Br
 		properties["node.id"] = meta["node.id"]
 		return nil
 	}
-	req := kmsg.NewPtrDescribeClusterRequest()
-	req.EndpointType, req.IncludeFencedBrokers = 1, true
-	resp, err := req.RequestWith(ctx, any)
-	switch {
-	case err != nil:
-		return fmt.Errorf("--join %s: cannot ask for the node ids that are taken: %w", address, err)
-	case resp.ErrorCode != 0:
-		return fmt.Errorf("--join %s: a controller does not say which node ids are taken (%w): give --override node.id=…, or the address of a broker", address, kafka.ErrorCode(resp.ErrorCode))
-	}
-	topics, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, any)
+	known, err := brokerIDs(ctx, any)
 	if err != nil {
-		return fmt.Errorf("--join %s: cannot ask for the node ids that are taken: %w", address, err)
+		return fmt.Errorf("--join %s: cannot ask for the node ids that are taken: %w: give --override node.id=…", address, err)
 	}
-	properties["node.id"] = strconv.Itoa(int(freeNodeID(resp, quorum, topics)))
+	properties["node.id"] = strconv.Itoa(int(freeNodeID(known, quorum)))
 	return nil
 }
 
-// freeNodeID is the lowest id that no broker, controller or replica has. A broker that was unregistered may come back to
-// its replicas, and another one must not take them over without what they hold.
-func freeNodeID(cluster *kmsg.DescribeClusterResponse, quorum *kmsg.DescribeQuorumResponse, topics *kmsg.MetadataResponse) int32 {
+// freeNodeID is the lowest id that no broker, controller or replica has.
+func freeNodeID(known []int32, quorum *kmsg.DescribeQuorumResponse) int32 {
 	taken := map[int32]bool{}
-	for _, b := range cluster.Brokers {
-		taken[b.NodeID] = true
+	for _, id := range known {
+		taken[id] = true
 	}
 	for _, replicas := range [][]kmsg.DescribeQuorumResponseTopicPartitionReplicaState{quorum.Topics[0].Partitions[0].CurrentVoters, quorum.Topics[0].Partitions[0].Observers} {
 		for _, r := range replicas {
 			taken[r.ReplicaID] = true
-		}
-	}
-	for i := range topics.Topics {
-		for _, p := range topics.Topics[i].Partitions {
-			for _, id := range p.Replicas {
-				taken[id] = true
-			}
 		}
 	}
 	id := int32(1)
@@ -149,4 +133,33 @@ func freeNodeID(cluster *kmsg.DescribeClusterResponse, quorum *kmsg.DescribeQuor
 		id++
 	}
 	return id
+}
+
+// brokerIDs asks a broker or a controller which brokers there are, alive or not, and which have replicas. A broker that was
+// unregistered may come back to its replicas, and another one must not take them over without what they hold.
+func brokerIDs(ctx context.Context, any kmsg.Requestor) (ids []int32, err error) {
+	req := kmsg.NewPtrDescribeClusterRequest()
+	req.EndpointType, req.IncludeFencedBrokers = 1, true
+	resp, err := req.RequestWith(ctx, any)
+	switch {
+	case err != nil:
+		return nil, err
+	case kafka.ErrorCode(resp.ErrorCode) == kafka.ErrMismatchedEndpointType:
+		return brokers.OfController(ctx, any)
+	case resp.ErrorCode != 0:
+		return nil, kafka.ErrorCode(resp.ErrorCode)
+	}
+	for _, b := range resp.Brokers {
+		ids = append(ids, b.NodeID)
+	}
+	topics, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, any)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range topics.Topics {
+		for _, p := range t.Partitions {
+			ids = append(ids, p.Replicas...)
+		}
+	}
+	return ids, nil
 }

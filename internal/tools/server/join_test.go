@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/cli"
 )
 
@@ -55,17 +57,41 @@ func TestJoinKeepsTheFoldersID(t *testing.T) {
 	}
 }
 
+// answers are a broker's, or with isController a controller's, of a cluster with brokers 1 and 2, and a replica on 4,
+// which was unregistered.
+type answers struct{ isController bool }
+
+func (a answers) Request(_ context.Context, asked kmsg.Request) (kmsg.Response, error) {
+	if _, isMetadata := asked.(*kmsg.MetadataRequest); isMetadata {
+		topics := kmsg.NewPtrMetadataResponse()
+		topics.Topics = []kmsg.MetadataResponseTopic{{Partitions: []kmsg.MetadataResponseTopicPartition{{Replicas: []int32{1, 4}}}}}
+		return topics, nil
+	}
+	req, resp := asked.(*kmsg.DescribeClusterRequest), kmsg.NewPtrDescribeClusterResponse()
+	switch {
+	case (req.EndpointType == 2) != a.isController:
+		resp.ErrorCode = int16(kafka.ErrMismatchedEndpointType)
+	case a.isController:
+		resp.Brokers = []kmsg.DescribeClusterResponseBroker{{NodeID: 9}} // a controller
+		resp.UnknownTags.Set(20000, []byte(`{"Brokers":[{"Load":{"Broker":1}},{"Load":{"Broker":2},"State":"fenced"},{"Load":{"Broker":4},"State":"unregistered"}]}`))
+	case req.IncludeFencedBrokers:
+		resp.Brokers = []kmsg.DescribeClusterResponseBroker{{NodeID: 1}, {NodeID: 2}}
+	}
+	return resp, nil
+}
+
 // TestJoinTakesNoIDOfAnEarlierBroker: one that was unregistered may come back to its replicas; a new broker of its id
 // would be given them, without what they hold.
 func TestJoinTakesNoIDOfAnEarlierBroker(t *testing.T) {
 	t.Parallel()
-	cluster, quorum, topics := kmsg.NewPtrDescribeClusterResponse(), kmsg.NewPtrDescribeQuorumResponse(), kmsg.NewPtrMetadataResponse()
-	cluster.Brokers = []kmsg.DescribeClusterResponseBroker{{NodeID: 1}}
+	quorum := kmsg.NewPtrDescribeQuorumResponse()
 	quorum.Topics = []kmsg.DescribeQuorumResponseTopic{{Partitions: []kmsg.DescribeQuorumResponseTopicPartition{{
 		CurrentVoters: []kmsg.DescribeQuorumResponseTopicPartitionReplicaState{{ReplicaID: 2}}, Observers: []kmsg.DescribeQuorumResponseTopicPartitionReplicaState{{ReplicaID: 3}},
 	}}}}
-	topics.Topics = []kmsg.MetadataResponseTopic{{Partitions: []kmsg.MetadataResponseTopicPartition{{Replicas: []int32{1, 4}}}}}
-	if id := freeNodeID(cluster, quorum, topics); id != 5 {
-		t.Errorf("node id %d", id)
+	for _, a := range []answers{{false}, {true}} {
+		known, err := brokerIDs(t.Context(), a)
+		if id := freeNodeID(known, quorum); err != nil || id != 5 {
+			t.Errorf("%+v: node id %d, %v", a, id, err)
+		}
 	}
 }
