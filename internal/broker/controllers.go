@@ -25,9 +25,9 @@ func (b *broker) voterIDs() (ids []int32) {
 	return ids
 }
 
-// publishControllers has followControllers look where the metadata knows another incarnation of this node's
+// noticeController has followControllers look where the metadata knows another incarnation of this node's
 // controller, or none.
-func (b *broker) publishControllers(image *metadata.Image, _ *metadata.Delta) {
+func (b *broker) noticeController(image *metadata.Image, _ *metadata.Delta) {
 	if b.isControllerKnown(image) {
 		return
 	}

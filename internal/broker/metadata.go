@@ -27,6 +27,7 @@ func (b *broker) startMetadata() (err error) {
 	if b.config.IsBroker {
 		b.newReplicas()
 		b.loader.Register(b.publish)
+		b.loader.Follow(b.followFeatures)
 	}
 	b.loader.Register(b.publishDynamic)
 	b.loader.Register(b.publishThrottles)
@@ -35,7 +36,7 @@ func (b *broker) startMetadata() (err error) {
 	}
 	b.loader.Register(b.publishQuotas)
 	if b.cluster != nil && b.config.IsController {
-		b.loader.Register(b.publishControllers)
+		b.loader.Follow(b.noticeController)
 	}
 	b.receiveTelemetry()
 	b.loader.Start()

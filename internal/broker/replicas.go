@@ -67,16 +67,20 @@ func (b *broker) noteBatchBytes(image *metadata.Image) {
 // replicas come first: a coordinator loads its shards from the partitions that they lead.
 func (b *broker) publish(image *metadata.Image, delta *metadata.Delta) {
 	b.replicas.Apply(image, delta)
-	if len(delta.ChangedFeatures()) > 0 {
-		b.signalListeners() // the controller may have to know the log dirs now, too
-		b.signalDirs()
-	}
 	if len(delta.ChangedConfigs()) > 0 {
 		b.noteBatchBytes(image)
 	}
 	if b.hosting.Load() {
 		b.groups.Publish(image, delta)
 		b.transactions.Publish(image, delta)
+	}
+}
+
+// followFeatures has the controller know the log dirs, where metadata.version has them known from now on.
+func (b *broker) followFeatures(_ *metadata.Image, delta *metadata.Delta) {
+	if len(delta.ChangedFeatures()) > 0 {
+		b.signalListeners()
+		b.signalDirs()
 	}
 }
 

@@ -34,7 +34,8 @@ type Options struct {
 type Loader struct {
 	options    Options
 	queue      chan Batch
-	publishers []Publisher // fixed before Start
+	publishers []Publisher // fixed before Start, as are the followers
+	followers  []Publisher
 	current    atomic.Pointer[metadata.Image]
 	stopped    chan struct{} // closed when the goroutine has ended
 
@@ -65,6 +66,10 @@ func NewLoader(o Options) *Loader {
 // Register adds a publisher. Publishers are called in the order of their registration, all
 // of them before the image becomes current. It must not be called after Start.
 func (l *Loader) Register(p Publisher) { l.publishers = append(l.publishers, p) }
+
+// Follow adds what is called when an image has become current: whoever wakes a goroutine that reads Current must
+// not do it as a publisher, since that goroutine could still find the image before. It must not be called after Start.
+func (l *Loader) Follow(p Publisher) { l.followers = append(l.followers, p) }
 
 // Start begins to load what is submitted. The goroutine ends with the Spawner.
 func (l *Loader) Start() { l.options.Spawner.Go("metadata-loader", l.run) }
@@ -153,4 +158,7 @@ func (l *Loader) publish(image *metadata.Image, delta *metadata.Delta) {
 	close(l.changed)
 	l.changed = make(chan struct{})
 	l.mu.Unlock()
+	for _, f := range l.followers {
+		f(image, delta)
+	}
 }

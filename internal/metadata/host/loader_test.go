@@ -40,6 +40,12 @@ func TestPublishersSeeAnImageBeforeItIsCurrent(t *testing.T) {
 				}
 			})
 		}
+		l.Follow(func(image *metadata.Image, _ *metadata.Delta) {
+			calls = append(calls, "follower")
+			if l.Current() != image {
+				t.Errorf("a follower hears of offset %d while offset %d is current", image.Offset, l.Current().Offset)
+			}
+		})
 		l.Start()
 		if err := l.Submit(t.Context(), Batch{BaseOffset: 0, LastOffset: 2, Epoch: 1, Records: [][]byte{topic(1, "a"), topic(2, "b")}}); err != nil {
 			t.Fatal(err)
@@ -53,10 +59,11 @@ func TestPublishersSeeAnImageBeforeItIsCurrent(t *testing.T) {
 		if err := l.WaitFor(t.Context(), 3); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		if image := l.Current(); image.TopicCount() != 2 || image.Offset != 3 || image.Epoch != 2 {
 			t.Errorf("current is offset %d epoch %d with %d topics", image.Offset, image.Epoch, image.TopicCount())
 		}
-		if !slices.Equal(calls, []string{"first", "second", "first", "second"}) {
+		if !slices.Equal(calls, []string{"first", "second", "follower", "first", "second", "follower"}) {
 			t.Errorf("calls are %v", calls)
 		}
 	})
