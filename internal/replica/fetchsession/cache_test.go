@@ -117,6 +117,41 @@ func begin(t *testing.T, c *Cache, size int, nowMs int64) int32 {
 	return id
 }
 
+// TestFollowersHearOfTheHighWatermarkInEveryEpoch: the answer of an epoch that has ended for the follower is dropped
+// there. A partition that is idle since then would never be told again how far it is committed.
+func TestFollowersHearOfTheHighWatermarkInEveryEpoch(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name           string
+		logStartOffset int64
+		epoch          int32
+		wantSend       string
+	}{
+		{"a follower in the next epoch", 0, 6, "a"},
+		{"a follower in the same epoch", 0, 5, ""},
+		{"a consumer in the next epoch", -1, 6, ""},
+	} {
+		cache := newCache(10)
+		wanted := Partition{Key: Key{Topic: "a"}, CurrentLeaderEpoch: 5, LastFetchedEpoch: 5, LogStartOffset: c.logStartOffset, MaxBytes: 1 << 20}
+		committed := map[string]Answer{"a": {HighWatermark: 7}}
+		ctx, err := cache.Begin(Request{Epoch: InitialEpoch, Partitions: []Partition{wanted}, NowMs: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, id, err := run(ctx, committed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted.CurrentLeaderEpoch = c.epoch
+		if ctx, err = cache.Begin(Request{SessionID: id, Epoch: 1, Partitions: []Partition{wanted}, NowMs: 2}); err != nil {
+			t.Fatal(err)
+		}
+		if _, sent, _, err := run(ctx, committed); err != nil || sent != c.wantSend {
+			t.Errorf("%s: sent %q, %v, want %q", c.name, sent, err, c.wantSend)
+		}
+	}
+}
+
 func TestSessionlessKeepsNothing(t *testing.T) {
 	t.Parallel()
 	c := newCache(10)

@@ -19,9 +19,11 @@ type Partition struct {
 	FetchOffset        int64
 	CurrentLeaderEpoch int32
 	LastFetchedEpoch   int32
-	LogStartOffset     int64 // of a follower's log
+	LogStartOffset     int64 // of a follower's log, -1 from consumers
 	MaxBytes           int32
 }
+
+func (p *Partition) isFollowers() bool { return p.LogStartOffset >= 0 }
 
 // Answer is what decides whether a partition is in an incremental response.
 type Answer struct {
@@ -83,6 +85,9 @@ func (s *session) put(p Partition) *entry {
 		e = &entry{highWatermark: -1, logStartOffset: -1}
 		s.index[p.Key] = e
 		s.append(e)
+	} else if p.isFollowers() && p.CurrentLeaderEpoch != e.CurrentLeaderEpoch {
+		// A follower drops the answers of an epoch that has ended for it, and would not hear again how far an idle partition is committed.
+		e.highWatermark = -1
 	}
 	e.Partition = p
 	return e
