@@ -19,12 +19,9 @@ type ElectLeaders struct {
 // Handle forwards the request of a client that may alter the cluster.
 func (h *ElectLeaders) Handle(ctx context.Context, r *Request) Reply {
 	req := r.Body.(*kmsg.ElectLeadersRequest)
-	err := error(kafka.Errorf(kafka.ErrClusterAuthorizationFailed, "not authorized to alter the cluster"))
-	if security.Allowed(h.Authorizer, r.Conn, security.OperationAlter, security.Cluster) {
-		var response kmsg.Response
-		if response, err = forward(ctx, h.Controller, r, milliseconds(req.TimeoutMillis), req); err == nil {
-			return Respond(response)
-		}
+	response, err := forwardChange(ctx, h.Authorizer, h.Controller, r, milliseconds(req.TimeoutMillis))
+	if err == nil {
+		return Respond(response)
 	}
 	resp := kmsg.NewPtrElectLeadersResponse()
 	resp.ErrorCode = int16(kafka.CodeOf(err))

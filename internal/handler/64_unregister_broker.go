@@ -5,7 +5,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/security"
 )
@@ -19,12 +18,9 @@ type UnregisterBroker struct {
 
 // Handle forwards the request of a client that may alter the cluster.
 func (h *UnregisterBroker) Handle(ctx context.Context, r *Request) Reply {
-	err := error(kafka.Errorf(kafka.ErrClusterAuthorizationFailed, "not authorized to alter the cluster"))
-	if security.Allowed(h.Authorizer, r.Conn, security.OperationAlter, security.Cluster) {
-		var response kmsg.Response
-		if response, err = forward(ctx, h.Controller, r, defaultForwardWait, r.Body.(*kmsg.UnregisterBrokerRequest)); err == nil {
-			return Respond(response)
-		}
+	response, err := forwardChange(ctx, h.Authorizer, h.Controller, r, defaultForwardWait)
+	if err == nil {
+		return Respond(response)
 	}
 	resp := kmsg.NewPtrUnregisterBrokerResponse()
 	resp.ErrorCode, resp.ErrorMessage = errorFields(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/security"
 )
 
 // maxForwardWait bounds how long a request waits for the controller, whatever time the client
@@ -43,6 +44,14 @@ func forward(ctx context.Context, controller peer.ControllerChannel, r *Request,
 	default:
 		return nil, err
 	}
+}
+
+// forwardChange forwards r to the active controller if its client may alter the cluster.
+func forwardChange(ctx context.Context, authorizer security.Authorizer, controller peer.ControllerChannel, r *Request, wait time.Duration) (kmsg.Response, error) {
+	if !security.Allowed(authorizer, r.Conn, security.OperationAlter, security.Cluster) {
+		return nil, kafka.Errorf(kafka.ErrClusterAuthorizationFailed, "not authorized to alter the cluster")
+	}
+	return forward(ctx, controller, r, wait, r.Body)
 }
 
 func milliseconds(timeoutMs int32) time.Duration { return time.Duration(timeoutMs) * time.Millisecond }
