@@ -65,7 +65,7 @@ func (h *host[S]) appendTransactional(effects shard.Effects) error {
 
 func (h *host[S]) transactionalBatch(effects shard.Effects) (record.Batch, replica.TransactionalAppend, error) {
 	if k := effects.Marker; k != nil {
-		batch, err := markerBatch(*k, h.nowMs)
+		batch, err := k.Batch(h.nowMs)
 		return batch, replica.TransactionalAppend{TransactionVersion: k.TransactionVersion}, err
 	}
 	o := record.NoProducer(record.CodecNone)
@@ -76,17 +76,6 @@ func (h *host[S]) transactionalBatch(effects shard.Effects) (record.Batch, repli
 	}
 	batch, err := b.Build()
 	return batch, replica.TransactionalAppend{Guard: producerstate.Guard(effects.Producer.Guard)}, err
-}
-
-// markerBatch is the control batch that ends a transaction.
-func markerBatch(k shard.Marker, nowMs int64) (record.Batch, error) {
-	o := record.NoProducer(record.CodecNone)
-	o.Transactional, o.ProducerID, o.ProducerEpoch = true, k.ProducerID, k.Epoch
-	kind := record.ControlAbort
-	if k.Committed {
-		kind = record.ControlCommit
-	}
-	return record.BuildControl(o, nowMs, kind, record.EndTxnMarker{CoordinatorEpoch: k.CoordinatorEpoch}.Encode())
 }
 
 func refusalOf(err error) error {

@@ -71,7 +71,7 @@ func (m *Markers) start(tp kafka.TopicPartition, marker shard.Marker) (s started
 		s.inGroups = &pending
 		return s
 	}
-	batch, err := markerBatch(marker, m.Clock.Now().UnixMilli())
+	batch, err := marker.Batch(m.Clock.Now().UnixMilli())
 	if err == nil {
 		s.endOffset, s.leaderEpoch, err = m.Replicas.AppendMarker(tp, batch, replica.TransactionalAppend{TransactionVersion: marker.TransactionVersion})
 	}

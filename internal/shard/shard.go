@@ -1,6 +1,10 @@
 package shard
 
-import "math"
+import (
+	"math"
+
+	"github.com/moldau/moldau/internal/record"
+)
 
 // NoDeadline is what NextDeadlineMs answers when a shard waits for nothing.
 const NoDeadline int64 = math.MaxInt64
@@ -62,6 +66,17 @@ type Marker struct {
 	Committed        bool
 	// TransactionVersion says by which rules the log checks the epoch.
 	TransactionVersion int16
+}
+
+// Batch is the control batch that ends the transaction.
+func (m Marker) Batch(nowMs int64) (record.Batch, error) {
+	o := record.NoProducer(record.CodecNone)
+	o.Transactional, o.ProducerID, o.ProducerEpoch = true, m.ProducerID, m.Epoch
+	kind := record.ControlAbort
+	if m.Committed {
+		kind = record.ControlCommit
+	}
+	return record.BuildControl(o, nowMs, kind, record.EndTxnMarker{CoordinatorEpoch: m.CoordinatorEpoch}.Encode())
 }
 
 // Shard is what the runtime needs of a shard besides its requests.

@@ -333,7 +333,7 @@ func (h *hostedShard[S]) applyTransactional(effects shard.Effects) {
 func (h *hostedShard[S]) appendTransactional(effects shard.Effects) error {
 	p := h.plane.p
 	if k := effects.Marker; k != nil {
-		batch, err := markerBatch(*k, p.nowMs())
+		batch, err := k.Batch(p.nowMs())
 		if err != nil {
 			return err
 		}
@@ -367,17 +367,6 @@ func (h *hostedShard[S]) appendTransactional(effects shard.Effects) error {
 		}
 	}
 	return nil
-}
-
-// markerBatch is the control batch that ends a transaction.
-func markerBatch(k shard.Marker, nowMs int64) (record.Batch, error) {
-	o := record.NoProducer(record.CodecNone)
-	o.Transactional, o.ProducerID, o.ProducerEpoch = true, k.ProducerID, k.Epoch
-	kind := record.ControlAbort
-	if k.Committed {
-		kind = record.ControlCommit
-	}
-	return record.BuildControl(o, nowMs, kind, record.EndTxnMarker{CoordinatorEpoch: k.CoordinatorEpoch}.Encode())
 }
 
 func (h *hostedShard[S]) deliver(r shard.Response) {

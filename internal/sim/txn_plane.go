@@ -139,7 +139,7 @@ func (t *txnPlane) writeMarker(tp kafka.TopicPartition, marker shard.Marker, don
 		})
 		return
 	}
-	batch, err := markerBatch(marker, p.nowMs())
+	batch, err := marker.Batch(p.nowMs())
 	if err != nil {
 		done(err)
 		return

@@ -11,7 +11,6 @@ import (
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/partition"
-	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/shard"
 	"github.com/moldau/moldau/internal/storage"
@@ -228,7 +227,7 @@ func (p *process) writeMarker(tp kafka.TopicPartition, marker shard.Marker, done
 			})
 			return
 		}
-		batch, err := markerBatch(marker, p.nowMs())
+		batch, err := marker.Batch(p.nowMs())
 		if err != nil {
 			done(err)
 			return
@@ -241,17 +240,6 @@ func (p *process) writeMarker(tp kafka.TopicPartition, marker shard.Marker, done
 		p.replication.wake()
 		p.replicas.WhenCommitted(tp, leaderEpoch, end, done)
 	})
-}
-
-// markerBatch is the control batch that ends a transaction.
-func markerBatch(k shard.Marker, nowMs int64) (record.Batch, error) {
-	o := record.NoProducer(record.CodecNone)
-	o.Transactional, o.ProducerID, o.ProducerEpoch = true, k.ProducerID, k.Epoch
-	kind := record.ControlAbort
-	if k.Committed {
-		kind = record.ControlCommit
-	}
-	return record.BuildControl(o, nowMs, kind, record.EndTxnMarker{CoordinatorEpoch: k.CoordinatorEpoch}.Encode())
 }
 
 // withProducerID runs a step that may need a fresh producer id.
