@@ -113,8 +113,13 @@ func freePort() int {
 
 // freePorts returns the first of so many pairs of ports next to each other.
 func freePorts(pairs int) int {
+	const all = lastPort + 1 - firstPort
 next:
-	for first := firstPort + os.Getpid()%12*40; first+2*pairs < lastPort; first += 2 {
+	for i := 0; i < all; i += 2 {
+		first := firstPort + (os.Getpid()%12*40+i)%all
+		if first+2*pairs > lastPort {
+			continue
+		}
 		for port := first; port < first+2*pairs; port++ {
 			if given[port] || !isFree(port) {
 				continue next
