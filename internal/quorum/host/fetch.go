@@ -94,7 +94,7 @@ func (n *Node) snapshotCame(r fetchResult) error {
 		n.fetching.busy = false
 		n.o.Logger.Warn("cannot take over a snapshot of the metadata log", "snapshot", r.id.FileName(), "from", r.from.NodeID, "error", r.err)
 		n.meters.failedPulls.Inc()
-		n.pulling.pauseAfterFailure(n.clock.count)
+		n.pulling.Pause()
 		return nil
 	}
 	if n.snapshots.busy {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"slices"
 	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -19,11 +18,6 @@ const (
 	// maxPullWait and maxPullBytes bound what others may ask for: reading holds the voter up.
 	maxPullWait  = 10 * time.Second
 	maxPullBytes = 1 << 20
-	// leaderlessTicks is how long a voter does without a leader before it pulls as an observer does: who was
-	// removed while it was away hears of that from nobody else.
-	leaderlessTicks = 3 * electionTicks
-	// pullPauseTicks is the pause after a pull that was of no use.
-	pullPauseTicks = 10
 )
 
 // PullRequest asks a voter for what is committed behind a position.
@@ -40,137 +34,66 @@ type PullRequest struct {
 
 // pulling is what the node does about pulls of its own. It belongs to its goroutine.
 type pulling struct {
-	results    chan pullResult
-	cancel     context.CancelFunc // nil: none is under way
-	from       quorum.VoterSpec
-	turn       int  // of the voters, who is asked
-	failures   int  // in a row
-	fallBack   bool // ask for what follows what is known to be committed: the rest differs
-	leaderless int  // ticks since a leader was heard of
-	notBefore  int  // count of ticks
+	quorum.Puller
+	results chan pullResult
+	cancel  context.CancelFunc // of the one under way
 }
 
 type pullResult struct {
-	from  quorum.VoterSpec
-	after quorum.Position
-	page  quorum.Page
-	err   error
-}
-
-func (p *pulling) tick(v *quorum.Voter) {
-	p.leaderless++
-	if v.Leadership().LeaderID != kafka.NoLeader {
-		p.leaderless = 0
-	}
+	from quorum.VoterSpec
+	page quorum.Page
+	err  error
 }
 
 // cancelFrom ends a pull whose answer will not come.
 func (p *pulling) cancelFrom(nodeID int32) {
-	if p.cancel != nil && p.from.NodeID == nodeID {
+	if p.Asks(nodeID) {
 		p.cancel()
 	}
-}
-
-// pauseAfterFailure has another voter asked, in a while.
-func (p *pulling) pauseAfterFailure(count int) {
-	p.turn++
-	p.failures++
-	p.notBefore = count + pullPauseTicks
-}
-
-// needsPages reports whether this node hears of what is committed by pulling only.
-func (n *Node) needsPages() bool {
-	return !n.voter.IsVoter() || n.pulling.leaderless >= leaderlessTicks && n.voter.Leadership().LeaderID == kafka.NoLeader
 }
 
 // maybePull begins a pull if there is need and room for what it brings.
 func (n *Node) maybePull() {
 	p := &n.pulling
-	if p.cancel != nil || n.fetching.busy || n.clock.count < p.notBefore || n.delivery.full() || !n.needsPages() {
+	if n.fetching.busy || n.delivery.full() {
 		return
 	}
-	from, ok := n.pullFrom()
+	pull, ok := p.Next(n.voter, n.o.Listed)
 	if !ok {
 		return
 	}
-	request := PullRequest{NodeID: n.o.Self.NodeID, DirectoryID: n.o.Self.DirectoryID, After: n.voter.LastPosition(), MaxBytes: maxPullBytes, Wait: pullWait}
-	committed := n.voter.CommittedPosition()
-	if request.After != committed {
-		request.Wait = 0 // it may be that what is here was committed meanwhile
-	}
-	if p.fallBack {
-		request.After = committed
+	request := PullRequest{NodeID: n.o.Self.NodeID, DirectoryID: n.o.Self.DirectoryID, After: pull.After, MaxBytes: maxPullBytes}
+	if pull.MayWait {
+		request.Wait = pullWait
 	}
 	ctx, cancel := context.WithTimeout(n.spawner.Context(), request.Wait+pullGrace)
-	p.cancel, p.from = cancel, from
+	p.cancel = cancel
 	n.spawner.Go("quorum-pull", func(context.Context) {
-		page, err := n.o.Pull(ctx, from, request)
-		p.results <- pullResult{from, request.After, page, err}
+		page, err := n.o.Pull(ctx, pull.From, request)
+		p.results <- pullResult{pull.From, page, err}
 	})
-}
-
-// pullFrom returns the voter to ask. A node that may become a voter asks the leader, who has to know
-// how far it is; others share the voters among them.
-func (n *Node) pullFrom() (quorum.VoterSpec, bool) {
-	var others []quorum.VoterSpec
-	for _, v := range slices.Concat(n.Voters(), n.o.Listed) {
-		if v.DirectoryID == n.o.Self.DirectoryID {
-			continue
-		}
-		if v.NodeID == n.voter.Leadership().LeaderID && len(n.o.Self.Listeners) > 0 && n.pulling.failures == 0 {
-			return v, true
-		}
-		others = append(others, v)
-	}
-	if len(others) == 0 {
-		return quorum.VoterSpec{}, false
-	}
-	return others[(int(uint32(n.o.Self.NodeID))+n.pulling.turn)%len(others)], true
 }
 
 // pageCame takes the answer to a pull.
 func (n *Node) pageCame(r pullResult) error {
-	p, page := &n.pulling, r.page
-	p.cancel()
-	p.cancel = nil
+	n.pulling.cancel()
 	if r.err != nil {
 		n.o.Logger.Debug("cannot pull the metadata log", "from", r.from.NodeID, "error", r.err)
 		n.meters.failedPulls.Inc()
-		p.pauseAfterFailure(n.clock.count)
+		n.pulling.Failed()
 		return nil
 	}
-	if !n.needsPages() {
-		return nil
-	}
-	page.After = r.after
-	p.fallBack = page.Diverging
+	snapshot, err := n.pulling.Take(n.voter, r.page)
 	switch {
-	case page.Diverging:
-		if r.after == n.voter.CommittedPosition() { // it knows less than this node
-			p.fallBack = false
-			p.pauseAfterFailure(n.clock.count)
-		}
-		n.maybePull()
-		return nil
-	case page.Snapshot != nil && n.voter.Needs(*page.Snapshot):
-		n.beginFetch(r.from, *page.Snapshot)
-		return nil
-	}
-	if err := n.voter.Observe(page); errors.Is(err, quorum.ErrMessage) {
+	case errors.Is(err, quorum.ErrMessage):
 		n.o.Logger.Warn("a page of the metadata log makes no sense", "from", r.from.NodeID, "error", err)
 		n.meters.failedPulls.Inc()
-		p.pauseAfterFailure(n.clock.count)
 		return nil
-	} else if err != nil {
+	case err != nil:
 		return err
-	}
-	switch {
-	case page.LeaderID == kafka.NoLeader || page.Epoch < n.voter.Leadership().Epoch:
-		p.pauseAfterFailure(n.clock.count) // it may be cut off from the others
-	case len(page.Batches) == 0:
-		p.failures, p.notBefore = 0, n.clock.count+1
-	default:
-		p.failures = 0
+	case snapshot != nil:
+		n.beginFetch(r.from, *snapshot)
+		return nil
 	}
 	if err := n.process(); err != nil {
 		return err

@@ -98,7 +98,6 @@ func (n *Node) step(in quorum.Incoming) error {
 type raftClock struct {
 	ticker *time.Ticker // nil: there are none
 	last   time.Time    // up to which they are counted
-	count  int
 }
 
 func (c *raftClock) need(needed bool, now time.Time) {
@@ -131,7 +130,6 @@ func (c *raftClock) passed(now time.Time) int {
 	if ticks > lateTicks {
 		ticks, c.last = 1, now
 	}
-	c.count += ticks
 	return ticks
 }
 
@@ -140,7 +138,7 @@ func (n *Node) tick() error {
 		if err := n.voter.Tick(); err != nil {
 			return err
 		}
-		n.pulling.tick(n.voter)
+		n.pulling.Tick(n.voter)
 	}
 	if err := n.process(); err != nil {
 		return err

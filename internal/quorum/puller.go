@@ -1,0 +1,141 @@
+package quorum
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+const (
+	// leaderlessTimeouts is for how many election time-outs a voter does without a leader before it pulls as an
+	// observer does: who was removed while it was away hears of that from nobody else.
+	leaderlessTimeouts = 3
+	// pullPauseTicks is the pause after a pull that was of no use.
+	pullPauseTicks = 10
+)
+
+// Puller decides when a node asks another one for what is committed, which one, and from where on. Its owner
+// takes one request at a time there and tells of its end with Take or Failed.
+type Puller struct {
+	ticks      int
+	asked      *Pull // nil: none is under way
+	turn       int   // of the voters, who is asked
+	failures   int   // in a row
+	fallBack   bool  // ask for what follows what is known to be committed: the rest differs
+	leaderless int   // ticks since a leader was heard of
+	notBefore  int   // count of ticks
+}
+
+// Pull is a request for what is committed.
+type Pull struct {
+	From VoterSpec
+	// After is the position behind which it is wanted. MayWait says that the answer may wait for news.
+	After   Position
+	MayWait bool
+}
+
+// Tick tells that time has passed.
+func (p *Puller) Tick(v *Voter) {
+	p.ticks++
+	p.leaderless++
+	if v.Leadership().LeaderID != kafka.NoLeader {
+		p.leaderless = 0
+	}
+}
+
+// needs reports whether a node hears of what is committed by pulling only.
+func (p *Puller) needs(v *Voter) bool {
+	return !v.IsVoter() || p.leaderless >= leaderlessTimeouts*v.o.ElectionTicks && v.Leadership().LeaderID == kafka.NoLeader
+}
+
+// Next returns what to ask now, if anything. Listed are nodes that may be asked besides the voters.
+func (p *Puller) Next(v *Voter, listed []VoterSpec) (pull Pull, ok bool) {
+	if p.asked != nil || p.ticks < p.notBefore || !p.needs(v) {
+		return Pull{}, false
+	}
+	if pull.From, ok = p.from(v, listed); !ok {
+		return Pull{}, false
+	}
+	committed := v.CommittedPosition()
+	pull.After = v.LastPosition()
+	pull.MayWait = pull.After == committed // else it may be that what is here was committed meanwhile
+	if p.fallBack {
+		pull.After = committed
+	}
+	asked := pull
+	p.asked = &asked
+	return pull, true
+}
+
+// from returns the voter to ask. A node that may become a voter asks the leader, who has to know
+// how far it is; others share the voters among them.
+func (p *Puller) from(v *Voter, listed []VoterSpec) (VoterSpec, bool) {
+	self := v.o.Self
+	var others []VoterSpec
+	for _, s := range slices.Concat(v.Voters(), listed) {
+		if s.DirectoryID == self.DirectoryID {
+			continue
+		}
+		if s.NodeID == v.Leadership().LeaderID && len(self.Listeners) > 0 && p.failures == 0 {
+			return s, true
+		}
+		others = append(others, s)
+	}
+	if len(others) == 0 {
+		return VoterSpec{}, false
+	}
+	return others[(int(uint32(self.NodeID))+p.turn)%len(others)], true
+}
+
+// Asks reports whether a node is asked at the moment.
+func (p *Puller) Asks(nodeID int32) bool { return p.asked != nil && p.asked.From.NodeID == nodeID }
+
+// Failed says that no answer came.
+func (p *Puller) Failed() {
+	p.asked = nil
+	p.Pause()
+}
+
+// Pause has another node asked, in a while.
+func (p *Puller) Pause() {
+	p.turn++
+	p.failures++
+	p.notBefore = p.ticks + pullPauseTicks
+}
+
+// Take has v observe the answer. Process has to follow, and Next; or a snapshot has to be fetched from who has answered.
+// The error of a page that makes no sense is an ErrMessage.
+func (p *Puller) Take(v *Voter, page Page) (snapshot *SnapshotID, err error) {
+	page.After = p.asked.After
+	p.asked = nil
+	if !p.needs(v) {
+		return nil, nil
+	}
+	p.fallBack = page.Diverging
+	switch {
+	case page.Diverging:
+		if page.After == v.CommittedPosition() { // it knows less than this node
+			p.fallBack = false
+			p.Pause()
+		}
+		return nil, nil
+	case page.Snapshot != nil && v.Needs(*page.Snapshot):
+		return page.Snapshot, nil
+	}
+	if err := v.Observe(page); err != nil {
+		if errors.Is(err, ErrMessage) {
+			p.Pause()
+		}
+		return nil, err
+	}
+	switch {
+	case page.LeaderID == kafka.NoLeader || page.Epoch < v.Leadership().Epoch:
+		p.Pause() // it may be cut off from the others
+	case len(page.Batches) == 0:
+		p.failures, p.notBefore = 0, p.ticks+1
+	default:
+		p.failures = 0
+	}
+	return nil, nil
+}

@@ -1,0 +1,92 @@
+package quorum
+
+import (
+	"testing"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// TestWhoIsPulledFrom: who may be made a voter asks the leader, which has to know how far it is; after a failure the others in turn.
+func TestWhoIsPulledFrom(t *testing.T) {
+	t.Parallel()
+	for _, mayVote := range []bool{true, false} {
+		mem := vfs.NewMem()
+		mustMkdir(t, mem)
+		o := testOptions(mem)
+		o.Form = votersOf(2, 3, 4)
+		if !mayVote {
+			o.Self.Listeners = nil
+		}
+		v, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		var p Puller
+		take := func(page Page) {
+			t.Helper()
+			if snapshot, err := p.Take(v, page); snapshot != nil || err != nil {
+				t.Fatal(snapshot, err)
+			}
+		}
+		asks := func() (from int32) {
+			t.Helper()
+			pull, ok := p.Next(v, nil)
+			if _, twice := p.Next(v, nil); twice {
+				t.Error("asks twice at a time")
+			}
+			if !ok {
+				return kafka.NoNode
+			}
+			if !p.Asks(pull.From.NodeID) || p.Asks(9) {
+				t.Errorf("asks %d, and says otherwise", pull.From.NodeID)
+			}
+			return pull.From.NodeID
+		}
+		first := asks()
+		take(Page{LeaderID: 4, Epoch: 3, CommitIndex: v.committed})
+		if from := asks(); from != kafka.NoNode {
+			t.Errorf("asks %d again at once, which had nothing", from)
+		}
+		p.Tick(v)
+		second := asks()
+		if want := int32(4); mayVote && second != want || !mayVote && second != first {
+			t.Errorf("may vote %v: asks node %d, then %d; the leader is %d", mayVote, first, second, want)
+		}
+		p.Failed()
+		for range pullPauseTicks {
+			if from := asks(); from != kafka.NoNode {
+				t.Fatalf("asks %d without a pause", from)
+			}
+			p.Tick(v)
+		}
+		if third := asks(); third == first {
+			t.Errorf("asks node %d, and after a failure again", third)
+		}
+	}
+}
+
+// TestAVoterWithoutALeaderPulls after some time: it may have been removed while it was away.
+func TestAVoterWithoutALeaderPulls(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	mustMkdir(t, mem)
+	o := testOptions(mem)
+	o.Form = append(votersOf(2, 3), o.Self)
+	v, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	var p Puller
+	for range leaderlessTimeouts * o.ElectionTicks {
+		if pull, ok := p.Next(v, nil); ok {
+			t.Fatalf("asks %+v", pull)
+		}
+		p.Tick(v)
+	}
+	if pull, ok := p.Next(v, nil); !ok || pull.From.NodeID == o.Self.NodeID || pull.After != v.LastPosition() {
+		t.Errorf("asks %+v, %v", pull, ok)
+	}
+}
