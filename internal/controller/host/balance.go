@@ -29,15 +29,16 @@ func (h *Host) newBalanceMetrics(r *metrics.Registry) {
 
 // view is what the balancer sees.
 func (h *Host) view() balancer.View {
-	if h.settingsOf != h.image {
-		h.settingsOf, h.settings = h.image, h.o.Controller.BalancerSettings(h.image)
+	image := h.office.Image()
+	if h.settingsOf != image {
+		h.settingsOf, h.settings = image, h.o.Controller.BalancerSettings(image)
 	}
-	return balancer.View{Image: h.image, Settings: h.settings, MinISR: h.o.Controller.MinISR(h.image)}
+	return balancer.View{Image: image, Settings: h.settings, MinISR: h.o.Controller.MinISR(image)}
 }
 
 // doBalance carries out what the balancer wants done now.
 func (h *Host) doBalance(ctx context.Context, now int64) {
-	if h.balancer == nil || !h.serving.IsSelf {
+	if h.balancer == nil || !h.office.Held().IsSelf {
 		return
 	}
 	step := h.balancer.Tick(h.view(), now)
@@ -46,10 +47,10 @@ func (h *Host) doBalance(ctx context.Context, now int64) {
 	}
 	if len(step.Cancel) > 0 {
 		h.o.Logger.Warn("the balancer takes back moves to brokers that are gone or are emptied", "partitions", len(step.Cancel), "first", step.Cancel[0].String())
-		h.proposeOwn(ctx, h.o.Controller.CancelBalance(h.input(), step.Cancel))
+		h.proposeOwn(ctx, h.o.Controller.CancelBalance(h.office.Input(), step.Cancel))
 	}
 	if len(step.Elect) > 0 {
-		h.proposeOwn(ctx, h.o.Controller.PreferLeaders(h.input(), step.Elect))
+		h.proposeOwn(ctx, h.o.Controller.PreferLeaders(h.office.Input(), step.Elect))
 	}
 	for _, move := range step.Start {
 		h.o.Logger.Debug("the balancer moves a partition", "topic", move.Topic, "partition", move.Partition, "from", move.From, "to", move.To, "bytes", move.Bytes, "why", move.Why)
@@ -57,7 +58,7 @@ func (h *Host) doBalance(ctx context.Context, now int64) {
 		h.balance.bytes.Add(move.Bytes)
 	}
 	if len(step.Start) > 0 {
-		h.proposeOwn(ctx, h.o.Controller.Balance(h.input(), step.Start))
+		h.proposeOwn(ctx, h.o.Controller.Balance(h.office.Input(), step.Start))
 	}
 	if step.IsJoiningChanged {
 		h.o.Logger.Info("brokers that are being given their share", "brokers", step.Joining, "before", h.settings.Joining)

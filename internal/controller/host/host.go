@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/controller/balancer"
+	"github.com/moldau/moldau/internal/controller/office"
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
@@ -70,12 +71,7 @@ type Host struct {
 	active     chan struct{} // closed while the controller is active
 
 	// What follows belongs to the goroutine "controller".
-	serving    quorum.Leadership // the leadership under which it is active; IsSelf false: it is not
-	image      *metadata.Image   // speculative: committed plus in flight
-	nextOffset int64
-	balanceAt  int64 // when the next elections are due
-	uncleanAt  int64
-	growAt     int64
+	office *office.Office
 
 	balancer   *balancer.Balancer // nil: there is nothing to balance
 	settings   config.Balancer    // of settingsOf

@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/moldau/moldau/internal/controller"
+	"github.com/moldau/moldau/internal/controller/office"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/wire"
@@ -49,8 +48,6 @@ func (h *Host) BrokerDead(broker int32, incarnation kafka.UUID) {
 // beginWatch grants every broker a full session when the controller becomes active.
 func (h *Host) beginWatch() {
 	now := h.nowMs()
-	h.balanceAt, h.uncleanAt = now+h.o.BalanceInterval.Milliseconds(), now+h.o.UncleanInterval.Milliseconds()
-	h.growAt = now + h.o.GrowInterval.Milliseconds()
 	if h.balancer != nil {
 		h.balancer.Activate(now)
 	}
@@ -76,14 +73,6 @@ func (h *Host) endWatch() {
 	h.sessions.Deactivate()
 }
 
-func (h *Host) input() controller.Input {
-	in := controller.Input{Image: h.image, NextOffset: h.nextOffset, Random: h.o.Random}
-	if h.o.Voters != nil {
-		in.Voters = h.o.Voters()
-	}
-	return in
-}
-
 // decide has the core compute a request. Those about sessions see them.
 func (h *Host) decide(r request) (controller.Result, error) {
 	switch req := r.req.(type) {
@@ -92,67 +81,38 @@ func (h *Host) decide(r request) (controller.Result, error) {
 	case *wire.PeerBalancerRequest:
 		return controller.Result{Response: h.describeBalance(req)}, nil
 	}
-	in := h.input()
-	in.Permit = r.origin.Permit
-	if h.sessions != nil {
-		switch req := r.req.(type) {
-		case *kmsg.BrokerHeartbeatRequest:
-			h.sessionsMu.Lock()
-			defer h.sessionsMu.Unlock()
-			h.sessions.Applied(req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset, h.nowMs())
-			in.Sessions = h.sessions
-		case *kmsg.BrokerRegistrationRequest:
-			h.sessionsMu.Lock()
-			defer h.sessionsMu.Unlock()
-			in.Sessions = h.sessions
-		}
+	if office.IsAboutSessions(r.req) {
+		h.sessionsMu.Lock()
+		defer h.sessionsMu.Unlock()
 	}
-	return h.o.Controller.Handle(in, r.req)
+	return h.office.Decide(r.req, r.origin, h.sessions, h.nowMs())
 }
 
 // watch does what is due by time: fences brokers that are gone, and holds elections.
 func (h *Host) watch(ctx context.Context) {
-	if !h.serving.IsSelf || h.sessions == nil {
+	if !h.office.Held().IsSelf || h.sessions == nil {
 		return
 	}
 	now := h.nowMs()
 	h.sessionsMu.Lock()
-	gone := h.sessions.Tick(h.image, now)
+	gone := h.sessions.Tick(h.office.Image(), now)
 	h.sessionsMu.Unlock()
 	for _, id := range gone {
 		h.o.Logger.Warn("a broker is silent or dead; its partitions get other leaders", "broker", id)
 		h.fencedCount.Add(1)
-		h.proposeOwn(ctx, h.o.Controller.Fence(h.input(), id))
 	}
-	if h.o.BalanceInterval > 0 && now >= h.balanceAt {
-		h.balanceAt = h.elect(ctx, now, h.o.BalanceInterval, h.o.Controller.BalanceLeaders)
-	}
-	if h.o.UncleanInterval > 0 && now >= h.uncleanAt {
-		h.uncleanAt = h.elect(ctx, now, h.o.UncleanInterval, h.o.Controller.ElectUncleanLeaders)
-	}
-	if h.o.GrowInterval > 0 && now >= h.growAt {
-		h.growAt = now + h.o.GrowInterval.Milliseconds()
-		h.proposeOwn(ctx, h.o.Controller.GrowInternalTopics(h.input()))
-	}
+	h.tell(ctx, h.office.Watch(gone, now))
 	h.doBalance(ctx, now)
 }
 
-// elect holds a round of elections and returns when the next is due.
-func (h *Host) elect(ctx context.Context, now int64, interval time.Duration, round func(controller.Input) ([]metadata.Record, bool)) int64 {
-	records, more := round(h.input())
-	h.proposeOwn(ctx, records)
-	if more {
-		return now
-	}
-	return now + interval.Milliseconds()
+// proposeOwn proposes what nobody waits for.
+func (h *Host) proposeOwn(ctx context.Context, records []metadata.Record) {
+	h.tell(ctx, h.office.ProposeOwn(records))
 }
 
-// proposeOwn proposes what nobody waits for. Where that fails, the leadership is lost or the node stops.
-func (h *Host) proposeOwn(ctx context.Context, records []metadata.Record) {
-	if len(records) == 0 || !h.serving.IsSelf {
-		return
-	}
-	if err := h.proposeInPieces(ctx, records, func(int64, error) {}); err != nil && ctx.Err() == nil {
+// tell logs why a change of the controller's own is not made, unless the node stops.
+func (h *Host) tell(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
 		h.o.Logger.Error("cannot write a change of the controller's own", "error", err)
 	}
 }
