@@ -73,10 +73,15 @@ const temporaryTopic = "temporary"
 func (a *admin) change() {
 	w := a.w
 	if w.healing {
+		a.settleVoters()
 		return
 	}
 	again := func() { w.after(w.between(50, 1000), a.change) }
 	a.refresh(func() {
+		if w.plan.changesVoters && w.oneIn(3) {
+			a.changeVoters(again)
+			return
+		}
 		switch w.random.IntN(4) {
 		case 0:
 			a.createOrDelete(again)

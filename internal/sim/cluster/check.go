@@ -180,13 +180,11 @@ func (c *checks) observeReplica(p *process, tp kafka.TopicIDPartition) {
 		c.w.fail("offsets of %s on node %d out of order: start %d, stable %d, high watermark %d, end %d", tp, p.node.id, start, stable, high, end)
 	}
 	history := c.history(tp)
-	if before, known := c.high[key]; known && high < before && before <= history.limit {
+	// One that is damaged may have given up what it has of that, to fetch it again.
+	if before, known := c.high[key]; known && high < before && before <= history.limit && !c.w.isFlipped(p.node) {
 		c.w.fail("the high watermark of %s on node %d went from %d to %d", tp, p.node.id, before, high)
 	}
 	c.high[key] = high
-	if c.w.isFlipped(p.node) {
-		return
-	}
 	from := max(start, min(c.seen[key], high))
 	c.w.demand(c.compare(p, history, log, from, high))
 	c.seen[key] = high
@@ -198,7 +196,7 @@ func (c *checks) compare(p *process, history *history, log *storage.Log, from, t
 		read, err := log.Read(storage.ReadRequest{Offset: from, MaxBytes: 1 << 16, MinOneBatch: true, UpTo: to})
 		if err != nil || len(read.Records) == 0 {
 			// Beyond the fault budget the high watermark may lie within a batch, since it is that of other ones.
-			if p.disk.Failed || p.disk.Dead || err == nil && c.w.budget.isExceeded {
+			if c.w.isDamage(p.node, err) || p.disk.Failed || p.disk.Dead || err == nil && c.w.budget.isExceeded {
 				return nil
 			}
 			return fmt.Errorf("node %d: %s cannot be read at %d of %d: %w", p.node.id, history.name, from, to, err)
@@ -208,11 +206,6 @@ func (c *checks) compare(p *process, history *history, log *storage.Log, from, t
 		}
 	}
 	return nil
-}
-
-// isFlipped reports whether a node has something damaged that was not mended.
-func (w *World) isFlipped(n *Node) bool {
-	return !w.healing && slices.ContainsFunc(w.flips, func(f *flippedBit) bool { return f.node == n })
 }
 
 const noLimit = int64(math.MaxInt64)

@@ -4,8 +4,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/controller"
+	"github.com/moldau/moldau/internal/controller/office"
 	"github.com/moldau/moldau/internal/kafka"
-	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/quorum"
 )
 
@@ -18,22 +18,22 @@ const (
 	growIntervalMs    = 2000
 )
 
-// controllerPlane is what the controller's host does: the core computes on the speculative image while this node leads.
+// controllerPlane is what the controller's host does: it gives the core an office while this node leads, and time.
 type controllerPlane struct {
-	p          *process
-	core       *controller.Controller
-	sessions   *controller.Sessions
-	serving    quorum.Leadership
-	image      *metadata.Image // speculative: committed plus in flight
-	nextOffset int64
-	balanceAt  int64
-	uncleanAt  int64
-	growAt     int64
+	p        *process
+	office   *office.Office
+	sessions *controller.Sessions
 }
 
 func newControllerPlane(p *process) *controllerPlane {
-	c := &controllerPlane{p: p, sessions: controller.NewSessions(sessionTimeoutMs, sessionTickMs),
-		core: controller.New(controller.Options{ClusterID: p.w.plan.clusterID, Features: controller.Features(), NodeID: p.node.id, Broker: p.static})}
+	c := &controllerPlane{p: p, sessions: controller.NewSessions(sessionTimeoutMs, sessionTickMs)}
+	core := controller.New(controller.Options{ClusterID: p.w.plan.clusterID, Features: controller.Features(), NodeID: p.node.id, Broker: p.static})
+	c.office = office.New(office.Options{Controller: core, Random: p.random, Voters: func() []int32 { return p.quorum.voters() },
+		Propose: func(o uint64, records [][]byte, done office.Done) error {
+			p.quorum.propose(o, records, func(lastOffset int64, err error) { p.after(0, func() { done(lastOffset, err) }) })
+			return nil
+		},
+		BalanceIntervalMs: balanceIntervalMs, UncleanIntervalMs: uncleanIntervalMs, GrowIntervalMs: growIntervalMs})
 	p.after(sessionTickMs, c.tick)
 	return c
 }
@@ -43,121 +43,76 @@ func (c *controllerPlane) tick() {
 	c.watch()
 }
 
+// isActive reports whether this node is the active controller.
+func (c *controllerPlane) isActive() bool { return c.office.Held().IsSelf }
+
 func (c *controllerPlane) leadershipChanged(l quorum.Leadership) {
-	if l == c.serving {
+	if l == c.office.Held() {
 		return
 	}
-	c.serving, c.image = quorum.Leadership{}, nil
+	c.office.End()
 	c.sessions.Deactivate()
 	if !l.IsSelf {
 		return
 	}
-	c.p.whenImage(l.StartOffset-1, func() {
-		if c.p.quorum.voter.Leadership() != l {
+	p, w := c.p, c.p.w
+	p.whenImage(l.StartOffset-1, func() {
+		if p.quorum.voter.Leadership() != l {
 			return
 		}
-		p, w := c.p, c.p.w
-		c.serving, c.image, c.nextOffset = l, p.image, l.StartOffset
 		w.note("node %d is the active controller in epoch %d", p.node.id, l.Epoch)
-		if w.demand(c.core.CheckFeatures(c.image)) {
-			if records := c.core.Bootstrap(c.input()); len(records) > 0 {
-				c.propose(records, func(int64, error) {})
-			}
+		if !w.demand(c.office.Begin(l, p.image, w.nowMs)) || !w.demand(c.office.Bootstrap()) {
+			return
 		}
-		c.balanceAt, c.uncleanAt, c.growAt = w.nowMs+balanceIntervalMs, w.nowMs+uncleanIntervalMs, w.nowMs+growIntervalMs
 		c.sessions.Activate(w.nowMs)
 		p.after(0, c.watch)
 		p.forward.leaderChanged()
 	})
 }
 
-func (c *controllerPlane) input() controller.Input {
-	in := controller.Input{Image: c.image, NextOffset: c.nextOffset, Random: c.p.random}
-	for _, v := range c.p.quorum.voter.Voters() {
-		in.Voters = append(in.Voters, v.NodeID)
-	}
-	return in
-}
-
 // handle computes req; done is called when its records are committed.
 func (c *controllerPlane) handle(req kmsg.Request, done func(resp kmsg.Response, offset int64, err error)) {
 	nowMs := c.p.w.nowMs
-	if beat, ok := req.(*kmsg.BrokerHeartbeatRequest); ok {
-		c.sessions.Touch(beat.BrokerID, beat.BrokerEpoch, nowMs)
+	switch req := req.(type) {
+	case *kmsg.AddRaftVoterRequest, *kmsg.RemoveRaftVoterRequest:
+		c.p.quorum.changeVoters(req, func(resp kmsg.Response, err error) { done(resp, kafka.NoOffset, err) })
+		return
+	case *kmsg.BrokerHeartbeatRequest:
+		c.sessions.Touch(req.BrokerID, req.BrokerEpoch, nowMs)
 	}
-	if !c.serving.IsSelf {
+	if !c.isActive() {
 		done(nil, 0, kafka.ErrNotController)
 		return
 	}
-	in := c.input()
-	switch req := req.(type) {
-	case *kmsg.BrokerHeartbeatRequest:
-		c.sessions.Applied(req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset, nowMs)
-		in.Sessions = c.sessions
-	case *kmsg.BrokerRegistrationRequest:
-		in.Sessions = c.sessions
+	result, err := c.office.Decide(req, controller.Origin{}, c.sessions, nowMs)
+	if err == nil {
+		err = c.office.Carry(result, func(lastOffset int64, err error) { done(result.Response, lastOffset, err) })
 	}
-	result, err := c.core.Handle(in, req)
 	if err != nil {
+		c.demandSound(err)
 		done(nil, 0, err)
-		return
 	}
-	c.propose(result.Records, func(lastOffset int64, err error) { done(result.Response, lastOffset, err) })
 }
 
-func (c *controllerPlane) propose(records []metadata.Record, done func(lastOffset int64, err error)) {
-	encoded := make([][]byte, len(records))
-	delta := metadata.NewDelta(c.image)
-	for i, r := range records {
-		encoded[i] = metadata.EncodeAt(r, delta.MetadataVersion())
-		if err := delta.Replay(r); err != nil {
-			c.p.w.fail("the controller made a record that does not apply: %s: %w", r.Type(), err)
-			return
-		}
+// demandSound ends the run if an error of the core's says that it made a mistake.
+func (c *controllerPlane) demandSound(err error) {
+	if kafka.CodeOf(err) == kafka.ErrUnknownServerError {
+		c.p.w.fail("the controller of node %d: %w", c.p.node.id, err)
 	}
-	if len(records) > 0 {
-		c.nextOffset += int64(len(records))
-		c.image = delta.Apply(c.nextOffset-1, c.serving.Epoch)
-	}
-	c.p.quorum.propose(c.serving.Office, encoded, done)
 }
 
 // watch does what is due by time.
 func (c *controllerPlane) watch() {
-	if !c.serving.IsSelf {
+	if !c.isActive() {
 		return
 	}
 	w := c.p.w
-	for _, id := range c.sessions.Tick(c.image, w.nowMs) {
+	gone := c.sessions.Tick(c.office.Image(), w.nowMs)
+	for _, id := range gone {
 		w.note("the controller fences broker %d", id)
 		w.count["fenced"]++
-		c.proposeOwn(c.core.Fence(c.input(), id))
 	}
-	if w.nowMs >= c.balanceAt {
-		c.balanceAt = c.elect(balanceIntervalMs, c.core.BalanceLeaders)
-	}
-	if w.nowMs >= c.uncleanAt {
-		c.uncleanAt = c.elect(uncleanIntervalMs, c.core.ElectUncleanLeaders)
-	}
-	if w.nowMs >= c.growAt {
-		c.growAt = w.nowMs + growIntervalMs
-		c.proposeOwn(c.core.GrowInternalTopics(c.input()))
-	}
-}
-
-func (c *controllerPlane) elect(intervalMs int64, round func(controller.Input) ([]metadata.Record, bool)) int64 {
-	records, more := round(c.input())
-	c.proposeOwn(records)
-	if more {
-		return c.p.w.nowMs
-	}
-	return c.p.w.nowMs + intervalMs
-}
-
-func (c *controllerPlane) proposeOwn(records []metadata.Record) {
-	if len(records) > 0 && c.serving.IsSelf {
-		c.propose(records, func(int64, error) {})
-	}
+	w.demand(c.office.Watch(gone, w.nowMs))
 }
 
 // peerDied has a broker fenced whose process is gone.

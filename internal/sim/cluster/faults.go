@@ -14,6 +14,8 @@ import (
 type budget struct {
 	// suspects are those, until everything is in sync and flushed again.
 	suspects map[int32]bool
+	// flipped are the nodes that may have damaged data which is not mended.
+	flipped map[int32]bool
 	// isExceeded says that more was lost than acknowledged records can bear.
 	isExceeded bool
 }
@@ -43,7 +45,7 @@ var faultKinds = []fault{
 
 // begin makes the nodes, the clients and the plan of faults.
 func (w *World) begin() {
-	w.budget.suspects = map[int32]bool{}
+	w.budget.suspects, w.budget.flipped = map[int32]bool{}, map[int32]bool{}
 	for id := range w.plan.nodes {
 		w.nodes = append(w.nodes, newNode(w, int32(id+1)))
 	}
@@ -169,7 +171,7 @@ func (w *World) cutPower(n *Node) {
 
 // isUnsafe reports whether who loses power may lose what is committed: not where everything is flushed. But a replica that lacks what
 // a bit has damaged cannot be told from the others, once they have lost power, too.
-func (w *World) isUnsafe() bool { return !w.plan.flushed || len(w.flips) > 0 }
+func (w *World) isUnsafe() bool { return !w.plan.flushed || len(w.budget.flipped) > 0 }
 
 // failDisk has some calls of the disk fail, soon. What was written and not synced may be lost then: the broker does not
 // count on it, and neither does the fault budget.
@@ -246,9 +248,9 @@ func (w *World) minISR(topic string) int {
 	return n
 }
 
-// restore ends the suspicion once everything is in sync again, and flushed: then other nodes may lose unsynced data.
+// restore ends the suspicion once everything is in sync again, flushed and mended: then other nodes may lose unsynced data.
 func (w *World) restore() {
-	if len(w.budget.suspects) == 0 || len(w.flips) > 0 || w.whyNotInSync() != "" {
+	if len(w.budget.suspects) == 0 || w.whyNotInSync() != "" {
 		return
 	}
 	for _, n := range w.nodes {
@@ -268,7 +270,14 @@ func (w *World) restore() {
 			return
 		}
 	}
+	if w.whyDamaged() != "" {
+		return
+	}
+	if len(w.budget.flipped) > 0 {
+		w.count["all mended"]++
+	}
 	clear(w.budget.suspects)
+	clear(w.budget.flipped)
 }
 
 // whyNotInSync says what is not in sync, "" if everything is.

@@ -1,106 +1,136 @@
 package cluster
 
 import (
-	"bytes"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage"
 )
 
-// flip changes a bit of what a node has stored of a topic, where the others have it, too.
+// flip changes a bit of what a node has stored, or a few of them, where all is in sync. Whoever reads it has it mended. Until that
+// has happened the node may lose what is behind the bit, since a start cuts a log at damage that is not flushed for certain.
 func (w *World) flip(n *Node) {
 	w.restore()
 	if n.process == nil || w.plan.flips == 0 || w.plan.beyond || len(w.budget.suspects) > 0 || w.whyNotInSync() != "" || !w.mayLose(n) {
 		return
 	}
-	mem := n.process.disk.Mem
-	t := w.latest.TopicByName("orders")
-	if t == nil {
-		return
+	for range w.between(1, 3) {
+		logs := n.process.storage.Logs()
+		l := logs[w.random.IntN(len(logs))]
+		if f := w.logFile(n, l); f != "" && w.plan.flips > 0 && w.turn(n, l, f) {
+			w.plan.flips--
+			w.count["flipped"]++
+			w.budget.flipped[n.id], w.budget.suspects[n.id] = true, true
+		}
 	}
-	folder := fmt.Sprintf("%s/%s-%d", dataDir, t.Name, w.random.IntN(len(t.Partitions)))
+}
+
+// logFile names one of the segments of a log that have data, "" if none has.
+func (w *World) logFile(n *Node, l *storage.Log) string {
+	mem, folder := n.process.disk.Mem, filepath.Join(dataDir, l.TopicPartition().String())
 	entries, err := mem.ReadDir(folder)
 	if err != nil {
-		return
+		return ""
 	}
+	var names []string
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".log") {
-			f := &flippedBit{node: n, path: folder + "/" + e.Name(), mask: 1 << w.random.IntN(8)}
-			if f.turn(mem, w) {
-				w.note("a bit of %s at %d on node %d is another", f.path, f.start+f.position, n.id)
-				w.plan.flips--
-				w.count["flipped"]++
-				w.flips = append(w.flips, f)
-				w.budget.suspects[n.id] = true
-			}
-			return
+			names = append(names, filepath.Join(folder, e.Name()))
 		}
 	}
+	if len(names) == 0 {
+		return ""
+	}
+	return names[w.random.IntN(len(names))]
 }
 
-// flippedBit is one that a disk has turned.
-type flippedBit struct {
-	node     *Node
-	path     string
-	start    int64 // of the batch in the file
-	position int64 // in the batch
-	mask     byte
-	around   []byte // the batch since
-}
-
-// turn turns the bit, of any byte of the file.
-func (f *flippedBit) turn(mem *vfs.Mem, w *World) bool {
-	file, err := mem.Open(f.path, true)
-	if err != nil {
+// turn turns a bit of a batch in a file that another replica has, too: what nobody else has cannot be mended.
+func (w *World) turn(n *Node, l *storage.Log, path string) bool {
+	mem := n.process.disk.Mem
+	data, err := vfs.ReadFile(mem, path, 1<<30)
+	if err != nil || len(data) == 0 {
 		return false
 	}
-	defer file.Close()
-	size, err := file.Size()
-	if err != nil {
-		return false
-	}
-	data := make([]byte, size)
-	if _, err := file.ReadAt(data, 0); err != nil {
-		return false
-	}
-	// What the CRC does not cover, in front of it, is left to the tests of storage.
-	for at, rest := int64(0), data; len(rest) > 0; {
+	target := w.random.IntN(len(data))
+	for at, rest := 0, data; len(rest) > 0; {
 		b, next, err := record.Next(rest)
 		if err != nil {
-			break
+			return false // it is damaged already
 		}
-		if f.around == nil || w.oneIn(3) {
-			f.around = bytes.Clone(b)
-			f.start, f.position = at, w.between(crcCovers, int64(len(b))-1)
+		if at, rest = at+len(b), next; at <= target {
+			continue
 		}
-		at, rest = at+int64(len(b)), next
+		if !w.isElsewhere(n, l, b) {
+			return false
+		}
+		f, err := mem.Open(path, true)
+		if err != nil {
+			return false
+		}
+		defer f.Close()
+		_, err = f.WriteAt([]byte{data[target] ^ 1<<w.random.IntN(8)}, int64(target))
+		w.note("a bit of byte %d of %s on node %d is another, in the batch at offset %d: %v", target, path, n.id, b.BaseOffset(), err)
+		return err == nil
 	}
-	if f.around == nil {
-		return false
-	}
-	f.around[f.position] ^= f.mask
-	_, err = file.WriteAt(f.around[f.position:f.position+1], f.start+f.position)
-	return err == nil
+	return false
 }
 
-// crcCovers is where in a batch that begins which its CRC covers.
-const crcCovers = 21
+// isElsewhere reports whether another node has a batch, too.
+func (w *World) isElsewhere(n *Node, l *storage.Log, b record.Batch) bool {
+	for _, p := range w.up() {
+		r, err := p.replicas.Lookup(l.TopicPartition())
+		if p.node == n || err != nil || r.TopicID() != l.TopicID() {
+			continue
+		}
+		if other := r.Log(); other.LogStartOffset() <= b.BaseOffset() && b.LastOffset() < other.LogEndOffset() && other.EpochForOffset(b.BaseOffset()) == b.PartitionLeaderEpoch() {
+			return true
+		}
+	}
+	return false
+}
 
-// mend turns the bit back if it is still there.
-func (f *flippedBit) mend() {
-	mem := f.node.mem
-	if p := f.node.process; p != nil {
-		mem = p.disk.Mem
+// isFlipped reports whether a node may have damage that is not mended.
+func (w *World) isFlipped(n *Node) bool { return w.budget.flipped[n.id] }
+
+// whyDamaged reads all that the nodes have in which bits were turned, and says what cannot be read, "" if everything can. What it meets is
+// mended then.
+func (w *World) whyDamaged() string {
+	for _, n := range w.nodes {
+		if !w.isFlipped(n) {
+			continue
+		}
+		for _, l := range n.process.storage.Logs() {
+			if r, err := n.process.replicas.Lookup(l.TopicPartition()); err != nil || r.Log() != l {
+				continue // it is about to be deleted
+			}
+			if err := readThrough(l); err != nil {
+				return fmt.Sprintf("%s on node %d: %v", l.TopicPartition(), n.id, err)
+			}
+		}
 	}
-	file, err := mem.Open(f.path, true)
-	if err != nil {
-		return
+	return ""
+}
+
+func readThrough(l *storage.Log) error {
+	for offset, end := l.LogStartOffset(), l.LogEndOffset(); offset < end; {
+		r, err := l.Read(storage.ReadRequest{Offset: offset, MaxBytes: 1 << 20, MinOneBatch: true, UpTo: end})
+		if err != nil {
+			return err
+		}
+		next := r.NextOffset(offset)
+		if next == offset {
+			return fmt.Errorf("there is nothing to read at offset %d, and the log ends at %d", offset, end)
+		}
+		offset = next
 	}
-	defer file.Close()
-	now := make([]byte, len(f.around))
-	if _, err := file.ReadAt(now, f.start); err == nil && bytes.Equal(now, f.around) {
-		_, _ = file.WriteAt([]byte{now[f.position] ^ f.mask}, f.start+f.position)
-	}
+	return nil
+}
+
+// isDamage reports whether err says that a node has met what was damaged there on purpose.
+func (w *World) isDamage(n *Node, err error) bool {
+	return w.isFlipped(n) && kafka.CodeOf(err) == kafka.ErrCorruptMessage
 }

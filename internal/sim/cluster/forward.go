@@ -84,7 +84,7 @@ func (f *forwarder) attempt(req kmsg.Request, done func(resp kmsg.Response, offs
 	case leader.LeaderID == kafka.NoLeader:
 		done(nil, 0, fmt.Errorf("%w: no leader", forward.ErrUnsent), false)
 		return
-	case leader.LeaderID == p.node.id && !p.controller.serving.IsSelf:
+	case leader.LeaderID == p.node.id && !p.controller.isActive():
 		done(nil, 0, fmt.Errorf("%w: about to become active", forward.ErrUnsent), false)
 		return
 	case leader.LeaderID == p.node.id:

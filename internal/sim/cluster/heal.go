@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/sim"
@@ -11,9 +13,6 @@ import (
 func (w *World) heal() {
 	w.note("heal")
 	w.healing = true
-	for _, f := range w.flips {
-		f.mend()
-	}
 	clear(w.network.cut)
 	for _, n := range w.nodes {
 		n.slowMs, n.hungMs, n.pausedMs = 0, w.nowMs, w.nowMs
@@ -40,6 +39,11 @@ func (w *World) unfinished() string {
 		}
 		if n.process.image.Offset < w.latest.Offset {
 			return fmt.Sprintf("node %d has the metadata up to %d of %d", n.id, n.process.image.Offset, w.latest.Offset)
+		}
+	}
+	for _, n := range w.nodes {
+		if voters := n.process.quorum.voters(); !slices.Equal(voters, w.plan.wanted) {
+			return fmt.Sprintf("to node %d the voters are %v, wanted are %v", n.id, voters, w.plan.wanted)
 		}
 	}
 	if len(w.producers) == 0 {
@@ -70,6 +74,9 @@ func (w *World) unfinished() string {
 			}
 		}
 	}
+	if w.restore(); len(w.budget.flipped) > 0 {
+		return "there is damaged data: " + w.whyDamaged()
+	}
 	for _, r := range w.readers {
 		p := w.latest.Partition(r.tp.Topic, r.tp.Partition)
 		l, err := w.node(p.Leader).process.replicas.Lookup(r.tp)
@@ -99,20 +106,37 @@ func (w *World) finish() {
 	}
 	for t := range w.latest.Topics() {
 		for _, p := range t.Partitions {
-			tp := kafka.TopicIDPartition{TopicID: t.ID, TopicPartition: kafka.TopicPartition{Topic: t.Name, Partition: p.ID}}
-			for _, id := range p.Replicas {
-				at := w.node(id).process
-				w.check.observeReplica(at, tp)
-				r, err := at.replicas.Lookup(tp.TopicPartition)
-				if !w.demand(err) || !hasIDs(t.Name) {
-					continue
-				}
-				l := r.Log()
-				data, err := sim.ContentOf(l, false)
-				if w.demand(err) {
-					w.demand(w.check.history(tp).whole(id, l.LogStartOffset(), data))
-				}
-			}
+			w.finishPartition(kafka.TopicIDPartition{TopicID: t.ID, TopicPartition: kafka.TopicPartition{Topic: t.Name, Partition: p.ID}}, p.Replicas)
+		}
+	}
+}
+
+// finishPartition compares the replicas with what was committed and promised, and each with the first, to the byte.
+func (w *World) finishPartition(tp kafka.TopicIDPartition, replicas []int32) {
+	var first []byte
+	for i, id := range replicas {
+		at := w.node(id).process
+		r, err := at.replicas.Lookup(tp.TopicPartition)
+		if !w.demand(err) {
+			return
+		}
+		l := r.Log()
+		delete(w.check.seen, replicaKey{at, l}) // all of it
+		w.check.observeReplica(at, tp)
+		data, err := sim.ContentOf(l, false)
+		if !w.demand(err) {
+			return
+		}
+		if err := checkBatches(data); err != nil {
+			w.fail("node %d: %s: %w", id, tp, err)
+		}
+		if i == 0 {
+			first = data
+		} else if !bytes.Equal(first, data) {
+			w.fail("nodes %d and %d do not have the same of %s", replicas[0], id, tp)
+		}
+		if hasIDs(tp.Topic) {
+			w.demand(w.check.history(tp).whole(id, l.LogStartOffset(), data))
 		}
 	}
 }

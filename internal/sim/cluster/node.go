@@ -8,6 +8,7 @@ import (
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/sim"
 )
 
@@ -54,6 +55,11 @@ func newNode(w *World, id int32) *Node {
 // directoryID is known before the first start, so that all can form the quorum at once.
 func (n *Node) directoryID() kafka.UUID {
 	return kafka.NewUUID(fixedRandom(n.id))
+}
+
+// spec is the node as one that votes.
+func (n *Node) spec() quorum.VoterSpec {
+	return quorum.VoterSpec{NodeID: n.id, DirectoryID: n.directoryID(), Listeners: []quorum.VoterListener{{Name: "CONTROLLER", Host: fmt.Sprintf("n%d", n.id), Port: 9093}}}
 }
 
 // start starts a process on what the disk holds. It may be killed while it starts.

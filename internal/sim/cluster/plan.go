@@ -2,15 +2,20 @@ package cluster
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
 )
 
 // plan is what a seed draws: the cluster, the workload, the faults.
 type plan struct {
-	nodes     int
-	clusterID string
-	faultsMs  int64
+	nodes int
+	// voters is how many nodes vote from the beginning; wanted who does in the end. They are changed meanwhile if changesVoters.
+	voters        int
+	wanted        []int32
+	changesVoters bool
+	clusterID     string
+	faultsMs      int64
 	// flushed says that everything is flushed before it counts, so that every node may lose power.
 	flushed bool
 	topics  []topicPlan
@@ -37,9 +42,21 @@ func (w *World) drawPlan() plan {
 	if w.oneIn(4) {
 		p.nodes = 5
 	}
+	p.voters, p.changesVoters = p.nodes, w.oneIn(3)
+	if p.changesVoters && p.nodes == 5 && w.oneIn(2) {
+		p.voters = 3
+	}
+	for id := range int32(p.nodes) {
+		p.wanted = append(p.wanted, id+1)
+	}
+	if p.changesVoters && p.nodes == 5 && w.oneIn(2) {
+		w.random.Shuffle(p.nodes, func(i, j int) { p.wanted[i], p.wanted[j] = p.wanted[j], p.wanted[i] })
+		p.wanted = p.wanted[:3]
+		slices.Sort(p.wanted)
+	}
 	p.flushed = w.oneIn(3)
 	p.beyond = !p.flushed && w.oneIn(6)
-	p.flips = w.random.IntN(2)
+	p.flips = w.random.IntN(5)
 	for _, name := range []string{"orders", "clicks"} {
 		t := topicPlan{name: name, partitions: int32(w.between(1, 2)), factor: 3, configs: map[string]string{"min.insync.replicas": "2", "internal.segment.bytes": "3000", "index.interval.bytes": "300"}}
 		if p.nodes == 5 && w.oneIn(3) {

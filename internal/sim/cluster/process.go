@@ -117,10 +117,19 @@ func (p *process) start() (err error) {
 	p.controller = newControllerPlane(p)
 	p.forward = &forwarder{p: p}
 	p.life = newLife(p)
+	if err = p.startQuorum(); errors.Is(err, quorum.ErrNotFormed) {
+		p.join()
+		return nil
+	}
+	return err
+}
+
+// startQuorum brings up what needs the metadata log.
+func (p *process) startQuorum() (err error) {
 	if p.quorum, err = openQuorum(p); err != nil {
 		return err
 	}
-	if err = p.quorum.begin(); err != nil {
+	if err = p.quorum.begin(); err != nil || !p.alive() {
 		return err
 	}
 	p.life.begin()

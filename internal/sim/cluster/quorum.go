@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -15,13 +14,15 @@ const (
 	tickMs                        = 10
 	heartbeatTicks, electionTicks = 5, 50
 	metadataSegmentBytes          = 3000
+	snapshotCallMs                = 2000
 )
 
 // quorumPlane is what the hosts of quorum and loader do: it drives the voter, carries its messages, hands out what is
-// committed and keeps who waits for that.
+// committed and keeps who waits for that. What a node does that does not vote is in observe.go.
 type quorumPlane struct {
 	p        *process
 	voter    *quorum.Voter
+	known    quorum.Leadership // the last that was announced
 	pending  []pendingProposal
 	planned  bool // a call of Process is
 	loading  []metadata.Batch
@@ -30,6 +31,14 @@ type quorumPlane struct {
 	round    int // of campaigns: what was planned for an older one is void
 	links    map[int32]*conn
 	job      *quorum.SnapshotJob
+
+	puller quorum.Puller
+	pulls  map[int32]*conn
+	// fetches says that a snapshot is on its way.
+	fetches bool
+	// held are the pulls of others that wait for something to be committed, and observers how far those are.
+	held      []func()
+	observers map[kafka.UUID]*observer
 }
 
 type pendingProposal struct {
@@ -37,21 +46,20 @@ type pendingProposal struct {
 	done   func(lastOffset int64, err error)
 }
 
-func (w *World) voterSpecs() (specs []quorum.VoterSpec) {
-	for _, n := range w.nodes {
-		specs = append(specs, quorum.VoterSpec{NodeID: n.id, DirectoryID: n.directoryID(), Listeners: []quorum.VoterListener{{Name: "CONTROLLER", Host: fmt.Sprintf("n%d", n.id), Port: 9093}}})
-	}
-	return specs
-}
-
+// openQuorum opens the metadata log. Those that vote from the beginning form the quorum, if they have none.
 func openQuorum(p *process) (*quorumPlane, error) {
-	specs := p.w.voterSpecs()
-	v, err := quorum.Open(quorum.Options{FS: p.disk.FS, LogDir: dataDir, Self: specs[p.node.id-1], Form: specs, HeartbeatTicks: heartbeatTicks, ElectionTicks: electionTicks,
+	var form []quorum.VoterSpec
+	if int(p.node.id) <= p.w.plan.voters {
+		for _, n := range p.w.nodes[:p.w.plan.voters] {
+			form = append(form, n.spec())
+		}
+	}
+	v, err := quorum.Open(quorum.Options{FS: p.disk.FS, LogDir: dataDir, Self: p.node.spec(), Form: form, HeartbeatTicks: heartbeatTicks, ElectionTicks: electionTicks,
 		SegmentBytes: metadataSegmentBytes, Logger: quiet, NowMs: p.nowMs()})
 	if err != nil {
 		return nil, err
 	}
-	return &quorumPlane{p: p, voter: v, links: map[int32]*conn{}}, nil
+	return &quorumPlane{p: p, voter: v, links: map[int32]*conn{}, pulls: map[int32]*conn{}, observers: map[kafka.UUID]*observer{}}, nil
 }
 
 // begin loads the newest snapshot and asks whether there is a leader.
@@ -68,7 +76,13 @@ func (q *quorumPlane) begin() error {
 		q.loading = append(q.loading, b)
 		q.load()
 	}
-	q.startCampaign(kafka.NoLeader)
+	q.process() // who has not applied a change of the voters that it knows of may not campaign
+	if !q.p.alive() {
+		return nil
+	}
+	if q.voter.IsVoter() {
+		q.startCampaign(kafka.NoLeader)
+	}
 	q.p.after(tickMs, q.tick)
 	q.plan()
 	return nil
@@ -80,7 +94,9 @@ func (q *quorumPlane) tick() {
 		if q.failed(q.voter.Tick()) {
 			return
 		}
+		q.puller.Tick(q.voter)
 		q.process()
+		q.pull()
 	})
 }
 
@@ -114,6 +130,9 @@ func (q *quorumPlane) process() {
 	if q.failed(err) || !p.alive() {
 		return
 	}
+	if out.VotersChanged {
+		q.votersChanged()
+	}
 	for _, m := range out.Messages {
 		q.send(m)
 	}
@@ -129,6 +148,9 @@ func (q *quorumPlane) process() {
 	}
 	if out.LeadershipChanged {
 		q.leadershipChanged()
+	}
+	if out.LeadershipChanged || len(out.Committed) > 0 {
+		q.wake()
 	}
 	if len(q.loading) > 0 {
 		q.planLoad()
@@ -153,13 +175,14 @@ func (q *quorumPlane) leadershipChanged() {
 		q.campaign.End()
 		p.w.check.leads(l)
 	}
-	if !l.IsSelf {
+	if before := q.known; l.LeaderID != p.node.id || l.Epoch != before.Epoch {
 		pending := q.pending
 		q.pending = nil
 		for _, waiting := range pending {
 			waiting.done(0, kafka.ErrNotController)
 		}
 	}
+	q.known = l
 	p.controller.leadershipChanged(l)
 	p.forward.leaderChanged()
 }
@@ -244,6 +267,9 @@ func (q *quorumPlane) send(m quorum.Message) {
 }
 
 func (q *quorumPlane) step(data []byte) {
+	if q == nil {
+		return // it has no metadata log yet
+	}
 	in, err := quorum.DecodeMessage(data, q.p.node.directoryID())
 	if err != nil {
 		q.p.w.fail("node %d: %w", q.p.node.id, err)
@@ -264,8 +290,11 @@ func (q *quorumPlane) step(data []byte) {
 
 // peerDied elects another leader if that was it.
 func (q *quorumPlane) peerDied(nodeID int32) {
+	if q == nil {
+		return
+	}
 	q.p.onDisk(func() {
-		if l := q.voter.Leadership(); l.LeaderID != nodeID || nodeID == q.p.node.id {
+		if l := q.voter.Leadership(); l.LeaderID != nodeID || nodeID == q.p.node.id || !q.voter.IsVoter() {
 			return
 		}
 		if q.failed(q.voter.ForgetLeader()) {
@@ -330,21 +359,31 @@ func (q *quorumPlane) takeSnapshot() error {
 
 // fetchSnapshot takes over a snapshot of the leader, since its log does not go back to where this one ends.
 func (q *quorumPlane) fetchSnapshot(offer quorum.SnapshotOffer) {
+	i := slices.IndexFunc(q.p.w.nodes, func(n *Node) bool { return quorum.PeerID(n.directoryID()) == offer.From })
+	if i >= 0 {
+		q.fetchFrom(q.p.w.nodes[i].id, offer.ID)
+	}
+}
+
+func (q *quorumPlane) fetchFrom(node int32, id quorum.SnapshotID) {
 	p, w := q.p, q.p.w
-	i := slices.IndexFunc(w.nodes, func(n *Node) bool { return quorum.PeerID(n.directoryID()) == offer.From })
-	if i < 0 || q.job != nil {
+	if q.job != nil || q.fetches {
 		return
 	}
-	link := w.dial("snapshot", p.node.id, p, w.nodes[i].id)
-	link.call(2000, func(at *process, answer func(any)) {
-		data, _, err := (quorum.SnapshotFile{FS: at.disk.FS, LogDir: dataDir}).ReadAt(offer.ID, 0, 1<<20)
+	q.fetches = true
+	link := w.dial("snapshot", p.node.id, p, node)
+	link.call(snapshotCallMs, func(at *process, answer func(any)) {
+		data, _, err := (quorum.SnapshotFile{FS: at.disk.FS, LogDir: dataDir}).ReadAt(id, 0, 1<<20)
 		if err != nil {
 			data = nil
 		}
 		answer(data)
 	}, func(answer any, err error) {
+		q.fetches = false
 		if data, _ := answer.([]byte); err == nil && data != nil {
-			p.onDisk(func() { q.install(offer.ID, data) })
+			p.onDisk(func() { q.install(id, data) })
+		} else {
+			q.puller.Pause()
 		}
 		link.close()
 	})

@@ -33,6 +33,9 @@ func (w *World) addReader(tp kafka.TopicPartition) {
 
 func (r *reader) step() {
 	w := r.w
+	if len(w.budget.flipped) > 0 && w.oneIn(8) { // as a consumer that is new
+		r.position, r.lastEpoch = 0, kafka.NoLeaderEpoch
+	}
 	leader := r.leader(r.tp)
 	if leader == kafka.NoLeader || w.oneIn(20) {
 		r.refresh(func() { w.after(w.between(5, 60), r.fetch) })

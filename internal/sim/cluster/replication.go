@@ -18,6 +18,7 @@ import (
 	"github.com/moldau/moldau/internal/replica/fetchsession"
 	"github.com/moldau/moldau/internal/replica/follower"
 	"github.com/moldau/moldau/internal/replica/isr"
+	"github.com/moldau/moldau/internal/replica/repair"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -27,6 +28,7 @@ const (
 	lagMaxMs    = 700
 	fetchCallMs = 2000
 	alterCallMs = 3000
+	mendCallMs  = 10_000
 	fetchWaitMs = 300
 )
 
@@ -35,10 +37,14 @@ type replication struct {
 	p        *process
 	fetch    *handler.Fetch
 	sender   *isr.Sender
+	mender   *repair.Mender
 	metrics  *follower.Metrics
 	sources  map[follower.Key]int32
 	fetchers map[int32]*source
 	sends    *alarm
+	mends    *alarm
+	// damaged are partitions that the mender has not been told of.
+	damaged []*partition.Partition
 	// news counts what followers may wait for; told is what was there when each was answered last, and
 	// held are the fetches that wait.
 	news int
@@ -57,7 +63,8 @@ type source struct {
 
 func newReplication(p *process, registry *metrics.Registry) *replication {
 	r := &replication{p: p, sender: isr.New(p.node.id, registry), metrics: follower.NewMetrics(registry), sources: map[follower.Key]int32{}, fetchers: map[int32]*source{}, told: map[int32]int{}}
-	r.sends = newAlarm(p, r.pump)
+	r.sends, r.mends = newAlarm(p, r.pump), newAlarm(p, func() { p.onDisk(r.mend) })
+	r.mender = repair.New(repair.Options{NodeID: p.node.id, Propose: r.propose, Metrics: registry})
 	return r
 }
 
@@ -68,10 +75,21 @@ func (r *replication) cluster() *replica.Cluster {
 				s.alarm.in(0)
 			}
 		},
-		Propose: func(p *partition.Partition, change *partition.ISRChange) {
-			r.sender.Add(isr.Proposal{Partition: p, Change: change})
-			r.sends.in(0)
-		}}
+		Propose: r.propose,
+		Mend: func(damaged *partition.Partition) {
+			r.damaged = append(r.damaged, damaged)
+			r.mends.in(1)
+		},
+		BrokerEpoch: func() int64 { return r.p.life.epoch() }}
+}
+
+func (r *replication) propose(p *partition.Partition, change *partition.ISRChange) {
+	if change.Damaged {
+		r.p.w.note("node %d gives up what it has of %s", r.p.node.id, p.TopicPartition())
+		r.p.w.count["given up"]++
+	}
+	r.sender.Add(isr.Proposal{Partition: p, Change: change})
+	r.sends.in(0)
 }
 
 // serve makes what answers fetches.
@@ -233,6 +251,44 @@ func (r *replication) pump() {
 			r.sender.Failed(p.nowMs())
 		}
 		r.sends.in(0)
+	})
+}
+
+// mend has other replicas asked for what is damaged here, one at a time.
+func (r *replication) mend() {
+	p, w := r.p, r.p.w
+	if p.failing {
+		return
+	}
+	for _, damaged := range r.damaged {
+		r.mender.Add(damaged)
+	}
+	r.damaged = nil
+	ask, againMs := r.mender.Next(p.nowMs())
+	if ask == nil {
+		if againMs > 0 {
+			r.mends.in(max(1, againMs-p.nowMs()))
+		}
+		return
+	}
+	link := w.dial("repair", p.node.id, p, ask.Broker)
+	link.onBroken = func() { p.lost(link) }
+	peer := &security.Peer{NodeID: p.node.id, IncarnationID: p.incarnation, Purpose: wire.PurposeReplica}
+	link.call(mendCallMs, func(at *process, answer func(any)) {
+		answer(at.replication.answer(peer, ask.Request))
+	}, func(answer any, err error) {
+		link.onBroken = nil
+		link.close()
+		p.onDisk(func() {
+			if response, _ := answer.(*kmsg.FetchResponse); err != nil || response == nil {
+				r.mender.Failed(p.nowMs())
+			} else {
+				w.check.spread(p, ask.Broker, response)
+				r.mender.Take(response, p.nowMs())
+				w.count["mending answers"]++
+			}
+			r.mends.in(0)
+		})
 	})
 }
 

@@ -72,7 +72,6 @@ type World struct {
 	budget       budget
 	latest       *metadata.Image // the newest that any process has had
 	quiet        bool
-	flips        []*flippedBit
 	check        *checks
 
 	hash  hash.Hash64
