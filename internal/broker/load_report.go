@@ -115,7 +115,8 @@ func (l *loadReport) requests(first wire.PeerLoadRequest, news []wire.PeerPartit
 	}
 }
 
-// latencyMicros is the 99th percentile of what was counted since the last time, -1 if that is little.
+// latencyMicros is the 99th percentile of what was counted since the last time, -1 if that is little. Within a bucket
+// it counts as even: the pace of copying follows differences that are smaller than the buckets.
 func (l *loadReport) latencyMicros(cumulative []int64, bounds []float64) int64 {
 	before := l.produces
 	l.produces = slices.Clone(cumulative)
@@ -127,16 +128,22 @@ func (l *loadReport) latencyMicros(cumulative []int64, bounds []float64) int64 {
 	if count < minProduces {
 		return -1
 	}
-	for i := range cumulative {
-		if i < len(bounds) && (cumulative[i]-before[i])*100 >= count*99 {
-			return int64(bounds[i] * 1e6)
+	below, lower := int64(0), 0.0
+	for i, upper := range bounds {
+		upTo := cumulative[i] - before[i]
+		if upTo*100 >= count*99 {
+			part := (float64(count)*0.99 - float64(below)) / float64(upTo-below)
+			return int64((lower + (upper-lower)*part) * 1e6)
 		}
+		below, lower = upTo, upper
 	}
 	return int64(bounds[len(bounds)-1] * 2e6)
 }
 
-// volumesOf finds the file systems of log dirs: those of the same size and free space are one.
+// volumesOf finds the file systems of log dirs: those of the same size and free space are one. What waits for
+// file.delete.delay.ms counts as free: it is when something else has been copied, and the disk does not wait if it is full.
 func volumesOf(dirs []storage.DirDescription) (volumes []wire.PeerVolume, ofDir []int8) {
+	var deleted []int64
 	for _, d := range dirs {
 		if d.Err != nil || d.TotalBytes <= 0 {
 			ofDir = append(ofDir, -1)
@@ -148,9 +155,13 @@ func volumesOf(dirs []storage.DirDescription) (volumes []wire.PeerVolume, ofDir 
 		})
 		if at < 0 {
 			at = len(volumes)
-			volumes = append(volumes, wire.PeerVolume{CapacityBytes: d.TotalBytes, UsedBytes: used})
+			volumes, deleted = append(volumes, wire.PeerVolume{CapacityBytes: d.TotalBytes, UsedBytes: used}), append(deleted, 0)
 		}
+		deleted[at] += d.DeletedBytes
 		ofDir = append(ofDir, int8(min(at, math.MaxInt8)))
+	}
+	for i := range volumes {
+		volumes[i].UsedBytes = max(volumes[i].UsedBytes-deleted[i], 0)
 	}
 	return volumes, ofDir
 }

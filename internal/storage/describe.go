@@ -14,6 +14,7 @@ import (
 type DirDescription struct {
 	Path                    string           // absolute
 	TotalBytes, UsableBytes int64            // of the volume
+	DeletedBytes            int64            // of what has been deleted and takes room until file.delete.delay.ms is over
 	Logs                    []LogDescription // those asked for
 	Err                     error            // the dir is offline or cannot be looked at
 	Cordoned                bool             // it gets no new replicas
@@ -39,6 +40,11 @@ func (m *Manager) DescribeDirs(wanted func(kafka.TopicPartition) bool) []DirDesc
 		if at := &all[index[l.dir]]; at.Err == nil && wanted(l.tp) {
 			at.Logs = append(at.Logs, LogDescription{l.tp, l.SizeBytes(), max(l.HighWatermark()-l.LogEndOffset(), 0), false})
 		}
+	}
+	for i, d := range m.dirs {
+		d.mu.Lock()
+		all[i].DeletedBytes = d.deletedBytes
+		d.mu.Unlock()
 	}
 	m.moves.mu.Lock()
 	moving := slices.SortedFunc(maps.Values(m.moves.all), func(a, b *Move) int { return compareLogs(a.log, b.log) })

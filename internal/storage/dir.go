@@ -68,6 +68,8 @@ type logDir struct {
 	arriving *Log // by a move; in the checkpoint files already
 	dirty    []*Log
 	removals []removal
+	// deletedBytes are those of removals that are not done yet.
+	deletedBytes int64
 	// damaged are the logs that cannot be opened, and why. Their folders and their lines in the
 	// checkpoint files stay as they are: another start may open them.
 	damaged map[kafka.TopicPartition]error
@@ -79,9 +81,9 @@ type logDir struct {
 
 // removal is a deleted segment or folder whose data waits for file.delete.delay.ms.
 type removal struct {
-	segment *segment.Segment // or
-	path    string
-	atMs    int64
+	remove    func() error
+	sizeBytes int64
+	atMs      int64
 }
 
 // offsetCheckpoint is one of a log dir's four checkpoint files.
@@ -259,10 +261,14 @@ func (d *logDir) addDirty(l *Log) {
 	d.dirty = append(d.dirty, l)
 }
 
-func (d *logDir) removeLater(s *segment.Segment, atMs int64) {
+func (d *logDir) removeLater(r removal) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.removals = append(d.removals, removal{segment: s, atMs: atMs})
+	d.removals, d.deletedBytes = append(d.removals, r), d.deletedBytes+r.sizeBytes
+}
+
+func (d *logDir) removalOf(path string, sizeBytes, atMs int64) removal {
+	return removal{func() error { return d.shared.fs.RemoveAll(path) }, sizeBytes, atMs}
 }
 
 // snapshotOfLogs returns the dir's logs sorted by topic and partition.

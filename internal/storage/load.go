@@ -178,7 +178,7 @@ func (d *logDir) scan() (found []foundLog, futures []foundFuture, brokerEpoch in
 		} else if f, ok := d.parseFuture(e.Name()); ok {
 			futures = append(futures, f)
 		} else if strings.HasSuffix(e.Name(), deleteSuffix) {
-			d.removals = append(d.removals, removal{path: filepath.Join(d.path, e.Name())})
+			d.removals = append(d.removals, d.removalOf(filepath.Join(d.path, e.Name()), 0, 0))
 		}
 	}
 	slog.Info("loading logs", "dir", d.path, "logs", len(found), "clean_shutdown", clean)

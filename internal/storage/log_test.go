@@ -195,8 +195,15 @@ func TestDeletedFilesWaitForTheirDelay(t *testing.T) {
 	for range 4 {
 		mustProduce(t, l, plain(2), 0)
 	}
+	deletedBytes := func() int64 {
+		return m.DescribeDirs(func(kafka.TopicPartition) bool { return false })[0].DeletedBytes
+	}
+	before := l.SizeBytes()
 	if n, err := m.CleanupRetention(startMs); err != nil || n != 2 {
 		t.Fatalf("%d, %v", n, err)
+	}
+	if got := deletedBytes(); got == 0 || got != before-l.SizeBytes() {
+		t.Errorf("%d bytes wait, %d have been deleted", got, before-l.SizeBytes())
 	}
 	if err := m.RemoveDeleted(startMs + config.FileDeleteDelayMs - 1); err != nil {
 		t.Fatal(err)
@@ -209,6 +216,19 @@ func TestDeletedFilesWaitForTheirDelay(t *testing.T) {
 	}
 	if all := names(t, mem, testFolder); strings.Contains(all, ".deleted") {
 		t.Fatal(all)
+	}
+	if got := deletedBytes(); got != 0 {
+		t.Errorf("%d bytes wait after their removal", got)
+	}
+	left := l.SizeBytes()
+	if err := m.Delete(l.TopicPartition(), startMs); err != nil {
+		t.Fatal(err)
+	}
+	if got := deletedBytes(); got != left {
+		t.Errorf("%d bytes wait, the log had %d", got, left)
+	}
+	if err := m.RemoveDeleted(startMs + config.FileDeleteDelayMs); err != nil || deletedBytes() != 0 {
+		t.Errorf("%d bytes wait after the log's removal: %v", deletedBytes(), err)
 	}
 }
 

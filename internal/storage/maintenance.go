@@ -148,30 +148,23 @@ func (m *Manager) RemoveDeleted(nowMs int64) error {
 		d.mu.Unlock()
 		var keep []removal
 		var failure error
+		removedBytes := int64(0)
 		for _, r := range removals {
 			if r.atMs > nowMs && !d.space.low.Load() || failure != nil { // a full disk does not wait
 				keep = append(keep, r)
 				continue
 			}
-			err := r.remove(d)
-			if errors.Is(err, segment.ErrInUse) {
+			if err := r.remove(); errors.Is(err, segment.ErrInUse) {
 				keep = append(keep, r)
-			} else if err != nil {
-				failure = err
+			} else {
+				failure, removedBytes = err, removedBytes+r.sizeBytes
 			}
 		}
 		d.mu.Lock()
-		d.removals = append(d.removals, keep...)
+		d.removals, d.deletedBytes = append(d.removals, keep...), d.deletedBytes-removedBytes
 		d.mu.Unlock()
 		return failure
 	})
-}
-
-func (r removal) remove(d *logDir) error {
-	if r.segment != nil {
-		return r.segment.Remove()
-	}
-	return d.shared.fs.RemoveAll(r.path)
 }
 
 func (m *Manager) eachDir(do func(d *logDir) error) error {

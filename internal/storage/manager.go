@@ -197,7 +197,7 @@ func (m *Manager) Delete(tp kafka.TopicPartition, nowMs int64) error {
 	if err != nil {
 		return err
 	}
-	l.dir.removePathLater(path, nowMs+l.Config().FileDeleteDelayMs)
+	l.dir.removeLater(l.dir.removalOf(path, l.SizeBytes(), nowMs+l.Config().FileDeleteDelayMs))
 	return nil
 }
 
@@ -219,7 +219,7 @@ func (m *Manager) DeleteDamaged(tp kafka.TopicPartition) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.damaged, tp)
-	d.removals = append(d.removals, removal{path: path})
+	d.removals = append(d.removals, d.removalOf(path, 0, 0))
 	return nil
 }
 

@@ -45,13 +45,7 @@ func (m *Manager) endMove(v *Move, discard bool) {
 		slog.Error("cannot remove the future log of a move that has ended; the next start does", "partition", v.log.tp.String(), "error", err)
 		return
 	}
-	future.dir.removePathLater(path, 0)
-}
-
-func (d *logDir) removePathLater(path string, atMs int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.removals = append(d.removals, removal{path: path, atMs: atMs})
+	future.dir.removeLater(future.dir.removalOf(path, 0, 0))
 }
 
 // Abort ends the move after err. What was copied is thrown away, except where the log itself has
@@ -121,7 +115,7 @@ func (v *Move) Finish(nowMs int64) (*Log, error) {
 	for _, s := range old.segments.Load().all {
 		s.ReleaseFiles()
 	}
-	old.dir.removePathLater(deleted, nowMs+old.Config().FileDeleteDelayMs)
+	old.dir.removeLater(old.dir.removalOf(deleted, old.SizeBytes(), nowMs+old.Config().FileDeleteDelayMs))
 	m.endMove(v, false)
 	_ = future.dir.checked(fsys.Remove(filepath.Join(live, moveCompleteFile))) // it says nothing about a live log
 	slog.Info("moved a log to another log dir", "partition", old.tp.String(), "from", old.dir.path, "to", future.dir.path)

@@ -57,7 +57,7 @@ func (m *Manager) discard(d *logDir, tp kafka.TopicPartition, path string) error
 	if err := errors.Join(m.shared.fs.Rename(path, renamed), m.shared.fs.SyncDir(d.path)); err != nil {
 		return err
 	}
-	d.removePathLater(renamed, 0)
+	d.removeLater(d.removalOf(renamed, 0, 0))
 	return nil
 }
 

@@ -166,6 +166,6 @@ func (l *Log) deleteFiles(nowMs int64, gone []*segment.Segment) error {
 
 // removeLater has the files of a deleted segment removed after file.delete.delay.ms.
 func (l *Log) removeLater(s *segment.Segment, nowMs int64) {
-	l.dir.removeLater(s, nowMs+l.Config().FileDeleteDelayMs)
+	l.dir.removeLater(removal{s.Remove, s.SizeBytes(), nowMs + l.Config().FileDeleteDelayMs})
 	l.dir.metrics.segmentsDeleted.Inc()
 }

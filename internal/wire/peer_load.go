@@ -22,7 +22,7 @@ type PeerLoadRequest struct {
 	Partitions    []PeerPartitionLoad
 }
 
-// PeerVolume is a file system with log dirs of a broker.
+// PeerVolume is a file system with log dirs of a broker. Used is not what has been deleted and waits for its removal.
 type PeerVolume struct {
 	CapacityBytes int64
 	UsedBytes     int64
