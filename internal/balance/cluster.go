@@ -117,6 +117,8 @@ type Load struct {
 type Plan struct {
 	Moves   []Move
 	Blocked []Blocked
+	// Full are the Targets that lack a share and have no room on their disks for any of it.
+	Full []int32
 	// More says that MaxMoves cut the plan short.
 	More bool
 	// Before and After are the loads without and with the moves, by broker.
@@ -146,6 +148,9 @@ func New(c Cluster, o Options) Plan {
 	}
 	if o.Even && !m.plan.More {
 		m.even()
+	}
+	if o.Even && o.Targets != nil {
+		m.noteFull()
 	}
 	m.plan.After = m.loads()
 	m.plan.Moves = slices.DeleteFunc(m.plan.Moves, func(move Move) bool { return move.Goal != Lead && slices.Equal(move.From, move.To) })

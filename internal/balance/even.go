@@ -3,6 +3,7 @@ package balance
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -28,6 +29,21 @@ type pair struct{ dimension, from, to int }
 // dimensions of (load/average)² by more than minGain: so it ends, and what it leaves behind it leaves alone.
 func (m *model) even() {
 	for m.evenBy([]int{inReplicas, inBytes, inRate}, m.moveReplicas) || m.evenBy([]int{inLeaders, inLeaderRate}, m.moveLeaderships) {
+	}
+}
+
+// noteFull says which targets cannot be given what they lack, since their disks are full.
+func (m *model) noteFull() {
+	for b := range m.brokers {
+		broker := &m.brokers[b]
+		lacks := slices.ContainsFunc([]int{inReplicas, inBytes, inRate}, func(d int) bool { return m.mean[d] > 0 && m.share(b, d) < 1-m.tolerance() })
+		if !broker.target || broker.IsCordoned || !lacks || m.fits(b, 0, m.o.DiskLimitPercent-reliefPercent) {
+			continue
+		}
+		m.plan.Full = append(m.plan.Full, broker.ID)
+		m.plan.Blocked = append(m.plan.Blocked, Blocked{Broker: broker.ID, Why: fmt.Sprintf(
+			"the disk of broker %d is %d %% full and takes replicas up to %d %% only (moldau.balancer.disk.limit.percent): free space on it, or add disks; then it is given its share",
+			broker.ID, int64(math.Round(100*m.diskUse(b))), m.o.DiskLimitPercent-reliefPercent)})
 	}
 }
 

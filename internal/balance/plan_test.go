@@ -232,3 +232,43 @@ func BenchmarkPlan(b *testing.B) {
 		New(c, everything)
 	}
 }
+
+// Other data on a disk is not moved by moving replicas: what they leave room for stays, and the operator is told.
+func TestADiskFullOfOtherDataIsNotEmptied(t *testing.T) {
+	t.Parallel()
+	o := Options{DiskLimitPercent: 85, Relieve: true}
+	disk := func(other int64, replicas int) Cluster {
+		c := cluster(2, 10, slices.Repeat([][]int32{{1}}, replicas)...)
+		c.Brokers[0].Volumes = []Volume{{CapacityBytes: 1000, OtherBytes: other}}
+		c.Brokers[1].Volumes = []Volume{{CapacityBytes: 1000}}
+		return c
+	}
+	const why = "blocked 1 (0): disk of broker 1 is above 85 %, and something else than replicas takes 90 % of it, so that moving them is not enough: find out what fills the disk and free it, or add disks\n"
+	expect(t, New(disk(900, 2), o), why)
+	if p := New(disk(900, 6), o); len(p.Moves) != 4 || !strings.HasSuffix(show(p), why) { // 960 is brought to 925
+		t.Errorf("some of the replicas leave too little room:\n%s", show(p))
+	}
+	if p := New(disk(790, 8), o); len(p.Moves) != 3 || len(p.Blocked) > 0 { // 870 is brought below 850, not to 820
+		t.Errorf("other data close to the limit:\n%s", show(p))
+	}
+}
+
+// A broker whose disk is too full for its share is told of, and has not had it.
+func TestAFullBrokerThatIsToTakeItsShare(t *testing.T) {
+	t.Parallel()
+	c := cluster(3, gib, slices.Repeat([][]int32{{1, 2}}, 12)...)
+	c.Brokers[2].Volumes = []Volume{{CapacityBytes: 100 * gib, OtherBytes: 84 * gib}}
+	o := everything
+	o.Targets = []int32{3}
+	p := New(c, o)
+	expect(t, p, `
+blocked 3 (0): the disk of broker 3 is 84 % full and takes replicas up to 82 % only (moldau.balancer.disk.limit.percent): free space on it, or add disks; then it is given its share
+`)
+	if !slices.Equal(p.Full, []int32{3}) {
+		t.Errorf("%v", p.Full)
+	}
+	c.Brokers[2].Volumes[0].OtherBytes = 0
+	if p := New(c, o); len(p.Moves) == 0 || len(p.Full) > 0 {
+		t.Errorf("%v\n%s", p.Full, show(p))
+	}
+}

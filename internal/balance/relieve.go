@@ -3,12 +3,17 @@ package balance
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 )
 
 // reliefPercent is how far below the limit a disk is brought once it is above it, and up to how far below
 // it others are filled for that: else two disks near the limit would hand the same replicas to and fro.
 const reliefPercent = 3
+
+// keptPart is the part of what other data leaves of a disk that its replicas may keep, even above the limit: a disk that
+// is full of something else is not mended by taking all replicas off it.
+const keptPart = 4
 
 // relieve takes replicas off disks above the limit, as few bytes as are enough.
 func (m *model) relieve() {
@@ -17,13 +22,21 @@ func (m *model) relieve() {
 			continue
 		}
 		for v := range m.brokers[b].used {
-			capacity := float64(m.brokers[b].Volumes[v].CapacityBytes)
-			if capacity <= 0 || float64(m.brokers[b].used[v]) <= capacity*float64(m.o.DiskLimitPercent)/100 {
+			volume := m.brokers[b].Volumes[v]
+			capacity := float64(volume.CapacityBytes)
+			limit := int64(capacity * float64(m.o.DiskLimitPercent) / 100)
+			if capacity <= 0 || m.brokers[b].used[v] <= limit {
 				continue
 			}
-			need := m.brokers[b].used[v] - int64(capacity*float64(m.o.DiskLimitPercent-reliefPercent)/100)
-			if !m.relieveVolume(b, v, need) {
+			kept := volume.OtherBytes + max(volume.CapacityBytes-volume.OtherBytes, 0)/keptPart
+			goal := max(int64(capacity*float64(m.o.DiskLimitPercent-reliefPercent)/100), kept)
+			if need := m.brokers[b].used[v] - goal; !m.relieveVolume(b, v, need) {
 				return
+			}
+			if goal > limit {
+				m.plan.Blocked = append(m.plan.Blocked, Blocked{Broker: m.brokers[b].ID, Why: fmt.Sprintf(
+					"disk of broker %d is above %d %%, and something else than replicas takes %d %% of it, so that moving them is not enough: find out what fills the disk and free it, or add disks",
+					m.brokers[b].ID, m.o.DiskLimitPercent, int64(math.Round(100*float64(volume.OtherBytes)/capacity)))})
 			}
 		}
 	}

@@ -120,6 +120,8 @@ func (c *Controller) alterResource(image *metadata.Image, a alteration, replaceA
 	proposed := map[string]string{}
 	if !replaceAll {
 		maps.Copy(proposed, current)
+	} else if resource.Type == kafka.ConfigResourceBroker {
+		keepRequests(proposed, current)
 	}
 	for _, change := range changes {
 		if err := applyChange(proposed, resource.Type, change); err != nil {
@@ -136,6 +138,16 @@ func (c *Controller) alterResource(image *metadata.Image, a alteration, replaceA
 		return nil, kafka.Errorf(kafka.ErrUnknownTopicOrPartition, "The topic '%s' does not exist.", resource.Name)
 	}
 	return configRecords(resource, current, proposed, changes), nil
+}
+
+// keepRequests keeps what the balancer was asked for: a client that replaces all configs of the brokers does not
+// know of it, and does not mean to end a drain.
+func keepRequests(proposed, current map[string]string) {
+	for _, name := range []string{config.DrainingBrokers, config.JoiningBrokers} {
+		if value, isSet := current[name]; isSet {
+			proposed[name] = value
+		}
+	}
 }
 
 // validate checks what the configs of resource would be after a change.

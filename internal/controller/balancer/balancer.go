@@ -66,7 +66,7 @@ type Balancer struct {
 	plannedMs  int64
 	nextPlanMs int64
 	settings   config.Balancer // of the last plan
-	followed   *metadata.Image // the last one that moves were looked up in
+	followed   *metadata.Image // the last one in which moves were looked for
 	// state and why are what it said last.
 	state, why string
 	blocked    []balance.Blocked
@@ -140,7 +140,7 @@ func (b *Balancer) Report(v View, req *wire.PeerLoadRequest, nowMs int64) *wire.
 	}
 	load.isComplete, load.atMs = true, nowMs
 	load.volumes = req.Volumes
-	load.pace.latency(req.LatencyMicros, len(b.moves) == 0)
+	load.pace.latency(req.LatencyMicros, b.isCalm())
 	if len(b.moves) > 0 {
 		resp.NextMs = busyReportMs
 		b.adjustPace(req.NodeID, v.Settings.CopyBytesPerSecond)

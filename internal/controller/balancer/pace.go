@@ -6,17 +6,21 @@ const (
 	leastBytesPerSecond = 1 << 20
 	// minorMicros is a time that clients do not mind, whatever they wait else.
 	minorMicros = 2_000
+	// calmReports is after how many reports at the least pace what clients see is taken for what they see without copying.
+	calmReports = 3
 )
 
 // pace is how fast a broker copies what it is given. Clients go before: where Produce takes noticeably longer on the
 // broker, or on those it copies from, than it does while nothing is moved, copying is slowed down.
 type pace struct {
 	bytesPerSecond int64
-	quietMicros    int64 // while nothing is moved, -1 before that is known
+	quietMicros    int64 // while nothing is moved, or at the least pace; -1 before that is known
 	isPressed      bool
 	// isUnsure says that clients produce and nobody knows how long that takes while nothing is moved, as after a
-	// change of the controller: then copying gets no faster.
+	// change of the controller: then copying goes at the least pace until that is known.
 	isUnsure bool
+	// slow is how many reports have come since it is at the least pace.
+	slow int
 }
 
 func newPace(most int64) pace {
@@ -43,12 +47,30 @@ func (p *pace) latency(micros int64, isQuiet bool) {
 
 func (p *pace) adjust(isPressed, isUnsure bool, most int64) {
 	switch {
+	case isUnsure:
+		p.bytesPerSecond = leastBytesPerSecond
 	case isPressed:
 		p.bytesPerSecond = max(leastBytesPerSecond, p.bytesPerSecond*6/10)
-	case !isUnsure:
+	default:
 		p.bytesPerSecond += p.bytesPerSecond/4 + 1<<20
 	}
 	p.bytesPerSecond = min(p.bytesPerSecond, most)
+	if p.slow++; p.bytesPerSecond > leastBytesPerSecond {
+		p.slow = 0
+	}
+}
+
+// isCalm reports whether so little is copied, since some time, that what clients see does not come from it. So it becomes known
+// what they are used to where a controller has taken over, and what they wait for all the same does not slow copying down for ever.
+func (b *Balancer) isCalm() bool {
+	for _, m := range b.moves {
+		for _, id := range without(m.To, m.From) {
+			if load := b.loads[id]; load != nil && load.pace.slow < calmReports {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // incoming is what producers write to the partitions that a broker is given: what is copied has to be more, or the

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/moldau/moldau/internal/balance"
+	"github.com/moldau/moldau/internal/metadata"
 )
 
 // Progress is how many partitions are being moved, and whether there is something that cannot be.
@@ -33,8 +34,11 @@ func (b *Balancer) Status(v View, nowMs int64) balance.Status {
 	for _, load := range balance.Loads(c) {
 		loads[load.Broker] = load
 	}
+	replicas, leaders := counts(v.Image)
 	for _, broker := range c.Brokers {
-		s.Brokers = append(s.Brokers, b.brokerStatus(v, broker, loads[broker.ID]))
+		described := b.brokerStatus(v, broker, loads[broker.ID])
+		described.Replicas, described.Leaders = replicas[broker.ID], leaders[broker.ID]
+		s.Brokers = append(s.Brokers, described)
 	}
 	slices.SortFunc(s.Brokers, func(x, y balance.BrokerStatus) int { return int(x.Load.Broker - y.Load.Broker) })
 	return s
@@ -52,17 +56,6 @@ func (b *Balancer) brokerStatus(v View, broker balance.Broker, load balance.Load
 		s.State = "stopping"
 	}
 	s.IsDraining = contains(v.Settings.Draining, broker.ID)
-	s.Replicas, s.Leaders = 0, 0
-	for topic := range v.Image.Topics() {
-		for _, p := range topic.Partitions {
-			if contains(p.Replicas, broker.ID) {
-				s.Replicas++
-			}
-			if p.Leader == broker.ID {
-				s.Leaders++
-			}
-		}
-	}
 	if load := b.loads[broker.ID]; load != nil {
 		for _, volume := range load.volumes {
 			s.CapacityBytes, s.UsedBytes = s.CapacityBytes+volume.CapacityBytes, s.UsedBytes+volume.UsedBytes
@@ -72,6 +65,20 @@ func (b *Balancer) brokerStatus(v View, broker balance.Broker, load balance.Load
 		}
 	}
 	return s
+}
+
+// counts are the replicas and leaderships of brokers at the moment.
+func counts(image *metadata.Image) (replicas, leaders map[int32]int64) {
+	replicas, leaders = map[int32]int64{}, map[int32]int64{}
+	for topic := range image.Topics() {
+		for _, p := range topic.Partitions {
+			leaders[p.Leader]++
+			for _, id := range p.Replicas {
+				replicas[id]++
+			}
+		}
+	}
+	return replicas, leaders
 }
 
 // Propose is what would be moved if the whole cluster were evened out now.

@@ -31,10 +31,7 @@ func (b *Balancer) Tick(v View, nowMs int64) Step {
 	}
 	b.watchAbsent(v, nowMs)
 	var step Step
-	if b.followed != v.Image || len(b.moves) > 0 {
-		b.followed = v.Image
-		step = b.followMoves(v, nowMs)
-	}
+	b.followMoves(v, nowMs, &step)
 	isAsked := !reflect.DeepEqual(v.Settings, b.settings)
 	if nowMs < b.nextPlanMs && !isAsked || nowMs-b.plannedMs < soonMs {
 		return step
@@ -48,46 +45,52 @@ func (b *Balancer) Tick(v View, nowMs int64) Step {
 	return step
 }
 
-// followMoves adopts the moves of controllers before this one, notices those that have ended, and takes
-// back those to brokers that are lost or are to be emptied.
-func (b *Balancer) followMoves(v View, nowMs int64) (step Step) {
-	seen := map[Key]bool{}
-	for topic := range v.Image.Topics() {
-		for _, p := range topic.Partitions {
-			if !p.IsReassigning() || !p.Balancing {
-				continue
-			}
-			key := Key{Topic: topic.Name, Partition: p.ID}
-			seen[key] = true
-			if b.moves[key] == nil {
-				why := "begun by an earlier controller"
-				if len(p.RemovingReplicas) == 0 {
-					why = "the topic gets more replicas"
-				}
-				b.moves[key] = &move{topic: topic.ID, sinceMs: nowMs, Move: balance.Move{Topic: topic.Name, Partition: p.ID,
-					From: without(p.Replicas, p.AddingReplicas), To: without(p.Replicas, p.RemovingReplicas), Why: why}}
-			}
-			m := b.moves[key]
-			if nowMs >= m.cancelMs && slices.ContainsFunc(p.AddingReplicas, func(id int32) bool { return b.isLost(v, id, nowMs) }) {
-				m.cancelMs = nowMs + cancelRetryMs
-				step.Cancel = append(step.Cancel, key)
-			}
-		}
-	}
+// followMoves notices moves that have ended, takes back those to brokers that are lost or are to be emptied, and adopts
+// those of controllers before this one.
+func (b *Balancer) followMoves(v View, nowMs int64, step *Step) {
 	for _, key := range b.underWay() {
 		m := b.moves[key]
-		if seen[key] {
-			continue
-		}
-		delete(b.moves, key)
-		b.nextPlanMs = 0
+		var p *metadata.Partition
 		if topic := v.Image.TopicByName(key.Topic); topic != nil && topic.ID == m.topic {
-			if p := topic.Partition(key.Partition); p != nil && p.Leader != p.Replicas[0] && slices.Equal(p.Replicas, m.To) {
+			p = topic.Partition(key.Partition)
+		}
+		switch {
+		case p == nil || !p.IsReassigning() || !p.Balancing:
+			delete(b.moves, key)
+			b.nextPlanMs = 0
+			if p != nil && p.Leader != p.Replicas[0] && slices.Equal(p.Replicas, m.To) {
 				step.Elect = append(step.Elect, key)
 			}
+		case nowMs >= m.cancelMs && slices.ContainsFunc(p.AddingReplicas, func(id int32) bool { return b.isLost(v, id, nowMs) }):
+			m.cancelMs = nowMs + cancelRetryMs
+			step.Cancel = append(step.Cancel, key)
 		}
 	}
-	return step
+	if b.followed != v.Image {
+		b.adoptMoves(v, nowMs)
+		b.followed = v.Image
+	}
+}
+
+// adoptMoves looks for moves that somebody else has begun in the topics that have changed since the last time.
+func (b *Balancer) adoptMoves(v View, nowMs int64) {
+	for topic := range v.Image.Topics() {
+		if b.followed != nil && b.followed.TopicByID(topic.ID) == topic {
+			continue
+		}
+		for _, p := range topic.Partitions {
+			key := Key{Topic: topic.Name, Partition: p.ID}
+			if !p.IsReassigning() || !p.Balancing || b.moves[key] != nil {
+				continue
+			}
+			why := "begun by an earlier controller"
+			if len(p.RemovingReplicas) == 0 {
+				why = "the topic gets more replicas"
+			}
+			b.moves[key] = &move{topic: topic.ID, sinceMs: nowMs, Move: balance.Move{Topic: topic.Name, Partition: p.ID,
+				From: without(p.Replicas, p.AddingReplicas), To: without(p.Replicas, p.RemovingReplicas), Why: why}}
+		}
+	}
 }
 
 // isLost reports whether nothing can be copied to a broker any more.
@@ -226,14 +229,14 @@ func (b *Balancer) held(c balance.Cluster) (all []balance.Blocked) {
 }
 
 // join takes brokers out of the list of those that join once they have their share, which cannot be told while
-// replicas still catch up and their partitions are left alone. It puts those in whose replicas are made anew
+// replicas still catch up and their partitions are left alone. Those whose disks are too full for it wait for room. It puts those in whose replicas are made anew
 // elsewhere: if they come back, they will be empty.
 func (b *Balancer) join(v View, c balance.Cluster, plan balance.Plan, step *Step) {
 	joining := slices.Clone(v.Settings.Joining)
 	lags := func(p balance.Partition) bool { return p.IsMoving && p.Leader != kafka.NoLeader }
 	isDone := len(b.moves) == 0 && !plan.More && !slices.ContainsFunc(c.Partitions, lags) && !slices.ContainsFunc(plan.Moves, func(m balance.Move) bool { return m.Goal == balance.Even })
 	joining = slices.DeleteFunc(joining, func(id int32) bool {
-		return v.Image.Broker(id) == nil || contains(v.Settings.Draining, id) || isDone && v.mayReceive(id)
+		return v.Image.Broker(id) == nil || contains(v.Settings.Draining, id) || isDone && v.mayReceive(id) && !contains(plan.Full, id)
 	})
 	for _, m := range plan.Moves {
 		for _, broker := range c.Brokers {

@@ -3,8 +3,11 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"reflect"
+	"time"
 
 	"github.com/moldau/moldau/internal/balance"
+	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller/balancer"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metrics"
@@ -75,7 +78,7 @@ func (h *Host) doBalance(ctx context.Context, now int64) {
 func (h *Host) endBalance() {
 	if h.balancer != nil {
 		h.balancer.Deactivate()
-		h.settingsOf = nil
+		h.settingsOf, h.answers = nil, [2]balanceAnswer{}
 		h.balance.moving.Set(0)
 		h.balance.stalled.Set(0)
 	}
@@ -89,25 +92,47 @@ func (h *Host) takeLoad(req *wire.PeerLoadRequest) *wire.PeerLoadResponse {
 	return h.balancer.Report(h.view(), req, h.nowMs())
 }
 
-// describeBalance says what the balancer does, or would do.
+// answerPart is how many times as long an answer about the balancer counts as it took to make: with ten thousand partitions
+// that is a tenth of a second of the controller's time, and any number of clients may ask.
+const answerPart = 20
+
+// balanceAnswer is what was said about the balancer last.
+type balanceAnswer struct {
+	data     []byte
+	settings config.Balancer
+	until    time.Time
+}
+
+// describeBalance says what the balancer does, or would do, or has said a moment ago. Who has asked for something
+// is answered anew.
 func (h *Host) describeBalance(req *wire.PeerBalancerRequest) *wire.PeerBalancerResponse {
-	var answer any
+	answer := &h.answers[0]
+	if req.IsPlan {
+		answer = &h.answers[1]
+	}
+	settings, now := h.view().Settings, h.o.Clock.Now()
+	if answer.data == nil || !now.Before(answer.until) || !reflect.DeepEqual(answer.settings, settings) {
+		data, err := json.Marshal(h.balanceNow(req.IsPlan))
+		if err != nil {
+			h.o.Logger.Error("BUG: the balancer's state cannot be written", "error", err)
+			return &wire.PeerBalancerResponse{ErrorCode: int16(kafka.ErrUnknownServerError)}
+		}
+		made := h.o.Clock.Now()
+		*answer = balanceAnswer{data, settings, made.Add(answerPart * made.Sub(now))}
+	}
+	return &wire.PeerBalancerResponse{Data: answer.data}
+}
+
+func (h *Host) balanceNow(isPlan bool) any {
 	switch {
-	case h.balancer == nil && req.IsPlan:
-		answer = balance.Proposal{Why: aloneWhy}
+	case h.balancer == nil && isPlan:
+		return balance.Proposal{Why: aloneWhy}
 	case h.balancer == nil:
-		answer = balance.Status{State: "idle", Why: aloneWhy}
-	case req.IsPlan:
-		answer = h.balancer.Propose(h.view(), h.nowMs())
-	default:
-		answer = h.balancer.Status(h.view(), h.nowMs())
+		return balance.Status{State: "idle", Why: aloneWhy}
+	case isPlan:
+		return h.balancer.Propose(h.view(), h.nowMs())
 	}
-	data, err := json.Marshal(answer)
-	if err != nil {
-		h.o.Logger.Error("BUG: the balancer's state cannot be written", "error", err)
-		return &wire.PeerBalancerResponse{ErrorCode: int16(kafka.ErrUnknownServerError)}
-	}
-	return &wire.PeerBalancerResponse{Data: data}
+	return h.balancer.Status(h.view(), h.nowMs())
 }
 
 const aloneWhy = "this node is a cluster of its own"

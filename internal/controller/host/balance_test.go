@@ -3,9 +3,12 @@ package host
 import (
 	"encoding/json"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/balance"
 	"github.com/moldau/moldau/internal/controller"
@@ -76,6 +79,58 @@ func TestTheHostBalances(t *testing.T) {
 		var after balance.Status
 		if status(false, &after); after.State != "stalled" || len(after.Moving) != len(moving.Moving) {
 			t.Errorf("another controller: %+v", after)
+		}
+	})
+}
+
+// steppingClock makes everything take 10 ms between two looks at it.
+type steppingClock struct{ ms atomic.Int64 }
+
+func (c *steppingClock) Now() time.Time { return time.UnixMilli(c.ms.Add(10)) }
+
+// Answers about the balancer take a small part of the controller's time, however many ask; who has changed what the balancer
+// is to do is not told what was true before.
+func TestAnswersAboutTheBalancerAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, l := newWatchWith(t, func(o *Options) { o.Balances, o.Clock = true, &steppingClock{} })
+		l.lead(h, 1)
+		ask := func(isPlan bool) []byte {
+			t.Helper()
+			resp, _, err := h.Handle(t.Context(), controller.Origin{}, &wire.PeerBalancerRequest{IsPlan: isPlan})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.(*wire.PeerBalancerResponse).Data
+		}
+		first := ask(false)
+		if again := ask(false); &again[0] != &first[0] {
+			t.Error("an answer is made anew at once")
+		}
+		if plan := ask(true); &plan[0] == &first[0] {
+			t.Error("the status is given for the plan")
+		}
+		req, value := kmsg.NewPtrIncrementalAlterConfigsRequest(), "2"
+		resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+		resource.ResourceType = kmsg.ConfigResourceTypeBroker
+		resource.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "moldau.balancer.draining.brokers", Value: &value}}
+		req.Resources = append(req.Resources, resource)
+		if _, _, err := h.Handle(t.Context(), controller.Origin{}, req); err != nil {
+			t.Fatal(err)
+		}
+		var status balance.Status
+		if err := json.Unmarshal(ask(false), &status); err != nil || !slices.Equal(status.Draining, []int32{2}) {
+			t.Errorf("%+v, %v", status, err)
+		}
+		first = ask(false)
+		made := 0
+		for range 200 {
+			if next := ask(false); &next[0] != &first[0] {
+				first, made = next, made+1
+			}
+		}
+		if made == 0 || made > 20 {
+			t.Errorf("200 questions: %d answers were made", made)
 		}
 	})
 }

@@ -76,6 +76,7 @@ type Host struct {
 	balancer   *balancer.Balancer // nil: there is nothing to balance
 	settings   config.Balancer    // of settingsOf
 	settingsOf *metadata.Image
+	answers    [2]balanceAnswer // about what it does, and would do
 
 	sessionsMu sync.Mutex
 	sessions   *controller.Sessions // nil: nobody's session ends
