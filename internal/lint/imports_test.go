@@ -42,6 +42,7 @@ var clients = map[string][]string{
 // that they may import for it.
 var readers = map[string][]string{
 	"internal/tools/brokers":     {"internal/balance"},
+	"internal/tools/status":      {"internal/balance"},
 	"internal/tools/dumplog":     {"internal/record", "internal/metadata", "internal/storage/segment", "internal/storage/producerstate"},
 	"internal/tools/storagetool": {"internal/config", "internal/env/vfs", "internal/storage/checkpoint", "internal/metadata"},
 }

@@ -95,7 +95,8 @@ func describe(ctx context.Context, asked kmsg.Requestor, req *kmsg.DescribeClust
 	return nil
 }
 
-func askStatus(ctx context.Context, admin *client.Client) (s balance.Status, err error) {
+// StatusOf has the cluster's balancer tell what it does; that there is none is an error.
+func StatusOf(ctx context.Context, admin *client.Client) (s balance.Status, err error) {
 	return s, ask(ctx, admin, false, &s)
 }
 

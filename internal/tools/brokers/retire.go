@@ -96,7 +96,7 @@ func Even(ctx context.Context, s cli.Streams, o Options) error {
 		return err
 	}
 	defer admin.Close()
-	status, err := askStatus(ctx, admin)
+	status, err := StatusOf(ctx, admin)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func Even(ctx context.Context, s cli.Streams, o Options) error {
 
 // beginDrain asks for a broker to be emptied, if there are enough others.
 func beginDrain(ctx context.Context, s cli.Streams, admin *client.Client, id int32) error {
-	status, err := askStatus(ctx, admin)
+	status, err := StatusOf(ctx, admin)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func awaitEmpty(ctx context.Context, s cli.Streams, admin *client.Client, id int
 // poll looks at the balancer until done says so. The cluster may be without a controller for a moment.
 func poll(ctx context.Context, admin *client.Client, done func(balance.Status) (bool, error)) error {
 	for failures := 0; ; {
-		status, err := askStatus(ctx, admin)
+		status, err := StatusOf(ctx, admin)
 		if err == nil {
 			failures = 0
 			if isDone, err := done(status); isDone || err != nil {

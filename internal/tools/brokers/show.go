@@ -3,6 +3,7 @@ package brokers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,7 +18,7 @@ func List(ctx context.Context, s cli.Streams, o Options) error {
 		return err
 	}
 	defer admin.Close()
-	status, err := askStatus(ctx, admin)
+	status, err := StatusOf(ctx, admin)
 	if err != nil {
 		return err
 	}
@@ -43,22 +44,32 @@ func List(ctx context.Context, s cli.Streams, o Options) error {
 
 // stateOf is a broker's state in words.
 func stateOf(b balance.BrokerStatus, status balance.Status) string {
-	var states []string
-	if b.State != "active" || !b.IsDraining {
-		states = append(states, b.State)
-	}
+	asked := Asked(b.Load.Broker, status)
 	switch {
-	case b.IsDraining && b.Replicas == 0:
-		states = append(states, "drained")
-	case b.IsDraining:
-		states = append(states, "draining")
+	case asked == "":
+		return b.State
+	case b.State == "active" && b.IsDraining:
+		return asked
 	}
-	for _, id := range status.Joining {
-		if id == b.Load.Broker {
-			states = append(states, "joining")
+	return b.State + ", " + asked
+}
+
+// Asked says what the balancer was asked to do with a broker, in words; "" for nothing.
+func Asked(id int32, status balance.Status) string {
+	var all []string
+	for _, b := range status.Brokers {
+		switch {
+		case b.Load.Broker != id || !b.IsDraining:
+		case b.Replicas == 0:
+			all = append(all, "drained")
+		default:
+			all = append(all, "draining")
 		}
 	}
-	return strings.Join(states, ", ")
+	if slices.Contains(status.Joining, id) {
+		all = append(all, "joining")
+	}
+	return strings.Join(all, ", ")
 }
 
 // Status prints what the balancer does, and why it does no more.
@@ -68,7 +79,7 @@ func Status(ctx context.Context, s cli.Streams, o Options) error {
 		return err
 	}
 	defer admin.Close()
-	status, err := askStatus(ctx, admin)
+	status, err := StatusOf(ctx, admin)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,8 @@ const (
 	controllerPorts, httpPorts = 100, 200
 
 	settingsFile = "local-cluster.properties"
+	// unfinishedSuffix is that of files that are being written.
+	unfinishedSuffix = ".unfinished"
 )
 
 // settings are what a folder's cluster was begun with.
@@ -61,7 +64,10 @@ func load(o Options) (settings, error) {
 	if o.Nodes != 0 && o.Nodes != c.nodes || o.Port != 0 && o.Port != c.port {
 		return c, fmt.Errorf("%s has a cluster of %d nodes on port %d and following; start it without --nodes and --port, or choose another --data-dir", folder, c.nodes, c.port)
 	}
-	return c, c.check()
+	if err := c.check(); err != nil {
+		return c, err
+	}
+	return c, c.makeNodes()
 }
 
 func begin(folder string, o Options) (settings, error) {
@@ -79,18 +85,35 @@ func begin(folder string, o Options) (settings, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c, err
 	}
-	if len(entries) > 0 {
+	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() != settingsFile+unfinishedSuffix }) {
 		return c, fmt.Errorf("%s is not empty and has no cluster of `moldau cluster local`; choose another --data-dir", folder)
 	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return c, fmt.Errorf("creating the cluster's folder: %w", err)
+	}
+	// First: with it another run goes on where this one was interrupted.
+	if err := writeProperties(filepath.Join(folder, settingsFile), []string{"nodes=" + strconv.Itoa(c.nodes), "port=" + strconv.Itoa(c.port)}); err != nil {
+		return c, err
+	}
+	return c, c.makeNodes()
+}
+
+// makeNodes makes the folders and properties files of nodes that have none.
+func (c settings) makeNodes() error {
 	for node := 1; node <= c.nodes; node++ {
+		if _, err := os.Stat(c.propertiesFile(node)); err == nil {
+			continue // which its owner may have changed
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		if err := os.MkdirAll(c.nodeFolder(node), 0o755); err != nil {
-			return c, fmt.Errorf("creating a node's folder: %w", err)
+			return fmt.Errorf("creating a node's folder: %w", err)
 		}
 		if err := writeProperties(c.propertiesFile(node), c.properties(node)); err != nil {
-			return c, err
+			return err
 		}
 	}
-	return c, writeProperties(filepath.Join(folder, settingsFile), []string{"nodes=" + strconv.Itoa(c.nodes), "port=" + strconv.Itoa(c.port)})
+	return nil
 }
 
 func (c settings) check() error {
@@ -159,8 +182,14 @@ func (c settings) properties(node int) []string {
 	}
 }
 
+// writeProperties writes a file that is there as a whole or not at all, whenever the program is interrupted.
 func writeProperties(path string, lines []string) error {
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+	unfinished := path + unfinishedSuffix
+	err := os.WriteFile(unfinished, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
+	if err == nil {
+		err = os.Rename(unfinished, path)
+	}
+	if err != nil {
 		return fmt.Errorf("writing a properties file: %w", err)
 	}
 	return nil

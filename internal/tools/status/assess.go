@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/moldau/moldau/internal/balance"
 	"github.com/moldau/moldau/internal/tools/client"
 	"github.com/moldau/moldau/internal/tools/features"
 )
@@ -22,6 +23,7 @@ type Cluster struct {
 	Moving        int // partitions that are being reassigned
 	Finalized     map[string]int16
 	FeaturesEpoch int64
+	Balancer      *balance.Status // nil where there is none, or nothing is known of it
 }
 
 // Broker is a registered broker.
@@ -100,6 +102,7 @@ func Assess(c Cluster) Report {
 	r.judgeQuorum()
 	r.judgePartitions()
 	r.judgeFeatures()
+	r.judgeBalancer()
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(b.Level, a.Level) })
 	for _, f := range r.Findings {
 		r.Level = max(r.Level, f.Level)
@@ -198,6 +201,21 @@ func (r *Report) judgeFeatures() {
 		} else if level := r.Finalized[name]; level > 0 && level < highest {
 			r.find(Well, fmt.Sprintf("when no way back to the old release is needed: moldau features upgrade --feature %s=%d", name, highest), "%s is %s, all brokers support %s", name, features.LevelText(name, level), features.LevelText(name, highest))
 		}
+	}
+}
+
+// judgeBalancer tells what cannot be moved. That is no reason to wait with anything else.
+func (r *Report) judgeBalancer() {
+	b := r.Balancer
+	if b == nil {
+		return
+	}
+	const do = "moldau balance status tells more; moldau brokers lists what each broker carries"
+	for _, blocked := range b.Blocked {
+		r.find(Well, do, "the balancer is stalled: %s", blocked.Why)
+	}
+	if b.State == "stalled" && len(b.Blocked) == 0 {
+		r.find(Well, do, "the balancer is stalled: %s", b.Why)
 	}
 }
 

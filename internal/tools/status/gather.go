@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/tools/brokers"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/client"
 )
@@ -82,6 +83,10 @@ func gather(ctx context.Context, admin *client.Client) (Cluster, error) {
 	}
 	if c.Topics, err = topics(ctx, admin, metadata.Topics); err != nil {
 		return Cluster{}, err
+	}
+	// Brokers that are no Moldau have no balancer.
+	if balancer, err := brokers.StatusOf(ctx, admin); err == nil {
+		c.Balancer = &balancer
 	}
 	c.Moving, err = moving(ctx, admin)
 	return c, err

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/moldau/moldau/internal/tools/brokers"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/features"
 )
@@ -29,6 +30,11 @@ func (r *Report) print(s cli.Streams) {
 		case b.Err != nil:
 			state = "silent"
 		}
+		if r.Balancer != nil {
+			if asked := brokers.Asked(b.ID, *r.Balancer); asked != "" {
+				state += ", " + asked
+			}
+		}
 		supports := "-"
 		if levels, ok := b.Levels["metadata.version"]; ok {
 			supports = features.LevelText("metadata.version", levels.Max)
@@ -39,6 +45,9 @@ func (r *Report) print(s cli.Streams) {
 	s.Println("")
 	r.printQuorum(s)
 	s.Printf("Partitions    %d in %d topics: %d without leader, %d under min.insync.replicas, %d under-replicated, %d being moved\n", r.Total, len(r.Topics), r.Offline, r.UnderMinISR, r.UnderReplicated, r.Moving)
+	if r.Balancer != nil {
+		s.Printf("Balancer      %s: %s\n", r.Balancer.State, r.Balancer.Why)
+	}
 	var levels []string
 	for _, name := range slices.Sorted(maps.Keys(r.Finalized)) {
 		levels = append(levels, name+"="+features.LevelText(name, r.Finalized[name]))

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moldau/moldau/internal/balance"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/client"
 )
@@ -48,7 +49,11 @@ func TestAssess(t *testing.T) {
 		"mixed release": {func(c *Cluster) {
 			c.Brokers[0].Levels = map[string]Range{"metadata.version": {7, 25}, "transaction.version": {0, 2}}
 		}, Degraded, []string{"brokers of different releases run: not all support the same levels of metadata.version"}},
-		"old level": {func(c *Cluster) { c.Finalized["metadata.version"] = 25 }, Well, []string{"metadata.version is 4.0-IV3, all brokers support 4.3-IV0"}},
+		"stalled": {func(c *Cluster) {
+			c.Balancer = &balance.Status{State: "stalled", Why: "w", Blocked: []balance.Blocked{{Broker: 1, Why: "w"}, {Broker: 2, Why: "other"}}}
+		}, Well, []string{"the balancer is stalled: w\n", "the balancer is stalled: other\n"}},
+		"stalled for all": {func(c *Cluster) { c.Balancer = &balance.Status{State: "stalled", Why: "w"} }, Well, []string{"the balancer is stalled: w\n"}},
+		"old level":       {func(c *Cluster) { c.Finalized["metadata.version"] = 25 }, Well, []string{"metadata.version is 4.0-IV3, all brokers support 4.3-IV0"}},
 	} {
 		cluster := three()
 		c.change(&cluster)
@@ -77,6 +82,8 @@ func TestTheWorstComesFirst(t *testing.T) {
 	c.Brokers[0].Fenced = true
 	c.Topics[0].Partitions[0].Leader = -1
 	c.Moving = 2
+	c.Balancer = &balance.Status{State: "moving", Why: "broker 2 is drained", Draining: []int32{2}, Joining: []int32{3},
+		Brokers: []balance.BrokerStatus{{Load: balance.Load{Broker: 2}, IsDraining: true, Replicas: 1}, {Load: balance.Load{Broker: 3}}}}
 	r := Assess(c)
 	var out bytes.Buffer
 	r.print(cli.Streams{Out: &out})
@@ -85,7 +92,7 @@ func TestTheWorstComesFirst(t *testing.T) {
 		t.Errorf("the operator reads\n%s", &out)
 	}
 	for _, want := range []string{"Controllers   1 (active, epoch 4), 2 (0 behind), 3 (0 behind)\n", "Partitions    2 in 1 topics: 1 without leader, 0 under min.insync.replicas, 0 under-replicated, 2 being moved\n",
-		"Features      metadata.version=4.3-IV0, transaction.version=2\n", "fenced"} {
+		"Features      metadata.version=4.3-IV0, transaction.version=2\n", "fenced", "up, draining", "up, joining", "Balancer      moving: broker 2 is drained\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}
