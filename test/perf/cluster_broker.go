@@ -5,202 +5,250 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
+	"golang.org/x/sys/unix"
 
 	"github.com/moldau/moldau/test/perf/load"
 )
 
 const (
-	newBrokerQuiet  = "produce p99 before, windows of 5 s, ms"
-	newBrokerDuring = "produce p99 while it takes its share, windows of 5 s, ms"
-	newBrokerRatio  = "the worst window ÷ the median before"
-	newBrokerTook   = "until it has its share, s"
-	newBrokerMoved  = "data on the new node, GB"
+	newBrokerRatio  = "produce p99 during ÷ before"
+	newBrokerTarget = 2
 	newBrokerRate   = 2000
-	// newBrokerThrottle is what each broker may send, and the new one take, of what moves.
-	newBrokerThrottle = 50_000_000
+	newBrokerWindow = 5 * time.Second
+	quietWindows    = 6
 )
 
-// clusterNewBroker has a fourth broker join three that hold data, and take its share while producers go on.
+// newBrokerTopics are what is there before the new broker, and what is produced to.
+var newBrokerTopics = []string{"filled", "live"}
+
+// clientsSaw is what a producer and a consumer waited for, in windows.
+type clientsSaw struct {
+	acknowledged, endToEnd load.Samples
+	windows                []float64 // 99th percentiles of the producer
+}
+
+// newBrokerShare is what a broker has got, and how.
+type newBrokerShare struct {
+	before, during    clientsSaw
+	took              time.Duration
+	bytes             int64
+	replicas, leaders int
+}
+
+// clusterNewBroker has a fourth broker join three that hold data, and the built-in balancer give it its share while clients go on.
 func clusterNewBroker(ctx context.Context, o options) ([]verdict, error) {
 	b, err := newBench(o)
 	if err != nil {
 		return nil, err
 	}
 	defer b.close()
+	if err := checkRoom(b.folder, 4*o.newBrokerGB); err != nil {
+		return nil, err
+	}
 	began := time.Now()
-	r := b.moldauCluster(clusterNodes + 1)
-	v, quiet, during, err := r.growBy(ctx, o.newBrokerGB)
+	r := b.moldauCluster(clusterNodes+1, "moldau.balancer.disk.limit.percent=99")
+	share, err := r.growBy(ctx, o.newBrokerGB)
 	if err != nil {
 		err = fmt.Errorf("%w; the end of its output:\n%s", err, r.outputEnd())
 	}
 	if err = errors.Join(err, r.down()); err != nil {
 		return nil, err
 	}
-	rows := []finding{
-		{title: newBrokerQuiet, moldau: quiet}, {title: newBrokerDuring, moldau: during},
-		{title: newBrokerRatio, moldau: []float64{slices.Max(during) / median(quiet)}, target: "2", median: 2},
-		{title: newBrokerTook, moldau: []float64{v[newBrokerTook]}}, {title: newBrokerMoved, moldau: []float64{v[newBrokerMoved]}},
-	}
-	about := fmt.Sprintf("%g GB in 24 partitions with 3 replicas on three nodes (%g GB of disk), a fourth broker joins, and a reassignment of all partitions gives it a quarter of the replicas, no leaders, throttled to %d MB/s for each broker. Meanwhile %d records of 1,000 B a second are produced to "+
-		"12 other partitions, acks=all, linger 0, which move, too. Moldau alone.", o.newBrokerGB, 3*o.newBrokerGB, newBrokerThrottle/1_000_000, newBrokerRate)
-	return printFindings(o.out, "cluster-new-broker", about, rows, time.Since(began)), nil
+	about := fmt.Sprintf("%g GB in 24 partitions with 3 replicas on three nodes (%g GB of disk). A fourth broker joins (`start --join`), and the built-in balancer gives it its share, replicas and leaderships, at the pace that it finds. "+
+		"Meanwhile %d records of 1,000 B a second are produced to 12 other partitions, acks=all, linger 0, which move, too, and consumed. Before: %s; during: from the start of its process until nothing is left to move. "+
+		"All nodes share one disk, whose limit is 99 %% here. Moldau alone.", o.newBrokerGB, 3*o.newBrokerGB, newBrokerRate, quietWindows*newBrokerWindow)
+	return printFindings(o.out, "cluster-new-broker", about, share.rows(), time.Since(began)), nil
 }
 
-func (r *run) growBy(ctx context.Context, gigabytes float64) (v values, quiet, during []float64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
+func (s *newBrokerShare) rows() []finding {
+	before, during := s.before.acknowledged.Percentiles(), s.during.acknowledged.Percentiles()
+	seconds, moved := s.took.Seconds(), float64(s.bytes)
+	rows := []finding{{title: newBrokerRatio, moldau: []float64{during.P99Ms / before.P99Ms}, target: fmt.Sprint(newBrokerTarget), median: newBrokerTarget}}
+	add := func(title string, value ...float64) { rows = append(rows, finding{title: title, moldau: value}) }
+	add("produce p50 before, ms", before.P50Ms)
+	add("produce p50 during, ms", during.P50Ms)
+	add("produce p99 before, ms", before.P99Ms)
+	add("produce p99 during, ms", during.P99Ms)
+	add("produce max before, ms", before.MaxMs)
+	add("produce max during, ms", during.MaxMs)
+	add(fmt.Sprintf("produce p99 of windows of %s before, ms", newBrokerWindow), s.before.windows...)
+	add(fmt.Sprintf("produce p99 of windows of %s during, ms", newBrokerWindow), s.during.windows...)
+	add("end to end p99 before, ms", s.before.endToEnd.Percentiles().P99Ms)
+	add("end to end p99 during, ms", s.during.endToEnd.Percentiles().P99Ms)
+	add("from its start until it has its share, s", seconds)
+	add("data on it then, GB", moved/1e9)
+	add("pace, MB/s", moved/1e6/seconds)
+	add("replicas on it, of 108", float64(s.replicas))
+	add("partitions that it leads, of 36", float64(s.leaders))
+	return rows
+}
+
+// checkRoom refuses what would fill the disk.
+func checkRoom(folder string, gigabytes float64) error {
+	var volume unix.Statfs_t
+	if err := unix.Statfs(folder, &volume); err != nil {
+		return err
+	}
+	if free := float64(volume.Bavail) * float64(volume.Bsize) / 1e9; free < gigabytes+1 {
+		return fmt.Errorf("%s has %.0f GB of room and this takes %.0f: choose another folder with -dir, or less data with -new-broker-gb", folder, free, gigabytes+1)
+	}
+	return nil
+}
+
+func (r *run) growBy(ctx context.Context, gigabytes float64) (*newBrokerShare, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Hour)
 	defer cancel()
-	v = values{}
 	if err := r.up(ctx, clusterNodes); err != nil {
-		return v, nil, nil, err
+		return nil, err
 	}
 	for topic, partitions := range map[string]int32{"filled": 24, "live": 12} {
 		if err := createTopic(ctx, r.addr(), topic, partitions); err != nil {
-			return v, nil, nil, err
+			return nil, err
 		}
 	}
 	progress("cluster-new-broker", "fills", gigabytes, "GB")
 	fill := load.Order{Mode: load.Produce, Topic: "filled", Records: int(gigabytes * 1e6), ValueBytes: 1000, Acks: "all", Linger: 5 * time.Millisecond, Codec: "none"}
 	if _, err := r.do(ctx, fill); err != nil {
-		return v, nil, nil, err
+		return nil, err
 	}
-	time.Sleep(5 * time.Second) // the disk has what the page cache must give it
-	for range 4 {
-		p99, err := r.window(ctx)
-		if err != nil {
-			return v, nil, nil, err
+	// The disk has what the page cache must give it, and what is measured is neither that nor what is new to the clients.
+	unix.Sync()
+	clients, err := load.StartSteady(ctx, load.Order{Addr: r.addr(), Topic: "live", Rate: newBrokerRate, ValueBytes: 1000, Acks: "all", Codec: "none"})
+	if err != nil {
+		return nil, err
+	}
+	var dropped clientsSaw
+	if err := dropped.watch(ctx, clients, newBrokerWindow); err != nil {
+		return nil, err
+	}
+	share := &newBrokerShare{}
+	for range quietWindows {
+		if err := share.before.watch(ctx, clients, newBrokerWindow); err != nil {
+			return nil, err
 		}
-		quiet = append(quiet, p99)
 	}
-	quiet = quiet[1:] // the first window has warmed up
+	progress("cluster-new-broker", "p99 before, ms", share.before.windows)
+	if err := r.takeShare(ctx, clients, share); err != nil {
+		return nil, err
+	}
+	ctx, cancel = context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return share, clients.Stop(ctx)
+}
+
+// takeShare starts the new broker and returns when nothing is left to move.
+func (r *run) takeShare(ctx context.Context, clients *load.Steady, share *newBrokerShare) error {
+	began := time.Now()
 	m, err := startNode(r.nodes[clusterNodes])
 	if err != nil {
-		return v, nil, nil, err
+		return err
 	}
 	r.process.members = append(r.process.members, m)
-	if err := r.awaitBrokers(ctx, clusterNodes+1); err != nil {
-		return v, nil, nil, err
-	}
-	began := time.Now()
-	if err := r.throttle(ctx, "filled", "live"); err != nil {
-		return v, nil, nil, err
-	}
-	moving, err := r.share(ctx, "filled", "live")
-	if err != nil {
-		return v, nil, nil, err
-	}
 	finished := make(chan error, 1)
 	go func() {
-		err := r.awaitShare(ctx, moving, "filled", "live")
-		v[newBrokerTook] = time.Since(began).Seconds()
+		err := r.awaitBrokers(ctx, clusterNodes+1)
+		if err == nil {
+			err = r.awaitBalance(ctx)
+		}
+		share.took = time.Since(began)
 		finished <- err
 	}()
-	for {
-		p99, err := r.window(ctx)
-		if err != nil {
-			return v, quiet, during, err
+	for isFinished := false; !isFinished; {
+		if err := share.during.watch(ctx, clients, newBrokerWindow); err != nil {
+			return err
 		}
-		during = append(during, p99)
-		progress("cluster-new-broker", "p99 before", quiet, "during", during)
+		replicas, leaders, err := r.carriedBy(ctx, clusterNodes+1)
+		if err != nil {
+			return err
+		}
+		share.replicas, share.leaders = replicas, leaders
+		progress("cluster-new-broker", "p99 during, ms", share.during.windows, "replicas", replicas, "leaders", leaders)
 		select {
 		case err := <-finished:
-			size, sizeErr := folderBytes(r.nodes[clusterNodes].folder)
-			v[newBrokerMoved] = float64(size) / 1e9
-			return v, quiet, during, errors.Join(err, sizeErr)
+			if err != nil {
+				return err
+			}
+			isFinished = true
 		default:
 		}
 	}
-}
-
-// window produces at a fixed rate for 5 s and returns the p99 in milliseconds.
-func (r *run) window(ctx context.Context) (float64, error) {
-	result, err := r.do(ctx, load.Order{Mode: load.Paced, Topic: "live", Rate: newBrokerRate, Seconds: 5, WarmUp: newBrokerRate / 2, ValueBytes: 1000, Acks: "all", Codec: "none", MayMiss: true})
-	if err != nil {
-		return 0, err
-	}
-	return result.Acknowledged.P99Ms, nil
-}
-
-// throttle bounds the pace of a reassignment as Kafka's tool does.
-func (r *run) throttle(ctx context.Context, topics ...string) error {
-	client, err := eager(r.addr())
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	set := func(name, value string) kadm.AlterConfig {
-		return kadm.AlterConfig{Op: kadm.SetConfig, Name: name, Value: &value}
-	}
-	admin, rate := kadm.NewClient(client), strconv.Itoa(newBrokerThrottle)
-	brokers, err := admin.AlterBrokerConfigs(ctx, []kadm.AlterConfig{set("leader.replication.throttled.rate", rate), set("follower.replication.throttled.rate", rate)}, 1, 2, 3, 4)
-	if err != nil {
-		return err
-	}
-	changed, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{set("leader.replication.throttled.replicas", "*"), set("follower.replication.throttled.replicas", "*")}, topics...)
-	for _, response := range append(brokers, changed...) {
-		err = errors.Join(err, response.Err)
-	}
+	share.bytes, err = folderBytes(r.nodes[clusterNodes].folder)
 	return err
 }
 
-// share asks for a quarter of the replicas to be on the fourth broker: of every four partitions three get it instead of a
-// follower. Leaders stay: what it costs to move them is another figure, which clients' pauses between retries would
-// add to this one. It returns how many partitions change.
-func (r *run) share(ctx context.Context, topics ...string) (moving int, err error) {
-	client, err := eager(r.addr())
+// watch takes what clients waited for in some time.
+func (c *clientsSaw) watch(ctx context.Context, clients *load.Steady, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+	}
+	acknowledged, endToEnd, err := clients.Take()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer client.Close()
-	request := kadm.AlterPartitionAssignmentsReq{}
-	for _, topic := range topics {
-		all, err := r.replicasOf(ctx, 0, topic)
-		if err != nil {
-			return 0, err
-		}
-		for _, p := range all {
-			if p.Partition%(clusterNodes+1) == clusterNodes {
-				continue
-			}
-			replicas := slices.DeleteFunc(slices.Clone(p.Replicas), func(id int32) bool { return id == p.Leader })
-			replicas[p.Partition%2] = clusterNodes + 1
-			request.Assign(topic, p.Partition, append([]int32{p.Leader}, replicas...))
-			moving++
-		}
+	if len(acknowledged) == 0 {
+		return fmt.Errorf("no record was acknowledged for %s", d)
 	}
-	responses, err := kadm.NewClient(client).AlterPartitionAssignments(ctx, request)
-	if err != nil {
-		return 0, err
-	}
-	return moving, responses.Error()
+	c.acknowledged, c.endToEnd = append(c.acknowledged, acknowledged...), append(c.endToEnd, endToEnd...)
+	c.windows = append(c.windows, acknowledged.Percentiles().P99Ms)
+	return nil
 }
 
-// awaitShare waits until the fourth broker has so many partitions, all are in sync, and nothing is on its way.
-func (r *run) awaitShare(ctx context.Context, moving int, topics ...string) error {
-	return until(ctx, "the new broker has its share", func() (bool, error) {
-		all, err := r.replicasOf(ctx, 0, topics...)
-		there := 0
-		for i := range all {
-			if p := &all[i]; len(p.Replicas) == clusterNodes && inSync(p) && slices.Contains(p.Replicas, clusterNodes+1) {
-				there++
-			}
+// awaitBalance waits until the balancer says that everybody has a share.
+func (r *run) awaitBalance(ctx context.Context) error {
+	for {
+		out, err := exec.CommandContext(ctx, r.nodes[0].command().Path, "balance", "status", "--bootstrap-server", r.nodes[0].addr()).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("moldau balance status: %w: %s", err, out)
 		}
-		return there == moving, errors.Join(err, fmt.Errorf("%d of %d partitions are there", there, moving))
-	})
+		status := string(out)
+		switch {
+		case strings.Contains(status, "State:    idle\n") && strings.Contains(status, "Joining:  -\n"):
+			return nil
+		case strings.Contains(status, "State:    stalled\n"):
+			progress("cluster-new-broker", status)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the new broker has not had its share: %w: %s", ctx.Err(), status)
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// carriedBy counts the replicas and leaderships of a broker.
+func (r *run) carriedBy(ctx context.Context, broker int32) (replicas, leaders int, err error) {
+	all, err := r.replicasOf(ctx, 0, newBrokerTopics...)
+	for i := range all {
+		if slices.Contains(all[i].Replicas, broker) {
+			replicas++
+		}
+		if all[i].Leader == broker {
+			leaders++
+		}
+	}
+	return replicas, leaders, err
 }
 
 func folderBytes(folder string) (all int64, err error) {
 	err = filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // its broker has just removed it
+		}
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err == nil && strings.HasSuffix(entry.Name(), ".log") {
 			all += info.Size()
 		}

@@ -35,6 +35,7 @@ func makeFolders(folders []string) error {
 	return all
 }
 
+// newMoldauCluster has nodes beyond clusterNodes join the first ones.
 func newMoldauCluster(binary, folder string, nodes int, settings []string) system {
 	folders, ports := clusterFolders(folder, nodes)
 	var voters []string
@@ -44,11 +45,13 @@ func newMoldauCluster(binary, folder string, nodes int, settings []string) syste
 	s := system{name: "Moldau", folder: folder, format: func(context.Context) error { return makeFolders(folders) }}
 	for i, folder := range folders {
 		args := []string{"start", "--data-dir", filepath.Join(folder, "data")}
-		own := []string{"http.listen=", fmt.Sprintf("node.id=%d", i+1), "controller.listener.names=CONTROLLER", "controller.quorum.voters=" + strings.Join(voters, ",")}
+		own := []string{"http.listen="}
 		if i < clusterNodes {
-			own = append(own, fmt.Sprintf("listeners=PLAINTEXT://localhost:%d,CONTROLLER://localhost:%d", ports[i], ports[i]+1))
+			own = append(own, fmt.Sprintf("listeners=PLAINTEXT://localhost:%d,CONTROLLER://localhost:%d", ports[i], ports[i]+1),
+				fmt.Sprintf("node.id=%d", i+1), "controller.listener.names=CONTROLLER", "controller.quorum.voters="+strings.Join(voters, ","))
 		} else {
-			own = append(own, fmt.Sprintf("listeners=PLAINTEXT://localhost:%d", ports[i]), "process.roles=broker")
+			args = append(args, "--join", fmt.Sprintf("localhost:%d", ports[0]))
+			own = append(own, fmt.Sprintf("listeners=PLAINTEXT://localhost:%d", ports[i]))
 		}
 		for _, setting := range append(own, settings...) {
 			args = append(args, "--override", setting)

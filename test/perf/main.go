@@ -65,7 +65,7 @@ func main() {
 	flag.StringVar(&o.profilesDir, "profiles", "bin/profiles", "where -profile puts the profiles")
 	flag.StringVar(&o.kafka, "kafka", "test/kafka/kafka", "the script that runs Apache Kafka")
 	flag.StringVar(&o.doc, "doc", "", "a file whose results, from the line "+resultsBegin+" to "+resultsEnd+", these results replace")
-	flag.Float64Var(&o.newBrokerGB, "new-broker-gb", 2, "the data of cluster-new-broker; four times as much is needed on disk")
+	flag.Float64Var(&o.newBrokerGB, "new-broker-gb", 1, "the data of cluster-new-broker, without its replicas; four times as much is needed on disk")
 	flag.BoolVar(&o.alone, "alone", false, "clusters without Apache Kafka, but in the workloads: its failovers take most of the time")
 	flag.Parse()
 	chosen, err := choose(o.only)

@@ -62,6 +62,6 @@ func (o *Order) catchUp(ctx context.Context) (*Result, error) {
 	if err := errors.Join(err, meterErr, produced); err != nil {
 		return nil, err
 	}
-	result.Acknowledged = live.acknowledged.percentiles()
+	result.Acknowledged = live.acknowledged.Percentiles()
 	return result, nil
 }

@@ -10,22 +10,23 @@ import (
 )
 
 // Percentiles of latencies, in milliseconds.
-type Percentiles struct{ P50Ms, P99Ms, P999Ms float64 }
+type Percentiles struct{ P50Ms, P99Ms, P999Ms, MaxMs float64 }
 
-// samples are latencies in microseconds.
-type samples []uint32
+// Samples are latencies in microseconds.
+type Samples []uint32
 
-func (s *samples) add(d time.Duration) {
+func (s *Samples) add(d time.Duration) {
 	*s = append(*s, uint32(min(d.Microseconds(), 1<<32-1)))
 }
 
-func (s samples) percentiles() Percentiles {
+// Percentiles sorts the samples.
+func (s Samples) Percentiles() Percentiles {
 	if len(s) == 0 {
 		return Percentiles{}
 	}
 	slices.Sort(s)
 	at := func(part float64) float64 { return float64(s[min(len(s)-1, int(part*float64(len(s))))]) / 1000 }
-	return Percentiles{at(0.5), at(0.99), at(0.999)}
+	return Percentiles{at(0.5), at(0.99), at(0.999), at(1)}
 }
 
 // meter takes the wall time and the CPU times of a piece of work.

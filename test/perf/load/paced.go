@@ -21,7 +21,7 @@ type pacer struct {
 	sent         int
 	failed       atomic.Pointer[error]
 	mu           sync.Mutex // guards acknowledged against the client's callbacks
-	acknowledged samples
+	acknowledged Samples
 }
 
 func (o *Order) newPacer(topic string) (*pacer, error) {
@@ -126,9 +126,9 @@ func (o *Order) paced(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	result.Acknowledged = p.acknowledged.percentiles()
+	result.Acknowledged = p.acknowledged.Percentiles()
 	if !o.MayMiss {
-		result.EndToEnd = follower.endToEnd.percentiles()
+		result.EndToEnd = follower.endToEnd.Percentiles()
 	}
 	return result, nil
 }
@@ -140,7 +140,8 @@ type follower struct {
 	more     chan struct{} // has something after read was raised
 	ended    chan struct{} // closed by the reader when it ends, for the reason err
 	err      error
-	endToEnd samples // the reader's until `until` has returned
+	mu       sync.Mutex // guards endToEnd
+	endToEnd Samples
 }
 
 // follow begins to read the topic, which is empty yet.
@@ -168,11 +169,13 @@ func (f *follower) run(ctx context.Context) {
 		if f.err = fetches.Err(); f.err != nil {
 			return
 		}
+		f.mu.Lock()
 		fetches.EachRecord(func(r *kgo.Record) {
 			if late, counts := sinceDue(r); counts {
 				f.endToEnd.add(late)
 			}
 		})
+		f.mu.Unlock()
 		f.read.Add(int64(fetches.NumRecords()))
 		select {
 		case f.more <- struct{}{}:

@@ -56,11 +56,11 @@ func (o *Order) produce(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	var latencies samples
+	var latencies Samples
 	for _, p := range producers {
 		latencies = append(latencies, p.latencies...)
 	}
-	result.Acknowledged = latencies.percentiles()
+	result.Acknowledged = latencies.Percentiles()
 	return result, nil
 }
 
@@ -73,7 +73,7 @@ type producer struct {
 	stride    int // of the records whose latency is taken
 	failed    atomic.Pointer[error]
 	mu        sync.Mutex // guards latencies, between send and the client's callbacks
-	latencies samples
+	latencies Samples
 }
 
 func (o *Order) newProducer(i, stride int) (*producer, error) {
