@@ -99,6 +99,7 @@ func (b *broker) startReplicas() error {
 	b.maintenance.StartMover(storagehost.MoverOptions{Finish: b.replicas.FinishMove, MaxBytesPerSecond: b.moveBytesPerSecond})
 	if b.cluster != nil {
 		b.cluster.isr.Start(b.replicas.CheckLag)
+		b.spawner.Go("isolation", b.followIsolation)
 		b.cluster.repair.Start()
 	}
 	b.onStop("replicas", func() error { b.replicas.Stop(); return nil })

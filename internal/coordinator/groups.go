@@ -79,6 +79,9 @@ func (g *Groups) Publish(image *metadata.Image, delta *metadata.Delta) {
 	}
 }
 
+// CheckLogs has all shards see whether another broker may coordinate their groups by now.
+func (g *Groups) CheckLogs() { g.runtime.CheckAppends() }
+
 // groupDo runs step on the shard of groupID. The code is the failure of the whole request.
 func groupDo[R any](ctx context.Context, g *Groups, groupID string, step Step[*group.Shard]) (response R, code kafka.ErrorCode, err error) {
 	partition, ok := g.partitionOf(groupID)

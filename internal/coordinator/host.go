@@ -72,6 +72,7 @@ type host[S shard.Shard] struct {
 	closing    bool // the shard is to be dropped for good
 	scheduled  bool
 	again      bool  // something has happened during the turn
+	recheck    bool  // whether the log takes appends
 	deadlineMs int64 // in steady time
 	// committed is what WhenCommitted has told; awaiting says that it still has to call back,
 	// arming that it is being called right now.
@@ -83,8 +84,8 @@ type host[S shard.Shard] struct {
 
 	shard     S
 	nextToken shard.Token
-	waiting   map[shard.Token]waiter
-	endOffset int64 // the log end offset after the last record in the shard's state
+	waiting   map[shard.Token]waiter // without anybody where it was sent away
+	endOffset int64                  // the log end offset after the last record in the shard's state
 	pending   []release
 	batch     *record.Builder // records not appended yet
 	responses []shard.Response
@@ -118,7 +119,8 @@ func (h *host[S]) run() (more bool) {
 		r.mu.Unlock()
 		return false
 	}
-	closing, state, commitErr := h.closing, h.state, h.commitErr
+	closing, state, commitErr, recheck := h.closing, h.state, h.commitErr, h.recheck
+	h.recheck = false
 	var queue []request[S]
 	if state == stateActive && !closing && commitErr == nil {
 		queue, more = h.takeLocked()
@@ -139,7 +141,7 @@ func (h *host[S]) run() (more bool) {
 	}
 	h.releaseCommitted()
 	isDue := h.shard.NextDeadlineMs() <= h.nowMs && h.steadyMs >= h.hold.ticksFromMs
-	if refused := h.checkAppend(isDue || len(queue) > 0); refused != nil {
+	if refused := h.checkAppend(isDue || len(queue) > 0 || recheck); refused != nil {
 		h.handleHeld(queue, coordinatorCode(refused))
 	} else {
 		if isDue && h.steadyMs >= h.hold.ticksFromMs { // which may have just been set
@@ -362,8 +364,10 @@ func (h *host[S]) deliver(response shard.Response) {
 		panic(fmt.Sprintf("BUG: %s answers request %d, which does not wait", h.tp, response.Token))
 	}
 	delete(h.waiting, response.Token)
-	h.runtime.metrics.parked.Add(-1)
-	done.send(response)
+	if done.exists() {
+		h.runtime.metrics.parked.Add(-1)
+		done.send(response)
+	}
 }
 
 // drop ends the shard and answers everybody who waits with code.

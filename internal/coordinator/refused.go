@@ -1,17 +1,22 @@
 package coordinator
 
 import (
+	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/shard"
 )
 
 // What a host does while its log refuses appends. Where that is foreseen, as with too few in-sync replicas, the shard is
 // held: its state stays as it is, what only reads is answered, the rest is told to come back, as Kafka's coordinators
-// do. Where an append fails after the shard's state has run ahead of the log, the shard is loaded again: at once the
-// first time, then after pauses that grow.
+// do. Where nobody is heard of who could confirm an append, everybody is told to look for another coordinator, also who
+// waits already. Where an append fails after the shard's state has run ahead of the log, the shard is loaded again: at
+// once the first time, then after pauses that grow.
 
 // Between looks at whether a held shard's log takes appends again (requests look as well), and between loads of a shard
 // whose appends fail.
@@ -25,6 +30,7 @@ const (
 // hold is how a shard is held.
 type hold struct {
 	active      bool
+	abandoned   bool // another broker may be the coordinator by now
 	sinceMs     int64
 	pause       time.Duration
 	checkAtMs   int64
@@ -45,8 +51,9 @@ func (h *host[S]) checkAppend(wanted bool) error {
 		return nil
 	}
 	err := h.runtime.o.Log.CheckAppend(h.tp, h.leaderEpoch)
+	abandoned := errors.Is(err, replica.ErrAbandoned)
 	switch {
-	case err == nil || isNotLeader(err) || coordinatorCode(err) == kafka.ErrNotCoordinator:
+	case err == nil || !abandoned && (isNotLeader(err) || coordinatorCode(err) == kafka.ErrNotCoordinator):
 		h.endHold()
 		return nil
 	case !h.hold.active:
@@ -57,7 +64,21 @@ func (h *host[S]) checkAppend(wanted bool) error {
 		h.hold.pause = min(2*h.hold.pause, maxRefusedPause)
 		h.hold.checkAtMs = h.steadyMs + h.hold.pause.Milliseconds()
 	}
+	if h.hold.abandoned = abandoned; abandoned {
+		h.sendAway(coordinatorCode(err))
+	}
 	return err
+}
+
+// sendAway answers everybody who waits, and leaves the shard as it is: what they wait for may still be committed.
+func (h *host[S]) sendAway(code kafka.ErrorCode) {
+	for _, token := range slices.Sorted(maps.Keys(h.waiting)) {
+		if w := h.waiting[token]; w.exists() {
+			h.waiting[token] = waiter{} // the shard may answer it yet, to nobody
+			h.runtime.metrics.parked.Add(-1)
+			w.send(shard.Response{Token: token, Err: code})
+		}
+	}
 }
 
 func (h *host[S]) endHold() {
@@ -69,11 +90,12 @@ func (h *host[S]) endHold() {
 	slog.Info("A coordinator's partition takes records again", "partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "afterMs", heldMs)
 }
 
-// handleHeld handles what only reads. What nobody waits for, and nobody would ask for again, is kept.
+// handleHeld handles what only reads, unless another broker may know more. What nobody waits for, and nobody would ask
+// for again, is kept.
 func (h *host[S]) handleHeld(queue []request[S], code kafka.ErrorCode) {
 	for i := range queue {
 		switch q := &queue[i]; {
-		case q.reads || h.state != stateActive:
+		case q.reads && !h.hold.abandoned || h.state != stateActive:
 			h.handle(q)
 		case q.done.exists():
 			q.done.send(shard.Response{Err: code})

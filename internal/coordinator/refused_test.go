@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/shard"
 )
 
@@ -99,6 +100,45 @@ func TestRefusedTransactionalAppend(t *testing.T) {
 		}, kafka.ErrCoordinatorNotAvailable)
 		if f.dropped != 0 {
 			t.Error("the shard was dropped")
+		}
+	})
+}
+
+// TestAbandonedShard hears nobody who could confirm what it writes: everybody is sent away, who waits for a commit or for
+// other members too, and nothing is loaded again, since it may all be committed yet.
+func TestAbandonedShard(t *testing.T) {
+	withRuntime(t, func(f *fixture) {
+		f.elect(1)
+		f.must(note("a"))
+		parked := f.call(f.t.Context(), park(30_000))
+		f.log.set(func() { f.log.manual = true })
+		waiting := f.call(f.t.Context(), note("b"))
+		synctest.Wait()
+		f.log.set(func() {
+			f.log.refusal = &kafka.Error{Code: kafka.ErrNotLeaderOrFollower, Message: "gone", Cause: replica.ErrAbandoned}
+		})
+		f.runtime.CheckAppends()
+		synctest.Wait()
+		for name, c := range map[string]*outcome{"a commit": waiting, "a deadline": parked} {
+			if got := c.get(); !got.done || kafka.CodeOf(got.err) != kafka.ErrNotCoordinator {
+				t.Errorf("who waits for %s: %+v", name, got)
+			}
+		}
+		f.fails(note("lost"), kafka.ErrNotCoordinator)
+		if _, err := f.read(); kafka.CodeOf(err) != kafka.ErrNotCoordinator {
+			t.Errorf("a read: %v", err)
+		}
+		if got := f.metrics.Gauge("coordinator_waiting_requests", "", "coordinator", "note").Value(); got != 0 {
+			t.Errorf("%d requests wait", got)
+		}
+		f.log.set(func() { f.log.refusal, f.log.manual = nil, false })
+		f.log.commit()
+		if got := f.must(note("c")); got != "a b c" {
+			t.Errorf("notes %q", got)
+		}
+		f.pass(time.Minute)
+		if f.loads() != 1 || f.dropped != 0 {
+			t.Errorf("loaded %d times, dropped %d times", f.loads(), f.dropped)
 		}
 	})
 }

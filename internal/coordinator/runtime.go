@@ -219,6 +219,16 @@ func (r *Runtime[S]) Broadcast(step Step[S]) {
 	}
 }
 
+// CheckAppends has every shard ask at once whether its log takes appends: who waits for one may have to be sent away.
+func (r *Runtime[S]) CheckAppends() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.sortedLocked() {
+		h.recheck = true
+		r.scheduleLocked(h)
+	}
+}
+
 // scheduleLocked gives h a turn. A host is in ready or with a worker at most once.
 func (r *Runtime[S]) scheduleLocked(h *host[S]) {
 	if h.scheduled {

@@ -85,6 +85,9 @@ func (t *Transactions) Publish(image *metadata.Image, delta *metadata.Delta) {
 	}
 }
 
+// CheckLogs has all shards see whether another broker may coordinate their transactions by now.
+func (t *Transactions) CheckLogs() { t.runtime.CheckAppends() }
+
 // onNotice takes what a shard wants done. It runs on a worker and does not block.
 func (t *Transactions) onNotice(partition, leaderEpoch int32, notice any) {
 	switch n := notice.(type) {

@@ -312,8 +312,10 @@ func (p *produce) writable(topic *metadata.Topic, tp kafka.TopicPartition) (*rep
 	if err != nil {
 		return nil, err
 	}
-	if p.req.Acks == requiredAcksAll && p.h.Replicas.IsAbandoned(tp) {
-		return nil, kafka.Errorf(kafka.ErrNotLeaderOrFollower, "this broker hears neither the controllers nor the in-sync replicas of %s, which another broker may lead by now", tp)
+	if p.req.Acks == requiredAcksAll {
+		if err := p.h.Replicas.CheckAbandoned(tp); err != nil {
+			return nil, err
+		}
 	}
 	return r, p.enlisted[tp].err
 }

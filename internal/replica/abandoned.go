@@ -1,10 +1,17 @@
 package replica
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/partition"
 )
+
+// ErrAbandoned is why a leader sends clients away that nobody has told of another one.
+var ErrAbandoned = errors.New("neither a majority of the controllers nor another in-sync replica is heard of")
 
 func (m *Manager) nowMs() int64 { return m.options.Clock.Now().Sub(m.since).Milliseconds() }
 
@@ -17,17 +24,29 @@ func (m *Manager) sawFollower(broker int32) {
 	seen.(*atomic.Int64).Store(m.nowMs())
 }
 
-// IsAbandoned reports whether this broker leads a partition that another one may lead by now: neither a majority of
-// the controllers nor any of the other in-sync replicas has been heard of for as long as a session lasts, so nothing
-// can be committed here, and a new leader would not be known. Where only the controllers are gone, the replicas
-// still fetch, and the partition goes on being served.
-func (m *Manager) IsAbandoned(tp kafka.TopicPartition) bool {
+// isIsolated reports whether the controllers are not heard of.
+func (m *Manager) isIsolated() bool {
 	c := m.options.Cluster
-	if c == nil || c.Isolated == nil || !c.Isolated() {
-		return false
+	return c != nil && c.Isolated != nil && c.Isolated()
+}
+
+// CheckAbandoned returns an error with ErrAbandoned if this broker leads a partition that another one may lead by now:
+// neither a majority of the controllers nor any of the other in-sync replicas has been heard of for as long as a
+// session lasts, so nothing can be committed here, and a new leader would not be known. Where only the controllers are
+// gone, the replicas still fetch, and the partition goes on being served.
+func (m *Manager) CheckAbandoned(tp kafka.TopicPartition) error {
+	if !m.isIsolated() {
+		return nil
 	}
-	r := m.find(tp)
-	if r == nil || !r.IsLeader() {
+	if r := m.find(tp); r != nil && m.hearsNoReplica(r) {
+		return r.abandonedError()
+	}
+	return nil
+}
+
+// hearsNoReplica reports whether the other in-sync replicas of a partition led here, of which there are some, are silent.
+func (m *Manager) hearsNoReplica(r *Replica) bool {
+	if r.offline != nil || !r.IsLeader() {
 		return false
 	}
 	nowMs, others := m.nowMs(), false
@@ -36,9 +55,55 @@ func (m *Manager) IsAbandoned(tp kafka.TopicPartition) bool {
 			continue
 		}
 		others = true
-		if seen, ok := m.followersSeen.Load(id); ok && nowMs-seen.(*atomic.Int64).Load() < c.SessionTimeout.Milliseconds() {
+		if seen, ok := m.followersSeen.Load(id); ok && nowMs-seen.(*atomic.Int64).Load() < m.options.Cluster.SessionTimeout.Milliseconds() {
 			return false
 		}
 	}
 	return others
+}
+
+func (r *Replica) abandonedError() error {
+	return &kafka.Error{Code: kafka.ErrNotLeaderOrFollower, Message: fmt.Sprintf("another broker may lead %s by now", r.TopicPartition()), Cause: ErrAbandoned}
+}
+
+// NoteAbandoned lets those go who wait here for other replicas of partitions that have been abandoned meanwhile, and
+// reports whether there are any. Its host calls it again and again.
+func (m *Manager) NoteAbandoned() (begun bool) {
+	isolated := m.isIsolated()
+	if !isolated && !m.anyAbandoned.Load() {
+		return false
+	}
+	var left []*Replica
+	anyAbandoned := false
+	m.mu.RLock()
+	for _, r := range m.replicas.all() {
+		now := isolated && m.hearsNoReplica(r)
+		if was := r.abandoned.Swap(now); now && !was {
+			left = append(left, r)
+		}
+		anyAbandoned = anyAbandoned || now
+	}
+	m.mu.RUnlock()
+	m.anyAbandoned.Store(anyAbandoned)
+	slices.SortFunc(left, func(a, b *Replica) int { return a.TopicPartition().Compare(b.TopicPartition()) })
+	for _, r := range left {
+		r.commitWaiters.Notify(0)
+		r.fetchWaiters.CompleteAll()
+	}
+	return len(left) > 0
+}
+
+// sendAway has a consumer look for another leader of the partitions of which it has waited for more than they had, and
+// reports whether there are any. What is committed is still served: this broker may be all that is left.
+func (f *fetch) sendAway() (any bool) {
+	if f.request.Follower != nil || !f.m.anyAbandoned.Load() {
+		return false
+	}
+	for i := range f.results {
+		result, r := &f.results[i], f.seen[i].replica
+		if r != nil && r.abandoned.Load() && result.Err == nil && result.SizeBytes() == 0 {
+			result.ReadResult, result.Err, any = partition.ReadResult{}, r.abandonedError(), true
+		}
+	}
+	return any
 }

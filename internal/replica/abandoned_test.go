@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +23,7 @@ func TestAbandonedLeader(t *testing.T) {
 		h.createReplicated("followed", 2, 1, 2)
 		want := func(topic string, abandoned bool, when string) {
 			t.Helper()
-			if h.IsAbandoned(tpOf(topic, 0)) != abandoned {
+			if errors.Is(h.CheckAbandoned(tpOf(topic, 0)), ErrAbandoned) != abandoned {
 				t.Errorf("%s: %s is abandoned: %t", when, topic, !abandoned)
 			}
 		}
@@ -46,5 +48,97 @@ func TestAbandonedLeader(t *testing.T) {
 		want("t", false, "before the session's end")
 		<-time.After(time.Millisecond)
 		want("t", true, "after it")
+	})
+}
+
+// Who waits already when the leader is abandoned is sent away then: producers and consumers, not coordinators, whose
+// records may yet be committed. Consumers still get what is committed.
+func TestAbandonedLeaderLetsWaitersGo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newClusterHarness(t)
+		began := time.Now()
+		c := h.Manager.options.Cluster
+		c.Isolated, c.SessionTimeout = func() bool { return time.Since(began) >= 2*time.Second }, 1500*time.Millisecond
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			ticker := time.NewTicker(100 * time.Millisecond)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-ticker.C:
+					h.NoteAbandoned()
+				}
+			}
+		}()
+		h.createReplicated("t", 1, 1, 2)
+		var follower Buffers
+		h.produce("t", 0, 10, "committed")
+		h.Fetch(t.Context(), followerFetch(0, 2, partitionOf("t", 0, 1)), &follower)
+		h.produce("t", 0, 10, "a")
+
+		type outcome struct {
+			err   error
+			after time.Duration
+		}
+		run := func(wait func() error) <-chan outcome {
+			done := make(chan outcome, 1)
+			go func() {
+				err := wait()
+				done <- outcome{err, time.Since(began)}
+			}()
+			return done
+		}
+		fetch := func(offset int64, maxWait time.Duration) error {
+			var buffers Buffers
+			defer buffers.Release()
+			result := h.Fetch(t.Context(), &FetchRequest{MaxWait: maxWait, MinBytes: 1, MaxBytes: 1 << 20, Partitions: []FetchPartition{partitionOf("t", 0, offset)}}, &buffers)[0]
+			if result.Err == nil && result.SizeBytes() == 0 {
+				return errors.New("nothing")
+			}
+			return result.Err
+		}
+		commit := func(ctx context.Context, timeout time.Duration) error {
+			return h.AwaitCommit(ctx, tpOf("t", 0), 0, 2, timeout)
+		}
+		producer := run(func() error { return commit(t.Context(), 30*time.Second) })
+		consumer := run(func() error { return fetch(1, 30*time.Second) })
+		coordinator := make(chan error, 1)
+		h.WhenCommitted(tpOf("t", 0), 0, 2, func(err error) { coordinator <- err })
+		for name, waiter := range map[string]<-chan outcome{"the producer": producer, "the consumer": consumer} {
+			if o := <-waiter; kafka.CodeOf(o.err) != kafka.ErrNotLeaderOrFollower || o.after < 2*time.Second || o.after > 2200*time.Millisecond {
+				t.Errorf("%s was told %v after %s", name, o.err, o.after)
+			}
+		}
+		if err := commit(t.Context(), time.Minute); kafka.CodeOf(err) != kafka.ErrNotLeaderOrFollower || time.Since(began) > 2200*time.Millisecond {
+			t.Errorf("a producer that comes later is told %v after %s", err, time.Since(began))
+		}
+		if err := fetch(0, time.Minute); err != nil {
+			t.Errorf("what is committed is not served: %v", err)
+		}
+		later := time.Now()
+		if err := fetch(1, 500*time.Millisecond); kafka.CodeOf(err) != kafka.ErrNotLeaderOrFollower || time.Since(later) != 500*time.Millisecond {
+			t.Errorf("a consumer that comes later is told %v after %s", err, time.Since(later))
+		}
+		if _, _, err := h.AppendMarker(tpOf("t", 0), nil, TransactionalAppend{}); !errors.Is(err, ErrAbandoned) {
+			t.Errorf("a marker gets %v", err)
+		}
+		if len(coordinator) > 0 {
+			t.Errorf("the coordinator was told %v", <-coordinator)
+		}
+		h.Fetch(t.Context(), followerFetch(0, 2, partitionOf("t", 0, 2)), &follower) // the network is back
+		if err := <-coordinator; err != nil {
+			t.Errorf("the coordinator is told %v", err)
+		}
+		h.NoteAbandoned()
+		if err := commit(t.Context(), 0); err != nil {
+			t.Errorf("what was waited for is committed, and %v", err)
+		}
+		if err := fetch(2, 500*time.Millisecond); kafka.CodeOf(err) == kafka.ErrNotLeaderOrFollower {
+			t.Errorf("after it the consumer is told %v", err)
+		}
 	})
 }

@@ -17,15 +17,15 @@ const flushTimeout = 30 * time.Second
 
 // AwaitCommit returns when the high watermark of tp has reached endOffset. The error is
 // REQUEST_TIMED_OUT after timeout, NOT_LEADER_OR_FOLLOWER where this broker does not lead in
-// leaderEpoch any more, KAFKA_STORAGE_ERROR where it cannot use the log, or ctx's.
+// leaderEpoch any more or is abandoned, KAFKA_STORAGE_ERROR where it cannot use the log, or ctx's.
 func (m *Manager) AwaitCommit(ctx context.Context, tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, timeout time.Duration) error {
-	return m.await(ctx, target{tp, leaderEpoch, endOffset, (*partition.Partition).CommitState}, timeout)
+	return m.await(ctx, target{tp, leaderEpoch, endOffset, (*partition.Partition).CommitState, true}, timeout)
 }
 
 // AwaitCounted is AwaitCommit for acks=1: it waits until the log of this broker counts its records
 // up to endOffset, which takes time only where the topic asks for fsync.
 func (m *Manager) AwaitCounted(ctx context.Context, tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, timeout time.Duration) error {
-	return m.await(ctx, target{tp, leaderEpoch, endOffset, (*partition.Partition).CountState}, timeout)
+	return m.await(ctx, target{tp, leaderEpoch, endOffset, (*partition.Partition).CountState, false}, timeout)
 }
 
 // target is what somebody waits for.
@@ -34,10 +34,16 @@ type target struct {
 	leaderEpoch int32
 	endOffset   int64
 	state       func(p *partition.Partition, leaderEpoch int32, offset int64) (done bool, err error)
+	// needsOthers says that it is not waited for where no other replica is heard of (NoteAbandoned).
+	needsOthers bool
 }
 
 func (t target) isOver(r *Replica) (done bool, err error) {
-	return t.state(r.Partition, t.leaderEpoch, t.endOffset)
+	done, err = t.state(r.Partition, t.leaderEpoch, t.endOffset)
+	if !done && err == nil && t.needsOthers && r.abandoned.Load() {
+		err = r.abandonedError()
+	}
+	return done, err
 }
 
 func (m *Manager) await(ctx context.Context, t target, timeout time.Duration) error {
@@ -51,8 +57,8 @@ func (m *Manager) await(ctx context.Context, t target, timeout time.Duration) er
 	}
 	switch op.Wait(ctx, timeout) {
 	case purgatory.Expired:
-		if m.IsAbandoned(t.TopicPartition) { // clients look for another leader upon this, and not upon a time-out
-			return kafka.Errorf(kafka.ErrNotLeaderOrFollower, "%s was not replicated up to offset %d within %s, and another broker may lead it by now", t.TopicPartition, t.endOffset, timeout)
+		if err := m.CheckAbandoned(t.TopicPartition); t.needsOthers && err != nil { // clients look for another leader upon this, and not upon a time-out
+			return err
 		}
 		return kafka.Errorf(kafka.ErrRequestTimedOut, "%s was not replicated and flushed up to offset %d within %s; the high watermark is %d, flushed is %d",
 			t.TopicPartition, t.endOffset, timeout, r.Log().HighWatermark(), r.Log().FlushedOffset())
@@ -65,10 +71,10 @@ func (m *Manager) await(ctx context.Context, t target, timeout time.Duration) er
 // WhenCommitted calls done exactly once: with nil as soon as the high watermark of tp is at
 // least endOffset, which may be before WhenCommitted returns, or with an error when this
 // broker does not lead the partition in leaderEpoch any more or cannot use its log. done must
-// not block. It is for coordinators: that fewer replicas are in sync by now than there should be is for
-// producers to know (AwaitCommit), and takes nothing away from what is committed.
+// not block. It is for coordinators: that fewer replicas are in sync by now than there should be, or none is heard of, is
+// for producers to know (AwaitCommit), and takes nothing away from what is or will be committed.
 func (m *Manager) WhenCommitted(tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, done func(error)) {
-	m.watch(target{tp, leaderEpoch, endOffset, isCommitted}, done)
+	m.watch(target{tp, leaderEpoch, endOffset, isCommitted, false}, done)
 }
 
 func isCommitted(p *partition.Partition, leaderEpoch int32, offset int64) (bool, error) {
@@ -81,7 +87,7 @@ func isCommitted(p *partition.Partition, leaderEpoch int32, offset int64) (bool,
 
 // WhenCounted is WhenCommitted for acks=1.
 func (m *Manager) WhenCounted(tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, done func(error)) {
-	m.watch(target{tp, leaderEpoch, endOffset, (*partition.Partition).CountState}, done)
+	m.watch(target{tp, leaderEpoch, endOffset, (*partition.Partition).CountState, false}, done)
 }
 
 // watch returns nil if done has been called already.
@@ -125,10 +131,14 @@ func (m *Manager) Bounds(tp kafka.TopicPartition, leaderEpoch int32) (startOffse
 	return r.Log().LogStartOffset(), r.Log().LogEndOffset(), nil
 }
 
-// CheckAppend returns the error with which Append would be refused now, as far as that depends on the in-sync replicas.
+// CheckAppend returns the error with which Append would be refused now, as far as that depends on the in-sync replicas,
+// or why it would be no use.
 func (m *Manager) CheckAppend(tp kafka.TopicPartition, leaderEpoch int32) error {
 	r, err := m.led(tp, leaderEpoch)
 	if err != nil {
+		return err
+	}
+	if err := m.CheckAbandoned(tp); err != nil {
 		return err
 	}
 	return r.CheckInSync(leaderEpoch)
@@ -186,6 +196,9 @@ func (m *Manager) AppendTransactional(tp kafka.TopicPartition, leaderEpoch int32
 // waiting for its commit. leaderEpoch is the one it was appended in.
 func (m *Manager) AppendMarker(tp kafka.TopicPartition, batch []byte, o TransactionalAppend) (endOffset int64, leaderEpoch int32, err error) {
 	r, err := m.Lookup(tp)
+	if err == nil {
+		err = m.CheckAbandoned(tp) // it is tried again until it is committed
+	}
 	if err != nil {
 		return 0, 0, err
 	}

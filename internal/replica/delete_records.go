@@ -42,7 +42,7 @@ func (m *Manager) awaitDeleted(ctx context.Context, r *Replica, offset int64, ti
 	}
 	err := m.await(ctx, target{r.TopicPartition(), r.Assignment().LeaderEpoch, offset, func(p *partition.Partition, leaderEpoch int32, offset int64) (bool, error) {
 		return p.LowWatermark(isAlive) >= offset, p.CheckLeader(leaderEpoch)
-	}}, max(timeout, 0))
+	}, true}, max(timeout, 0))
 	if err != nil && kafka.CodeOf(err) != kafka.ErrRequestTimedOut {
 		return DeletedRecords{LowWatermark: kafka.NoOffset, Err: err}
 	}

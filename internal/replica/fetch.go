@@ -81,7 +81,7 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 			f.lookUp()
 		}
 		f.read(unchanged)
-		if outcome == purgatory.Expired || isNews || f.isSatisfied() {
+		if f.sendAway() || outcome == purgatory.Expired || isNews || f.isSatisfied() {
 			break
 		}
 	}

@@ -62,6 +62,7 @@ type Manager struct {
 	// followersSeen are, by broker, when a fetch of a follower was last answered: milliseconds since the Manager was made, at since.
 	followersSeen sync.Map // int32 to *atomic.Int64
 	since         time.Time
+	anyAbandoned  atomic.Bool // of the replicas, as NoteAbandoned has found them
 
 	applying sync.Mutex // taken first
 	started  bool
@@ -89,6 +90,8 @@ type Replica struct {
 	committedBytes atomic.Int64
 	// reportedMs is when a failed read was logged last.
 	reportedMs atomic.Int64
+	// abandoned says that another broker may lead the partition by now, as NoteAbandoned has found last.
+	abandoned atomic.Bool
 }
 
 const reportIntervalMs = 60_000
@@ -327,6 +330,7 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 		completeAll(former) // also those that have no replica any more
 		r.releaseFollowers()
 	}
+	r.abandoned.Store(false)
 	r.commitWaiters.Notify(0)
 	if plan.Of(m.options.NodeID, p) == plan.Follow {
 		m.follow(r, p)

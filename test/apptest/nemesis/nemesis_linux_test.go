@@ -3,6 +3,7 @@ package nemesis
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -11,10 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/moldau/moldau/internal/kafkatest"
 	"github.com/moldau/moldau/test/apptest/fault"
 	"github.com/moldau/moldau/test/apptest/history"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 var (
@@ -39,23 +44,26 @@ func requireRoot(t *testing.T) {
 }
 
 // TestPartition cuts a partition's leader off from the other nodes while its clients still reach it: another
-// leads, and nothing that was acknowledged is lost.
+// leads, and nothing that was acknowledged is lost. Who waits there already, with half a minute of patience, is sent away
+// when the leader knows that nobody hears it.
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	requireRoot(t)
 	began := time.Now()
 	c := newCluster(t, false)
 	t.Logf("the cluster is ready after %s", time.Since(began))
-	if _, err := c.admin.CreateTopic(t.Context(), 1, voters, nil, "t"); err != nil {
+	created, err := c.admin.CreateTopic(t.Context(), 1, voters, nil, "t")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := eventually(t.Context(), time.Minute, c.inSync); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("all replicas are in sync after %s", time.Since(began))
-	client := c.newClient(kgo.DefaultProduceTopic("t"))
+	client := c.newClient(kgo.DefaultProduceTopic("t"), kgo.ProduceRequestTimeout(patience), kgo.RequestTimeoutOverhead(patience))
 	defer client.Close()
 	cut := c.leader("t", 0)
+	group := c.groupOf(cut, created.ID)
 	for _, n := range c.nodes {
 		if n != cut {
 			c.network.Set(cut.ns, n.ns, fault.Rule{Blocked: true})
@@ -63,11 +71,23 @@ func TestPartition(t *testing.T) {
 		}
 	}
 	began = time.Now()
+	committed := make(chan error, 1)
+	go func() {
+		err := commitTo(t.Context(), client, cut, group, created.ID)
+		t.Logf("a commit was answered after %s", time.Since(began))
+		committed <- err
+	}()
 	record := kgo.StringRecord("sent to a leader that is alone")
 	if err := client.ProduceSync(t.Context(), record).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(began)
+	if err := <-committed; !errors.Is(err, kerr.NotCoordinator) {
+		t.Errorf("a commit of offsets at a coordinator that is alone: %v", err)
+	}
+	if all := time.Since(began); all > patience/2 {
+		t.Errorf("who waits for a leader that is alone was sent away after %s", all)
+	}
 	// The node that is cut off does not know, and may be the one that is asked.
 	if err := eventually(t.Context(), time.Minute, func(context.Context) error {
 		if now := c.leader("t", 0); now == nil || now == cut {
@@ -83,6 +103,42 @@ func TestPartition(t *testing.T) {
 	if err := eventually(t.Context(), time.Minute, c.inSync); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// patience is that of many clients.
+const patience = 30 * time.Second
+
+// groupOf returns a group that a node coordinates and that has committed something.
+func (c *cluster) groupOf(n *node, topic kadm.TopicID) (group string) {
+	c.t.Helper()
+	tried := 0
+	if err := eventually(c.t.Context(), time.Minute, func(ctx context.Context) error {
+		group = fmt.Sprintf("group-%d", tried)
+		found := c.admin.FindGroupCoordinators(ctx, group)[group]
+		if found.Err != nil {
+			return found.Err
+		}
+		if found.NodeID != n.id {
+			tried++
+			return fmt.Errorf("node %d coordinates %s", found.NodeID, group)
+		}
+		return commitTo(ctx, c.client, n, group, topic)
+	}); err != nil {
+		c.t.Fatal(err)
+	}
+	return group
+}
+
+// commitTo commits an offset of topic t at a node, whoever coordinates the group.
+func commitTo(ctx context.Context, client *kgo.Client, n *node, group string, topic kadm.TopicID) error {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group = group
+	req.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", TopicID: topic, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Offset: 1, LeaderEpoch: -1}}}}
+	resp, err := client.Broker(int(n.id)).Request(ctx, req)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(resp.(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode)
 }
 
 // TestFaults runs mixes of faults under load and checks what the clients saw.
