@@ -61,7 +61,7 @@ func (b *broker) greet() error {
 		return o
 	}
 	// A question to the leader of the quorum does not wait for the long poll that pulls from it.
-	c.pulls, c.markers, c.enlistments = peer.NewKeeper(with(wire.PurposeSession), 2, nil), peer.NewKeeper(with(wire.PurposeTransaction), 1, nil), peer.NewKeeper(with(wire.PurposeTransaction), coordinator.EnlistmentLanes, nil)
+	c.pulls, c.markers, c.enlistments = peer.NewKeeper(with(wire.PurposeSession), 2, nil), peer.NewKeeper(with(wire.PurposeTransaction), coordinator.MarkerLanes, nil), peer.NewKeeper(with(wire.PurposeTransaction), coordinator.EnlistmentLanes, nil)
 	c.sessions = &sessions{spawner: b.spawner, connections: peer.NewKeeper(with(wire.PurposeSession), 1, nil), nodeID: b.config.NodeID, epoch: b.epoch, touch: b.touched, offset: b.committedOffset,
 		timeoutMs: int64(b.config.BrokerSessionTimeoutMs), started: time.Now()}
 	b.cluster = c

@@ -16,6 +16,10 @@ import (
 // markerCallTimeout is how long a broker may take to write markers and have them replicated.
 const markerCallTimeout = markerTimeout + 5*time.Second
 
+// MarkerLanes is how many requests with markers for one broker may be under way at a time: a partition there that cannot
+// replicate holds up the rest of its request, and not those after it.
+const MarkerLanes = 4
+
 // movedCheck is how often it is looked whether a broker that takes long to write markers still leads the partitions.
 const movedCheck = 100 * time.Millisecond
 
@@ -38,7 +42,7 @@ type remoteMarkers struct {
 
 func newMarkerRouter(o *TransactionsOptions, image *atomic.Pointer[metadata.Image]) *markerRouter {
 	r := &markerRouter{nodeID: o.NodeID, image: image, local: o.Markers, call: o.Call}
-	r.remote = newOutbox("transaction-markers", 1, o.Spawner, o.Metrics, r.send)
+	r.remote = newOutbox("transaction-markers", MarkerLanes, o.Spawner, o.Metrics, r.send)
 	return r
 }
 

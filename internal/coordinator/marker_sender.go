@@ -13,8 +13,9 @@ import (
 	"github.com/moldau/moldau/internal/txn"
 )
 
-// markerWorkers is how many transactions may have their markers written at the same time.
-const markerWorkers = 8
+// maxDeliveries is how many transactions may have their markers written at the same time. Those that wait for the same
+// broker share its next request, as in Kafka; a broker that hangs must not hold up the markers for all others.
+const maxDeliveries = 1_000
 
 // markerSender drives the queue of markers: it has them written by the leaders of the partitions,
 // and the transactions completed by the coordinator.
@@ -27,14 +28,15 @@ type markerSender struct {
 
 	retries  *metrics.Counter
 	canceled *metrics.Counter
-	wake     chan struct{}
+	wake     chan struct{} // the queue has something new
+	slots    chan struct{} // as many as there are deliveries under way
 
 	mu    sync.Mutex
 	queue *txn.Sender
 }
 
 func newMarkerSender(clock env.Clock, r *metrics.Registry, markers *markerRouter, complete func(ctx context.Context, d *txn.Delivery) error, coordinates func(partition, leaderEpoch int32) bool) *markerSender {
-	m := &markerSender{clock: clock, markers: markers, complete: complete, coordinates: coordinates, queue: txn.NewSender(), wake: make(chan struct{}, markerWorkers)}
+	m := &markerSender{clock: clock, markers: markers, complete: complete, coordinates: coordinates, queue: txn.NewSender(), wake: make(chan struct{}, 1), slots: make(chan struct{}, maxDeliveries)}
 	r.GaugeFunc("moldau_transaction_markers_pending", "Transactions whose markers are being written.", func() float64 {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -46,18 +48,20 @@ func newMarkerSender(clock env.Clock, r *metrics.Registry, markers *markerRouter
 }
 
 func (m *markerSender) start(spawner *env.Spawner) {
-	for range markerWorkers {
-		spawner.Go("transaction-marker-sender", m.work)
-	}
+	spawner.Go("transaction-marker-sender", func(ctx context.Context) { m.run(ctx, spawner) })
 }
 
 func (m *markerSender) add(d *txn.Delivery) {
 	m.mu.Lock()
 	m.queue.Add(d)
 	m.mu.Unlock()
+	m.wakeUp()
+}
+
+func (m *markerSender) wakeUp() {
 	select {
 	case m.wake <- struct{}{}:
-	default: // every worker has a reason to look already
+	default:
 	}
 }
 
@@ -81,13 +85,23 @@ func (m *markerSender) take() (d *txn.Delivery, wait time.Duration) {
 	return nil, longestWait
 }
 
-func (m *markerSender) work(ctx context.Context) {
+// run is the goroutine that begins deliveries.
+func (m *markerSender) run(ctx context.Context, spawner *env.Spawner) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		d, wait := m.take()
 		if d != nil {
-			m.deliver(ctx, d)
+			select {
+			case m.slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			spawner.Go("transaction-delivery", func(ctx context.Context) {
+				m.deliver(ctx, d)
+				<-m.slots
+				m.wakeUp() // it may have to be tried again
+			})
 			continue
 		}
 		timer.Reset(wait)
