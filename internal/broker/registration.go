@@ -31,6 +31,11 @@ const (
 	// leaveSilence is far above what it takes to elect another active controller: nobody who could answer is
 	// left, as when all nodes are stopped together.
 	leaveSilence = 2 * time.Second
+	// A broker that leaves looks so often, and for so long, whether there are controllers; so many times in a row there
+	// must be none.
+	leaveProbeInterval = 50 * time.Millisecond
+	leaveProbeTimeout  = time.Second
+	leaveProbes        = 2
 )
 
 // register begins the broker's life: the controller learns of this incarnation, and this node's
@@ -120,7 +125,53 @@ func (b *broker) leave() error {
 	if b.faulted.Load() {
 		return nil // not on purpose, and the controller may be what has failed
 	}
-	return b.life.Load().Leave(context.WithoutCancel(b.ctx))
+	life := b.life.Load()
+	ctx, left := context.WithCancel(context.WithoutCancel(b.ctx))
+	defer left()
+	if b.cluster != nil {
+		b.spawner.Go("leave-watch", func(context.Context) {
+			if b.untilNoMajority(ctx) {
+				life.GiveUp()
+			}
+		})
+	}
+	return life.Leave(ctx)
+}
+
+// untilNoMajority waits until no majority of the controllers is left, as when all nodes are stopped together, or with
+// false until ctx ends. That a controller is silent does not count: it must be known that its process has ended.
+func (b *broker) untilNoMajority(ctx context.Context) bool {
+	ticker := time.NewTicker(leaveProbeInterval)
+	defer ticker.Stop()
+	for times := 0; times < leaveProbes; {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
+		if times++; b.maySeeMajority(ctx) {
+			times = 0
+		}
+	}
+	return true
+}
+
+// maySeeMajority reports whether a majority of the controllers may still be there.
+func (b *broker) maySeeMajority(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, leaveProbeTimeout)
+	defer cancel()
+	voters := b.quorum.Voters()
+	there := 0
+	for _, v := range voters {
+		address, ok := peer.ControllerAddress(v)
+		if v.NodeID == b.config.NodeID || !ok || !peer.Refuses(ctx, b.cluster.self, address) {
+			there++
+		}
+		if there > len(voters)/2 {
+			return true
+		}
+	}
+	return len(voters) == 0
 }
 
 // lifecycleFacts are what the controller should hear of with the heartbeats.

@@ -43,6 +43,12 @@ func Probe(ctx context.Context, self Self, address Address, network Network) (*w
 	return hello, nil
 }
 
+// Refuses reports whether nobody listens at an address: its machine answers, and the process is gone. Silence says nothing.
+func Refuses(ctx context.Context, self Self, address Address) bool {
+	_, err := Probe(ctx, self, address, nil)
+	return isRefused(err)
+}
+
 // greet connects to an address and says hello.
 func greet(ctx context.Context, self Self, address Address, purpose wire.PeerPurpose, network Network) (net.Conn, *wire.PeerHelloResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)

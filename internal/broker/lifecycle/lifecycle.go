@@ -137,6 +137,13 @@ func (l *Lifecycle) Leave(nowMs int64) {
 	}
 }
 
+// GiveUp ends the wait of a broker that leaves: there is nobody who could let it go.
+func (l *Lifecycle) GiveUp() {
+	if l.state == StateLeaving {
+		l.state, l.gaveUp = StateStopped, true
+	}
+}
+
 // waitOn bounds the wait of a broker that leaves for the controller's next answer.
 func (l *Lifecycle) waitOn(nowMs int64) { l.leaveMs = min(l.lastMs, nowMs+l.o.LeaveSilenceMs) }
 
@@ -144,7 +151,7 @@ func (l *Lifecycle) waitOn(nowMs int64) { l.leaveMs = min(l.lastMs, nowMs+l.o.Le
 // Answered, and no other request is due before.
 func (l *Lifecycle) Next(nowMs int64, f Facts) kmsg.Request {
 	if l.state == StateLeaving && nowMs >= l.leaveMs {
-		l.state, l.gaveUp = StateStopped, true
+		l.GiveUp()
 	}
 	if l.waiting || l.isOver() || nowMs < l.nextMs && !l.hasNews(f) {
 		return nil

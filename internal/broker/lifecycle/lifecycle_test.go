@@ -35,6 +35,7 @@ func newLife() *life {
 //	heard [fenced] [go] [code=NAME]
 //	lost
 //	leave
+//	give up
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -108,6 +109,8 @@ func (s *life) do(t *testing.T, line string) {
 		s.l.Answered(s.nowMs, s.facts, r, nil)
 	case "lost":
 		s.l.Answered(s.nowMs, s.facts, nil, errors.New("no controller"))
+	case "give":
+		s.l.GiveUp()
 	case "leave":
 		s.l.Leave(s.nowMs)
 	default:

@@ -132,6 +132,18 @@ func (h *Host) Leave(ctx context.Context) error {
 	}
 }
 
+// GiveUp has Leave wait no longer.
+func (h *Host) GiveUp() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := h.core.State()
+	h.core.GiveUp()
+	h.noteLocked(before)
+	if h.cancel != nil {
+		h.cancel()
+	}
+}
+
 func (h *Host) observe() (state lifecycle.State, err error, changed <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

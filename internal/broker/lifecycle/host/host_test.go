@@ -185,6 +185,25 @@ func TestLostController(t *testing.T) {
 	})
 }
 
+// Who finds out that no controller is left does not wait for one.
+func TestNobodyLeftToAsk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		h, spawner := w.start(t)
+		defer spawner.Stop()
+		if err := h.AwaitRunning(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.set(func() { w.lost = true })
+		began := time.Now()
+		time.AfterFunc(200*time.Millisecond, h.GiveUp)
+		if err := h.Leave(t.Context()); err != nil || time.Since(began) != 200*time.Millisecond {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+}
+
 // An operator hears once of a controller that is away for long, and nothing of one that is replaced.
 func TestSilentControllerIsReportedOnce(t *testing.T) {
 	t.Parallel()
