@@ -25,6 +25,7 @@ func clusterItems() []item {
 	for _, f := range failovers {
 		all = append(all, item{name: f.name, byName: true, measure: f.compare})
 	}
+	all = append(all, item{name: coordinatorFailoverName, byName: true, measure: coordinatorFailover})
 	for i := range clusterWorkloads {
 		all = append(all, item{name: clusterWorkloads[i].name, byName: true, workload: &clusterWorkloads[i]})
 	}

@@ -52,30 +52,37 @@ func (f failover) compare(ctx context.Context, o options) ([]verdict, error) {
 	defer b.close()
 	began := time.Now()
 	lost, moved := finding{title: f.title, target: f.target, median: f.median, most: f.most}, finding{title: "clean move of the leaderships back, time between acknowledgements of the old and the new leader, ms", target: "50", median: 50}
-	runs := max(2, int(float64(f.runs)*min(o.scale, 1)))
+	if err := b.inHalves(ctx, f.runs, f.kafkaRuns, &lost, &moved, f.measure); err != nil {
+		return nil, err
+	}
+	return printFindings(o.out, f.name, failoverAbout+f.about, []finding{lost, moved}, time.Since(began)), nil
+}
+
+// inHalves measures two figures of Moldau, half of the runs before and half after those of Apache Kafka.
+func (b *bench) inHalves(ctx context.Context, runs, kafkaRuns int, first, second *finding, measure func(ctx context.Context, r *run, runs int) (firsts, seconds []float64, err error)) error {
+	runs, kafkaRuns = max(2, int(float64(runs)*min(b.scale, 1))), max(1, int(float64(kafkaRuns)*min(b.scale, 1)))
 	for _, half := range []struct {
-		r     *run
-		runs  int
-		times *[]float64
-		moves *[]float64
+		r             *run
+		runs          int
+		first, second *[]float64
 	}{
-		{b.moldauCluster(clusterNodes), (runs + 1) / 2, &lost.moldau, &moved.moldau},
-		{b.kafkaCluster(), max(1, int(float64(f.kafkaRuns)*min(o.scale, 1))), &lost.kafka, &moved.kafka},
-		{b.moldauCluster(clusterNodes), runs / 2, &lost.moldau, &moved.moldau},
+		{b.moldauCluster(clusterNodes), (runs + 1) / 2, &first.moldau, &second.moldau},
+		{b.kafkaCluster(), kafkaRuns, &first.kafka, &second.kafka},
+		{b.moldauCluster(clusterNodes), runs / 2, &first.moldau, &second.moldau},
 	} {
-		if o.alone && half.r.name != "Moldau" {
+		if b.alone && half.r.name != "Moldau" {
 			continue
 		}
-		times, moves, err := f.measure(ctx, half.r, half.runs)
+		firsts, seconds, err := measure(ctx, half.r, half.runs)
 		if err != nil {
 			err = fmt.Errorf("%s: %w; the end of its output:\n%s", half.r.name, err, half.r.outputEnd())
 		}
-		*half.times, *half.moves = append(*half.times, times...), append(*half.moves, moves...)
+		*half.first, *half.second = append(*half.first, firsts...), append(*half.second, seconds...)
 		if err = errors.Join(err, half.r.down()); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return printFindings(o.out, f.name, failoverAbout+f.about, []finding{lost, moved}, time.Since(began)), nil
+	return nil
 }
 
 func (f failover) measure(ctx context.Context, r *run, runs int) (lost, moved []float64, err error) {

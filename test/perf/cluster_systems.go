@@ -16,7 +16,7 @@ const clusterNodes = 3
 
 // clusterSettings are those that matter to what is measured and differ between the two by default.
 // Both have three replicas, of which two must be in sync.
-var clusterSettings = append([]string{"group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=3"}, fleetSettings...)
+var clusterSettings = append([]string{"group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=3", "transaction.state.log.num.partitions=3"}, fleetSettings...)
 
 // clusterFolders makes a cluster's folders and gives its nodes ports.
 func clusterFolders(folder string, nodes int) (folders []string, ports []int) {
