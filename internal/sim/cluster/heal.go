@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/sim"
 )
 
@@ -111,9 +113,11 @@ func (w *World) finish() {
 	}
 }
 
-// finishPartition compares the replicas with what was committed and promised, and each with the first, to the byte.
+// finishPartition compares the replicas with what was committed and promised, and each with the first, to the byte, below the
+// high watermark: a coordinator may have appended something just now.
 func (w *World) finishPartition(tp kafka.TopicIDPartition, replicas []int32) {
 	var first []byte
+	high := noLimit
 	for i, id := range replicas {
 		at := w.node(id).process
 		r, err := at.replicas.Lookup(tp.TopicPartition)
@@ -130,13 +134,32 @@ func (w *World) finishPartition(tp kafka.TopicIDPartition, replicas []int32) {
 		if err := checkBatches(data); err != nil {
 			w.fail("node %d: %s: %w", id, tp, err)
 		}
-		if i == 0 {
+		if high = min(high, l.HighWatermark()); i == 0 {
 			first = data
-		} else if !bytes.Equal(first, data) {
-			w.fail("nodes %d and %d do not have the same of %s", replicas[0], id, tp)
+		} else if err := sameBelow(first, data, high); err != nil {
+			w.fail("nodes %d and %d do not have the same of %s: %w", replicas[0], id, tp, err)
 		}
 		if hasIDs(tp.Topic) {
 			w.demand(w.check.history(tp).whole(id, l.LogStartOffset(), data))
 		}
 	}
+}
+
+// sameBelow compares the batches of two replicas up to an offset.
+func sameBelow(a, b []byte, high int64) error {
+	for high > 0 {
+		one, restA, errA := record.Next(a)
+		other, restB, errB := record.Next(b)
+		switch {
+		case errors.Join(errA, errB) != nil:
+			return fmt.Errorf("one ends with %w, the other with %w", errA, errB)
+		case !bytes.Equal(one, other):
+			return fmt.Errorf("one has the offsets %d to %d of epoch %d in %d bytes with CRC %x, the other %d to %d of epoch %d in %d bytes with CRC %x",
+				one.BaseOffset(), one.LastOffset(), one.PartitionLeaderEpoch(), len(one), one.CRC(), other.BaseOffset(), other.LastOffset(), other.PartitionLeaderEpoch(), len(other), other.CRC())
+		}
+		if a, b = restA, restB; one.NextOffset() >= high {
+			break
+		}
+	}
+	return nil
 }
