@@ -103,11 +103,11 @@ func (c *controllerPlane) demandSound(err error) {
 
 // watch does what is due by time.
 func (c *controllerPlane) watch() {
+	w := c.p.w
+	gone := c.sessions.Tick(c.office.Image(), w.nowMs)
 	if !c.isActive() {
 		return
 	}
-	w := c.p.w
-	gone := c.sessions.Tick(c.office.Image(), w.nowMs)
 	for _, id := range gone {
 		w.note("the controller fences broker %d", id)
 		w.count["fenced"]++

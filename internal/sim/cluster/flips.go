@@ -11,11 +11,11 @@ import (
 	"github.com/moldau/moldau/internal/storage"
 )
 
-// flip changes a bit of what a node has stored, or a few of them, where all is in sync. Whoever reads it has it mended. Until that
+// flip changes a bit of what a node has stored, or a few of them, where all is in sync and the fault budget allows for it. Whoever reads it has it mended. Until that
 // has happened the node may lose what is behind the bit, since a start cuts a log at damage that is not flushed for certain.
 func (w *World) flip(n *Node) {
 	w.restore()
-	if n.process == nil || w.plan.flips == 0 || w.plan.beyond || len(w.budget.suspects) > 0 || w.whyNotInSync() != "" || !w.mayLose(n) {
+	if n.process == nil || w.plan.flips == 0 || w.plan.beyond || w.whyNotInSync() != "" || !w.mayLose(n) {
 		return
 	}
 	for range w.between(1, 3) {
