@@ -11,8 +11,12 @@ const (
 	// refuteMs is for how long after the report of a broker's death its heartbeats may still come out
 	// of buffers. Later ones show that it is alive.
 	refuteMs = 100
-	// maxDead bounds how many dead brokers are remembered.
-	maxDead = 10_000
+	// maxDead and maxHeard bound how many dead brokers are remembered, and how many of whom something was heard while
+	// the controller is not active.
+	maxDead, maxHeard = 10_000, 10_000
+	// graceShare is the part of a session that every broker has when another controller becomes active: it may just have been
+	// out of reach itself.
+	graceShare = 3
 )
 
 // Sessions decides when a broker counts as gone: nothing was heard of it for the session time-out, or it
@@ -48,7 +52,7 @@ type death struct {
 
 // NewSessions returns sessions that end after timeoutMs; the host ticks every tickMs.
 func NewSessions(timeoutMs, tickMs int64) *Sessions {
-	return &Sessions{timeoutMs: timeoutMs, maxStepMs: 2 * tickMs, dead: map[int32]death{}, suspectMs: -1}
+	return &Sessions{timeoutMs: timeoutMs, maxStepMs: 2 * tickMs, brokers: map[int32]*session{}, dead: map[int32]death{}, suspectMs: -1}
 }
 
 // now turns the host's monotonic time into the sessions'.
@@ -56,14 +60,20 @@ func (s *Sessions) now(nowMs int64) int64 {
 	return s.clockMs + max(0, min(nowMs-s.tickedMs, s.maxStepMs))
 }
 
-// Activate begins with full sessions for all; brokers known to be dead have none.
+// Activate begins with what was heard so far: every broker tells every voter that it is alive, so one that has gone
+// silent with the controller before does not get another whole session. Who was not heard of gets a full one, the others
+// at least a part of it, and those known to be dead none.
 func (s *Sessions) Activate(nowMs int64) {
-	s.active, s.tickedMs, s.suspectMs = true, nowMs, -1
-	s.brokers, s.fenced = map[int32]*session{}, map[int32]int64{}
+	s.clockMs, s.tickedMs = s.now(nowMs), nowMs
+	s.active, s.suspectMs, s.fenced = true, -1, map[int32]int64{}
+	for _, known := range s.brokers {
+		known.touchedMs = max(known.touchedMs, s.clockMs-s.timeoutMs+s.timeoutMs/graceShare)
+		known.applied, known.shutdownAt = -1, -1
+	}
 }
 
-// Deactivate forgets the sessions; who is dead stays known.
-func (s *Sessions) Deactivate() { s.active, s.brokers, s.fenced = false, nil, nil }
+// Deactivate has nobody fenced any more; who was heard of, and who is dead, stays known.
+func (s *Sessions) Deactivate() { s.active, s.fenced = false, nil }
 
 // Touch notes that something was heard of a broker's incarnation.
 func (s *Sessions) Touch(broker int32, epoch, nowMs int64) {
@@ -83,12 +93,12 @@ func (s *Sessions) Applied(broker int32, epoch, offset, nowMs int64) {
 }
 
 // session returns the session of a broker's incarnation, which begins now if it is a later one; nil where
-// it is over, or while the controller is not active.
+// it is over.
 func (s *Sessions) session(broker int32, epoch, nowMs int64) *session {
-	if !s.active {
+	found := s.brokers[broker]
+	if found == nil && !s.active && len(s.brokers) >= maxHeard {
 		return nil
 	}
-	found := s.brokers[broker]
 	if found == nil || found.epoch < epoch {
 		found = &session{epoch: epoch, touchedMs: s.now(nowMs), applied: -1, shutdownAt: -1}
 		s.brokers[broker] = found
@@ -108,12 +118,13 @@ func (s *Sessions) Dead(broker int32, incarnation kafka.UUID, nowMs int64) {
 
 // Tick returns the brokers that are to be fenced, by id. Those known to be dead are not silent: their machines
 // have answered, whatever became of others. A controller whose own network is at fault has no quorum
-// behind it, and nobody is fenced before that has committed it.
+// behind it, and nobody is fenced before that has committed it. While the controller is not active, which may have no
+// image then, the time of the sessions passes and nobody is fenced.
 func (s *Sessions) Tick(image *metadata.Image, nowMs int64) []int32 {
+	s.clockMs, s.tickedMs = s.now(nowMs), nowMs
 	if !s.active {
 		return nil
 	}
-	s.clockMs, s.tickedMs = s.now(nowMs), nowMs
 	for id, at := range s.fenced {
 		if s.clockMs-at >= s.timeoutMs {
 			delete(s.fenced, id)

@@ -103,7 +103,43 @@ func TestDeadBrokerIsFencedAtOnce(t *testing.T) {
 	w.expect("next incarnation", w.run(3000, 1, 2), 3, 1500, 1600)
 }
 
-func TestNewControllerGrantsSessionsButKnowsTheDead(t *testing.T) {
+// TestNewControllerKnowsWhatItHasHeard: a broker that was heard of last before the controller before it had gone is fenced when
+// its session is over, but not before the new controller has listened for a moment.
+func TestNewControllerKnowsWhatItHasHeard(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t, 3)
+	w.s.Deactivate()
+	w.run(1000, 1, 2, 3)
+	w.run(700, 1, 2) // broker 3 was the active controller, too
+	w.s.Activate(w.nowMs)
+	w.expect("silent since 700 ms", w.run(3000, 1, 2), 3, 700, 900)
+
+	w = newWatched(t, 3)
+	w.s.Deactivate()
+	w.run(1000, 1, 2, 3)
+	w.run(60_000, 1)
+	w.s.Activate(w.nowMs)
+	w.expect("silent for long", w.run(3000, 1, 3), 2, 500, 600)
+
+	// Who has slept has not heard anybody.
+	w = newWatched(t, 3)
+	w.s.Deactivate()
+	w.run(1000, 1, 2, 3)
+	w.nowMs += 60_000
+	w.s.Activate(w.nowMs)
+	w.expect("after a pause of its own", w.run(3000, 1, 2), 3, 1300, 1600)
+
+	// Another incarnation than the one that was heard of has a session of its own.
+	w = newWatched(t, 3)
+	w.s.Deactivate()
+	w.run(1000, 1, 2, 3)
+	w.run(5000, 1, 2)
+	w.apply(&metadata.RegisterBrokerRecord{BrokerID: 3, BrokerEpoch: 31, IncarnationID: kafka.UUID{33}})
+	w.s.Activate(w.nowMs)
+	w.expect("next incarnation", w.run(3000, 1, 2), 3, 1500, 1600)
+}
+
+func TestNewControllerKnowsTheDead(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t, 3)
 	w.run(1400, 1)
@@ -116,7 +152,7 @@ func TestNewControllerGrantsSessionsButKnowsTheDead(t *testing.T) {
 	if got := w.tick(); !slices.Equal(got, []int32{1}) {
 		t.Errorf("the dead: fenced %v", got)
 	}
-	w.expect("a full session", w.run(3000, 3), 2, 1500, 3000)
+	w.expect("silent for long", w.run(3000, 3), 2, 500, 600)
 
 	// What is heard shortly after a report comes out of buffers; what is heard later refutes it.
 	for _, test := range []struct {

@@ -20,7 +20,7 @@ func (h *Host) tick() time.Duration {
 func (h *Host) nowMs() int64 { return h.o.Clock.Now().Sub(h.started).Milliseconds() }
 
 // BrokerTouched notes that something was heard of a broker. Any goroutine may call it, on every
-// node that votes; it matters while this one is the active controller.
+// node that votes: each may be the active controller next.
 func (h *Host) BrokerTouched(broker int32, epoch int64) {
 	if h.sessions == nil {
 		return
@@ -45,7 +45,7 @@ func (h *Host) BrokerDead(broker int32, incarnation kafka.UUID) {
 	}
 }
 
-// beginWatch grants every broker a full session when the controller becomes active.
+// beginWatch has brokers judged by what was heard of them when the controller becomes active.
 func (h *Host) beginWatch() {
 	now := h.nowMs()
 	if h.balancer != nil {
@@ -90,13 +90,16 @@ func (h *Host) decide(r request) (controller.Result, error) {
 
 // watch does what is due by time: fences brokers that are gone, and holds elections.
 func (h *Host) watch(ctx context.Context) {
-	if !h.office.Held().IsSelf || h.sessions == nil {
+	if h.sessions == nil {
 		return
 	}
 	now := h.nowMs()
 	h.sessionsMu.Lock()
 	gone := h.sessions.Tick(h.office.Image(), now)
 	h.sessionsMu.Unlock()
+	if !h.office.Held().IsSelf {
+		return
+	}
 	for _, id := range gone {
 		h.o.Logger.Warn("a broker is silent or dead; its partitions get other leaders", "broker", id)
 		h.fencedCount.Add(1)
