@@ -22,11 +22,21 @@ func (n Network) open(ctx context.Context, address Address) (net.Conn, error) {
 	if n != nil {
 		return n(ctx, address)
 	}
-	var dialer net.Dialer
+	dialer := net.Dialer{Timeout: connectTimeout, Control: limitSilence,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAliveInterval, Interval: keepAliveInterval, Count: int(silenceTimeout / keepAliveInterval)}}
 	return dialer.DialContext(ctx, "tcp", address.hostPort())
 }
 
 const (
+	// connectTimeout bounds connecting. TCP asks again after 1, 3, 7 … s, so that it would notice late that a network is
+	// whole again; whoever dials does so again by itself.
+	connectTimeout = time.Second
+	// silenceTimeout is after how long a connection ends whose other side confirms nothing. A process that hangs or is stopped
+	// does not matter, for which its system answers. Without that TCP sends again what a network has lost at intervals that
+	// double, and 10 s after a cut of 10 s nodes would not have found each other yet.
+	silenceTimeout = 3 * time.Second
+	// keepAliveInterval is how often the other side's system is asked where nothing else is said.
+	keepAliveInterval = time.Second
 	// helloTimeout bounds connecting and saying hello.
 	helloTimeout = 5 * time.Second
 	// maxHelloBytes bounds the answer to a hello.

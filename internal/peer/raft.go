@@ -27,8 +27,9 @@ const (
 	raftInFlight = 16
 	// raftTimeout is when a voter that confirms nothing gets a new connection.
 	raftTimeout = 5 * time.Second
-	// maxRaftPause is the longest pause between attempts to reach a voter.
-	maxRaftPause = time.Second
+	// maxRaftPause is the longest pause between attempts to reach a voter: one that is back must hear of its leader before it
+	// is of any use.
+	maxRaftPause = 250 * time.Millisecond
 	// warnAfter is for how long a voter is not reached before the operator hears of it, once: a restart takes less.
 	warnAfter = 10 * time.Second
 )

@@ -151,7 +151,7 @@ func TestRaftDialsAgain(t *testing.T) {
 		r.node.set(func() { r.node.down = true })
 		r.send(0, 10)
 		<-time.After(9 * time.Second)
-		if n, _ := r.node.greeted(); n < 14 || n > 24 {
+		if n, _ := r.node.greeted(); n < 35 || n > 50 {
 			t.Errorf("%d attempts in 9 s", n)
 		}
 		synctest.Wait()
