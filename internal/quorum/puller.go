@@ -9,8 +9,9 @@ import (
 
 const (
 	// leaderlessTimeouts is for how many election time-outs a voter does without a leader before it pulls as an
-	// observer does: who was removed while it was away hears of that from nobody else.
-	leaderlessTimeouts = 3
+	// observer does: who was removed while it was away hears of that from nobody else, and a broker that is cut off from
+	// the leader alone would not hear that it is fenced.
+	leaderlessTimeouts = 1
 	// pullPauseTicks is the pause after a pull that was of no use.
 	pullPauseTicks = 10
 )
@@ -24,6 +25,7 @@ type Puller struct {
 	failures   int   // in a row
 	fallBack   bool  // ask for what follows what is known to be committed: the rest differs
 	leaderless int   // ticks since a leader was heard of
+	lastLeader int32 // who that was
 	notBefore  int   // count of ticks
 }
 
@@ -39,8 +41,8 @@ type Pull struct {
 func (p *Puller) Tick(v *Voter) {
 	p.ticks++
 	p.leaderless++
-	if v.Leadership().LeaderID != kafka.NoLeader {
-		p.leaderless = 0
+	if leader := v.Leadership().LeaderID; leader != kafka.NoLeader {
+		p.leaderless, p.lastLeader = 0, leader
 	}
 }
 
@@ -69,7 +71,8 @@ func (p *Puller) Next(v *Voter, listed []VoterSpec) (pull Pull, ok bool) {
 }
 
 // from returns the voter to ask. A node that may become a voter asks the leader, who has to know
-// how far it is; others share the voters among them.
+// how far it is; others share the voters among them. A voter that hears nothing of its leader any more asks somebody
+// else first.
 func (p *Puller) from(v *Voter, listed []VoterSpec) (VoterSpec, bool) {
 	self := v.o.Self
 	var others []VoterSpec
@@ -84,6 +87,11 @@ func (p *Puller) from(v *Voter, listed []VoterSpec) (VoterSpec, bool) {
 	}
 	if len(others) == 0 {
 		return VoterSpec{}, false
+	}
+	if v.IsVoter() && p.failures == 0 {
+		if heard := slices.DeleteFunc(slices.Clone(others), func(s VoterSpec) bool { return s.NodeID == p.lastLeader }); len(heard) > 0 {
+			others = heard
+		}
 	}
 	return others[(int(uint32(self.NodeID))+p.turn)%len(others)], true
 }

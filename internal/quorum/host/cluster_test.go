@@ -165,6 +165,12 @@ func (m *member) reached(to quorum.VoterSpec) (*Node, error) {
 	return nil, errNetwork
 }
 
+func (m *member) isCutFrom(other quorum.VoterSpec) bool {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	return m.c.cut[[2]int32{m.spec.NodeID, other.NodeID}]
+}
+
 func (m *member) send(to quorum.VoterSpec, data []byte) {
 	m.c.mu.Lock()
 	if m.c.sent != nil {
@@ -181,6 +187,10 @@ func (m *member) send(to quorum.VoterSpec, data []byte) {
 func (m *member) pull(ctx context.Context, from quorum.VoterSpec, request PullRequest) (quorum.Page, error) {
 	<-time.After(networkDelay)
 	node, err := m.reached(from)
+	if m.isCutFrom(from) { // nothing refuses what gets lost
+		<-ctx.Done()
+		return quorum.Page{}, ctx.Err()
+	}
 	if err != nil {
 		return quorum.Page{}, err
 	}
@@ -302,6 +312,49 @@ func (c *testCluster) agreed(topics int) {
 		}
 		return true
 	})
+}
+
+// TestVoterCutOffFromTheLeaderAlone hears of what is committed from the others: a broker that leads partitions must learn
+// soon that it is fenced.
+func TestVoterCutOffFromTheLeaderAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		leader, _ := c.elected()
+		for turn := range 6 {
+			c.create(1)
+			c.agreed(2*turn + 1)
+			for _, m := range c.members {
+				if m == leader {
+					continue
+				}
+				c.cutLink(m, leader, true)
+				before := m.loader.Current().TopicCount()
+				if turn%2 == 0 {
+					<-time.After(3 * time.Second)
+				}
+				c.create(1)
+				limit := 1600 * time.Millisecond
+				if turn%2 == 0 {
+					limit = 100 * time.Millisecond // it asks already
+				}
+				if took := c.until("it hears of the change", func() bool { return m.loader.Current().TopicCount() > before }); took > limit {
+					t.Errorf("node %d, turn %d: after %s", m.spec.NodeID, turn, took)
+				}
+				c.cutLink(m, leader, false)
+				break
+			}
+			if now, _ := c.elected(); now != leader {
+				t.Fatal("another one leads")
+			}
+		}
+	})
+}
+
+func (c *testCluster) cutLink(a, b *member, isCut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut[[2]int32{a.spec.NodeID, b.spec.NodeID}], c.cut[[2]int32{b.spec.NodeID, a.spec.NodeID}] = isCut, isCut
 }
 
 func TestLeadersThatDieAreReplaced(t *testing.T) {
