@@ -94,6 +94,34 @@ func (p *Partition) GiveUp(offset int64) *ISRChange {
 	return change
 }
 
+// stepAsidePauseMs is for how long a replica that has stepped aside does not do so again: it comes back into the in-sync replicas
+// when it has caught up, and is made the leader again where the disks of the others are full, too.
+const stepAsidePauseMs = 30_000
+
+// StepAside returns the change that takes this replica out of the in-sync replicas, and has another one lead if this
+// one does, or nil if that cannot be asked for now: it can take no more, and the others need not wait for it. What it has, it keeps.
+func (p *Partition) StepAside(nowMs int64) *ISRChange {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	r := p.role.Load()
+	if r.gone != nil || r.Leader == kafka.NoLeader || !slices.Contains(r.ISR, p.localID) || !p.replicating.IsRegistered() {
+		return nil
+	}
+	isr := slices.DeleteFunc(slices.Clone(r.ISR), func(id int32) bool { return id == p.localID })
+	p.following.Lock()
+	defer p.following.Unlock()
+	if len(isr) < max(r.EffectiveMinISR(), 1) || p.state.pending != nil || p.steppedMs > 0 && nowMs-p.steppedMs < stepAsidePauseMs {
+		return nil
+	}
+	p.steppedMs = nowMs
+	change := p.propose(r, isr)
+	change.Damaged = true // the only change that does not name who asks for it
+	return change
+}
+
+// RefusesFetched reports whether this follower's log did not take what it has fetched last, for want of a disk.
+func (p *Partition) RefusesFetched() bool { return p.refusesFetched.Load() }
+
 // giveUp cuts off what is damaged if this replica may lose it: in a leader epoch which began after the broker asked for it in its
 // present registration, in which it is not in sync, and enough others are, so that it is not eligible either. It has
 // not fetched in that epoch yet, so that nobody counts on anything that it has, and there is a leader to fetch from. A leader may if it leads the next epoch, too, and still nothing

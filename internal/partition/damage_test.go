@@ -138,3 +138,51 @@ func TestNothingIsCutOffLater(t *testing.T) {
 		}
 	}
 }
+
+// TestSteppingAside: a replica that can take no more lets others lead and be in sync without it where there are enough of
+// them, keeps what it has, and does not do so again and again.
+func TestSteppingAside(t *testing.T) {
+	t.Parallel()
+	p, _ := threeReplicas(t)
+	isRegistered := true
+	p.replicating.IsRegistered = func() bool { return isRegistered }
+	a := p.Assignment()
+	next := func(leader int32, isr ...int32) {
+		t.Helper()
+		a.ISR, a.PartitionEpoch = isr, a.PartitionEpoch+1
+		if a.Leader != leader {
+			a.Leader, a.LeaderEpoch = leader, a.LeaderEpoch+1
+		}
+		if err := p.Apply(a, nowMs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	steps := func(atMs int64, when string, want ...int32) *ISRChange {
+		t.Helper()
+		change := p.StepAside(nowMs + atMs)
+		if (change == nil) != (len(want) == 0) || change != nil && (!change.Damaged || !slices.Equal(change.ids(), want)) {
+			t.Errorf("%s: asks for %+v, want in-sync replicas %v", when, change, want)
+		}
+		return change
+	}
+	steps(0, "two are in sync, and two must be")
+	next(1, 1, 2, 3)
+	isRegistered = false
+	steps(0, "before the metadata shows its registration")
+	isRegistered = true
+	refused := steps(0, "it leads", 2, 3)
+	steps(1, "a change is pending")
+	p.Refused(refused)
+	steps(2, "the controller has refused it", 2, 3)
+	end := p.Log().LogEndOffset()
+	next(2, 2, 3)
+	steps(3, "it is not in sync any more")
+	if p.Log().LogEndOffset() != end {
+		t.Errorf("the log ends at %d, want %d: it has lost nothing", p.Log().LogEndOffset(), end)
+	}
+	next(2, 1, 2, 3)
+	steps(29_000, "it has just done so")
+	steps(31_000, "it follows", 2, 3)
+	next(kafka.NoLeader, 1, 2, 3)
+	steps(90_000, "nobody leads")
+}

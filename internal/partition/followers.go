@@ -35,7 +35,8 @@ type ISRChange struct {
 	LeaderEpoch    int32
 	PartitionEpoch int32
 	ISR            []ISRMember
-	// Damaged says that this replica asks for another leader epoch, to cut off what is damaged in it: see GiveUp.
+	// Damaged says that this replica asks for another leader epoch, to cut off what is damaged in it (GiveUp), or because
+	// it can take no more (StepAside).
 	Damaged bool
 	// Expands tells a change that takes somebody in from one that takes somebody out.
 	Expands bool
@@ -188,7 +189,10 @@ func (p *Partition) shrinking(r *role, nowMs int64) *ISRChange {
 	end := p.Log().LogEndOffset()
 	p.following.Lock()
 	defer p.following.Unlock()
-	p.state.nowMs = max(p.state.nowMs, nowMs)
+	p.state.nowMs = nowMs
+	for _, f := range p.state.followers { // the wall clock may be set back
+		f.caughtUpMs, f.lastFetchMs = min(f.caughtUpMs, nowMs), min(f.lastFetchMs, nowMs)
+	}
 	if p.state.pending != nil || len(r.ISR) < 2 {
 		return nil
 	}
@@ -228,7 +232,7 @@ func (p *Partition) Refused(change *ISRChange) {
 	p.following.Lock()
 	isPending := p.state.pending == change
 	if isPending {
-		p.state.pending = nil
+		p.state.pending, p.steppedMs = nil, 0
 	}
 	p.following.Unlock()
 	if isPending && change.Damaged {

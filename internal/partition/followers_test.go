@@ -257,3 +257,20 @@ func TestFollowerBeginsWithinABatch(t *testing.T) {
 		}
 	}
 }
+
+// TestClockSetBackHidesNoLag: a leader whose wall clock is set back notices all the same that a follower does not catch up.
+func TestClockSetBackHidesNoLag(t *testing.T) {
+	t.Parallel()
+	p, _ := threeReplicas(t)
+	const hour = 3_600_000
+	p.NoteFetch(fetchedBy(2, 2))
+	if change := p.Lagging(nowMs - hour); change != nil {
+		t.Fatalf("at once: proposes %+v", change)
+	}
+	if change := p.Lagging(nowMs - hour + 1000); change != nil {
+		t.Errorf("after replica.lag.time.max.ms: proposes %+v", change)
+	}
+	if change := p.Lagging(nowMs - hour + 1001); change == nil || len(change.ISR) != 1 {
+		t.Errorf("later: proposes %+v", change)
+	}
+}

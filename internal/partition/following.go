@@ -43,6 +43,9 @@ func (p *Partition) Lag() int64 { return max(p.leaderHigh.Load()-p.Log().LogEndO
 // leader has committed.
 func (p *Partition) AppendFetched(f Fetched) error {
 	advanced, err := p.appendFetched(f)
+	if refuses := kafka.CodeOf(err) == kafka.ErrKafkaStorageError; refuses != p.refusesFetched.Load() {
+		p.refusesFetched.Store(refuses)
+	}
 	if advanced {
 		p.advanced(Everything) // consumers may read from followers
 	}

@@ -27,6 +27,9 @@ type harness struct {
 	offset  int64
 }
 
+// reserveBytes of the disk are kept free of clients' records.
+const reserveBytes = 64 << 10
+
 func newHarness(tb testing.TB) *harness {
 	tb.Helper()
 	fs := vfs.NewMem()
@@ -44,7 +47,7 @@ func newHarnessOn(tb testing.TB, fs vfs.FS) *harness {
 	tb.Helper()
 	registry := metrics.NewRegistry()
 	s, err := storage.OpenManager(storage.Options{FS: fs, Dirs: []string{"/data"}, Defaults: storage.DefaultLogConfig(), Metrics: registry,
-		Random: env.NewSeededRandom(1), Clock: env.SystemClock{}, ProducerExpirationMs: 86_400_000, OpenFilesPerDir: 100})
+		Random: env.NewSeededRandom(1), Clock: env.SystemClock{}, ProducerExpirationMs: 86_400_000, OpenFilesPerDir: 100, ReserveBytes: reserveBytes})
 	if err != nil {
 		tb.Fatal(err)
 	}

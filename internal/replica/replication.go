@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -80,15 +81,29 @@ func (m *Manager) mayJoin(broker int32, brokerEpoch int64) bool {
 	return b != nil && b.Epoch == brokerEpoch && b.Active()
 }
 
-// CheckLag proposes to take followers out of the in-sync replicas that have not caught up for too long.
+// CheckLag proposes to take followers out of the in-sync replicas that have not caught up for too long. Replicas here
+// step aside where others have room and they have not: leaders on a log dir that refuses producers, followers whose log
+// did not take what they have fetched.
 func (m *Manager) CheckLag(nowMs int64) {
 	m.mu.RLock()
 	byPartition := maps.Collect(m.replicas.all())
 	m.mu.RUnlock()
+	low, stepped := m.options.Storage.LowDirs(), 0
 	for _, tp := range slices.SortedFunc(maps.Keys(byPartition), kafka.TopicPartition.Compare) {
-		if r := byPartition[tp]; r.Usable() == nil {
-			m.propose(r, r.Lagging(nowMs))
+		r := byPartition[tp]
+		if r.Usable() != nil {
+			continue
 		}
+		m.propose(r, r.Lagging(nowMs))
+		if r.IsLeader() && slices.Contains(low, r.Log().Dir()) || !r.IsLeader() && r.RefusesFetched() {
+			if change := r.StepAside(nowMs); change != nil {
+				stepped++
+				m.propose(r, change)
+			}
+		}
+	}
+	if stepped > 0 {
+		slog.Warn("replicas on log dirs that take no more step aside for others that have room", "replicas", stepped)
 	}
 }
 

@@ -1,0 +1,78 @@
+package replica
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/storage"
+)
+
+// TestFullDiskIsNotWaitedFor: where a log dir takes no more, others lead what this broker leads on it, and a replica whose log
+// refuses what it has fetched leaves the in-sync replicas; producers would wait for replica.lag.time.max.ms.
+func TestFullDiskIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	h, w := newClusterHarness(t)
+	h.Manager.options.Cluster.BrokerEpoch = func() int64 { return 10 }
+	h.createReplicated("led", 1, 1, 2, 3)
+	h.createReplicated("alone", 1, 1)
+	h.createReplicated("followed", 2, 1, 2, 3)
+	proposed := func(when string, want int) {
+		t.Helper()
+		if len(w.proposals) != want {
+			t.Fatalf("%s: %d changes are proposed, want %d", when, len(w.proposals), want)
+		}
+	}
+	nowMs := time.Now().UnixMilli()
+	h.produce("led", 0, 10, "a")
+	h.CheckLag(nowMs)
+	proposed("there is room", 0)
+
+	mem := h.fs.(*vfs.Mem)
+	mem.SetTotalBytes(100 << 20)
+	_, free, err := mem.Usage("/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	filler, err := mem.Create("/filler")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = filler.Close() }()
+	if _, err := filler.WriteAt(make([]byte, free-reserveBytes/2-10_000), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.options.Storage.CheckSpace(); err != nil || len(h.options.Storage.LowDirs()) != 1 {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	h.CheckLag(nowMs)
+	proposed("the disk is nearly full", 1)
+	if change := w.proposals[0]; !change.Damaged || len(change.ISR) != 2 || slices.ContainsFunc(change.ISR, func(m partition.ISRMember) bool { return m.BrokerID == 1 }) {
+		t.Errorf("proposes %+v", change)
+	}
+	fetch := func(size int) error {
+		r, err := h.Lookup(tpOf("followed", 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := batchOf(t, size, "b")
+		b.SetBaseOffset(r.Log().LogEndOffset())
+		return r.AppendFetched(partition.Fetched{Fetched: storage.Fetched{Records: b, LeaderEpoch: 0, NowMs: nowMs}})
+	}
+	if err := fetch(10); err != nil {
+		t.Fatalf("a follower may use half of the reserve: %v", err)
+	}
+	h.CheckLag(nowMs + 1000)
+	proposed("the follower keeps up", 1)
+	if err := fetch(reserveBytes/2); kafka.CodeOf(err) != kafka.ErrKafkaStorageError {
+		t.Fatalf("the follower found room: %v", err)
+	}
+	h.CheckLag(nowMs + 2000)
+	proposed("the follower does not keep up", 2)
+	if change := w.proposals[1]; !change.Damaged || len(change.ISR) != 2 {
+		t.Errorf("proposes %+v", change)
+	}
+}
