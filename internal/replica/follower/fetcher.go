@@ -119,6 +119,7 @@ func (f *Fetcher) Follow(p *partition.Partition, leaderEpoch int32) {
 		known.failures, known.retryMs, known.unreadyMs, known.isCaughtUp = 0, 0, 0, false
 	}
 	known.partition, known.leaderEpoch, known.isGone = p, leaderEpoch, false
+	f.failures, f.retryMs = 0, 0 // who hears of a change may be back from where nobody was reached
 	f.list(known)
 }
 
@@ -147,7 +148,7 @@ func (f *Fetcher) Next(nowMs, brokerEpoch int64) (r *kmsg.FetchRequest, againMs 
 	if f.isOutstanding {
 		return nil, never
 	}
-	if nowMs < f.retryMs {
+	if f.rests(f.retryMs, nowMs) {
 		return nil, f.retryMs
 	}
 	again, hold := f.look(nowMs)
@@ -183,12 +184,12 @@ func (f *Fetcher) look(nowMs int64) (again, hold int64) {
 		}
 		offset, lastEpoch, isReady := p.partition.FollowFrom()
 		switch {
-		case nowMs < p.retryMs:
+		case f.rests(p.retryMs, nowMs):
 			f.session.forget(p)
 			again = min(again, p.retryMs)
 		case !isReady:
 			f.session.forget(p)
-			if p.unreadyMs == 0 {
+			if p.unreadyMs == 0 || p.unreadyMs > nowMs {
 				p.unreadyMs = nowMs
 			}
 			if hold < p.unreadyMs+holdMs {
@@ -269,6 +270,11 @@ func (f *Fetcher) restart() { f.session.reset(f.list) }
 func (f *Fetcher) pause(nowMs int64) {
 	f.retryMs = nowMs + backoffMs(f.failures, f.options.Limits.BackoffMs)
 	f.failures++
+}
+
+// rests reports whether a pause lasts, which a wall clock that is set back does not make longer than any pause is.
+func (f *Fetcher) rests(untilMs, nowMs int64) bool {
+	return nowMs < untilMs && untilMs-nowMs <= max(f.options.Limits.BackoffMs, firstBackoffMs)
 }
 
 // backoffMs doubles with every failure.

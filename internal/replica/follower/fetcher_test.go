@@ -271,6 +271,37 @@ func TestUnansweredRequests(t *testing.T) {
 	h.wantIdle(firstBackoffMs)
 }
 
+// TestPausesEnd: a wall clock that is set back does not make a pause longer, and who hears of a change of its partitions asks
+// at once, since it may have been cut off until then.
+func TestPausesEnd(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, nil)
+	p := h.open("a", 0, 1)
+	h.Follow(p, 1)
+	fail := func() {
+		t.Helper()
+		for range 12 {
+			h.send()
+			h.Failed(h.nowMs)
+			h.nowMs += limits.BackoffMs
+		}
+		h.send()
+		h.Failed(h.nowMs)
+	}
+	fail()
+	h.wantIdle(limits.BackoffMs)
+	h.nowMs -= 3_600_000
+	fail()
+	h.wantIdle(limits.BackoffMs)
+	h.Follow(p, 1)
+	h.send()
+	h.answer(0, map[*partition.Partition]answer{p: refusal(kafka.ErrUnknownLeaderEpoch)})
+	h.nowMs -= 3_600_000
+	if r := h.send(); len(forgotten(r)) > 0 {
+		t.Errorf("the partition is left out: %+v", r)
+	}
+}
+
 // TestLeaderThatDoesNotKnowYet has a leader that hears late that it leads one of two partitions: it is asked again
 // soon, and the other is not held up.
 func TestLeaderThatDoesNotKnowYet(t *testing.T) {

@@ -76,7 +76,7 @@ func (s *Sender) Next(nowMs, brokerEpoch int64) (r *kmsg.AlterPartitionRequest, 
 	if len(s.sent) > 0 || len(s.queue) == 0 {
 		return nil, 0
 	}
-	if nowMs < s.retryMs {
+	if nowMs < s.retryMs && s.retryMs-nowMs <= mostRetryMs { // else the wall clock was set back
 		return nil, s.retryMs
 	}
 	queue := s.queue

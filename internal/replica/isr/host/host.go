@@ -59,16 +59,20 @@ func (h *Host) Start(checkLag func(nowMs int64)) {
 	h.options.Spawner.Go("isr-sender", func(ctx context.Context) { h.run(ctx, checkLag) })
 }
 
+// mostCheckMs is the longest time between two looks for followers that lag: what is not in sync any more holds up every
+// producer with acks=all until it is taken out.
+const mostCheckMs = 1000
+
 // requestTimeout is how long one request may take. It is sent again then.
 const requestTimeout = 30 * time.Second
 
 func (h *Host) run(ctx context.Context, checkLag func(nowMs int64)) {
 	core := isr.New(h.options.NodeID, h.options.Metrics)
-	every := max(h.options.LagMaxMs/2, 1)
+	every := max(min(h.options.LagMaxMs/2, mostCheckMs), 1)
 	checkMs := h.options.Clock.Now().UnixMilli() + every
 	for ctx.Err() == nil {
 		now := h.options.Clock.Now().UnixMilli()
-		if now >= checkMs {
+		if now >= checkMs || checkMs-now > every { // the wall clock may be set back
 			checkLag(now)
 			checkMs = now + every
 		}
