@@ -94,12 +94,12 @@ func (p *Partition) GiveUp(offset int64) *ISRChange {
 	return change
 }
 
-// stepAsidePauseMs is for how long a replica that has stepped aside does not do so again: it comes back into the in-sync replicas
-// when it has caught up, and is made the leader again where the disks of the others are full, too.
-const stepAsidePauseMs = 30_000
+// asideMs is for how long a replica that has stepped aside stays there at least.
+const asideMs = 5000
 
 // StepAside returns the change that takes this replica out of the in-sync replicas, and has another one lead if this
 // one does, or nil if that cannot be asked for now: it can take no more, and the others need not wait for it. What it has, it keeps.
+// Until ComeBack it fetches nothing, or it would be in sync again as soon as nothing is written.
 func (p *Partition) StepAside(nowMs int64) *ISRChange {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -110,13 +110,26 @@ func (p *Partition) StepAside(nowMs int64) *ISRChange {
 	isr := slices.DeleteFunc(slices.Clone(r.ISR), func(id int32) bool { return id == p.localID })
 	p.following.Lock()
 	defer p.following.Unlock()
-	if len(isr) < max(r.EffectiveMinISR(), 1) || p.state.pending != nil || p.steppedMs > 0 && nowMs-p.steppedMs < stepAsidePauseMs {
+	if len(isr) < max(r.EffectiveMinISR(), 1) || p.state.pending != nil {
 		return nil
 	}
-	p.steppedMs = nowMs
+	p.asideSinceMs.Store(max(nowMs, 1))
 	change := p.propose(r, isr)
 	change.Damaged = true // the only change that does not name who asks for it
 	return change
+}
+
+// IsAside reports whether this replica has stepped aside.
+func (p *Partition) IsAside() bool {
+	return p.asideSinceMs.Load() > 0 && !slices.Contains(p.role.Load().ISR, p.localID)
+}
+
+// ComeBack says that there is room again.
+func (p *Partition) ComeBack(nowMs int64) {
+	if since := p.asideSinceMs.Load(); since > 0 && (nowMs-since >= asideMs || nowMs < since) {
+		p.asideSinceMs.CompareAndSwap(since, 0)
+		p.refusesFetched.Store(false)
+	}
 }
 
 // RefusesFetched reports whether this follower's log did not take what it has fetched last, for want of a disk.

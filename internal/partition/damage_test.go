@@ -140,7 +140,7 @@ func TestNothingIsCutOffLater(t *testing.T) {
 }
 
 // TestSteppingAside: a replica that can take no more lets others lead and be in sync without it where there are enough of
-// them, keeps what it has, and does not do so again and again.
+// them, keeps what it has, and fetches nothing until there is room again.
 func TestSteppingAside(t *testing.T) {
 	t.Parallel()
 	p, _ := threeReplicas(t)
@@ -165,6 +165,12 @@ func TestSteppingAside(t *testing.T) {
 		}
 		return change
 	}
+	isAside := func(want bool, when string) {
+		t.Helper()
+		if p.IsAside() != want {
+			t.Errorf("%s: aside is %t", when, !want)
+		}
+	}
 	steps(0, "two are in sync, and two must be")
 	next(1, 1, 2, 3)
 	isRegistered = false
@@ -173,16 +179,27 @@ func TestSteppingAside(t *testing.T) {
 	refused := steps(0, "it leads", 2, 3)
 	steps(1, "a change is pending")
 	p.Refused(refused)
-	steps(2, "the controller has refused it", 2, 3)
+	next(2, 2, 3)
+	isAside(false, "the controller has refused it, and somebody else has taken it out")
+	next(1, 1, 2, 3)
+	steps(2, "it leads again", 2, 3)
+	isAside(false, "the change is not made")
 	end := p.Log().LogEndOffset()
 	next(2, 2, 3)
+	isAside(true, "it is not in sync any more")
 	steps(3, "it is not in sync any more")
 	if p.Log().LogEndOffset() != end {
 		t.Errorf("the log ends at %d, want %d: it has lost nothing", p.Log().LogEndOffset(), end)
 	}
+	p.ComeBack(nowMs + 4000)
+	isAside(true, "there is room, for a moment")
+	p.ComeBack(nowMs + 5002)
+	isAside(false, "there is room")
 	next(2, 1, 2, 3)
-	steps(29_000, "it has just done so")
-	steps(31_000, "it follows", 2, 3)
+	steps(6000, "it follows", 2, 3)
+	next(2, 2, 3)
+	p.ComeBack(nowMs - 3_600_000)
+	isAside(false, "the wall clock was set back")
 	next(kafka.NoLeader, 1, 2, 3)
 	steps(90_000, "nobody leads")
 }

@@ -232,10 +232,11 @@ func (p *Partition) Refused(change *ISRChange) {
 	p.following.Lock()
 	isPending := p.state.pending == change
 	if isPending {
-		p.state.pending, p.steppedMs = nil, 0
+		p.state.pending = nil
 	}
 	p.following.Unlock()
 	if isPending && change.Damaged {
+		p.asideSinceMs.Store(0)
 		p.keepAll()
 	}
 	p.advance()

@@ -41,7 +41,8 @@ type Partition struct {
 	state       replication
 	damage      atomic.Int32 // a DamageState
 	givingUp    *givingUp    // nil unless it has asked for it; guarded by mu, or by following where that is held for reading
-	steppedMs   int64        // when it asked to step aside; guarded by following
+	// asideSinceMs is when it asked to step aside, 0 where it has not.
+	asideSinceMs atomic.Int64
 	// refusesFetched says that what was fetched last could not be appended.
 	refusesFetched atomic.Bool
 	// leaderHigh is the high watermark that this follower's leader named last.

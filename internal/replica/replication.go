@@ -95,11 +95,14 @@ func (m *Manager) CheckLag(nowMs int64) {
 			continue
 		}
 		m.propose(r, r.Lagging(nowMs))
-		if r.IsLeader() && slices.Contains(low, r.Log().Dir()) || !r.IsLeader() && r.RefusesFetched() {
+		switch isLow := slices.Contains(low, r.Log().Dir()); {
+		case r.IsLeader() && isLow || !r.IsLeader() && r.RefusesFetched() && !r.IsAside():
 			if change := r.StepAside(nowMs); change != nil {
 				stepped++
 				m.propose(r, change)
 			}
+		case !isLow:
+			r.ComeBack(nowMs)
 		}
 	}
 	if stepped > 0 {

@@ -67,7 +67,7 @@ func TestFullDiskIsNotWaitedFor(t *testing.T) {
 	}
 	h.CheckLag(nowMs + 1000)
 	proposed("the follower keeps up", 1)
-	if err := fetch(reserveBytes/2); kafka.CodeOf(err) != kafka.ErrKafkaStorageError {
+	if err := fetch(reserveBytes / 2); kafka.CodeOf(err) != kafka.ErrKafkaStorageError {
 		t.Fatalf("the follower found room: %v", err)
 	}
 	h.CheckLag(nowMs + 2000)

@@ -94,6 +94,8 @@ const (
 	// go early, for news of partitions that are on their way to here, too.
 	earlyWaitMs = 2
 	mostEarly   = 4
+	// asideWaitMs is when a replica that has stepped aside is looked at again.
+	asideWaitMs = 500
 	// throttledWaitMs is when a replica that is held back is looked at again.
 	throttledWaitMs = 50
 )
@@ -187,6 +189,10 @@ func (f *Fetcher) look(nowMs int64) (again, hold int64) {
 		case f.rests(p.retryMs, nowMs):
 			f.session.forget(p)
 			again = min(again, p.retryMs)
+		case p.partition.IsAside():
+			p.unreadyMs = 0
+			f.session.forget(p)
+			again = min(again, nowMs+asideWaitMs)
 		case !isReady:
 			f.session.forget(p)
 			if p.unreadyMs == 0 || p.unreadyMs > nowMs {
