@@ -66,7 +66,7 @@ func (h *harness) open(topic string, number, epoch int32) *partition.Partition {
 	if err != nil {
 		h.tb.Fatal(err)
 	}
-	p := partition.New(tp.TopicID, 1, log, partition.ReplicationOptions{}, nil)
+	p := partition.New(tp.TopicID, 1, log, partition.ReplicationOptions{IsRegistered: func() bool { return true }}, nil)
 	h.lead(p, epoch)
 	return p
 }
@@ -299,6 +299,38 @@ func TestPausesEnd(t *testing.T) {
 	h.nowMs -= 3_600_000
 	if r := h.send(); len(forgotten(r)) > 0 {
 		t.Errorf("the partition is left out: %+v", r)
+	}
+}
+
+// TestWhoIsAsideFetchesNothing: a replica that has no room would be in sync again as soon as nothing is written.
+func TestWhoIsAsideFetchesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, nil)
+	p, other := h.open("a", 0, 1), h.open("b", 1, 1)
+	h.Follow(p, 1)
+	h.Follow(other, 1)
+	h.send()
+	h.answer(0, nil)
+	if change := p.StepAside(h.nowMs); change == nil {
+		t.Fatal("it does not ask to step aside")
+	}
+	a := p.Assignment()
+	a.ISR, a.LeaderEpoch, a.PartitionEpoch = []int32{2}, 2, 2
+	if err := p.Apply(a, h.nowMs); err != nil {
+		t.Fatal(err)
+	}
+	h.Follow(p, 2)
+	if r := h.send(); !slices.Equal(forgotten(r), []int32{0}) || len(wanted(r)) > 0 {
+		t.Fatalf("aside: %+v", r)
+	}
+	h.answer(asideWaitMs, nil)
+	if r := h.send(); len(wanted(r)) > 0 {
+		t.Fatalf("still aside: %+v", r)
+	}
+	h.answer(asideWaitMs, nil)
+	p.ComeBack(h.nowMs + 5000)
+	if r := h.send(); len(wanted(r)) != 1 || wanted(r)[0].CurrentLeaderEpoch != 2 {
+		t.Fatalf("there is room again: %+v", r)
 	}
 }
 
