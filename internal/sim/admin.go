@@ -12,15 +12,14 @@ import (
 )
 
 const (
-	ordersPartitions  = 2
-	offsetsPartitions = 2
-	temporaryTopics   = 3
+	ordersPartitions = 2
+	temporaryTopics  = 3
 )
 
 var permanentTopics = []string{"orders", "clicks"}
 
 // lastingTopics are created first and never changed or deleted.
-var lastingTopics = []string{kafka.ConsumerOffsetsTopic, kafka.TransactionStateTopic, inputTopic, outputTopic, tableTopic}
+var lastingTopics = []string{kafka.ConsumerOffsetsTopic, kafka.TransactionStateTopic, InputTopic, OutputTopic, tableTopic}
 
 // admin is the client that creates, deletes and changes topics, one request at a time. What
 // it was told must be true of every image from then on.
@@ -44,16 +43,16 @@ type topicFact struct {
 
 func (w *World) addAdmin() {
 	a := &admin{w: w, facts: map[string]*topicFact{}}
-	a.conn = w.connect("admin", false, func() { w.after(w.between(20, 300), a.step) })
+	a.conn = w.connect("admin", false, func() { w.After(w.Between(20, 300), a.step) })
 	w.admin = a
 	a.names = slices.Concat(lastingTopics, permanentTopics)
 	for i := range temporaryTopics {
 		a.names = append(a.names, fmt.Sprintf("temporary-%d", i))
 	}
-	w.after(0, a.step)
+	w.After(0, a.step)
 }
 
-func (a *admin) next() { a.w.after(a.w.between(50, 1500), a.step) }
+func (a *admin) next() { a.w.After(a.w.Between(50, 1500), a.step) }
 
 func (a *admin) step() {
 	w := a.w
@@ -62,7 +61,7 @@ func (a *admin) step() {
 	}
 	p := a.conn.node.process
 	if p == nil || !p.serving || p.failing || p == a.handling {
-		w.after(100, a.step)
+		w.After(100, a.step)
 		return
 	}
 	if a.unknown != "" {
@@ -85,9 +84,9 @@ func (a *admin) step() {
 	switch {
 	case fact == nil || !fact.exists:
 		a.create(name)
-	case !permanent && w.oneIn(3):
+	case !permanent && w.OneIn(3):
 		a.delete(name)
-	case !permanent && w.oneIn(4):
+	case !permanent && w.OneIn(4):
 		a.createPartitions(name, fact.partitions+1)
 	default:
 		a.alter(name)
@@ -136,9 +135,9 @@ func (a *admin) request(name string, req kmsg.Request, codeOf func(kmsg.Response
 		p.metadata.handle(req, func(resp kmsg.Response, err error) {
 			a.handling = nil
 			if err == nil {
-				err = errorOf(codeOf(resp))
+				err = errorOf(kafka.ErrorCode(codeOf(resp)))
 			}
-			w.note("admin %s %s: %v", kmsg.NameForKey(req.Key()), name, err)
+			w.Note("admin %s %s: %v", kmsg.NameForKey(req.Key()), name, err)
 			if p.alive() && err == nil {
 				told(p, resp)
 				a.unknown = ""
@@ -152,39 +151,37 @@ func (a *admin) create(name string) {
 	w := a.w
 	req := kmsg.NewPtrCreateTopicsRequest()
 	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, int32(w.between(1, 3)), 1
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, int32(w.Between(1, 3)), 1
 	configs := map[string]string{}
 	set := func(key, value string) {
 		configs[key] = value
 		topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: key, Value: &value})
 	}
-	set("internal.segment.bytes", strconv.FormatInt(w.between(1500, 6000), 10))
-	set("index.interval.bytes", strconv.FormatInt(w.between(100, 1000), 10))
+	set("internal.segment.bytes", strconv.FormatInt(w.Between(1500, 6000), 10))
+	set("index.interval.bytes", strconv.FormatInt(w.Between(100, 1000), 10))
 	switch name {
-	case kafka.ConsumerOffsetsTopic:
-		topic.NumPartitions = offsetsPartitions
-	case kafka.TransactionStateTopic:
-		topic.NumPartitions = transactionStatePartitions
-	case inputTopic:
-		topic.NumPartitions = copiers
+	case kafka.ConsumerOffsetsTopic, kafka.TransactionStateTopic:
+		topic.NumPartitions = CoordinatorPartitions
+	case InputTopic:
+		topic.NumPartitions = Copiers
 	case tableTopic:
 		topic.NumPartitions = 1
 		set("cleanup.policy", "compact")
 		set("min.cleanable.dirty.ratio", []string{"0.01", "0.5"}[w.random.IntN(2)])
-		set("delete.retention.ms", strconv.FormatInt(w.between(0, 20000), 10))
-		set("min.compaction.lag.ms", strconv.FormatInt(w.between(0, 2000), 10))
-	case outputTopic:
-		topic.NumPartitions = copiers * outputsPerCopier
+		set("delete.retention.ms", strconv.FormatInt(w.Between(0, 20000), 10))
+		set("min.compaction.lag.ms", strconv.FormatInt(w.Between(0, 2000), 10))
+	case OutputTopic:
+		topic.NumPartitions = OutputPartitions
 	case permanentTopics[0], permanentTopics[1]:
 		topic.NumPartitions = ordersPartitions
-		if w.oneIn(3) {
-			set("flush.messages", strconv.FormatInt(w.between(1, 6), 10))
+		if w.OneIn(3) {
+			set("flush.messages", strconv.FormatInt(w.Between(1, 6), 10))
 		}
 	}
 	if name == kafka.ConsumerOffsetsTopic || name == kafka.TransactionStateTopic {
 		set("cleanup.policy", "compact")
 		set("min.cleanable.dirty.ratio", "0.3")
-		set("delete.retention.ms", strconv.FormatInt(w.between(0, 20000), 10))
+		set("delete.retention.ms", strconv.FormatInt(w.Between(0, 20000), 10))
 	}
 	if w.flushed && slices.Contains(lastingTopics, name) {
 		set("flush.messages", "1")

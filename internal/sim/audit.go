@@ -13,6 +13,7 @@ import (
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/shard"
 	"github.com/moldau/moldau/internal/storage"
 	"github.com/moldau/moldau/internal/txn"
 )
@@ -29,7 +30,7 @@ func (p *process) audit(ending Ending) {
 			w.commits.PowerLost(name)
 		}
 	}
-	w.check(w.admin.audit(p.metadata.image))
+	w.Check(w.admin.audit(p.metadata.image))
 	for topic := range p.metadata.image.Topics() {
 		for _, partition := range topic.Partitions {
 			tp := kafka.TopicIDPartition{TopicID: topic.ID, TopicPartition: kafka.TopicPartition{Topic: topic.Name, Partition: partition.ID}}
@@ -40,11 +41,11 @@ func (p *process) audit(ending Ending) {
 				continue
 			}
 			if log == nil || log.TopicID() != topic.ID {
-				w.fail("%s has no log", tp)
+				w.Fail("%s has no log", tp)
 				return
 			}
 			if want := p.topicConfig(p.metadata.image, topic.Name).Log; *log.Config() != *want {
-				w.fail("%s runs with config %+v, its topic has %+v", tp, *log.Config(), *want)
+				w.Fail("%s runs with config %+v, its topic has %+v", tp, *log.Config(), *want)
 				return
 			}
 			left := leftBehind{}
@@ -52,7 +53,7 @@ func (p *process) audit(ending Ending) {
 				left = n.last[tp]
 			}
 			if err := p.auditLog(max(ending, n.owed[tp]), tp, log, left); err != nil {
-				w.check(err)
+				w.Check(err)
 				return
 			}
 			delete(n.owed, tp)
@@ -75,7 +76,7 @@ func (p *process) auditLog(ending Ending, tp kafka.TopicIDPartition, log *storag
 	if err != nil {
 		return fmt.Errorf("%s from %d to %d: %w", tp, content.Start, content.End, err)
 	}
-	if slices.Contains([]string{kafka.ConsumerOffsetsTopic, kafka.TransactionStateTopic, outputTopic}, tp.Topic) {
+	if slices.Contains([]string{kafka.ConsumerOffsetsTopic, kafka.TransactionStateTopic, OutputTopic}, tp.Topic) {
 		// Their content is checked through groups and copies.
 		if content.End < left.flushed {
 			return fmt.Errorf("%s ends at %d, but was flushed up to %d", tp, content.End, left.flushed)
@@ -94,7 +95,7 @@ func (p *process) auditLog(ending Ending, tp kafka.TopicIDPartition, log *storag
 	}
 	if lost > 0 {
 		w.stats.LostRecords += int(lost)
-		w.note("%s lost %d records and ends at %d", tp, lost, content.End)
+		w.Note("%s lost %d records and ends at %d", tp, lost, content.End)
 	}
 	for _, r := range w.readers {
 		if ending == PowerLost && r.tp == tp.TopicPartition && r.position > content.End {
@@ -175,16 +176,16 @@ func (p *process) observe() {
 			}
 			start, stable, hw, end := log.LogStartOffset(), log.LastStableOffset(), log.HighWatermark(), log.LogEndOffset()
 			if start > stable || stable > hw || hw > end {
-				w.fail("offsets of %s out of order: start %d, stable %d, high watermark %d, end %d", tp, start, stable, hw, end)
+				w.Fail("offsets of %s out of order: start %d, stable %d, high watermark %d, end %d", tp, start, stable, hw, end)
 			}
 			name := levelName(tp)
-			w.check(w.levels.Observe("the log start offset of "+name, start))
+			w.Check(w.levels.Observe("the log start offset of "+name, start))
 			if p.isSettled(tp.TopicPartition) {
-				w.check(w.levels.Observe("the high watermark of "+name, hw))
+				w.Check(w.levels.Observe("the high watermark of "+name, hw))
 			}
-			w.check(w.levels.Observe("the log end offset of "+name, end))
-			w.check(w.levels.Observe("the leader epoch of "+name, int64(partition.LeaderEpoch)))
-			w.check(w.levels.Observe("the partition epoch of "+name, int64(partition.PartitionEpoch)))
+			w.Check(w.levels.Observe("the log end offset of "+name, end))
+			w.Check(w.levels.Observe("the leader epoch of "+name, int64(partition.LeaderEpoch)))
+			w.Check(w.levels.Observe("the partition epoch of "+name, int64(partition.PartitionEpoch)))
 		}
 	}
 }
@@ -196,24 +197,48 @@ func (p *process) reopen() {
 	if p.failing || p.disk.Dead || w.err != nil {
 		return
 	}
-	live, err := p.state()
-	if err != nil {
-		w.fail("the state of the process: %w", err)
+	shards := p.shards()
+	if !p.touch() {
 		return
 	}
-	found, err := p.stateOnDisk()
+	live, err := p.state(shards)
 	if err != nil {
-		w.fail("the disk cannot be opened: %w", err)
+		w.Fail("the state of the process: %w", err)
+		return
+	}
+	found, err := p.stateOnDisk(shards)
+	if err != nil {
+		w.Fail("the disk cannot be opened: %w", err)
 		return
 	}
 	w.stats.Reopened++
 	if difference := live.Difference(found); difference != "" {
-		w.fail("the process and its disk differ in %s", difference)
+		w.Fail("the process and its disk differ in %s", difference)
 	}
 }
 
+// loadedShards are those of a process, by partition.
+type loadedShards struct {
+	groups       map[int32]*group.Shard
+	transactions map[int32]*txn.Shard
+}
+
+// shards has the coordinators do what is to be done, and returns the shards that are loaded then.
+func (p *process) shards() loadedShards {
+	s := loadedShards{map[int32]*group.Shard{}, map[int32]*txn.Shard{}}
+	for partition := range int32(CoordinatorPartitions) {
+		if g, ok := p.coordinators.Groups.Loaded(partition); ok {
+			s.groups[partition] = g
+		}
+		if t, ok := p.coordinators.Transactions.Loaded(partition); ok {
+			s.transactions[partition] = t
+		}
+	}
+	return s
+}
+
 // state is what the process knows.
-func (p *process) state() (State, error) {
+func (p *process) state(shards loadedShards) (State, error) {
 	s := State{}
 	print, err := Fingerprint(p.metadata.image)
 	if err != nil {
@@ -226,10 +251,10 @@ func (p *process) state() (State, error) {
 			if err := s.addLog(p.storage.Log(tp)); err != nil {
 				return nil, err
 			}
-			if g, ok := p.groups.loadedShard(tp.Partition); ok && tp.Topic == kafka.ConsumerOffsetsTopic {
-				s.addGroups(tp, g, p.nowMs())
+			if g := shards.groups[tp.Partition]; g != nil && tp.Topic == kafka.ConsumerOffsetsTopic {
+				s.addGroups(tp, g, p)
 			}
-			if t, ok := p.transactions.loadedShard(tp.Partition); ok && tp.Topic == kafka.TransactionStateTopic {
+			if t := shards.transactions[tp.Partition]; t != nil && tp.Topic == kafka.TransactionStateTopic {
 				s.addTransactions(tp, t, p.nowMs())
 			}
 		}
@@ -257,9 +282,9 @@ func (s State) addLog(log *storage.Log) error {
 
 // addTransactions adds what a shard knows of the transactional ids.
 func (s State) addTransactions(tp kafka.TopicPartition, t *txn.Shard, nowMs int64) {
-	for i := range copiers {
+	for i := range Copiers {
 		id := (&copier{number: i}).id()
-		if kafka.CoordinatorPartition(id, transactionStatePartitions) != tp.Partition {
+		if kafka.CoordinatorPartition(id, CoordinatorPartitions) != tp.Partition {
 			continue
 		}
 		for _, r := range t.Describe(1, id, nowMs).Responses {
@@ -269,12 +294,12 @@ func (s State) addTransactions(tp kafka.TopicPartition, t *txn.Shard, nowMs int6
 }
 
 // addGroups adds the committed offsets that a shard knows. Asking does not change them.
-func (s State) addGroups(tp kafka.TopicPartition, g *group.Shard, nowMs int64) {
+func (s State) addGroups(tp kafka.TopicPartition, g *group.Shard, p *process) {
 	for _, name := range groups {
-		if kafka.CoordinatorPartition(name, offsetsPartitions) != tp.Partition {
+		if kafka.CoordinatorPartition(name, CoordinatorPartitions) != tp.Partition {
 			continue
 		}
-		for _, r := range g.FetchOffsets(1, fetchOffsetsRequest(name), false, nowMs).Responses {
+		for _, r := range g.FetchOffsets(1, p.node.w.members.offsetsRequest(name), false, p.nowMs()).Responses {
 			answer := r.Value.(*kmsg.OffsetFetchResponseGroup)
 			s["offsets of "+name] = fmt.Sprint(offsetsOf(answer)) // fmt sorts maps
 		}
@@ -282,7 +307,7 @@ func (s State) addGroups(tp kafka.TopicPartition, g *group.Shard, nowMs int64) {
 }
 
 // stateOnDisk is what the next process would know.
-func (p *process) stateOnDisk() (State, error) {
+func (p *process) stateOnDisk(shards loadedShards) (State, error) {
 	w := p.node.w
 	fsys := p.disk.Mem.KillClone()
 	voter, err := p.openVoter(fsys)
@@ -301,7 +326,7 @@ func (p *process) stateOnDisk() (State, error) {
 	s["metadata"] = fmt.Sprintf("%x at offset %d", print, image.Offset)
 	m, err := storage.OpenManager(storage.Options{
 		FS: fsys, Dirs: []string{dataDir}, Defaults: p.topicConfig(metadata.EmptyImage(), "").Log, Metrics: metrics.NewRegistry(), Random: p.random, Clock: w.clock,
-		ProducerExpirationMs: producerExpirationMs, OpenFilesPerDir: openFiles,
+		ProducerExpirationMs: ProducerExpirationMs, OpenFilesPerDir: openFiles,
 	})
 	if err == nil {
 		err = m.Load(storage.LoadOptions{NowMs: w.nowMs})
@@ -318,30 +343,27 @@ func (p *process) stateOnDisk() (State, error) {
 			return nil, err
 		}
 		tp := log.TopicPartition()
-		if _, ok := p.transactions.loadedShard(tp.Partition); ok && tp.Topic == kafka.TransactionStateTopic {
+		if shards.transactions[tp.Partition] != nil && tp.Topic == kafka.TransactionStateTopic {
 			data, err := ContentOf(log, true)
 			if err != nil {
 				return nil, err
 			}
 			t := txn.NewShard(txnConfig(), txn.NewMetrics(metrics.NewRegistry()))
-			if _, err := replayBatches(t, data, log.LogStartOffset()); err != nil {
+			if err := replayBatches(t, data, log.LogStartOffset()); err != nil {
 				return nil, err
 			}
 			s.addTransactions(tp, t, w.nowMs)
 		}
-		if tp.Topic == kafka.ConsumerOffsetsTopic {
-			if _, ok := p.groups.loadedShard(tp.Partition); !ok {
-				continue
-			}
+		if shards.groups[tp.Partition] != nil && tp.Topic == kafka.ConsumerOffsetsTopic {
 			data, err := ContentOf(log, true)
 			if err != nil {
 				return nil, err
 			}
 			g := group.NewShard(groupConfig(), p.random, group.NewMetrics(metrics.NewRegistry()))
-			if _, err := replayBatches(g, data, log.LogStartOffset()); err != nil {
+			if err := replayBatches(g, data, log.LogStartOffset()); err != nil {
 				return nil, err
 			}
-			s.addGroups(tp, g, w.nowMs)
+			s.addGroups(tp, g, p)
 		}
 	}
 	return s, nil
@@ -388,4 +410,36 @@ func imageOf(voter *quorum.Voter, nowMs, upTo int64) (*metadata.Image, error) {
 		}
 	}
 	return image, err
+}
+
+// replayBatches replays the records from offset next on, as a load does.
+func replayBatches(s shard.Shard, data []byte, next int64) error {
+	for len(data) > 0 {
+		b, rest, err := record.Next(data)
+		if err != nil {
+			return err
+		}
+		data = rest
+		producerID := kafka.NoProducerID
+		if b.IsTransactional() {
+			producerID = b.ProducerID()
+		}
+		for r, err := range b.Records(record.UncompressedLimit(b.SizeBytes())) {
+			offset := b.BaseOffset() + int64(r.OffsetDelta)
+			switch {
+			case err != nil:
+				return err
+			case offset < next:
+			case b.IsControl():
+				if kind, err := record.ParseControlKey(r.Key); err == nil {
+					s.ReplayEndTransaction(producerID, kind == record.ControlCommit)
+				}
+			default:
+				if err := s.Replay(shard.Position{Offset: offset, ProducerID: producerID}, shard.Record{Key: r.Key, Value: r.Value}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }

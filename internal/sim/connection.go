@@ -1,5 +1,7 @@
 package sim
 
+import "github.com/moldau/moldau/internal/kafka"
+
 // connection is a client's connection to a node. Requests arrive in the order in which they
 // were sent, answers too. When it breaks, the client does not know which of its requests were
 // handled: some of those under way still are.
@@ -27,34 +29,9 @@ type call struct {
 }
 
 func (w *World) connect(name string, late bool, onBroken func()) *connection {
-	return &connection{w: w, name: name, node: w.nodes[0], late: late, onBroken: onBroken}
-}
-
-// connections returns every client's.
-func (w *World) connections() []*connection {
-	var all []*connection
-	for _, p := range w.producers {
-		all = append(all, p.conn)
-	}
-	for _, r := range w.readers {
-		all = append(all, r.conn)
-	}
-	for _, m := range w.members {
-		all = append(all, m.conn)
-	}
-	for _, c := range w.copiers {
-		all = append(all, c.conn)
-	}
-	for _, r := range w.copyReaders {
-		all = append(all, r.conn)
-	}
-	if w.tableWriter != nil {
-		all = append(all, w.tableWriter.conn)
-	}
-	if w.admin != nil {
-		all = append(all, w.admin.conn)
-	}
-	return all
+	c := &connection{w: w, name: name, node: w.nodes[0], late: late, onBroken: onBroken}
+	w.conns = append(w.conns, c)
+	return c
 }
 
 // send has a request arrive at the node: handle runs there and calls answer, once, now or
@@ -65,9 +42,9 @@ func (c *connection) send(name string, handle func(p *process, answer func()), d
 	w.calls++
 	id := w.calls
 	c.inFlight++
-	c.lastArrivalMs = max(c.lastArrivalMs, w.nowMs+w.between(0, 15))
+	c.lastArrivalMs = max(c.lastArrivalMs, w.nowMs+w.Between(0, 15))
 	sentTo, arrivalMs := c.node.process, c.lastArrivalMs
-	w.after(arrivalMs-w.nowMs, func() {
+	w.After(arrivalMs-w.nowMs, func() {
 		p := c.node.process
 		stale := generation != c.generation
 		switch {
@@ -78,8 +55,8 @@ func (c *connection) send(name string, handle func(p *process, answer func()), d
 			return
 		}
 		this := &call{leave: func() {
-			c.lastAnswerMs = max(c.lastAnswerMs, w.nowMs+w.between(0, 15))
-			w.after(c.lastAnswerMs-w.nowMs, func() {
+			c.lastAnswerMs = max(c.lastAnswerMs, w.nowMs+w.Between(0, 15))
+			w.After(c.lastAnswerMs-w.nowMs, func() {
 				if generation == c.generation {
 					c.inFlight--
 					done()
@@ -106,7 +83,7 @@ func (c *connection) arrive(p *process, id uint64, name string, handle func(answ
 		if p.node.process != p {
 			return
 		}
-		w.check(w.answers.Answered(id))
+		w.Check(w.answers.Answered(id))
 		if p.alive() {
 			answered()
 		}
@@ -126,6 +103,52 @@ func (c *connection) broken() {
 func (c *connection) reset() {
 	c.broken()
 	if c.late {
-		c.cutoffMs = c.w.between(c.w.nowMs-1, max(c.w.nowMs, c.lastArrivalMs))
+		c.cutoffMs = c.w.Between(c.w.nowMs-1, max(c.w.nowMs, c.lastArrivalMs))
 	}
+}
+
+// line is the way to the only node, with one request at a time.
+type line struct {
+	conn  *connection
+	again func() // of the request that is under way
+}
+
+func (w *World) newLine(name string, late bool) Line {
+	l := &line{}
+	l.conn = w.connect(name, late, func() {
+		if again := l.again; again != nil {
+			l.again = nil
+			again()
+		}
+	})
+	return l
+}
+
+// Reaches implements Line.
+func (l *line) Reaches(kafka.TopicPartition, func()) bool { return true }
+
+// LeaderEpoch implements Line.
+func (l *line) LeaderEpoch(kafka.TopicPartition) int32 { return kafka.NoLeaderEpoch }
+
+// Ask implements Line.
+func (l *line) Ask(_ kafka.TopicPartition, name string, handle func(at *Coordinators, answer func(any)), done func(any), again func()) {
+	var value any
+	l.again = again
+	l.conn.send(name, func(p *process, answer func()) {
+		handle(p.coordinators, func(v any) {
+			value = v
+			answer()
+		})
+	}, func() {
+		l.again = nil
+		switch value {
+		case kafka.ErrBrokerNotAvailable, kafka.ErrLeaderNotAvailable, kafka.ErrNotEnoughReplicasAfterAppend, kafka.ErrOffsetNotAvailable, kafka.ErrFencedLeaderEpoch, kafka.ErrUnknownLeaderEpoch:
+			l.conn.w.Fail("%s: the only node refuses %s with %v", l.conn.name, name, value)
+		}
+		if _, refused := value.(kafka.ErrorCode); refused {
+			again()
+			return
+		}
+		done(value)
+	})
 }

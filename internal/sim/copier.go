@@ -15,16 +15,7 @@ import (
 	"github.com/moldau/moldau/internal/txn"
 )
 
-const (
-	inputTopic  = "input"
-	outputTopic = "output"
-	// copiers is how many transactional ids there are; each has two clients that take turns without
-	// knowing of each other, so that there is always one that may be a zombie.
-	copiers = 2
-	// outputsPerCopier partitions get the same records: a transaction must be whole.
-	outputsPerCopier = 2
-	copierTimeoutMs  = 4000
-)
+const copierTimeoutMs = 2000
 
 // copyStage is what a copier does next.
 type copyStage int
@@ -43,8 +34,9 @@ const (
 // copier is a client that copies an input partition to output partitions in transactions, its place
 // in the input included (consume-transform-produce). It repeats requests whose answer it did not get.
 type copier struct {
-	w       *World
-	conn    *connection
+	*Copies
+	line    Line
+	name    string
 	number  int // of the transactional id
 	version int16
 	stage   copyStage
@@ -57,48 +49,42 @@ type copier struct {
 	written     int    // outputs that have the records
 	commit      bool   // how the transaction is to end
 	askedCommit bool   // the commit may have been heard
-	waiting     bool
-}
-
-func (w *World) addCopier(number int, version int16) {
-	c := &copier{w: w, number: number, version: version}
-	c.conn = w.connect(fmt.Sprintf("copier-%d-%d", number, len(w.copiers)), true, func() { c.plan(w.between(10, 300)) })
-	w.copiers = append(w.copiers, c)
-	c.plan(w.between(0, 500))
+	planned     bool   // a step is
 }
 
 func (c *copier) id() string    { return fmt.Sprintf("copy-%d", c.number) }
 func (c *copier) group() string { return fmt.Sprintf("copiers-%d", c.number) }
 
 func (c *copier) input() kafka.TopicPartition {
-	return kafka.TopicPartition{Topic: inputTopic, Partition: int32(c.number)}
+	return kafka.TopicPartition{Topic: InputTopic, Partition: int32(c.number)}
 }
 
 func (c *copier) output(i int) kafka.TopicPartition {
-	return kafka.TopicPartition{Topic: outputTopic, Partition: int32(c.number*outputsPerCopier + i)}
+	return kafka.TopicPartition{Topic: OutputTopic, Partition: int32(c.number*outputsPerCopier + i)}
 }
 
-func (c *copier) history(i int) *CopyHistory { return c.w.copies[c.number*outputsPerCopier+i] }
+func (c *copier) history(i int) *CopyHistory { return c.histories[c.number*outputsPerCopier+i] }
 
-func (c *copier) plan(delayMs int64) {
-	if c.waiting {
+// plan has the next step happen some time later, unless one is planned.
+func (c *copier) plan(lowMs, highMs int64) {
+	delayMs := c.Loop.Between(lowMs, highMs)
+	if c.planned {
 		return
 	}
-	c.waiting = true
-	c.w.after(delayMs, func() {
-		c.waiting = false
-		if c.conn.inFlight == 0 && !c.w.copiesVoid {
-			c.step()
-		}
+	c.planned = true
+	c.Loop.After(delayMs, func() {
+		c.planned = false
+		c.step()
 	})
 }
 
 func (c *copier) step() {
-	w := c.w
-	if !w.healing && w.oneIn(50) {
-		pause := w.between(100, 3*copierTimeoutMs)
-		w.note("%s pauses for %d ms", c.conn.name, pause)
-		c.plan(pause)
+	if c.IsVoid() {
+		return
+	}
+	if !c.Loop.IsHealing() && c.Loop.OneIn(50) {
+		c.Loop.Note("%s pauses", c.name)
+		c.plan(100, 3*copierTimeoutMs)
 		return
 	}
 	switch c.stage {
@@ -120,31 +106,53 @@ func (c *copier) step() {
 		// Fenced: the other client with this transactional id is the younger one. Some time later
 		// this one is started anew.
 		c.stage = copyInit
-		c.plan(w.between(500, 6000))
+		c.plan(300, 2000)
 	}
 }
 
-// send sends one request; its answer's code goes to done, at the client.
-func (c *copier) send(name string, handle func(p *process, answer func(error)), done func(kafka.ErrorCode)) {
-	var code kafka.ErrorCode
-	c.conn.send(name, func(p *process, answer func()) {
-		handle(p, func(err error) {
-			code = kafka.CodeOf(err)
-			c.w.note("%s %s as %v: %v", c.conn.name, name, c.producer, err)
-			answer()
-		})
-	}, func() { done(code) })
+// target is the partition whose leader is to be asked in a stage.
+func (c *copier) target() kafka.TopicPartition {
+	switch c.stage {
+	case copyResume, copyCommitOffset:
+		return coordinatorPartition(kafka.ConsumerOffsetsTopic, c.group())
+	case copyRead:
+		return c.input()
+	case copyProduce:
+		return c.output(c.written)
+	}
+	return coordinatorPartition(kafka.TransactionStateTopic, c.id())
 }
 
-// goOn takes the answer to a request of a transaction: next, the same again, an abort or a new start.
+// copyAnswer is an answer that the copier deals with itself.
+type copyAnswer struct{ code kafka.ErrorCode }
+
+// send sends one request; its answer's code goes to done, at the client. One whose answer is lost is sent again, and so is
+// one that is refused for the moment.
+func (c *copier) send(name string, handle func(at *Coordinators, answer func(error)), done func(kafka.ErrorCode)) {
+	to := c.target()
+	if !c.line.Reaches(to, func() { c.plan(10, 100) }) {
+		return
+	}
+	c.line.Ask(to, name, func(at *Coordinators, answer func(any)) {
+		handle(at, func(err error) {
+			c.Loop.Note("%s %s as %v: %v", c.name, name, c.producer, err)
+			switch code := kafka.CodeOf(err); code {
+			case kafka.ErrCoordinatorLoadInProgress, kafka.ErrCoordinatorNotAvailable, kafka.ErrNotCoordinator, kafka.ErrConcurrentTransactions, kafka.ErrNotLeaderOrFollower,
+				kafka.ErrKafkaStorageError, kafka.ErrNotController, kafka.ErrNotEnoughReplicas, kafka.ErrRequestTimedOut, kafka.ErrUnknownTopicOrPartition,
+				kafka.ErrBrokerNotAvailable, kafka.ErrLeaderNotAvailable, kafka.ErrNotEnoughReplicasAfterAppend, kafka.ErrOffsetNotAvailable, kafka.ErrFencedLeaderEpoch, kafka.ErrUnknownLeaderEpoch:
+				answer(code)
+			default:
+				answer(copyAnswer{code})
+			}
+		})
+	}, func(answer any) { done(answer.(copyAnswer).code) }, func() { c.plan(10, 150) })
+}
+
+// goOn takes the answer to a request of a transaction: next, an abort or a new start.
 func (c *copier) goOn(code kafka.ErrorCode, next func()) {
 	switch code {
 	case kafka.ErrNone:
 		next()
-	case kafka.ErrCoordinatorLoadInProgress, kafka.ErrCoordinatorNotAvailable, kafka.ErrNotCoordinator, kafka.ErrConcurrentTransactions, kafka.ErrNotLeaderOrFollower,
-		kafka.ErrKafkaStorageError, kafka.ErrNotController, kafka.ErrNotEnoughReplicas, kafka.ErrRequestTimedOut, kafka.ErrUnknownTopicOrPartition:
-		c.plan(c.w.between(20, 300))
-		return
 	case kafka.ErrTransactionAbortable, kafka.ErrInvalidTxnState:
 		if c.stage == copyEnd && !c.commit || c.version < txn.Version2 && code == kafka.ErrInvalidTxnState {
 			c.startOver(copyInit) // nothing left to be aborted, or unknown to version 1
@@ -154,10 +162,10 @@ func (c *copier) goOn(code kafka.ErrorCode, next func()) {
 	case kafka.ErrProducerFenced, kafka.ErrInvalidProducerEpoch, kafka.ErrInvalidProducerIDMapping:
 		c.startOver(copyRest)
 	default:
-		c.w.fail("%s: stage %d was refused with %v", c.conn.name, c.stage, code)
+		c.Loop.Fail("%s: stage %d was refused with %v", c.name, c.stage, code)
 		return
 	}
-	c.plan(c.w.between(1, 60))
+	c.plan(1, 60)
 }
 
 func (c *copier) startOver(stage copyStage) {
@@ -178,15 +186,15 @@ func (c *copier) forsake() {
 
 func (c *copier) init() {
 	var result txn.Result
-	c.send("init", func(p *process, answer func(error)) {
-		p.transactions.withProducerID(c.id(), func(s *txn.Shard, token shard.Token, freshID, nowMs int64) shard.Effects {
+	c.send("init", func(at *Coordinators, answer func(error)) {
+		at.Transactions.withProducerID(c.id(), func(s *txn.Shard, token shard.Token, freshID, nowMs int64) shard.Effects {
 			return s.InitProducerID(token, txn.InitRequest{TransactionalID: c.id(), TimeoutMs: copierTimeoutMs, FreshID: freshID}, nowMs)
 		}, func(r txn.Result) {
 			result = r
-			if r.Code == kafka.ErrNone && p.alive() && !c.w.copiesVoid {
-				c.w.check(c.w.levels.ObserveNew(fmt.Sprintf("the epoch of producer %d", r.Producer.ID), int64(r.Producer.Epoch)))
+			if r.Code == kafka.ErrNone && at.IsAlive() && !c.IsVoid() {
+				c.Loop.Check(c.Levels.ObserveNew(fmt.Sprintf("the epoch of producer %d", r.Producer.ID), int64(r.Producer.Epoch)))
 			}
-			answer(errorOf(int16(r.Code)))
+			answer(errorOf(r.Code))
 		})
 	}, func(code kafka.ErrorCode) {
 		c.goOn(code, func() {
@@ -196,26 +204,30 @@ func (c *copier) init() {
 	})
 }
 
-// resume asks for the committed place in the input, as a consumer of committed offsets does.
-func (c *copier) resume() {
-	w := c.w
+// offsetsRequest asks for the committed place in the input.
+func (c *copier) offsetsRequest() *kmsg.OffsetFetchRequestGroup {
 	req := kmsg.NewOffsetFetchRequestGroup()
 	req.Group = c.group()
-	req.Topics = []kmsg.OffsetFetchRequestGroupTopic{{Topic: inputTopic, Partitions: []int32{c.input().Partition}}}
+	req.Topics = []kmsg.OffsetFetchRequestGroupTopic{{Topic: InputTopic, Partitions: []int32{c.input().Partition}}}
+	return &req
+}
+
+// resume asks for the committed place in the input, as a consumer of committed offsets does.
+func (c *copier) resume() {
 	var offset int64
-	c.send("fetch offset", func(p *process, answer func(error)) {
-		p.groups.do(c.group(), func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
-			return s.FetchOffsets(token, &req, true, nowMs)
+	c.send("fetch offset", func(at *Coordinators, answer func(error)) {
+		at.Groups.do(c.group(), func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
+			return s.FetchOffsets(token, c.offsetsRequest(), true, nowMs)
 		}, func(value any, err error) {
 			if err == nil {
 				r := value.(*kmsg.OffsetFetchResponseGroup)
-				if err = errorOf(r.ErrorCode); err == nil {
-					err = errorOf(r.Topics[0].Partitions[0].ErrorCode)
+				if err = errorOf(kafka.ErrorCode(r.ErrorCode)); err == nil {
+					err = errorOf(kafka.ErrorCode(r.Topics[0].Partitions[0].ErrorCode))
 				}
 				offset = max(0, r.Topics[0].Partitions[0].Offset)
 				for i := range outputsPerCopier {
-					if err == nil && p.alive() {
-						w.check(c.history(i).Resumed(offset))
+					if err == nil && at.IsAlive() {
+						c.Loop.Check(c.history(i).Resumed(offset))
 					}
 				}
 			}
@@ -223,7 +235,7 @@ func (c *copier) resume() {
 		})
 	}, func(code kafka.ErrorCode) {
 		if code == kafka.ErrUnstableOffsetCommit {
-			c.plan(w.between(10, 100))
+			c.plan(10, 100)
 			return
 		}
 		c.goOn(code, func() { c.position, c.stage = offset, copyRead })
@@ -231,18 +243,17 @@ func (c *copier) resume() {
 }
 
 func (c *copier) read() {
-	w := c.w
 	var seen []Seen
-	c.send("read", func(p *process, answer func(error)) {
+	c.send("read", func(at *Coordinators, answer func(error)) {
 		var buffers replica.Buffers
-		result := p.replicas.Fetch(context.Background(), &replica.FetchRequest{MinBytes: 1, MaxBytes: int(w.between(1, 1500)), Isolation: kafka.ReadCommitted, Partitions: []replica.FetchPartition{{
+		result := at.Replicas.Fetch(context.Background(), &replica.FetchRequest{MinBytes: 1, MaxBytes: int(c.Loop.Between(1, 1500)), Isolation: kafka.ReadCommitted, Partitions: []replica.FetchPartition{{
 			TopicPartition: c.input(), Offset: c.position, MaxBytes: 1 << 20, CurrentLeaderEpoch: kafka.NoLeaderEpoch, LastFetchedEpoch: kafka.NoLeaderEpoch,
 		}}}, &buffers)[0]
 		err := result.Err
 		if err == nil {
-			if seen, err = RecordsOf(result.Records, c.position); err == nil && p.alive() {
+			if seen, err = RecordsOf(result.Records, c.position); err == nil && at.IsAlive() {
 				for i := range outputsPerCopier {
-					w.check(c.history(i).Consumed(seen))
+					c.Loop.Check(c.history(i).Consumed(seen))
 				}
 			}
 		}
@@ -251,12 +262,12 @@ func (c *copier) read() {
 	}, func(code kafka.ErrorCode) {
 		c.goOn(code, func() {
 			if len(seen) == 0 {
-				c.plan(w.between(50, 300))
+				c.plan(50, 300)
 				return
 			}
-			w.transactions++
-			c.records, c.transaction, c.written, c.askedCommit = seen, w.transactions, 0, false
-			c.commit = w.healing || !w.oneIn(6)
+			c.begun++
+			c.records, c.transaction, c.written, c.askedCommit = seen, c.begun, 0, false
+			c.commit = c.Loop.IsHealing() || !c.Loop.OneIn(6)
 			c.stage = copyProduce
 			if c.version < txn.Version2 {
 				c.stage = copyAddPartitions
@@ -267,18 +278,18 @@ func (c *copier) read() {
 
 // addPartitions is AddPartitionsToTxn, and AddOffsetsToTxn for the group's partition.
 func (c *copier) addPartitions() {
-	c.send("add partitions", func(p *process, answer func(error)) {
+	c.send("add partitions", func(at *Coordinators, answer func(error)) {
 		r := txn.AddRequest{TransactionalID: c.id(), Producer: c.producer, Version: c.version, Partitions: []kafka.TopicPartition{
-			{Topic: kafka.ConsumerOffsetsTopic, Partition: kafka.CoordinatorPartition(c.group(), offsetsPartitions)},
+			{Topic: kafka.ConsumerOffsetsTopic, Partition: kafka.CoordinatorPartition(c.group(), CoordinatorPartitions)},
 		}}
 		for i := range outputsPerCopier {
 			r.Partitions = append(r.Partitions, c.output(i))
 		}
-		p.transactions.do(c.id(), func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
+		at.Transactions.do(c.id(), func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
 			return s.AddPartitions(token, r, nowMs)
 		}, func(value any, err error) {
 			if err == nil {
-				err = errorOf(int16(value.(txn.Result).Code))
+				err = errorOf(value.(txn.Result).Code)
 			}
 			answer(err)
 		})
@@ -288,8 +299,8 @@ func (c *copier) addPartitions() {
 // produce writes the records to the next output.
 func (c *copier) produce() {
 	i := c.written
-	c.send("produce", func(p *process, answer func(error)) {
-		p.transactions.produceTransactional(transactionalWrite{c.id(), c.producer, c.version, c.output(i), c.sequence[i], c.encode(i)}, answer)
+	c.send("produce", func(at *Coordinators, answer func(error)) {
+		at.Transactions.produce(transactionalWrite{c.id(), c.producer, c.version, c.output(i), c.sequence[i], c.encode(i)}, answer)
 	}, func(code kafka.ErrorCode) {
 		c.goOn(code, func() {
 			c.sequence[i] += int32(len(c.records))
@@ -306,17 +317,9 @@ func (c *copier) encode(output int) []byte {
 	o.Transactional, o.ProducerID, o.ProducerEpoch, o.BaseSequence = true, c.producer.ID, c.producer.Epoch, c.sequence[output]
 	b := record.NewBuilder(o)
 	for _, s := range c.records {
-		value := make([]byte, 24)
-		binary.BigEndian.PutUint64(value, uint64(s.ID.Producer))
-		binary.BigEndian.PutUint64(value[8:], uint64(s.ID.Number))
-		binary.BigEndian.PutUint64(value[16:], uint64(c.transaction))
-		b.Append(c.w.nowMs, nil, value, nil)
+		b.Append(c.Loop.NowMs(), nil, binary.BigEndian.AppendUint64(encodeID(s.ID, 24), uint64(c.transaction)), nil)
 	}
-	data, err := b.Build()
-	if err != nil {
-		panic(fmt.Sprintf("BUG: a batch of the simulation: %v", err))
-	}
-	return data
+	return built(b)
 }
 
 func (c *copier) nextPosition() int64 { return c.records[len(c.records)-1].Offset + 1 }
@@ -326,14 +329,13 @@ func (c *copier) commitOffset() {
 	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch, req.Generation = c.id(), c.group(), c.producer.ID, c.producer.Epoch, -1
 	p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 	p.Partition, p.Offset = c.input().Partition, c.nextPosition()
-	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: inputTopic, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{p}}}
-	c.send("commit offset", func(p *process, answer func(error)) {
-		p.transactions.commitOffset(req, c.version, answer)
+	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: InputTopic, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{p}}}
+	c.send("commit offset", func(at *Coordinators, answer func(error)) {
+		at.Transactions.commitOffset(req, c.version, answer)
 	}, func(code kafka.ErrorCode) { c.goOn(code, func() { c.stage = copyEnd }) })
 }
 
 func (c *copier) end() {
-	w := c.w
 	commit, transaction, next, producer := c.commit, c.transaction, int64(0), c.producer
 	if len(c.records) > 0 {
 		next = c.nextPosition()
@@ -344,13 +346,13 @@ func (c *copier) end() {
 	if commit {
 		name = "commit"
 	}
-	c.send(name, func(p *process, answer func(error)) {
-		p.transactions.withProducerID(c.id(), func(s *txn.Shard, token shard.Token, freshID, nowMs int64) shard.Effects {
+	c.send(name, func(at *Coordinators, answer func(error)) {
+		at.Transactions.withProducerID(c.id(), func(s *txn.Shard, token shard.Token, freshID, nowMs int64) shard.Effects {
 			return s.EndTransaction(token, txn.EndRequest{TransactionalID: c.id(), Producer: producer, Commit: commit, Version: c.version, FreshID: freshID}, nowMs)
 		}, func(r txn.Result) {
 			result = r
-			if r.Code == kafka.ErrNone && p.alive() {
-				w.stats.Transactions++
+			if r.Code == kafka.ErrNone && at.IsAlive() {
+				c.Ended++
 				for i := range outputsPerCopier {
 					if commit {
 						c.history(i).Committed(next)
@@ -359,7 +361,7 @@ func (c *copier) end() {
 					}
 				}
 			}
-			answer(errorOf(int16(r.Code)))
+			answer(errorOf(r.Code))
 		})
 	}, func(code kafka.ErrorCode) {
 		c.goOn(code, func() {
@@ -374,7 +376,7 @@ func (c *copier) end() {
 			if commit {
 				c.position, c.stage = next, copyRead
 			}
-			if !w.healing && w.oneIn(12) {
+			if !c.Loop.IsHealing() && c.Loop.OneIn(12) {
 				c.stage = copyInit // a new instance of the client, which fences the other one
 			}
 		})

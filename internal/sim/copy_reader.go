@@ -14,72 +14,72 @@ import (
 // copyReader is a consumer of committed data without a group: it leaves out what the broker says
 // is aborted, as consumers do, and tells the checker what remains.
 type copyReader struct {
-	w        *World
-	conn     *connection
+	*Copies
+	line     Line
+	name     string
 	tp       kafka.TopicPartition
 	history  *CopyHistory
 	position int64
 	buffers  replica.Buffers
-	waiting  bool
 }
 
-func (w *World) addCopyReader(partition int32) {
-	r := &copyReader{w: w, tp: kafka.TopicPartition{Topic: outputTopic, Partition: partition}, history: w.copies[partition]}
-	r.conn = w.connect(fmt.Sprintf("copy-reader-%d", partition), false, func() { r.plan(w.between(10, 300)) })
-	w.copyReaders = append(w.copyReaders, r)
-	r.plan(w.between(0, 300))
+// fetchedCopies is an answer to a reader, as it leaves the broker.
+type fetchedCopies struct {
+	records          []byte
+	aborted          []segment.AbortedTransaction
+	lastStableOffset int64
 }
 
-func (r *copyReader) plan(delayMs int64) {
-	if r.waiting {
+func (c *Copies) addReader(partition int32) {
+	name := fmt.Sprintf("copy-reader-%d", partition)
+	r := &copyReader{Copies: c, line: c.NewLine(name), name: name, tp: kafka.TopicPartition{Topic: OutputTopic, Partition: partition}, history: c.histories[partition]}
+	c.readers = append(c.readers, r)
+	c.Loop.After(c.Loop.Between(0, 200), r.step)
+}
+
+func (r *copyReader) step() {
+	if r.IsVoid() {
 		return
 	}
-	r.waiting = true
-	r.w.after(delayMs, func() {
-		r.waiting = false
-		if r.conn.inFlight == 0 && !r.w.copiesVoid {
-			r.fetch()
-		}
-	})
-}
-
-func (r *copyReader) fetch() {
-	w := r.w
-	r.conn.send("fetch", func(p *process, answer func()) {
-		result := p.replicas.Fetch(context.Background(), &replica.FetchRequest{MinBytes: 1, MaxBytes: int(w.between(1, 3000)), Isolation: kafka.ReadCommitted, Partitions: []replica.FetchPartition{{
-			TopicPartition: r.tp, Offset: r.position, MaxBytes: 1 << 20, CurrentLeaderEpoch: kafka.NoLeaderEpoch, LastFetchedEpoch: kafka.NoLeaderEpoch,
-		}}}, &r.buffers)[0]
-		if p.alive() {
-			switch code := kafka.CodeOf(result.Err); {
-			case code == kafka.ErrNone:
-				w.check(r.take(result))
-			case code == kafka.ErrKafkaStorageError && p.disk.Failed, code == kafka.ErrNotLeaderOrFollower:
-			default:
-				w.fail("%s: fetch of %s at %d: %w", r.conn.name, r.tp, r.position, result.Err)
-			}
-		}
-		r.buffers.Release()
-		answer()
-	}, func() { r.plan(w.between(1, 200)) })
-}
-
-// take reads the answer as a consumer does.
-func (r *copyReader) take(result replica.FetchResult) error {
-	if r.w.options.careless {
-		result.Aborted = nil
+	next := func() { r.Loop.After(r.Loop.Between(5, 150), r.step) }
+	if !r.line.Reaches(r.tp, next) {
+		return
 	}
-	copies, next, err := CommittedCopies(result.Records, result.Aborted, r.position, result.LastStableOffset)
+	epoch := r.line.LeaderEpoch(r.tp)
+	r.line.Ask(r.tp, "fetch", func(at *Coordinators, answer func(any)) {
+		result := at.Replicas.Fetch(context.Background(), &replica.FetchRequest{MinBytes: 1, MaxBytes: int(r.Loop.Between(1, 3000)), Isolation: kafka.ReadCommitted, Partitions: []replica.FetchPartition{{
+			TopicPartition: r.tp, Offset: r.position, MaxBytes: 1 << 20, CurrentLeaderEpoch: epoch, LastFetchedEpoch: kafka.NoLeaderEpoch,
+		}}}, &r.buffers)[0]
+		f := fetchedCopies{append([]byte(nil), result.Records...), result.Aborted, result.LastStableOffset}
+		r.buffers.Release()
+		if result.Err != nil {
+			answer(kafka.CodeOf(result.Err))
+			return
+		}
+		answer(f)
+	}, func(answer any) {
+		r.Loop.Check(r.take(answer.(fetchedCopies)))
+		next()
+	}, next)
+}
+
+// take reads an answer as a consumer does.
+func (r *copyReader) take(f fetchedCopies) error {
+	if r.TakeAborted {
+		f.aborted = nil
+	}
+	copies, next, err := committedCopies(f.records, f.aborted, r.position, f.lastStableOffset)
 	if err != nil {
 		return fmt.Errorf("%s at %d: %w", r.tp, r.position, err)
 	}
 	r.position = next
-	r.w.stats.Copies += len(copies)
+	r.Read += len(copies)
 	return r.history.Read(copies)
 }
 
-// CommittedCopies returns what data from offset from on holds of committed transactions. The list
+// committedCopies returns what data from offset from on holds of committed transactions. The list
 // of aborted ones must be sorted by first offset, since consumers go through it once.
-func CommittedCopies(data []byte, aborted []segment.AbortedTransaction, from, lastStable int64) (copies []Copy, next int64, err error) {
+func committedCopies(data []byte, aborted []segment.AbortedTransaction, from, lastStable int64) (copies []Copy, next int64, err error) {
 	for i := 1; i < len(aborted); i++ {
 		if aborted[i].FirstOffset < aborted[i-1].FirstOffset {
 			return nil, from, fmt.Errorf("the aborted transactions are out of order: %v", aborted)
@@ -133,7 +133,7 @@ func CommittedCopies(data []byte, aborted []segment.AbortedTransaction, from, la
 }
 
 func decodeCopy(value []byte) (Copy, error) {
-	id, err := decodeID(value)
+	id, err := DecodeID(value)
 	if err != nil || len(value) != 24 {
 		return Copy{}, fmt.Errorf("a copy of %d bytes: %w", len(value), err)
 	}

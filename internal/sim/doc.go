@@ -1,5 +1,5 @@
 // Package sim is the seeded, deterministic simulation of a node: the real cores (storage,
-// quorum and controller, replicas, group and transaction shards, the queue of markers, the cleaner) over a disk in memory, clients, and faults,
+// quorum and controller, replicas, the coordinators' runtime with its shards, the queue of markers, the cleaner) over a disk in memory, clients, and faults,
 // all in one event loop that owns virtual time. There is no goroutine, clock or network; the
 // same seed gives the same trace.
 //
@@ -14,6 +14,9 @@
 // that take each other's place without knowing. In worlds where its topics are flushed at every
 // message, the copy must be exact through power loss, too; in others power loss makes it void, as
 // markers and decisions may be gone, and only what needs no transaction is checked from then on.
+//
+// What a whole cluster needs as well is written for both: package cluster has the groups (Members), the copies (Copies) and the
+// coordinators (Coordinators) of this package, over a Loop and Lines of its own.
 //
 // The checkers know nothing of the simulation: they are told what was promised and seen, and
 // say what contradicts it. Only tests import this package.

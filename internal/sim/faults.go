@@ -1,13 +1,9 @@
 package sim
 
 import (
-	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/moldau/moldau/internal/kafka"
-	"github.com/moldau/moldau/internal/txn"
 )
 
 // groups are the consumer groups of the workload.
@@ -30,29 +26,10 @@ func (w *World) addClients() {
 		}
 	}
 	for _, name := range groups {
-		for i := range 3 {
-			w.addMember(name, i == 0)
-		}
+		w.members.Start(name)
 	}
-	for i := range copiers {
-		w.addProducer(true, -1)
-		w.producers[len(w.producers)-1].pin(kafka.TopicPartition{Topic: inputTopic, Partition: int32(i)})
-		// One transactional id has clients of transaction version 2 and the other of version 1, or
-		// they are mixed, as during a rolling upgrade of clients.
-		first, second := txn.Version2, txn.Version0
-		if mixed := w.oneIn(3); !mixed {
-			second = first
-			if i == 1 {
-				first, second = txn.Version0, txn.Version0
-			}
-		}
-		w.addCopier(i, first)
-		w.addCopier(i, second)
-	}
+	w.copies.Start()
 	w.addTableWriter()
-	for i := range int32(copiers * outputsPerCopier) {
-		w.addCopyReader(i)
-	}
 }
 
 // planFaults spreads the budget over the time of faults.
@@ -65,10 +42,10 @@ func (w *World) planFaults() {
 	next = func() {
 		if !w.healing {
 			w.injectFault()
-			w.after(w.between(1, 2*every), next)
+			w.After(w.Between(1, 2*every), next)
 		}
 	}
-	w.after(w.between(1, 2*every), next)
+	w.After(w.Between(1, 2*every), next)
 }
 
 // injectFault takes one fault out of the budget.
@@ -99,45 +76,45 @@ func (w *World) kill(n *Node) {
 	w.stats.Kills++
 	switch {
 	case n.process == nil:
-	case w.oneIn(4):
-		w.note("kill")
+	case w.OneIn(4):
+		w.Note("kill")
 		n.crash(Killed)
 	default:
-		n.process.disk.DieIn = w.between(1, 120)
-		w.note("kill in %d disk changes", n.process.disk.DieIn)
+		n.process.disk.DieIn = w.Between(1, 120)
+		w.Note("kill in %d disk changes", n.process.disk.DieIn)
 	}
 }
 
 func (w *World) cutPower(n *Node) {
 	w.stats.PowerLosses++
-	w.note("power loss")
+	w.Note("power loss")
 	n.crash(PowerLost)
 }
 
 func (w *World) failDisk(n *Node) {
 	w.stats.DiskErrors++
 	if n.process != nil {
-		n.process.disk.FailIn, n.process.disk.FailFor = w.between(1, 60), w.between(1, 3)
-		if w.oneIn(3) {
-			n.process.disk.FailFor = w.between(4, 40) // a disk that is full for a while
+		n.process.disk.FailIn, n.process.disk.FailFor = w.Between(1, 60), w.Between(1, 3)
+		if w.OneIn(3) {
+			n.process.disk.FailFor = w.Between(4, 40) // a disk that is full for a while
 		}
-		w.note("disk error in %d disk changes", n.process.disk.FailIn)
+		w.Note("disk error in %d disk changes", n.process.disk.FailIn)
 	}
 }
 
 func (w *World) resetConnection(*Node) {
 	w.stats.Resets++
-	if all := w.connections(); len(all) > 0 {
+	if all := w.conns; len(all) > 0 {
 		c := all[w.random.IntN(len(all))]
-		w.note("%s loses its connection with %d in flight", c.name, c.inFlight)
+		w.Note("%s loses its connection with %d in flight", c.name, c.inFlight)
 		c.reset()
 	}
 }
 
 func (w *World) jumpClock(*Node) {
 	w.stats.ClockJumps++
-	jump := time.Duration(w.between(1000, maxClockJump.Milliseconds())) * time.Millisecond
-	w.note("the clock jumps by %s", jump)
+	jump := time.Duration(w.Between(1000, maxClockJump.Milliseconds())) * time.Millisecond
+	w.Note("the clock jumps by %s", jump)
 	w.faultsEndMs += jump.Milliseconds()
 	w.answers.ClockJumped(jump.Milliseconds())
 	w.advanceTo(w.nowMs + jump.Milliseconds())
@@ -145,7 +122,7 @@ func (w *World) jumpClock(*Node) {
 
 func (w *World) shutDown(n *Node) {
 	w.stats.Shutdowns++
-	w.check(n.shutdown())
+	w.Check(n.shutdown())
 }
 
 // planChecks has maintenance and checkers run all the time.
@@ -157,16 +134,16 @@ func (w *World) planChecks() {
 				run(p)
 				p.touch()
 			}
-			w.after(w.between(lowMs, highMs), next)
+			w.After(w.Between(lowMs, highMs), next)
 		}
-		w.after(w.between(lowMs, highMs), next)
+		w.After(w.Between(lowMs, highMs), next)
 	}
 	maintain := func(name string, lowMs, highMs int64, run func(p *process) error) {
 		repeat(lowMs, highMs, func(p *process) {
 			if err := run(p); err != nil {
-				w.note("%s: %v", name, err)
+				w.Note("%s: %v", name, err)
 				if !p.disk.Dead && !p.disk.Failed {
-					w.fail("%s: %w", name, err)
+					w.Fail("%s: %w", name, err)
 				}
 			}
 		})
@@ -179,7 +156,7 @@ func (w *World) planChecks() {
 		n, err := p.storage.CleanupRetention(p.nowMs())
 		w.stats.Segments += n
 		if n > 0 {
-			w.note("retention removes %d segments", n)
+			w.Note("retention removes %d segments", n)
 		}
 		return err
 	})
@@ -197,7 +174,7 @@ func (w *World) planChecks() {
 	})
 	repeat(200, 1000, (*process).observe)
 	repeat(3000, 8000, func(p *process) {
-		w.check(w.answers.Overdue(w.nowMs, answerLimit.Milliseconds()))
+		w.Check(w.answers.Overdue(w.nowMs, answerLimit.Milliseconds()))
 		p.audit(StillRunning)
 		p.reopen()
 	})
@@ -209,7 +186,7 @@ const answerLimit = 6 * time.Minute
 
 // heal ends the faults.
 func (w *World) heal() {
-	w.note("heal")
+	w.Note("heal")
 	w.healing = true
 	n := w.nodes[0]
 	if n.process != nil && (n.process.disk.Failed || n.process.failing) {
@@ -218,10 +195,13 @@ func (w *World) heal() {
 	if n.process != nil {
 		n.process.disk.Heal()
 	}
+	var look func()
+	look = func() {
+		w.quiet = w.unfinished() == ""
+		w.After(50, look)
+	}
+	look()
 }
-
-// isQuiet reports whether everybody has got what they wanted.
-func (w *World) isQuiet() bool { return w.unfinished() == "" }
 
 // unfinished tells what is still to be done, "" if nothing is.
 func (w *World) unfinished() string {
@@ -244,98 +224,36 @@ func (w *World) unfinished() string {
 		}
 	}
 	for _, name := range groups {
-		if why := w.unsettled(name); why != "" {
+		if why := w.members.Unsettled(name); why != "" {
 			return why
 		}
 	}
-	return w.uncopied()
+	return w.copies.Unfinished()
 }
 
-// uncopied tells what of the input is not in the output.
-func (w *World) uncopied() string {
-	if w.copiesVoid {
-		return ""
+// ledAt is the only node, while it serves.
+func (w *World) ledAt(kafka.TopicPartition) *Coordinators {
+	if p := w.nodes[0].process; p != nil && p.serving {
+		return p.coordinators
 	}
-	p := w.nodes[0].process
-	for _, r := range w.copyReaders {
-		replica, err := p.replicas.Lookup(r.tp)
-		if err != nil || r.position < replica.Log().HighWatermark() {
-			return r.conn.name + " has not reached the end of " + r.tp.String()
-		}
-		if log := replica.Log(); log.LastStableOffset() < log.LogEndOffset() {
-			return fmt.Sprintf("a transaction hangs in %s: it is stable up to %d, and ends at %d", r.tp, log.LastStableOffset(), log.LogEndOffset())
-		}
-	}
-	for _, c := range w.copiers {
-		replica, err := p.replicas.Lookup(c.input())
-		if err != nil || p.committedOffset(c.group(), c.input()) < replica.Log().LogEndOffset() {
-			return c.conn.name + " has not copied all of " + c.input().String()
-		}
-	}
-	return ""
-}
-
-// committedOffset is what a group's shard says, -1 if it does not.
-func (p *process) committedOffset(groupID string, tp kafka.TopicPartition) int64 {
-	g, ok := p.groups.loadedShard(kafka.CoordinatorPartition(groupID, offsetsPartitions))
-	if !ok {
-		return -1
-	}
-	req := kmsg.NewOffsetFetchRequestGroup()
-	req.Group = groupID
-	req.Topics = []kmsg.OffsetFetchRequestGroupTopic{{Topic: tp.Topic, Partitions: []int32{tp.Partition}}}
-	for _, r := range g.FetchOffsets(1, &req, true, p.nowMs()).Responses {
-		if answer := r.Value.(*kmsg.OffsetFetchResponseGroup).Topics[0].Partitions[0]; answer.ErrorCode == 0 {
-			return answer.Offset
-		}
-	}
-	return -1
-}
-
-// unsettled tells why a group is not stable.
-func (w *World) unsettled(name string) string {
-	generation, owners := int32(-1), map[kafka.TopicPartition]int{}
-	for _, m := range w.members {
-		if m.group != name {
-			continue
-		}
-		if m.state != memberStable || m.positions == nil || generation >= 0 && m.generation != generation {
-			return m.name + " has not joined the others in " + name
-		}
-		generation = m.generation
-		for _, tp := range m.owned {
-			owners[tp]++
-		}
-	}
-	for partition := range int32(ordersPartitions) {
-		if tp := (kafka.TopicPartition{Topic: groupTopic, Partition: partition}); owners[tp] != 1 {
-			return "a partition of " + name + " has not exactly one owner"
-		}
-	}
-	return ""
+	return nil
 }
 
 // finish is what must hold in the end, once more after a clean shutdown and power loss.
 func (w *World) finish() {
 	if why := w.unfinished(); why != "" {
-		w.fail("liveness: %s after %s without faults", why, livenessLimit)
+		w.Fail("liveness: %s after %s without faults", why, livenessLimit)
 		return
 	}
 	n := w.nodes[0]
-	for _, c := range w.copiers {
-		for i := range outputsPerCopier {
-			if !w.copiesVoid {
-				w.check(c.history(i).Finished(n.process.committedOffset(c.group(), c.input())))
-			}
-		}
-	}
+	w.copies.Finish()
 	n.process.audit(StillRunning)
 	n.process.reopen()
 	before := w.stats.Starts
-	w.check(n.shutdown())
+	w.Check(n.shutdown())
 	limitMs := w.nowMs + 10_000
 	w.runUntil(func() bool { return n.process != nil && n.process.serving || w.nowMs > limitMs })
 	if w.err == nil && (w.stats.Starts != before+1 || n.process == nil) {
-		w.fail("liveness: the node does not start after a clean shutdown")
+		w.Fail("liveness: the node does not start after a clean shutdown")
 	}
 }

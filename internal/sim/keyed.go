@@ -99,9 +99,9 @@ type tableWriter struct {
 
 func (w *World) addTableWriter() {
 	t := &tableWriter{w: w}
-	t.conn = w.connect("table-writer", false, func() { t.plan(w.between(10, 300)) })
+	t.conn = w.connect("table-writer", false, func() { t.plan(w.Between(10, 300)) })
 	w.tableWriter = t
-	t.plan(w.between(0, 300))
+	t.plan(w.Between(0, 300))
 }
 
 func (t *tableWriter) plan(delayMs int64) {
@@ -109,7 +109,7 @@ func (t *tableWriter) plan(delayMs int64) {
 		return
 	}
 	t.waiting = true
-	t.w.after(delayMs, func() {
+	t.w.After(delayMs, func() {
 		t.waiting = false
 		if t.conn.inFlight == 0 && !t.w.healing {
 			t.write()
@@ -120,7 +120,7 @@ func (t *tableWriter) plan(delayMs int64) {
 func (t *tableWriter) write() {
 	w := t.w
 	t.next++
-	key, value, tombstone := uint64(w.random.IntN(tableKeys)), t.next, w.oneIn(6)
+	key, value, tombstone := uint64(w.random.IntN(tableKeys)), t.next, w.OneIn(6)
 	b := record.NewBuilder(record.NoProducer(record.CodecNone))
 	k := binary.BigEndian.AppendUint64(nil, key)
 	v := binary.BigEndian.AppendUint64(nil, value)
@@ -130,10 +130,7 @@ func (t *tableWriter) write() {
 		v = append(v, make([]byte, w.random.IntN(80))...)
 	}
 	b.Append(w.nowMs, k, v, nil)
-	data, err := b.Build()
-	if err != nil {
-		panic(fmt.Sprintf("BUG: a batch of the simulation: %v", err))
-	}
+	data := built(b)
 	t.conn.send("write", func(p *process, answer func()) {
 		tp := kafka.TopicPartition{Topic: tableTopic}
 		r, err := p.replicas.Lookup(tp)
@@ -158,7 +155,7 @@ func (t *tableWriter) write() {
 			}
 			answer()
 		})
-	}, func() { t.plan(w.between(1, 80)) })
+	}, func() { t.plan(w.Between(1, 80)) })
 }
 
 // tableRecords decodes the log of the table.
@@ -189,11 +186,11 @@ func tableRecords(data []byte) (records []TableRecord, err error) {
 // compact cleans the dirtiest log, as the cleaner's goroutine does.
 func (p *process) compact() error {
 	found, err := p.storage.CleanDirtiest(storage.CleanOptions{
-		NowMs: p.nowMs(), MapBytes: p.node.w.between(200, 4000), MapLoadFactor: 0.9, BufferBytes: 4096, Throttle: func(int) error { return nil },
+		NowMs: p.nowMs(), MapBytes: p.node.w.Between(200, 4000), MapLoadFactor: 0.9, BufferBytes: 4096, Throttle: func(int) error { return nil },
 	})
 	if found {
 		p.node.w.stats.Compactions++
-		p.node.w.note("compaction: %v", err)
+		p.node.w.Note("compaction: %v", err)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/coordinator"
 	"github.com/moldau/moldau/internal/group"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/shard"
@@ -19,10 +20,35 @@ const (
 	memberGone // has left or crashed; comes back later
 )
 
+// GroupTopic is what the members share out; nobody has to write it.
+const GroupTopic = "orders"
+
+// MembersOptions are what groups need of their world.
+type MembersOptions struct {
+	Loop    Loop
+	NewLine func(name string) Line
+	// TopicID is GroupTopic's.
+	TopicID    func() kafka.UUID
+	Partitions int32 // of it
+	Owners     *OwnershipHistory
+	Commits    *CommitHistory
+}
+
+// Members is the workload of consumer groups.
+type Members struct {
+	MembersOptions
+	all        []*member
+	Rebalances int
+	Committed  int // offsets
+}
+
+// NewMembers returns the workload before its start.
+func NewMembers(o MembersOptions) *Members { return &Members{MembersOptions: o} }
+
 // member is a consumer in a group. It raises the committed offsets of what it owns.
 type member struct {
-	w        *World
-	conn     *connection
+	*Members
+	line     Line
 	group    string
 	name     string
 	instance *string // static member
@@ -32,39 +58,62 @@ type member struct {
 	generation int32
 	owned      []kafka.TopicPartition
 	positions  map[kafka.TopicPartition]int64 // nil until the committed offsets are fetched
-	waiting    bool
 }
 
-const groupTopic = "orders"
-
-func (w *World) addMember(groupID string, static bool) {
-	m := &member{w: w, group: groupID, name: fmt.Sprintf("member-%d", len(w.members)), generation: -1}
-	if static {
-		m.instance = &m.name
-	}
-	m.conn = w.connect(m.name, false, m.broken)
-	w.members = append(w.members, m)
-	m.plan(w.between(0, 2000))
-}
-
-func (m *member) plan(delayMs int64) {
-	if m.waiting {
-		return
-	}
-	m.waiting = true
-	m.w.after(delayMs, func() {
-		m.waiting = false
-		if m.conn.inFlight == 0 {
-			m.step()
+// Start starts the three members of a group, of which one is static.
+func (ms *Members) Start(groupID string) {
+	for i := range 3 {
+		name := fmt.Sprintf("member-%d", len(ms.all))
+		m := &member{Members: ms, line: ms.NewLine(name), group: groupID, name: name, generation: -1}
+		if i == 0 {
+			m.instance = &m.name
 		}
-	})
+		ms.all = append(ms.all, m)
+		m.plan(0, 500)
+	}
 }
 
-// broken has the member go on: with a heartbeat if it was stable, else it joins again.
-func (m *member) broken() { m.plan(m.w.between(20, 400)) }
+// Unsettled tells why a group is not stable, "" if it is.
+func (ms *Members) Unsettled(groupID string) string {
+	generation, owners := int32(-1), map[kafka.TopicPartition]int{}
+	for _, m := range ms.all {
+		if m.group != groupID {
+			continue
+		}
+		if m.state != memberStable || m.positions == nil || generation >= 0 && m.generation != generation {
+			return m.name + " has not joined the others in " + groupID
+		}
+		generation = m.generation
+		for _, tp := range m.owned {
+			owners[tp]++
+		}
+	}
+	for _, tp := range ms.shared() {
+		if owners[tp] != 1 {
+			return fmt.Sprintf("%s has %d owners in %s", tp, owners[tp], groupID)
+		}
+	}
+	return ""
+}
+
+// shared are the partitions that a group shares out.
+func (ms *Members) shared() (all []kafka.TopicPartition) {
+	for partition := range ms.Partitions {
+		all = append(all, kafka.TopicPartition{Topic: GroupTopic, Partition: partition})
+	}
+	return all
+}
+
+func (m *member) plan(lowMs, highMs int64) { m.Loop.After(m.Loop.Between(lowMs, highMs), m.step) }
+
+func (m *member) coordinator() kafka.TopicPartition {
+	return coordinatorPartition(kafka.ConsumerOffsetsTopic, m.group)
+}
 
 func (m *member) step() {
-	w := m.w
+	if !m.line.Reaches(m.coordinator(), func() { m.plan(10, 100) }) {
+		return
+	}
 	switch {
 	case m.state == memberGone:
 		m.state, m.memberID, m.generation = memberJoining, "", -1
@@ -73,13 +122,13 @@ func (m *member) step() {
 		m.join()
 	case m.positions == nil:
 		m.fetchOffsets()
-	case !w.healing && w.oneIn(60):
+	case !m.Loop.IsHealing() && m.Loop.OneIn(40):
 		m.leave()
-	case !w.healing && w.oneIn(60):
-		w.note("%s crashes", m.name)
+	case !m.Loop.IsHealing() && m.Loop.OneIn(40):
+		m.Loop.Note("%s crashes", m.name)
 		m.drop()
-		m.plan(w.between(100, 9000))
-	case w.oneIn(2):
+		m.plan(100, 4000)
+	case m.Loop.OneIn(2):
 		m.commit()
 	default:
 		m.heartbeat()
@@ -90,71 +139,63 @@ func (m *member) step() {
 func (m *member) drop() { m.state, m.owned, m.positions = memberGone, nil, nil }
 
 // rejoin has the member join again; where it is no longer known, as a new one.
-func (m *member) rejoin(code int16, delayMs int64) {
+func (m *member) rejoin(code int16, lowMs, highMs int64) {
 	switch kafka.ErrorCode(code) {
 	case kafka.ErrUnknownMemberID, kafka.ErrFencedInstanceID:
 		m.memberID, m.generation = "", -1
 	}
 	m.state, m.owned, m.positions = memberJoining, nil, nil
-	m.plan(delayMs)
+	m.plan(lowMs, highMs)
 }
 
-// ask sends a request to the group's coordinator. step's answer goes to done, at the client;
-// failures of the coordinator are retried.
-func ask[R any](m *member, name string, step groupStep, leaves func(R), done func(R)) {
-	var value R
-	var failure error
-	m.conn.send(name, func(p *process, answer func()) {
-		p.groups.do(m.group, step, func(v any, err error) {
-			if failure = err; err == nil {
-				value = v.(R)
-				if leaves != nil && p.alive() {
-					leaves(value)
-				}
+// ask sends a request to the group's coordinator. leaves gets the answer where it leaves, done at the client; failures of
+// the coordinator are tried again.
+func ask[R any](m *member, name string, step coordinator.Step[*group.Shard], leaves, done func(R)) {
+	m.line.Ask(m.coordinator(), name, func(at *Coordinators, answer func(any)) {
+		at.Groups.do(m.group, step, func(v any, err error) {
+			if err != nil {
+				answer(kafka.CodeOf(err))
+				return
 			}
-			answer()
+			if leaves != nil && at.IsAlive() {
+				leaves(v.(R))
+			}
+			answer(v)
 		})
-	}, func() {
-		if failure != nil {
-			m.plan(m.w.between(50, 500))
-			return
-		}
-		done(value)
-	})
+	}, func(answer any) { done(answer.(R)) }, func() { m.plan(10, 200) })
 }
 
 func (m *member) join() {
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.SetVersion(9)
 	req.Group, req.MemberID, req.InstanceID, req.ProtocolType = m.group, m.memberID, m.instance, "consumer"
-	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 6000, 4000
-	metadata := kmsg.ConsumerMemberMetadata{Topics: []string{groupTopic}}
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 6000, 1000
+	metadata := kmsg.ConsumerMemberMetadata{Topics: []string{GroupTopic}}
 	req.Protocols = append(req.Protocols, kmsg.JoinGroupRequestProtocol{Name: "range", Metadata: metadata.AppendTo(nil)})
 	ask(m, "join", func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 		return s.JoinGroup(group.Caller{Token: token, ClientID: m.name, ClientHost: "/sim"}, req, nowMs)
 	}, nil, func(r *kmsg.JoinGroupResponse) {
-		w := m.w
-		w.note("%s joins %s: generation %d leader %v, %v", m.name, m.group, r.Generation, r.LeaderID == r.MemberID, kafka.ErrorCode(r.ErrorCode))
+		m.Loop.Note("%s joins %s: generation %d leader %v, %v", m.name, m.group, r.Generation, r.LeaderID == r.MemberID, kafka.ErrorCode(r.ErrorCode))
 		switch {
 		case r.ErrorCode == 0:
 			m.memberID, m.generation = r.MemberID, r.Generation
 			m.sync(r)
 		case kafka.ErrorCode(r.ErrorCode) == kafka.ErrMemberIDRequired:
 			m.memberID = r.MemberID
-			m.plan(w.between(0, 50))
+			m.plan(0, 30)
 		default:
-			m.rejoin(r.ErrorCode, w.between(50, 500))
+			m.rejoin(r.ErrorCode, 20, 200)
 		}
 	})
 }
 
 // assign spreads the topic's partitions over the members.
-func assign(members []kmsg.JoinGroupResponseMember) []kmsg.SyncGroupRequestGroupAssignment {
+func (ms *Members) assign(members []kmsg.JoinGroupResponseMember) []kmsg.SyncGroupRequestGroupAssignment {
 	assignments := make([]kmsg.SyncGroupRequestGroupAssignment, len(members))
 	for i := range members {
 		a := kmsg.ConsumerMemberAssignment{}
-		topic := kmsg.ConsumerMemberAssignmentTopic{Topic: groupTopic}
-		for partition := i; partition < ordersPartitions; partition += len(members) {
+		topic := kmsg.ConsumerMemberAssignmentTopic{Topic: GroupTopic}
+		for partition := i; partition < int(ms.Partitions); partition += len(members) {
 			topic.Partitions = append(topic.Partitions, int32(partition))
 		}
 		a.Topics = append(a.Topics, topic)
@@ -164,39 +205,38 @@ func assign(members []kmsg.JoinGroupResponseMember) []kmsg.SyncGroupRequestGroup
 }
 
 func (m *member) sync(joined *kmsg.JoinGroupResponse) {
-	w := m.w
 	req := kmsg.NewPtrSyncGroupRequest()
 	req.SetVersion(5)
 	req.Group, req.MemberID, req.InstanceID, req.Generation = m.group, m.memberID, m.instance, m.generation
 	if joined.LeaderID == joined.MemberID && !joined.SkipAssignment {
-		req.GroupAssignment = assign(joined.Members)
+		req.GroupAssignment = m.assign(joined.Members)
 	}
 	generation := m.generation
 	ask(m, "sync", func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 		return s.SyncGroup(token, req, nowMs)
 	}, func(r *kmsg.SyncGroupResponse) {
 		if r.ErrorCode == 0 {
-			w.check(w.owners.Assigned(m.group, generation, m.name, w.decodeAssignment(r.MemberAssignment)))
+			m.Loop.Check(m.Owners.Assigned(m.group, generation, m.name, m.decodeAssignment(r.MemberAssignment)))
 		}
 	}, func(r *kmsg.SyncGroupResponse) {
-		w.note("%s syncs generation %d of %s: %v", m.name, generation, m.group, kafka.ErrorCode(r.ErrorCode))
+		m.Loop.Note("%s syncs generation %d of %s: %v", m.name, generation, m.group, kafka.ErrorCode(r.ErrorCode))
 		if r.ErrorCode != 0 {
-			m.rejoin(r.ErrorCode, w.between(10, 300))
+			m.rejoin(r.ErrorCode, 10, 200)
 			return
 		}
-		w.stats.Rebalances++
-		m.state, m.owned, m.positions = memberStable, w.decodeAssignment(r.MemberAssignment), nil
-		m.plan(w.between(0, 100))
+		m.Rebalances++
+		m.state, m.owned, m.positions = memberStable, m.decodeAssignment(r.MemberAssignment), nil
+		m.plan(0, 100)
 	})
 }
 
-func (w *World) decodeAssignment(data []byte) (owned []kafka.TopicPartition) {
+func (ms *Members) decodeAssignment(data []byte) (owned []kafka.TopicPartition) {
 	if len(data) == 0 {
 		return nil
 	}
 	var a kmsg.ConsumerMemberAssignment
 	if err := a.ReadFrom(data); err != nil {
-		w.fail("an assignment cannot be decoded: %w", err)
+		ms.Loop.Fail("an assignment cannot be decoded: %w", err)
 	}
 	for _, topic := range a.Topics {
 		for _, partition := range topic.Partitions {
@@ -217,11 +257,11 @@ func (m *member) heartbeat() {
 // goOn continues after an answer that may tell the member to join again.
 func (m *member) goOn(code int16) {
 	if code != 0 {
-		m.w.note("%s: %v", m.name, kafka.ErrorCode(code))
-		m.rejoin(code, m.w.between(0, 200))
+		m.Loop.Note("%s: %v", m.name, kafka.ErrorCode(code))
+		m.rejoin(code, 0, 100)
 		return
 	}
-	m.plan(m.w.between(100, 1200))
+	m.plan(50, 500)
 }
 
 func (m *member) leave() {
@@ -233,22 +273,21 @@ func (m *member) leave() {
 	ask(m, "leave", func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 		return s.LeaveGroup(token, req, nowMs)
 	}, nil, func(r *kmsg.LeaveGroupResponse) {
-		m.w.note("%s leaves %s: %v", m.name, m.group, kafka.ErrorCode(r.ErrorCode))
-		m.plan(m.w.between(100, 5000))
+		m.Loop.Note("%s leaves %s: %v", m.name, m.group, kafka.ErrorCode(r.ErrorCode))
+		m.plan(100, 2000)
 	})
 }
 
 func (m *member) fetchOffsets() {
-	w := m.w
 	if len(m.owned) == 0 {
 		m.positions = map[kafka.TopicPartition]int64{}
-		m.plan(w.between(0, 500))
+		m.plan(0, 200)
 		return
 	}
-	req := fetchOffsetsRequest(m.group)
+	req := m.offsetsRequest(m.group)
 	ask(m, "fetch offsets", func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 		return s.FetchOffsets(token, req, false, nowMs)
-	}, func(r *kmsg.OffsetFetchResponseGroup) { w.checkFetched(m.group, r) }, func(r *kmsg.OffsetFetchResponseGroup) {
+	}, func(r *kmsg.OffsetFetchResponseGroup) { m.checkFetched(m.group, r) }, func(r *kmsg.OffsetFetchResponseGroup) {
 		if r.ErrorCode != 0 {
 			m.goOn(r.ErrorCode)
 			return
@@ -259,16 +298,17 @@ func (m *member) fetchOffsets() {
 				m.positions[tp] = offset
 			}
 		}
-		m.plan(w.between(0, 200))
+		m.plan(0, 100)
 	})
 }
 
-func fetchOffsetsRequest(groupID string) *kmsg.OffsetFetchRequestGroup {
+// offsetsRequest asks for all offsets of a group.
+func (ms *Members) offsetsRequest(groupID string) *kmsg.OffsetFetchRequestGroup {
 	req := kmsg.NewOffsetFetchRequestGroup()
 	req.Group = groupID
-	topic := kmsg.OffsetFetchRequestGroupTopic{Topic: groupTopic}
-	for partition := range int32(ordersPartitions) {
-		topic.Partitions = append(topic.Partitions, partition)
+	topic := kmsg.OffsetFetchRequestGroupTopic{Topic: GroupTopic}
+	for _, tp := range ms.shared() {
+		topic.Partitions = append(topic.Partitions, tp.Partition)
 	}
 	req.Topics = append(req.Topics, topic)
 	return &req
@@ -284,30 +324,28 @@ func offsetsOf(r *kmsg.OffsetFetchResponseGroup) map[kafka.TopicPartition]int64 
 	return offsets
 }
 
-func (w *World) checkFetched(groupID string, r *kmsg.OffsetFetchResponseGroup) {
+func (ms *Members) checkFetched(groupID string, r *kmsg.OffsetFetchResponseGroup) {
 	if r.ErrorCode != 0 {
 		return
 	}
 	offsets := offsetsOf(r)
-	for partition := range int32(ordersPartitions) {
-		tp := kafka.TopicPartition{Topic: groupTopic, Partition: partition}
+	for _, tp := range ms.shared() {
 		offset, answered := offsets[tp]
 		if !answered {
-			w.fail("an answer about the offsets of %s leaves out %s", groupID, tp)
+			ms.Loop.Fail("an answer about the offsets of %s leaves out %s", groupID, tp)
 			return
 		}
-		w.check(w.commits.Fetched(groupID, tp, offset))
+		ms.Loop.Check(ms.Commits.Fetched(groupID, tp, offset))
 	}
 }
 
 func (m *member) commit() {
-	w := m.w
 	topic := kmsg.NewOffsetCommitRequestTopic()
-	topic.Topic, topic.TopicID = groupTopic, w.admin.facts[groupTopic].id
+	topic.Topic, topic.TopicID = GroupTopic, m.TopicID()
 	sent := map[kafka.TopicPartition]int64{}
 	for _, tp := range m.owned {
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
-		p.Partition, p.Offset = tp.Partition, max(0, m.positions[tp])+w.between(1, 9)
+		p.Partition, p.Offset = tp.Partition, max(0, m.positions[tp])+m.Loop.Between(1, 9)
 		m.positions[tp], sent[tp] = p.Offset, p.Offset
 		topic.Partitions = append(topic.Partitions, p)
 	}
@@ -322,15 +360,15 @@ func (m *member) commit() {
 	owned := slices.Clone(m.owned)
 	ask(m, "commit", func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 		for _, tp := range owned {
-			w.commits.Sent(m.group, tp, sent[tp])
+			m.Commits.Sent(m.group, tp, sent[tp])
 		}
 		return s.CommitOffsets(token, req, nowMs)
 	}, func(r *kmsg.OffsetCommitResponse) {
 		for _, p := range r.Topics[0].Partitions {
 			if p.ErrorCode == 0 {
-				tp := kafka.TopicPartition{Topic: groupTopic, Partition: p.Partition}
-				w.commits.Acked(m.group, tp, sent[tp])
-				w.stats.Commits++
+				tp := kafka.TopicPartition{Topic: GroupTopic, Partition: p.Partition}
+				m.Commits.Acked(m.group, tp, sent[tp])
+				m.Committed++
 			}
 		}
 	}, func(r *kmsg.OffsetCommitResponse) { m.goOn(r.Topics[0].Partitions[0].ErrorCode) })

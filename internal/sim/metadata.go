@@ -77,8 +77,8 @@ func (m *metadataPlane) begin() error {
 	if !l.IsSelf {
 		return fmt.Errorf("the only voter does not lead after its campaign: %+v", l)
 	}
-	w.check(w.metadata.Loaded(m.image.Offset))
-	w.check(w.levels.ObserveNew("the metadata epoch", int64(l.Epoch)))
+	w.Check(w.metadata.Loaded(m.image.Offset))
+	w.Check(w.levels.ObserveNew("the metadata epoch", int64(l.Epoch)))
 	if m.image.Offset < l.StartOffset-1 {
 		return fmt.Errorf("the image ends at %d, the controller starts at %d", m.image.Offset, l.StartOffset)
 	}
@@ -113,7 +113,7 @@ func (m *metadataPlane) load(b quorum.Batch) error {
 	if err != nil {
 		return err
 	}
-	w.check(w.metadata.Published(image.Offset, print))
+	w.Check(w.metadata.Published(image.Offset, print))
 	m.p.publish(image, delta)
 	m.image = image
 	return nil
@@ -158,7 +158,7 @@ func (m *metadataPlane) plan() {
 	}
 	m.planned = true
 	w := m.p.node.w
-	w.after(w.between(0, 8), func() {
+	w.After(w.Between(0, 8), func() {
 		m.planned = false
 		if !m.p.touch() {
 			return
@@ -221,7 +221,7 @@ func (m *metadataPlane) propose(records []metadata.Record, done func(error)) err
 		for i, r := range records {
 			encoded[i] = metadata.EncodeAt(r, delta.MetadataVersion())
 			if err := delta.Replay(r); err != nil {
-				m.p.node.w.fail("the controller made a record that does not apply: %s: %w", r.Type(), err)
+				m.p.node.w.Fail("the controller made a record that does not apply: %s: %w", r.Type(), err)
 				return err
 			}
 		}
@@ -255,7 +255,7 @@ func (m *metadataPlane) takeSnapshot() error {
 	}
 	m.snapshot = job
 	w := m.p.node.w
-	w.after(w.between(0, 300), func() {
+	w.After(w.Between(0, 300), func() {
 		if !m.p.touch() {
 			return
 		}
@@ -264,7 +264,7 @@ func (m *metadataPlane) takeSnapshot() error {
 			return
 		}
 		err := m.voter.FinishSnapshot(job)
-		w.note("snapshot %s: %v", job.ID().FileName(), err)
+		w.Note("snapshot %s: %v", job.ID().FileName(), err)
 		w.stats.Snapshots++
 		if m.p.touch() && err != nil {
 			m.fail(err)

@@ -50,24 +50,24 @@ func (n *Node) start() {
 	}
 	disk := NewDisk(n.mem, w.random)
 	switch {
-	case !w.healing && w.budget.Kills > 0 && w.oneIn(5):
+	case !w.healing && w.budget.Kills > 0 && w.OneIn(5):
 		w.budget.Kills--
 		w.stats.Kills++
-		disk.DieIn = w.between(1, 60)
-	case !w.healing && w.budget.DiskErrors > 0 && w.oneIn(8):
+		disk.DieIn = w.Between(1, 60)
+	case !w.healing && w.budget.DiskErrors > 0 && w.OneIn(8):
 		w.budget.DiskErrors--
 		w.stats.DiskErrors++
-		disk.FailIn, disk.FailFor = w.between(1, 60), w.between(1, 3)
+		disk.FailIn, disk.FailFor = w.Between(1, 60), w.Between(1, 3)
 	}
 	p := newProcess(n, disk)
 	n.process = p
 	err := p.start()
-	w.note("start %d: %d disk changes, %v", w.stats.Starts, disk.Changes, err)
+	w.Note("start %d: %d disk changes, %v", w.stats.Starts, disk.Changes, err)
 	switch {
 	case disk.Dead, err != nil && disk.Failed:
 		n.crash(Killed)
 	case err != nil:
-		w.fail("node %d does not start: %w", n.id, err)
+		w.Fail("node %d does not start: %w", n.id, err)
 	case !p.failing:
 		p.audit(n.ending)
 		n.ending = StillRunning
@@ -95,8 +95,8 @@ func (n *Node) crash(ending Ending) {
 	} else {
 		n.mem = p.disk.Mem.KillClone()
 	}
-	w.note("the process of node %d ends (%d)", n.id, ending)
-	w.after(w.between(10, 800), n.start)
+	w.Note("the process of node %d ends (%d)", n.id, ending)
+	w.After(w.Between(10, 800), n.start)
 }
 
 // powerLost notes that what was not flushed may be gone.
@@ -121,7 +121,7 @@ func (n *Node) leave(p *process) {
 		}
 	}
 	w.answers.ProcessEnded()
-	for _, c := range w.connections() {
+	for _, c := range w.conns {
 		c.broken()
 	}
 }
@@ -134,7 +134,7 @@ func (n *Node) shutdown() error {
 		return nil
 	}
 	err := p.stop()
-	w.note("shutdown: %v", err)
+	w.Note("shutdown: %v", err)
 	if p.disk.Dead || p.disk.Failed || err != nil {
 		if err != nil && !p.disk.Dead && !p.disk.Failed {
 			return fmt.Errorf("node %d does not stop: %w", n.id, err)
@@ -145,7 +145,7 @@ func (n *Node) shutdown() error {
 	n.leave(p)
 	n.ending = Killed
 	n.mem = p.disk.Mem.CrashClone(w.random)
-	w.after(w.between(10, 800), n.start)
+	w.After(w.Between(10, 800), n.start)
 	return nil
 }
 
@@ -156,14 +156,14 @@ func (p *process) fault(err error) {
 		return
 	}
 	p.failing = true
-	w.note("fault: %v", err)
+	w.Note("fault: %v", err)
 	if !p.disk.Failed {
-		w.fail("node %d cannot go on, although its disk has not failed: %w", p.node.id, err)
+		w.Fail("node %d cannot go on, although its disk has not failed: %w", p.node.id, err)
 		return
 	}
 	// The broker ends itself at once if the metadata log has failed; where a log dir is offline
 	// its operator restarts it some time later.
-	w.after(w.between(0, 2000), func() {
+	w.After(w.Between(0, 2000), func() {
 		if p.node.process == p {
 			p.node.crash(Killed)
 		}

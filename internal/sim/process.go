@@ -18,13 +18,13 @@ import (
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/replica"
+	"github.com/moldau/moldau/internal/shard"
 	"github.com/moldau/moldau/internal/storage"
+	"github.com/moldau/moldau/internal/txn"
 )
 
 const (
-	dataDir = "/data"
-	// A producer that expires, or offsets that do, would excuse what the checkers forbid.
-	producerExpirationMs = 30 * 24 * 3_600_000
+	dataDir              = "/data"
 	openFiles            = 12 // few, so that files are closed and opened again
 	metadataSegmentBytes = 3000
 	maxWaiting           = 10_000
@@ -43,8 +43,7 @@ type process struct {
 	storage      *storage.Manager
 	replicas     *replica.Manager
 	metadata     *metadataPlane
-	groups       *groupPlane
-	transactions *txnPlane
+	coordinators *Coordinators
 	hosting      bool // the replicas are started: deltas go to the coordinators too
 	serving      bool // the start is over
 	epoch        int64
@@ -73,7 +72,7 @@ func (p *process) start() (err error) {
 	registry := metrics.NewRegistry()
 	p.storage, err = storage.OpenManager(storage.Options{
 		FS: fsys, Dirs: []string{dataDir}, DirectoryIDs: p.identity.DirectoryIDs, Defaults: p.topicConfig(metadata.EmptyImage(), "").Log, Metrics: registry, Random: p.random, Clock: clock,
-		ProducerExpirationMs: producerExpirationMs, OpenFilesPerDir: openFiles,
+		ProducerExpirationMs: ProducerExpirationMs, OpenFilesPerDir: openFiles,
 		OnDirOffline: func(_ string, err error) { p.fault(err) },
 	})
 	if err != nil {
@@ -84,8 +83,12 @@ func (p *process) start() (err error) {
 		return err
 	}
 	p.replicas = replica.New(replica.Options{NodeID: p.node.id, Storage: p.storage, Metrics: registry, Clock: clock, TopicConfig: p.topicConfig, MaxWaiting: maxWaiting})
-	p.groups = newGroupPlane(p, registry)
-	p.transactions = newTxnPlane(p, registry)
+	p.coordinators = NewCoordinators(CoordinatorsOptions{Loop: p.node.w, NodeID: p.node.id, Clock: clock, Random: p.random, Metrics: registry, Replicas: p.replicas, Log: coordinatorLog{p.replicas, p},
+		IsAlive: p.alive, After: p.after, OnDisk: func(f func()) { f() }, Appended: func() {}, NewProducerID: p.newProducerID,
+		WriteMarkers: func(marker shard.Marker, partitions []kafka.TopicPartition, done func([]kafka.ErrorCode)) {
+			p.coordinators.Transactions.WriteMarkers(marker, partitions, done)
+		},
+		AddToTransaction: func(r txn.AddRequest, done func(kafka.ErrorCode)) { p.coordinators.Transactions.Add(r, done) }})
 	if p.metadata, err = openMetadata(p); err != nil {
 		return err
 	}
@@ -108,28 +111,37 @@ func (p *process) nowMs() int64 { return p.node.w.nowMs }
 // alive reports whether the process can still be heard.
 func (p *process) alive() bool { return !p.disk.Dead && p.node.process == p }
 
+// after plans f, which does not happen if the process has ended by then.
+func (p *process) after(delayMs int64, f func()) {
+	p.node.w.After(delayMs, func() {
+		if p.touch() {
+			f()
+			p.touch()
+		}
+	})
+}
+
 // publish takes each new image to the parts that follow it, as the broker does.
 func (p *process) publish(image *metadata.Image, delta *metadata.Delta) {
 	p.replicas.Apply(image, delta)
 	if p.hosting {
-		p.groups.publish(image, delta)
-		p.transactions.publish(image, delta)
+		p.coordinators.Publish(image, delta)
 	}
 }
 
 // commitBy plans a group commit as the flusher of the storage host makes it, for dueMs.
 func (p *process) commitBy(dueMs int64) {
 	w := p.node.w
-	w.after(max(0, dueMs-w.nowMs)+w.between(0, 20), func() {
+	w.After(max(0, dueMs-w.nowMs)+w.Between(0, 20), func() {
 		if !p.alive() || p.failing {
 			return
 		}
 		nextMs, err := p.storage.CommitDir(0, p.nowMs(), nil)
 		w.stats.GroupCommits++
 		if err != nil {
-			w.note("group commit: %v", err)
+			w.Note("group commit: %v", err)
 			if !p.disk.Dead && !p.disk.Failed {
-				w.fail("group commit: %w", err)
+				w.Fail("group commit: %w", err)
 			}
 		}
 		if p.touch() && nextMs != math.MaxInt64 {
@@ -156,7 +168,7 @@ func (p *process) register() error {
 		return fmt.Errorf("registration: %w", kafka.ErrorCode(r.ErrorCode))
 	}
 	p.epoch = r.BrokerEpoch
-	p.node.w.check(p.node.w.levels.ObserveNew("the broker epoch", p.epoch))
+	p.node.w.Check(p.node.w.levels.ObserveNew("the broker epoch", p.epoch))
 	return p.heartbeat(false)
 }
 
@@ -224,7 +236,7 @@ func (p *process) newProducerID(done func(id int64, err error)) {
 	p.metadata.handle(req, func(resp kmsg.Response, err error) {
 		if err == nil {
 			r := resp.(*kmsg.AllocateProducerIDsResponse)
-			if err = errorOf(r.ErrorCode); err == nil {
+			if err = errorOf(kafka.ErrorCode(r.ErrorCode)); err == nil {
 				p.nextProducerID, p.endProducerID = r.ProducerIDStart, r.ProducerIDStart+int64(r.ProducerIDLen)
 				p.nextProducerID++
 			}
@@ -233,11 +245,31 @@ func (p *process) newProducerID(done func(id int64, err error)) {
 	})
 }
 
-func errorOf(code int16) error {
-	if code == 0 {
-		return nil
+// coordinatorLog is what the coordinators write to. As long as the disk works, nothing of it may fail.
+type coordinatorLog struct {
+	*replica.Manager
+	p *process
+}
+
+// Append implements coordinator.Log.
+func (l coordinatorLog) Append(tp kafka.TopicPartition, leaderEpoch int32, batch []byte) (int64, error) {
+	end, err := l.Manager.Append(tp, leaderEpoch, batch)
+	if p := l.p; err != nil && p.alive() && p.serving && !p.disk.Failed {
+		p.node.w.Fail("an append of the coordinator to %s failed: %w", tp, err)
 	}
-	return kafka.ErrorCode(code)
+	return end, err
+}
+
+// WhenCommitted implements coordinator.Log.
+func (l coordinatorLog) WhenCommitted(tp kafka.TopicPartition, leaderEpoch int32, endOffset int64, done func(error)) {
+	called := 0
+	l.Manager.WhenCommitted(tp, leaderEpoch, endOffset, func(err error) {
+		if called++; called > 1 {
+			l.p.node.w.Fail("WhenCommitted of %s up to %d calls %d times", tp, endOffset, called)
+			return
+		}
+		done(err)
+	})
 }
 
 var quiet = slog.New(slog.DiscardHandler)

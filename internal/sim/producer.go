@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -57,13 +56,13 @@ type batch struct {
 func (w *World) addProducer(idempotent bool, acks int16) {
 	p := &producer{w: w, number: len(w.producers), idempotent: idempotent, acks: acks, producerID: kafka.NoProducerID, epoch: kafka.NoProducerEpoch,
 		sequence: map[kafka.TopicPartition]int32{}}
-	if w.oneIn(4) {
+	if w.OneIn(4) {
 		p.codec = record.Codec(w.random.IntN(5)) // compressing takes most of the time
 	}
 	p.conn = w.connect(fmt.Sprintf("producer-%d", p.number), idempotent, p.broken)
 	p.tp = w.somePartition()
 	w.producers = append(w.producers, p)
-	p.plan(w.between(0, 200))
+	p.plan(w.Between(0, 200))
 }
 
 // pin has it write to tp alone.
@@ -74,7 +73,7 @@ func (p *producer) plan(delayMs int64) {
 		return
 	}
 	p.waiting = true
-	p.w.after(delayMs, func() {
+	p.w.After(delayMs, func() {
 		p.waiting = false
 		p.step()
 	})
@@ -93,7 +92,7 @@ func (p *producer) broken() {
 	for _, b := range p.unsent {
 		b.answered = false
 	}
-	p.plan(p.w.between(10, 300))
+	p.plan(p.w.Between(10, 300))
 }
 
 func (p *producer) step() {
@@ -106,7 +105,7 @@ func (p *producer) step() {
 		return
 	}
 	if !w.healing && len(p.unsent) == 0 {
-		if len(p.sent) == 0 && !p.pinned && w.oneIn(20) {
+		if len(p.sent) == 0 && !p.pinned && w.OneIn(20) {
 			p.tp = w.somePartition()
 		}
 		p.create()
@@ -117,14 +116,14 @@ func (p *producer) step() {
 		p.sent = append(p.sent, b)
 		p.send(b)
 	}
-	p.plan(w.between(1, 150))
+	p.plan(w.Between(1, 150))
 }
 
 // create makes a new batch.
 func (p *producer) create() {
 	w := p.w
 	b := &batch{createdMs: w.nowMs, sequence: kafka.NoSequence}
-	for range w.between(1, 4) {
+	for range w.Between(1, 4) {
 		b.ids = append(b.ids, RecordID{p.number, p.next})
 		p.next++
 	}
@@ -141,25 +140,7 @@ func (p *producer) encode(b *batch) []byte {
 	if p.idempotent {
 		o.ProducerID, o.ProducerEpoch, o.BaseSequence = p.producerID, p.epoch, b.sequence
 	}
-	builder := record.NewBuilder(o)
-	for _, id := range b.ids {
-		value := make([]byte, 16, 16+id.Number%60)
-		binary.BigEndian.PutUint64(value, uint64(id.Producer))
-		binary.BigEndian.PutUint64(value[8:], uint64(id.Number))
-		builder.Append(b.createdMs, nil, value[:cap(value)], nil)
-	}
-	data, err := builder.Build()
-	if err != nil {
-		panic(fmt.Sprintf("BUG: a batch of the simulation: %v", err))
-	}
-	return data
-}
-
-func decodeID(value []byte) (RecordID, error) {
-	if len(value) < 16 {
-		return RecordID{}, fmt.Errorf("a value of %d bytes", len(value))
-	}
-	return RecordID{int(binary.BigEndian.Uint64(value)), int(binary.BigEndian.Uint64(value[8:]))}, nil
+	return EncodeRecords(o, b.createdMs, b.ids)
 }
 
 func (p *producer) send(b *batch) {
@@ -169,7 +150,7 @@ func (p *producer) send(b *batch) {
 	p.conn.send("produce", func(at *process, answer func()) {
 		at.produce(produceCall{tp: tp, records: data, acks: p.acks, ids: b.ids}, func(r storage.AppendResult, err error) {
 			code = kafka.CodeOf(err)
-			w.note("%s produces %s.. sequence %d to %s: offset %d duplicate %v, %v", p.conn.name, b.ids[0], b.sequence, tp, r.BaseOffset, r.Duplicate, err)
+			w.Note("%s produces %s.. sequence %d to %s: offset %d duplicate %v, %v", p.conn.name, b.ids[0], b.sequence, tp, r.BaseOffset, r.Duplicate, err)
 			answer()
 		})
 	}, func() { p.answered(b, code) })
@@ -180,7 +161,7 @@ func (p *producer) answered(b *batch, code kafka.ErrorCode) {
 	b.answered, b.code = true, code
 	if !p.idempotent {
 		p.sent = slices.DeleteFunc(p.sent, func(s *batch) bool { return s == b })
-		p.plan(p.w.between(1, 100))
+		p.plan(p.w.Between(1, 100))
 		return
 	}
 	for len(p.sent) > 0 && p.sent[0].answered && p.sent[0].code == kafka.ErrNone {
@@ -190,7 +171,7 @@ func (p *producer) answered(b *batch, code kafka.ErrorCode) {
 		p.failed = p.failed || s.answered
 	}
 	if !p.failed {
-		p.plan(p.w.between(0, 50))
+		p.plan(p.w.Between(0, 50))
 		return
 	}
 	for _, s := range p.sent {
@@ -217,16 +198,16 @@ func (p *producer) refused(code kafka.ErrorCode) {
 		p.restartSequence()
 	case kafka.ErrOutOfOrderSequenceNumber:
 		if w.nodes[0].powerLosses == p.powerLosses {
-			w.fail("%s: %s was refused with %v although nothing was lost", p.conn.name, p.tp, code)
+			w.Fail("%s: %s was refused with %v although nothing was lost", p.conn.name, p.tp, code)
 			return
 		}
 		p.restartSequence()
 	case kafka.ErrKafkaStorageError, kafka.ErrNotLeaderOrFollower, kafka.ErrRequestTimedOut:
 	default:
-		w.fail("%s: a batch to %s was refused with %v", p.conn.name, p.tp, code)
+		w.Fail("%s: a batch to %s was refused with %v", p.conn.name, p.tp, code)
 		return
 	}
-	p.plan(w.between(20, 300))
+	p.plan(w.Between(20, 300))
 }
 
 // restartSequence numbers what is left in a new epoch, as clients do when the broker has lost
@@ -240,7 +221,7 @@ func (p *producer) restartSequence() {
 		b.sequence = p.sequence[p.tp]
 		p.sequence[p.tp] += int32(len(b.ids))
 	}
-	p.w.note("%s begins epoch %d", p.conn.name, p.epoch)
+	p.w.Note("%s begins epoch %d", p.conn.name, p.epoch)
 }
 
 func (p *producer) askForID() {
@@ -252,7 +233,7 @@ func (p *producer) askForID() {
 		at.newProducerID(func(got int64, err error) {
 			id, failure = got, err
 			if err == nil && at.alive() {
-				w.check(w.levels.ObserveNew("the producer id", got))
+				w.Check(w.levels.ObserveNew("the producer id", got))
 			}
 			answer()
 		})
@@ -260,9 +241,9 @@ func (p *producer) askForID() {
 		p.asking = false
 		if failure == nil {
 			p.producerID, p.epoch, p.powerLosses = id, 0, w.nodes[0].powerLosses
-			w.note("%s gets producer id %d", p.conn.name, id)
+			w.Note("%s gets producer id %d", p.conn.name, id)
 		}
-		p.plan(w.between(1, 100))
+		p.plan(w.Between(1, 100))
 	})
 }
 
@@ -300,9 +281,9 @@ func (p *process) produce(c produceCall, done func(storage.AppendResult, error))
 				w.stats.Duplicates++
 			}
 			if result.LastOffset != result.BaseOffset+int64(len(c.ids))-1 {
-				w.fail("%s: %d records were acknowledged at offsets %d to %d", c.tp, len(c.ids), result.BaseOffset, result.LastOffset)
+				w.Fail("%s: %d records were acknowledged at offsets %d to %d", c.tp, len(c.ids), result.BaseOffset, result.LastOffset)
 			}
-			w.check(history.Acked(result.BaseOffset, c.ids))
+			w.Check(history.Acked(result.BaseOffset, c.ids))
 			if unflushed, limited := r.Log().Config().MaxUnflushed(); limited && !result.Duplicate {
 				w.stats.PromisedRecords += len(c.ids)
 				history.Promised(result.LastOffset + 1 - unflushed)
@@ -322,7 +303,7 @@ func (p *process) produce(c produceCall, done func(storage.AppendResult, error))
 
 // somePartition draws a partition that exists, now and then of a topic that comes and goes.
 func (w *World) somePartition() kafka.TopicPartition {
-	if n := w.nodes[0]; n.process != nil && n.process.serving && w.oneIn(4) {
+	if n := w.nodes[0]; n.process != nil && n.process.serving && w.OneIn(4) {
 		var all []*metadata.Topic
 		for topic := range n.process.metadata.image.Topics() {
 			if !slices.Contains(lastingTopics, topic.Name) {

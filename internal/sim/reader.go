@@ -28,9 +28,9 @@ type reader struct {
 
 func (w *World) addReader(tp kafka.TopicPartition) {
 	r := &reader{w: w, tp: tp, lastEpoch: kafka.NoLeaderEpoch, isolation: kafka.IsolationLevel(w.random.IntN(2))}
-	r.conn = w.connect(fmt.Sprintf("reader-%d", len(w.readers)), false, func() { r.plan(w.between(10, 300)) })
+	r.conn = w.connect(fmt.Sprintf("reader-%d", len(w.readers)), false, func() { r.plan(w.Between(10, 300)) })
 	w.readers = append(w.readers, r)
-	r.plan(w.between(0, 300))
+	r.plan(w.Between(0, 300))
 }
 
 func (r *reader) plan(delayMs int64) {
@@ -38,7 +38,7 @@ func (r *reader) plan(delayMs int64) {
 		return
 	}
 	r.waiting = true
-	r.w.after(delayMs, func() {
+	r.w.After(delayMs, func() {
 		r.waiting = false
 		if r.conn.inFlight == 0 {
 			r.fetch()
@@ -49,7 +49,7 @@ func (r *reader) plan(delayMs int64) {
 func (r *reader) fetch() {
 	w := r.w
 	r.conn.send("fetch", func(p *process, answer func()) {
-		request := &replica.FetchRequest{MinBytes: 1, MaxBytes: int(w.between(1, 4000)), Isolation: r.isolation, Partitions: []replica.FetchPartition{{
+		request := &replica.FetchRequest{MinBytes: 1, MaxBytes: int(w.Between(1, 4000)), Isolation: r.isolation, Partitions: []replica.FetchPartition{{
 			TopicPartition: r.tp, Offset: r.position, MaxBytes: 1 << 20, CurrentLeaderEpoch: kafka.NoLeaderEpoch, LastFetchedEpoch: r.lastEpoch,
 		}}}
 		result := p.replicas.Fetch(context.Background(), request, &r.buffers)[0]
@@ -58,7 +58,7 @@ func (r *reader) fetch() {
 		}
 		r.buffers.Release()
 		answer()
-	}, func() { r.plan(w.between(1, 120)) })
+	}, func() { r.plan(w.Between(1, 120)) })
 }
 
 // take checks an answer where it leaves the broker. Being lost on the way would only have it
@@ -72,25 +72,25 @@ func (r *reader) take(p *process, result replica.FetchResult) {
 	log := replica.Log()
 	switch code := kafka.CodeOf(result.Err); {
 	case result.Diverging != nil:
-		w.note("%s at %d of %s: diverging at %d", r.conn.name, r.position, r.tp, result.Diverging.EndOffset)
+		w.Note("%s at %d of %s: diverging at %d", r.conn.name, r.position, r.tp, result.Diverging.EndOffset)
 		if !r.lost || result.Diverging.EndOffset >= r.position {
-			w.fail("%s: %s is told at %d that its log diverges at %d, which it does not (lost %v)", r.conn.name, r.tp, r.position, result.Diverging.EndOffset, r.lost)
+			w.Fail("%s: %s is told at %d that its log diverges at %d, which it does not (lost %v)", r.conn.name, r.tp, r.position, result.Diverging.EndOffset, r.lost)
 		}
 		w.stats.Diverged++
 		r.position, r.lastEpoch, r.lost = max(result.Diverging.EndOffset, result.LogStartOffset), kafka.NoLeaderEpoch, false
 	case code == kafka.ErrOffsetOutOfRange:
 		start, end := log.LogStartOffset(), log.LogEndOffset()
-		w.note("%s at %d of %s: out of range %d to %d", r.conn.name, r.position, r.tp, start, end)
+		w.Note("%s at %d of %s: out of range %d to %d", r.conn.name, r.position, r.tp, start, end)
 		if r.position >= start && r.position <= end && !r.lost {
-			w.fail("%s: offset %d of %s is out of range, although the log goes from %d to %d: %w", r.conn.name, r.position, r.tp, start, end, result.Err)
+			w.Fail("%s: offset %d of %s is out of range, although the log goes from %d to %d: %w", r.conn.name, r.position, r.tp, start, end, result.Err)
 		}
 		if r.position > end && !r.lost {
-			w.fail("%s: offset %d of %s lies behind the log end offset %d, although nothing was lost", r.conn.name, r.position, r.tp, end)
+			w.Fail("%s: offset %d of %s lies behind the log end offset %d, although nothing was lost", r.conn.name, r.position, r.tp, end)
 		}
 		r.position, r.lastEpoch, r.lost = max(start, min(r.position, end)), kafka.NoLeaderEpoch, false
 	case code == kafka.ErrKafkaStorageError && p.disk.Failed, code == kafka.ErrNotLeaderOrFollower:
 	case result.Err != nil:
-		w.fail("%s: fetch of %s at %d: %w", r.conn.name, r.tp, r.position, result.Err)
+		w.Fail("%s: fetch of %s at %d: %w", r.conn.name, r.tp, r.position, result.Err)
 	default:
 		r.read(p, log, result)
 	}
@@ -99,18 +99,18 @@ func (r *reader) take(p *process, result replica.FetchResult) {
 func (r *reader) read(p *process, log *storage.Log, result replica.FetchResult) {
 	w := r.w
 	seen, err := RecordsOf(result.Records, r.position)
-	if !w.check(err) || len(seen) == 0 {
+	if !w.Check(err) || len(seen) == 0 {
 		return
 	}
 	if r.lost {
-		w.fail("%s: reads on at %d of %s over records that power loss has replaced", r.conn.name, r.position, r.tp)
+		w.Fail("%s: reads on at %d of %s over records that power loss has replaced", r.conn.name, r.position, r.tp)
 		return
 	}
 	last := seen[len(seen)-1]
 	if last.Offset >= result.HighWatermark {
-		w.fail("%s: read offset %d of %s, at or above the high watermark %d", r.conn.name, last.Offset, r.tp, result.HighWatermark)
+		w.Fail("%s: read offset %d of %s, at or above the high watermark %d", r.conn.name, last.Offset, r.tp, result.HighWatermark)
 	}
-	w.check(w.history(topicIDPartition(log)).Read(r.position, seen))
+	w.Check(w.history(topicIDPartition(log)).Read(r.position, seen))
 	w.stats.ReadRecords += len(seen)
 	r.position, r.lastEpoch = last.Offset+1, last.Epoch
 }
@@ -134,7 +134,7 @@ func RecordsOf(data []byte, from int64) (seen []Seen, err error) {
 			if s.Offset < from {
 				continue
 			}
-			if s.ID, err = decodeID(rec.Value); err != nil {
+			if s.ID, err = DecodeID(rec.Value); err != nil {
 				return nil, fmt.Errorf("offset %d: %w", s.Offset, err)
 			}
 			seen = append(seen, s)

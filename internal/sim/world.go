@@ -81,17 +81,15 @@ type World struct {
 	// faultsEndMs is when healing begins: faults are over and nothing new is asked for.
 	faultsEndMs int64
 	healing     bool
+	quiet       bool // everybody has got what they wanted
 	err         error
 
 	nodes     []*Node
 	producers []*producer
 	readers   []*reader
-	members   []*member
-	copiers   []*copier
-	// copyReaders read what the copiers write; there is one per partition, as there are copies.
-	copyReaders  []*copyReader
-	copies       []*CopyHistory
-	transactions int64 // how many were begun
+	conns     []*connection // all clients'
+	members   *Members
+	copies    *Copies
 	// flushed says that everything of the transactional workload is flushed before it is
 	// acknowledged: power loss takes nothing of it. Where it is not, power loss makes the copies
 	// void: markers and decisions may be gone, as with Apache Kafka.
@@ -148,11 +146,12 @@ func Run(o Options) (Result, error) {
 	if w.err == nil {
 		w.heal()
 		limitMs := w.nowMs + livenessLimit.Milliseconds()
-		w.runUntil(func() bool { return w.nowMs >= limitMs || w.isQuiet() })
+		w.runUntil(func() bool { return w.nowMs >= limitMs || w.quiet })
 	}
 	if w.err == nil {
 		w.finish()
 	}
+	w.stats.Rebalances, w.stats.Commits, w.stats.Transactions, w.stats.Copies = w.members.Rebalances, w.members.Committed, w.copies.Ended, w.copies.Read
 	return Result{TraceHash: w.hash.Sum64(), Trace: w.trace, Statistics: w.stats}, w.err
 }
 
@@ -172,10 +171,14 @@ func newWorld(o Options) *World {
 
 // begin makes the node, the clients and the plan of faults.
 func (w *World) begin() {
-	w.flushed = !w.oneIn(3)
-	for i := range copiers * outputsPerCopier {
-		w.copies = append(w.copies, NewCopyHistory(fmt.Sprintf("%s-%d", outputTopic, i)))
-	}
+	w.flushed = !w.OneIn(3)
+	w.members = NewMembers(MembersOptions{Loop: w, NewLine: func(name string) Line { return w.newLine(name, false) }, Partitions: ordersPartitions,
+		TopicID: func() kafka.UUID { return w.admin.facts[GroupTopic].id }, Owners: w.owners, Commits: w.commits})
+	w.copies = NewCopies(CopiesOptions{Loop: w, NewLine: func(name string) Line { return w.newLine(name, true) }, Levels: w.levels, LedAt: w.ledAt,
+		IsVoid: func() bool { return w.copiesVoid }, TakeAborted: w.options.careless, Produce: func(tp kafka.TopicPartition) {
+			w.addProducer(true, -1)
+			w.producers[len(w.producers)-1].pin(tp)
+		}})
 	n := newNode(w, 1)
 	w.nodes = append(w.nodes, n)
 	w.addAdmin()
@@ -202,20 +205,26 @@ func (w *World) advanceTo(ms int64) {
 	}
 }
 
-// after plans f.
-func (w *World) after(delayMs int64, f func()) {
+// NowMs implements Loop.
+func (w *World) NowMs() int64 { return w.nowMs }
+
+// IsHealing implements Loop.
+func (w *World) IsHealing() bool { return w.healing }
+
+// After implements Loop.
+func (w *World) After(delayMs int64, f func()) {
 	w.sequence++
 	heap.Push(&w.events, event{w.nowMs + delayMs, w.sequence, f})
 }
 
-// between draws from low to high, both included.
-func (w *World) between(low, high int64) int64 { return low + w.random.Int64N(high-low+1) }
+// Between implements Loop.
+func (w *World) Between(low, high int64) int64 { return low + w.random.Int64N(high-low+1) }
 
-// oneIn is true once in n times.
-func (w *World) oneIn(n int) bool { return w.random.IntN(n) == 0 }
+// OneIn implements Loop.
+func (w *World) OneIn(n int) bool { return w.random.IntN(n) == 0 }
 
-// note adds an event to the trace.
-func (w *World) note(format string, args ...any) {
+// Note implements Loop.
+func (w *World) Note(format string, args ...any) {
 	line := fmt.Sprintf("%8d ", w.nowMs-startMs) + fmt.Sprintf(format, args...)
 	_, _ = w.hash.Write([]byte(line)) // never fails
 	if len(w.trace) >= 2*keptTrace {
@@ -224,16 +233,17 @@ func (w *World) note(format string, args ...any) {
 	w.trace = append(w.trace, line)
 }
 
-// check ends the run if a checker objects.
-func (w *World) check(err error) bool {
+// Check implements Loop.
+func (w *World) Check(err error) bool {
 	if err != nil && w.err == nil {
 		w.err = err
-		w.note("VIOLATION: %v", err)
+		w.Note("VIOLATION: %v", err)
 	}
 	return err == nil
 }
 
-func (w *World) fail(format string, args ...any) { w.check(fmt.Errorf(format, args...)) }
+// Fail implements Loop.
+func (w *World) Fail(format string, args ...any) { w.Check(fmt.Errorf(format, args...)) }
 
 // history returns the checker of a partition.
 func (w *World) history(tp kafka.TopicIDPartition) *LogHistory {

@@ -1,7 +1,7 @@
 // Package cluster is the seeded, deterministic simulation of a whole cluster: three to five nodes, each a disk
 // in memory and, while it is up, a process of the real cores, a network between them and to clients, and faults,
 // all in one event loop that owns virtual time. It goes with package sim, which simulates one node deeply, and
-// shares its disks and checkers.
+// shares its disks, checkers, coordinators, and the clients of groups and transactions.
 //
 // A World owns time, randomness, the queue of events, the network, the clients and the checkers. A process does
 // what the hosts of its cores would do, driven by events: it may be killed at any disk operation, paused, slow or

@@ -6,8 +6,6 @@ import (
 	"strconv"
 
 	"github.com/moldau/moldau/internal/kafka"
-	"github.com/moldau/moldau/internal/sim"
-	"github.com/moldau/moldau/internal/txn"
 )
 
 // budget is which nodes have lost unsynced data and may not be made up for yet.
@@ -83,37 +81,10 @@ func (w *World) addClients() {
 	w.addProducer(false, 1, kafka.TopicPartition{Topic: "orders"})
 	w.addProducer(false, 0, kafka.TopicPartition{Topic: "clicks"})
 	if w.plan.members {
-		for i := range 3 {
-			w.addMember(i == 0)
-		}
+		w.members.Start(groupName)
 	}
 	if w.plan.copiers {
-		w.addCopiers()
-	}
-}
-
-// addCopiers starts consume-transform-produce: two clients for each transactional id, which take each other's place
-// without knowing.
-func (w *World) addCopiers() {
-	for i := range copiers * outputsPerCopier {
-		w.copies = append(w.copies, sim.NewCopyHistory(fmt.Sprintf("%s-%d", outputTopic, i)))
-	}
-	for i := range copiers {
-		w.addProducer(true, -1, kafka.TopicPartition{Topic: inputTopic, Partition: int32(i)})
-		// One transactional id has clients of transaction version 2 and the other of version 1, or they are mixed, as
-		// during a rolling upgrade of clients.
-		first, second := txn.Version2, txn.Version0
-		if mixed := w.oneIn(3); !mixed {
-			second = first
-			if i == 1 {
-				first, second = txn.Version0, txn.Version0
-			}
-		}
-		w.addCopier(i, first)
-		w.addCopier(i, second)
-	}
-	for i := range int32(copiers * outputsPerCopier) {
-		w.addCopyReader(i)
+		w.copies.Start()
 	}
 }
 

@@ -86,11 +86,13 @@ func (w *World) unfinished() string {
 			return fmt.Sprintf("%s has not reached the end of %s", r.name, r.tp)
 		}
 	}
-	if why := w.unsettled(); why != "" {
-		return why
+	if w.plan.members {
+		if why := w.members.Unsettled(groupName); why != "" {
+			return why
+		}
 	}
-	if !w.budget.isExceeded {
-		return w.uncopied()
+	if w.plan.copiers {
+		return w.copies.Unfinished()
 	}
 	return ""
 }
@@ -101,11 +103,7 @@ func (w *World) finish() {
 		w.fail("liveness: %s after %d ms without faults", why, livenessLimit)
 		return
 	}
-	for _, c := range w.copiers {
-		for i := range outputsPerCopier {
-			w.group(c.history(i).Finished(max(0, w.committedOffset(c.group(), c.input()))))
-		}
-	}
+	w.copies.Finish()
 	for t := range w.latest.Topics() {
 		for _, p := range t.Partitions {
 			w.finishPartition(kafka.TopicIDPartition{TopicID: t.ID, TopicPartition: kafka.TopicPartition{Topic: t.Name, Partition: p.ID}}, p.Replicas)

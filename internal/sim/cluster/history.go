@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -141,7 +140,7 @@ func (h *history) foundBatch(b record.Batch, node int32) error {
 		if err != nil {
 			return err
 		}
-		id, err := decodeID(rec.Value)
+		id, err := sim.DecodeID(rec.Value)
 		if err == nil {
 			err = h.place(id, base+int64(rec.OffsetDelta))
 		}
@@ -188,7 +187,7 @@ func (h *history) whole(node int32, start int64, data []byte) error {
 			if err != nil {
 				return err
 			}
-			id, err := decodeID(rec.Value)
+			id, err := sim.DecodeID(rec.Value)
 			if err != nil {
 				return err
 			}
@@ -212,12 +211,5 @@ func (h *history) whole(node int32, start int64, data []byte) error {
 
 // hasIDs tells the topics whose records name their producers.
 func hasIDs(topic string) bool {
-	return topic == "orders" || topic == "clicks" || topic == temporaryTopic || topic == inputTopic
-}
-
-func decodeID(value []byte) (sim.RecordID, error) {
-	if len(value) < 16 {
-		return sim.RecordID{}, fmt.Errorf("a value of %d bytes", len(value))
-	}
-	return sim.RecordID{Producer: int(binary.BigEndian.Uint64(value)), Number: int(binary.BigEndian.Uint64(value[8:]))}, nil
+	return topic == "orders" || topic == "clicks" || topic == temporaryTopic || topic == sim.InputTopic
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/peer/suspect"
+	"github.com/moldau/moldau/internal/sim"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 )
 
@@ -24,7 +25,7 @@ type life struct {
 	core     *lifecycle.Lifecycle
 	sessions map[int32]*conn
 	beating  map[int32]bool
-	alarm    *alarm
+	alarm    *sim.Alarm
 	left     func()
 }
 
@@ -79,13 +80,13 @@ func (l *life) facts() lifecycle.Facts {
 func (l *life) leave(left func()) {
 	l.left = left
 	l.core.Leave(l.p.w.nowMs)
-	l.alarm.in(0)
+	l.alarm.In(0)
 }
 
 // news has the core look whether the controller should hear of something.
 func (l *life) news() {
 	if l.core != nil {
-		l.alarm.in(0)
+		l.alarm.In(0)
 	}
 }
 
@@ -102,14 +103,14 @@ func (l *life) pump() {
 				w.demand(w.check.levels.ObserveNew("the epoch of broker "+string(rune('0'+p.node.id)), r.BrokerEpoch))
 			}
 			l.changed()
-			l.alarm.in(0)
+			l.alarm.In(0)
 		})
 	}
 	if before != l.core.State() {
 		l.changed()
 	}
 	if at := l.core.NextDeadlineMs(); at != never {
-		l.alarm.in(max(1, at-w.nowMs))
+		l.alarm.In(max(1, at-w.nowMs))
 	}
 }
 
@@ -185,7 +186,7 @@ func (p *process) peerClosed(other *process) { p.suspect(other) }
 
 func (p *process) suspect(other *process) {
 	p.suspects.Lost(suspect.Node{ID: other.node.id, IncarnationID: other.incarnation}, p.steady())
-	p.probes.in(0)
+	p.probes.In(0)
 }
 
 // probe asks the nodes whose connections have ended whether they live.
@@ -209,10 +210,10 @@ func (p *process) probe() {
 				p.quorum.peerDied(node.ID)
 				p.controller.peerDied(node.ID, node.IncarnationID)
 			}
-			p.probes.in(0)
+			p.probes.In(0)
 		})
 	}
 	if next, ok := p.suspects.Next(); ok && next.UnixMilli() > w.nowMs {
-		p.probes.in(next.UnixMilli() - w.nowMs)
+		p.probes.In(next.UnixMilli() - w.nowMs)
 	}
 }

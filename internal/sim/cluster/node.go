@@ -26,7 +26,8 @@ type Node struct {
 	hungMs   int64
 	// slowMs is at most how long a disk operation takes, 0 for no time.
 	slowMs int64
-	boots  int // of the machine
+	boots  int  // of the machine
+	off    bool // it stays off for now
 }
 
 // bootID names the last start of the machine.
@@ -65,7 +66,7 @@ func (n *Node) spec() quorum.VoterSpec {
 // start starts a process on what the disk holds. It may be killed while it starts.
 func (n *Node) start() {
 	w := n.w
-	if n.process != nil || w.err != nil {
+	if n.process != nil || n.off || w.err != nil {
 		return
 	}
 	w.count["starts"]++

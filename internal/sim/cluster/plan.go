@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/sim"
 )
 
 // plan is what a seed draws: the cluster, the workload, the faults.
@@ -72,12 +73,12 @@ func (w *World) drawPlan() plan {
 	p.members = w.oneIn(2)
 	p.copiers = w.oneIn(2)
 	if p.members || p.copiers {
-		add(kafka.ConsumerOffsetsTopic, coordinatorPartitions, map[string]string{"cleanup.policy": "compact"})
+		add(kafka.ConsumerOffsetsTopic, sim.CoordinatorPartitions, map[string]string{"cleanup.policy": "compact"})
 	}
 	if p.copiers {
-		add(kafka.TransactionStateTopic, coordinatorPartitions, map[string]string{"cleanup.policy": "compact"})
-		add(inputTopic, copiers, nil)
-		add(outputTopic, copiers*outputsPerCopier, nil)
+		add(kafka.TransactionStateTopic, sim.CoordinatorPartitions, map[string]string{"cleanup.policy": "compact"})
+		add(sim.InputTopic, sim.Copiers, nil)
+		add(sim.OutputTopic, sim.OutputPartitions, nil)
 	}
 	for i := range p.topics {
 		if p.flushed {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/env"
-	"github.com/moldau/moldau/internal/group"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/metrics"
@@ -26,10 +25,8 @@ import (
 )
 
 const (
-	// A producer that expires, or offsets that do, would excuse what the checkers forbid.
-	producerExpirationMs = 30 * 24 * 3_600_000
-	openFiles            = 12 // few, so that files are closed and opened again
-	maxWaiting           = 10_000
+	openFiles  = 12 // few, so that files are closed and opened again
+	maxWaiting = 10_000
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -56,10 +53,9 @@ type process struct {
 	forward      *forwarder
 	life         *life
 	replication  *replication
-	groups       *shards[*group.Shard]
-	transactions *transactions
+	coordinators *coordinators
 	suspects     suspect.List
-	probes       *alarm
+	probes       *sim.Alarm
 	image        *metadata.Image // the last one that everybody here has seen
 	// onImage are called, once each, when the image has reached an offset.
 	onImage []imageWaiter
@@ -99,7 +95,7 @@ func (p *process) start() (err error) {
 	registry := metrics.NewRegistry()
 	p.storage, err = storage.OpenManager(storage.Options{
 		FS: fsys, Dirs: []string{dataDir}, DirectoryIDs: p.identity.DirectoryIDs, Defaults: p.topicConfig(metadata.EmptyImage(), "").Log, Metrics: registry, Random: p.random, Clock: p.node.clock,
-		ProducerExpirationMs: producerExpirationMs, OpenFilesPerDir: openFiles,
+		ProducerExpirationMs: sim.ProducerExpirationMs, OpenFilesPerDir: openFiles,
 		OnDirOffline: func(_ string, err error) { p.fault(err) },
 	})
 	if err != nil {
@@ -113,7 +109,7 @@ func (p *process) start() (err error) {
 	p.replicas = replica.New(replica.Options{NodeID: p.node.id, Storage: p.storage, Metrics: registry, Clock: p.node.clock, TopicConfig: p.topicConfig, MaxWaiting: maxWaiting,
 		FetchMemoryBytes: 1 << 30, Cluster: p.replication.cluster()})
 	p.replication.serve(registry)
-	p.groups, p.transactions = newGroups(p, registry), newTransactions(p, registry)
+	p.coordinators = newCoordinators(p, registry)
 	p.controller = newControllerPlane(p)
 	p.forward = &forwarder{p: p}
 	p.life = newLife(p)
@@ -136,6 +132,9 @@ func (p *process) startQuorum() (err error) {
 	p.maintain()
 	return nil
 }
+
+// newAlarm returns one that goes off in the process.
+func newAlarm(p *process, run func()) *sim.Alarm { return sim.NewAlarm(p.w.NowMs, p.after, run) }
 
 // nowMs is the wall clock of the node.
 func (p *process) nowMs() int64 { return p.node.clock.nowMs() }
@@ -235,8 +234,7 @@ func (p *process) fault(err error) {
 func (p *process) publish(image *metadata.Image, delta *metadata.Delta) {
 	p.replicas.Apply(image, delta)
 	if p.hosting {
-		p.groups.publish(image, delta)
-		p.transactions.publish(image, delta)
+		p.coordinators.Publish(image, delta)
 	}
 	p.image = image
 	p.replication.wake()

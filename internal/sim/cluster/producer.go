@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -121,18 +120,7 @@ func (p *producer) encode(b *batch) []byte {
 	if p.idempotent {
 		o.ProducerID, o.ProducerEpoch, o.BaseSequence = p.producerID, p.epoch, b.sequence
 	}
-	builder := record.NewBuilder(o)
-	for _, id := range b.ids {
-		value := make([]byte, 16, 16+id.Number%60)
-		binary.BigEndian.PutUint64(value, uint64(id.Producer))
-		binary.BigEndian.PutUint64(value[8:], uint64(id.Number))
-		builder.Append(b.atMs, nil, value[:cap(value)], nil)
-	}
-	data, err := builder.Build()
-	if err != nil {
-		panic(fmt.Sprintf("BUG: a batch of the simulation: %v", err))
-	}
-	return data
+	return sim.EncodeRecords(o, b.atMs, b.ids)
 }
 
 func (p *producer) send(b *batch) {

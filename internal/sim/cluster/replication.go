@@ -20,6 +20,7 @@ import (
 	"github.com/moldau/moldau/internal/replica/isr"
 	"github.com/moldau/moldau/internal/replica/repair"
 	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/sim"
 	"github.com/moldau/moldau/internal/wire"
 )
 
@@ -41,8 +42,8 @@ type replication struct {
 	metrics  *follower.Metrics
 	sources  map[follower.Key]int32
 	fetchers map[int32]*source
-	sends    *alarm
-	mends    *alarm
+	sends    *sim.Alarm
+	mends    *sim.Alarm
 	// damaged are partitions that the mender has not been told of.
 	damaged []*partition.Partition
 	// news counts what followers may wait for; told is what was there when each was answered last, and
@@ -58,7 +59,7 @@ type source struct {
 	id    int32
 	core  *follower.Fetcher
 	link  *conn
-	alarm *alarm
+	alarm *sim.Alarm
 }
 
 func newReplication(p *process, registry *metrics.Registry) *replication {
@@ -72,13 +73,13 @@ func (r *replication) cluster() *replica.Cluster {
 	return &replica.Cluster{LagMaxMs: lagMaxMs, Follow: r.follow, Unfollow: r.unfollow,
 		Flushed: func(leader int32) {
 			if s := r.fetchers[leader]; s != nil {
-				s.alarm.in(0)
+				s.alarm.In(0)
 			}
 		},
 		Propose: r.propose,
 		Mend: func(damaged *partition.Partition) {
 			r.damaged = append(r.damaged, damaged)
-			r.mends.in(1)
+			r.mends.In(1)
 		},
 		BrokerEpoch: func() int64 { return r.p.life.epoch() }}
 }
@@ -89,7 +90,7 @@ func (r *replication) propose(p *partition.Partition, change *partition.ISRChang
 		r.p.w.count["given up"]++
 	}
 	r.sender.Add(isr.Proposal{Partition: p, Change: change})
-	r.sends.in(0)
+	r.sends.In(0)
 }
 
 // serve makes what answers fetches.
@@ -114,7 +115,7 @@ func (r *replication) follow(p *partition.Partition, leader, leaderEpoch int32) 
 	key := follower.KeyOf(p)
 	if was, ok := r.sources[key]; ok && was != leader {
 		r.fetchers[was].core.Unfollow(key)
-		r.fetchers[was].alarm.in(0)
+		r.fetchers[was].alarm.In(0)
 	}
 	r.sources[key] = leader
 	s := r.fetchers[leader]
@@ -125,14 +126,14 @@ func (r *replication) follow(p *partition.Partition, leader, leaderEpoch int32) 
 		r.fetchers[leader] = s
 	}
 	s.core.Follow(p, leaderEpoch)
-	s.alarm.in(0)
+	s.alarm.In(0)
 }
 
 func (r *replication) unfollow(p *partition.Partition) {
 	key := follower.KeyOf(p)
 	if was, ok := r.sources[key]; ok {
 		r.fetchers[was].core.Unfollow(key)
-		r.fetchers[was].alarm.in(0)
+		r.fetchers[was].alarm.In(0)
 		delete(r.sources, key)
 	}
 }
@@ -145,7 +146,7 @@ func (s *source) pump() {
 	request, againMs := s.core.Next(p.nowMs(), p.life.epoch())
 	if request == nil {
 		if againMs != never && againMs > 0 {
-			s.alarm.in(max(1, againMs-p.nowMs()))
+			s.alarm.In(max(1, againMs-p.nowMs()))
 		}
 		return
 	}
@@ -166,7 +167,7 @@ func (s *source) pump() {
 				w.check.spread(p, s.id, response)
 				s.core.Take(response, p.nowMs())
 			}
-			s.alarm.in(0)
+			s.alarm.In(0)
 		})
 	})
 }
@@ -240,7 +241,7 @@ func (r *replication) pump() {
 	request, againMs := r.sender.Next(p.nowMs(), p.life.epoch())
 	if request == nil {
 		if againMs > 0 {
-			r.sends.in(max(1, againMs-p.nowMs()))
+			r.sends.In(max(1, againMs-p.nowMs()))
 		}
 		return
 	}
@@ -250,7 +251,7 @@ func (r *replication) pump() {
 		} else {
 			r.sender.Failed(p.nowMs())
 		}
-		r.sends.in(0)
+		r.sends.In(0)
 	})
 }
 
@@ -267,7 +268,7 @@ func (r *replication) mend() {
 	ask, againMs := r.mender.Next(p.nowMs())
 	if ask == nil {
 		if againMs > 0 {
-			r.mends.in(max(1, againMs-p.nowMs()))
+			r.mends.In(max(1, againMs-p.nowMs()))
 		}
 		return
 	}
@@ -287,7 +288,7 @@ func (r *replication) mend() {
 				r.mender.Take(response, p.nowMs())
 				w.count["mending answers"]++
 			}
-			r.mends.in(0)
+			r.mends.In(0)
 		})
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/sim"
 )
@@ -43,6 +44,7 @@ const (
 	startMs       = int64(1_700_000_000_000)
 	livenessLimit = int64(180_000)
 	keptTrace     = 150
+	groupName     = "billing"
 )
 
 // World is the one owner of everything.
@@ -63,16 +65,12 @@ type World struct {
 	admin     *admin
 	producers []*producer
 	readers   []*reader
-	members   []*member
-	copiers   []*copier
-	// copyReaders read what the copiers write; there is one per partition, as there are copies.
-	copyReaders  []*copyReader
-	copies       []*sim.CopyHistory
-	transactions int64 // how many were begun
-	budget       budget
-	latest       *metadata.Image // the newest that any process has had
-	quiet        bool
-	check        *checks
+	members   *sim.Members
+	copies    *sim.Copies
+	budget    budget
+	latest    *metadata.Image // the newest that any process has had
+	quiet     bool
+	check     *checks
 
 	hash  hash.Hash64
 	trace []string
@@ -92,6 +90,8 @@ func Run(o Options) (Result, error) {
 	if w.err == nil {
 		w.finish()
 	}
+	w.count["rebalances"], w.count["commits"] = w.members.Rebalances, w.members.Committed
+	w.count["transactions"], w.count["copies"] = w.copies.Ended, w.copies.Read
 	return Result{Hash: w.hash.Sum64(), Trace: w.trace, Count: w.count}, w.err
 }
 
@@ -101,8 +101,17 @@ func newWorld(o Options) *World {
 	w.network.cut = map[[2]int32]bool{}
 	w.check = newChecks(w)
 	w.plan = w.drawPlan()
+	w.addWorkloads()
 	w.faultsEndMs = startMs + w.plan.faultsMs
 	return w
+}
+
+// addWorkloads makes what the plan may start.
+func (w *World) addWorkloads() {
+	w.members = sim.NewMembers(sim.MembersOptions{Loop: w, NewLine: func(name string) sim.Line { return w.newLine(name, true) }, Partitions: w.plan.topics[0].partitions,
+		TopicID: func() kafka.UUID { return w.latest.TopicByName(sim.GroupTopic).ID }, Owners: w.check.owners, Commits: w.check.commits})
+	w.copies = sim.NewCopies(sim.CopiesOptions{Loop: w, NewLine: func(name string) sim.Line { return w.newLine(name, false) }, Levels: w.check.levels, LedAt: w.ledAt,
+		Produce: func(tp kafka.TopicPartition) { w.addProducer(true, -1, tp) }, IsVoid: func() bool { return w.budget.isExceeded }, TakeAborted: w.options.lie == readsAborted})
 }
 
 // runUntil runs events in the order of their time until done says so or a checker objects.
@@ -130,6 +139,30 @@ func (w *World) every(low, high int64, f func()) {
 	}
 	w.after(w.between(low, high), next)
 }
+
+// NowMs implements sim.Loop, as do the following.
+func (w *World) NowMs() int64 { return w.nowMs }
+
+// After plans f.
+func (w *World) After(delayMs int64, f func()) { w.after(delayMs, f) }
+
+// Between draws from low to high, both included.
+func (w *World) Between(low, high int64) int64 { return w.between(low, high) }
+
+// OneIn is true once in n times.
+func (w *World) OneIn(n int) bool { return w.oneIn(n) }
+
+// Note adds an event to the trace.
+func (w *World) Note(format string, args ...any) { w.note(format, args...) }
+
+// Check ends the run if a checker objects to what holds within the fault budget.
+func (w *World) Check(err error) bool { return w.budget.isExceeded || w.demand(err) }
+
+// Fail ends the run.
+func (w *World) Fail(format string, args ...any) { w.fail(format, args...) }
+
+// IsHealing says that the faults are over.
+func (w *World) IsHealing() bool { return w.healing }
 
 // between draws from low to high, both included.
 func (w *World) between(low, high int64) int64 { return low + w.random.Int64N(high-low+1) }
