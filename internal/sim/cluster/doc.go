@@ -15,7 +15,7 @@
 // rules of forwarding and of suspects, the coordinators' runtime with its shards, and the sender of markers. What the hosts
 // around them do is done here by events: carrying requests, waiting, timers.
 //
-// Bits are turned in what a node has stored, of any byte of a batch that another replica has, too. Consumers that read from the
+// Bits are turned in what a node has stored, of any byte of a batch that another replica has, too, but for its leader epoch. Consumers that read from the
 // beginning meet the damage; it must not be served nor get to another node, and has to be mended, or given up and fetched again: in the end all
 // replicas have the same bytes. In some seeds voters of the metadata quorum are removed and added under the other faults, also nodes that
 // have only observed before; in the end those vote that were asked for. How nodes find each other before there is a quorum, and

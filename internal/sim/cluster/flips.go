@@ -48,7 +48,10 @@ func (w *World) logFile(n *Node, l *storage.Log) string {
 	return names[w.random.IntN(len(names))]
 }
 
-// turn turns a bit of a batch in a file that another replica has, too: what nobody else has cannot be mended.
+const epochFrom, epochTo = 12, 16 // where a batch has its leader epoch
+
+// turn turns a bit of a batch in a file that another replica has, too: what nobody else has cannot be mended. Its leader epoch is left alone: no
+// checksum covers it, so what is not flushed has, after a kill, the epochs that it says, where no other batch contradicts that.
 func (w *World) turn(n *Node, l *storage.Log, path string) bool {
 	mem := n.process.disk.Mem
 	data, err := vfs.ReadFile(mem, path, 1<<30)
@@ -64,7 +67,7 @@ func (w *World) turn(n *Node, l *storage.Log, path string) bool {
 		if at, rest = at+len(b), next; at <= target {
 			continue
 		}
-		if !w.isElsewhere(n, l, b) {
+		if in := target - (at - len(b)); in >= epochFrom && in < epochTo || !w.isElsewhere(n, l, b) {
 			return false
 		}
 		f, err := mem.Open(path, true)

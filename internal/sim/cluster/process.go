@@ -61,7 +61,9 @@ type process struct {
 	onImage []imageWaiter
 	hosting bool // the replicas are started
 	serving bool // clients are answered
-	noted   bool // that the broker uses its log dir in this epoch
+	// wasClean says that the log dir was left cleanly before.
+	wasClean bool
+	noted    bool // that the broker uses its log dir in this epoch
 
 	nextProducerID, endProducerID int64
 }
