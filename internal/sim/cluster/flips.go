@@ -18,8 +18,11 @@ func (w *World) flip(n *Node) {
 	if n.process == nil || w.plan.flips == 0 || w.plan.beyond || w.whyNotInSync() != "" || !w.mayLose(n) {
 		return
 	}
+	logs := n.process.storage.Logs()
 	for range w.between(1, 3) {
-		logs := n.process.storage.Logs()
+		if len(logs) == 0 {
+			return
+		}
 		l := logs[w.random.IntN(len(logs))]
 		if f := w.logFile(n, l); f != "" && w.plan.flips > 0 && w.turn(n, l, f) {
 			w.plan.flips--
