@@ -109,6 +109,9 @@ func (w *World) whyDamaged() string {
 		if !w.isFlipped(n) {
 			continue
 		}
+		if n.process == nil {
+			return fmt.Sprintf("node %d is down", n.id)
+		}
 		for _, l := range n.process.storage.Logs() {
 			if r, err := n.process.replicas.Lookup(l.TopicPartition()); err != nil || r.Log() != l {
 				continue // it is about to be deleted
