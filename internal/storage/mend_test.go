@@ -335,3 +335,43 @@ func TestMendingWithoutRoomCostsNoLogDir(t *testing.T) {
 		}
 	}
 }
+
+// TestLogGoesOnBehindADamagedEnd cuts off what is behind a batch whose base offset, which no checksum covers, has a flipped bit: it must not say
+// where the log goes on.
+func TestLogGoesOnBehindADamagedEnd(t *testing.T) {
+	t.Parallel()
+	disk := newMem(t)
+	m, l := openLogOn(t, disk, testConfig())
+	for range 3 {
+		mustProduce(t, l, plain(1), 0)
+	}
+	first, err := l.Read(ReadRequest{MaxBytes: 1, MinOneBatch: true, UpTo: 3})
+	if err := errors.Join(err, l.Flush(), m.Shutdown(1)); err != nil {
+		t.Fatal(err)
+	}
+	disk = disk.KillClone()
+	_, other := openLogOn(t, disk.KillClone(), testConfig())
+	for _, mends := range []bool{true, false} {
+		damaged := disk.KillClone()
+		f := flipped{path: testDir + "/" + testTP.String() + "/" + segment.FileName(0, segment.LogSuffix), position: int64(len(first.Records)) + 2, bit: 128}
+		if err := f.flip(damaged); err != nil {
+			t.Fatal(err)
+		}
+		_, l := openLogOn(t, damaged, testConfig())
+		if err := l.TruncateTo(2, startMs); err != nil {
+			t.Fatal(err)
+		}
+		if !readEverywhere(l) {
+			t.Fatal("there is no damage")
+		}
+		if mends {
+			if n, err := mendFrom(l, other); n != 1 || err != nil {
+				t.Fatalf("mended %d places, %v", n, err)
+			}
+		}
+		mustProduce(t, l, plain(1), 0)
+		if end := l.LogEndOffset(); end != 3 || readEverywhere(l) == mends {
+			t.Errorf("mended %v: the log ends at %d", mends, end)
+		}
+	}
+}

@@ -22,7 +22,7 @@ func (s *Segment) Truncate(offset int64) (int64, error) {
 		return 0, err
 	}
 	if !found {
-		return 0, s.activateSound()
+		return 0, s.activateSound(offset)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,6 +49,7 @@ func (s *Segment) Truncate(offset int64) (int64, error) {
 	if err := s.cutTo(at.Position, offsets, times); err != nil {
 		return 0, s.fail(fmt.Errorf("truncation of %s to offset %d: %w", s.path(LogSuffix), offset, err))
 	}
+	s.distrustTail(offset)
 	return truncated, nil
 }
 
@@ -158,12 +159,23 @@ func (s *Segment) cutTo(sizeBytes int64, offsetEntries, timeEntries int) error {
 	return err
 }
 
-// activateSound is Activate, but leaves a segment that ends with damage as it is.
-func (s *Segment) activateSound() error {
-	if err := s.Activate(); !isCorruption(err) {
+// activateSound is Activate for a segment whose records end below offset, but leaves one that ends with damage as it is.
+func (s *Segment) activateSound(offset int64) error {
+	if err := s.Activate(); err != nil && !isCorruption(err) {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.distrustTail(offset)
 	return nil
+}
+
+// distrustTail leaves the segment as one that ends with damage where its last batch says that it reaches beyond offset, below
+// which all of it was: no checksum covers a base offset. Called under mu.
+func (s *Segment) distrustTail(offset int64) {
+	if s.tail != nil && s.tail.nextOffset > offset {
+		s.tail = nil
+	}
 }
 
 // IsActive reports whether the segment is ready for appends.
