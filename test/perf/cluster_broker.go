@@ -2,17 +2,20 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sys/unix"
 
+	"github.com/moldau/moldau/internal/balance"
 	"github.com/moldau/moldau/test/perf/load"
 )
 
@@ -152,10 +155,7 @@ func (r *run) takeShare(ctx context.Context, clients *load.Steady, share *newBro
 	r.process.members = append(r.process.members, m)
 	finished := make(chan error, 1)
 	go func() {
-		err := r.awaitBrokers(ctx, clusterNodes+1)
-		if err == nil {
-			err = r.awaitBalance(ctx)
-		}
+		err := r.awaitBalance(ctx)
 		share.took = time.Since(began)
 		finished <- err
 	}()
@@ -201,26 +201,50 @@ func (c *clientsSaw) watch(ctx context.Context, clients *load.Steady, d time.Dur
 	return nil
 }
 
-// awaitBalance waits until the balancer says that everybody has a share.
+// awaitBalance waits until the new broker is known and the balancer says that everybody has a share. It asks seldom: what is measured
+// meanwhile runs on the same cores.
 func (r *run) awaitBalance(ctx context.Context) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.nodes[0].addr()))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	said := ""
 	for {
-		out, err := exec.CommandContext(ctx, r.nodes[0].command().Path, "balance", "status", "--bootstrap-server", r.nodes[0].addr()).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("moldau balance status: %w: %s", err, out)
-		}
-		status := string(out)
+		status, err := balancerStatus(ctx, client)
+		isKnown := slices.ContainsFunc(status.Brokers, func(b balance.BrokerStatus) bool { return b.Load.Broker == clusterNodes+1 && b.State == "active" })
 		switch {
-		case strings.Contains(status, "State:    idle\n") && strings.Contains(status, "Joining:  -\n"):
+		case err == nil && isKnown && status.State == "idle" && len(status.Joining) == 0:
 			return nil
-		case strings.Contains(status, "State:    stalled\n"):
-			progress("cluster-new-broker", status)
+		case err == nil && status.State == "stalled" && status.Why != said:
+			said = status.Why
+			progress("cluster-new-broker", "stalled:", said)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the new broker has not had its share: %w: %s", ctx.Err(), status)
-		case <-time.After(500 * time.Millisecond):
+			return fmt.Errorf("the new broker has not had its share: %w", errors.Join(err, ctx.Err()))
+		case <-time.After(250 * time.Millisecond):
 		}
 	}
+}
+
+// balancerTag is the tagged field of DescribeCluster in which the balancer is asked for, and answers.
+const balancerTag = 20000
+
+func balancerStatus(ctx context.Context, client *kgo.Client) (s balance.Status, err error) {
+	request := kmsg.NewPtrDescribeClusterRequest()
+	request.UnknownTags.Set(balancerTag, []byte{0})
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return s, err
+	}
+	err = errors.New("there is no balancer")
+	response.UnknownTags.Each(func(tag uint32, value []byte) {
+		if tag == balancerTag {
+			err = json.Unmarshal(value, &s)
+		}
+	})
+	return s, err
 }
 
 // carriedBy counts the replicas and leaderships of a broker.
