@@ -57,7 +57,7 @@ func (h *Produce) Handle(ctx context.Context, r *Request) Reply {
 	}
 	p.response.Topics = grown(p.response.Topics, len(req.Topics))
 	for i := range req.Topics {
-		p.topic(&req.Topics[i], &p.response.Topics[i], refusal)
+		p.topic(ctx, &req.Topics[i], &p.response.Topics[i], refusal)
 	}
 	h.Metrics.produceFailures.Add(int64(p.failures))
 	if req.Acks == 0 {
@@ -138,6 +138,8 @@ type produce struct {
 	enlisted   map[kafka.TopicPartition]enlistment // of a transactional request
 	failures   int
 	firstError error
+	// patientUntil is for how long leaderships are waited for.
+	patientUntil time.Time
 }
 
 // pendingAppend is a partition whose records are not acknowledged yet.
@@ -237,7 +239,7 @@ func (p *produce) hasTransactionalBatch() bool {
 	return false
 }
 
-func (p *produce) topic(in *kmsg.ProduceRequestTopic, out *kmsg.ProduceResponseTopic, refusal error) {
+func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic, out *kmsg.ProduceResponseTopic, refusal error) {
 	out.Topic, out.TopicID = in.Topic, in.TopicID
 	out.Partitions = grown(out.Partitions, len(in.Partitions))
 	var topic *metadata.Topic
@@ -256,12 +258,12 @@ func (p *produce) topic(in *kmsg.ProduceRequestTopic, out *kmsg.ProduceResponseT
 		if err := refusal; err != nil {
 			p.fail(answer, kafka.TopicPartition{}, err)
 		} else {
-			p.partition(topic, &in.Partitions[j], answer)
+			p.partition(ctx, topic, &in.Partitions[j], answer)
 		}
 	}
 }
 
-func (p *produce) partition(topic *metadata.Topic, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition) {
+func (p *produce) partition(ctx context.Context, topic *metadata.Topic, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition) {
 	tp := kafka.TopicPartition{Topic: topic.Name, Partition: in.Partition}
 	r, err := p.writable(topic, tp)
 	if err != nil {
@@ -269,6 +271,9 @@ func (p *produce) partition(topic *metadata.Topic, in *kmsg.ProduceRequestTopicP
 		return
 	}
 	result, leaderEpoch, err := p.append(r, tp, in.Records)
+	if kafka.CodeOf(err) == kafka.ErrNotLeaderOrFollower && p.awaitLeadership(ctx, tp) {
+		result, leaderEpoch, err = p.append(r, tp, in.Records)
+	}
 	if err != nil {
 		out.LogStartOffset = result.LogStartOffset
 		p.fail(out, tp, err)
@@ -318,6 +323,20 @@ func (p *produce) writable(topic *metadata.Topic, tp kafka.TopicPartition) (*rep
 		}
 	}
 	return r, p.enlisted[tp].err
+}
+
+// awaitLeadership waits until this broker hears that it leads a partition, and reports whether it did: for all
+// partitions of a request together no longer than for one.
+func (p *produce) awaitLeadership(ctx context.Context, tp kafka.TopicPartition) bool {
+	now := p.h.Clock.Now()
+	if p.patientUntil.IsZero() {
+		p.patientUntil = now.Add(replica.LeadershipPatience)
+	}
+	left := p.patientUntil.Sub(now)
+	if left > 0 {
+		p.h.Replicas.AwaitLeadership(ctx, tp, left)
+	}
+	return left > 0
 }
 
 func (p *produce) append(r *replica.Replica, tp kafka.TopicPartition, records []byte) (storage.AppendResult, int32, error) {

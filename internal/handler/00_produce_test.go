@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/security"
 	"github.com/moldau/moldau/internal/wire"
 )
@@ -214,6 +215,41 @@ func TestProduceLeaderHints(t *testing.T) {
 			t.Errorf("version %d: %+v %+v", version, p.CurrentLeader, resp.Brokers)
 		}
 	}
+}
+
+// TestProduceWaitsForALeadership has a producer come before the broker has heard that it leads.
+func TestProduceWaitsForALeadership(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDataPlane(t)
+		id := topicIDOf("t")
+		for partition := range int32(3) {
+			records := []metadata.Record{&metadata.PartitionRecord{TopicID: id, PartitionID: partition, Replicas: []int32{1, 2}, ISR: []int32{1, 2}, Leader: 2, Directories: make([]kafka.UUID, 2)}}
+			if partition == 0 {
+				records = append([]metadata.Record{&metadata.TopicRecord{Name: "t", TopicID: id}}, records...)
+			}
+			d.apply(records...)
+		}
+		time.AfterFunc(20*time.Millisecond, func() {
+			change := metadata.NewPartitionChangeRecord(id, 1)
+			change.Leader = 1
+			d.apply(change)
+		})
+		began := time.Now()
+		req := newProduceRequest(9, 1)
+		for partition := range int32(3) {
+			withProduce(req, "t", partition, records(t, -1, "a"))
+		}
+		resp := d.doProduce(req)
+		for i, want := range []kafka.ErrorCode{kafka.ErrNotLeaderOrFollower, kafka.ErrNone, kafka.ErrNotLeaderOrFollower} {
+			if got := kafka.ErrorCode(resp.Topics[i].Partitions[0].ErrorCode); got != want {
+				t.Errorf("partition %d: %v", i, got)
+			}
+		}
+		if took := time.Since(began); took != replica.LeadershipPatience { // for all together
+			t.Errorf("took %v", took)
+		}
+	})
 }
 
 // TestProduceOverlapsItsCompletion has an append that waits while the next one is handled.

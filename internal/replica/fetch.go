@@ -65,6 +65,10 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 	news := m.news.Load()
 	f.lookUp()
 	f.read(false)
+	if f.urgent && f.awaitLeaderships(ctx) {
+		f.lookUp()
+		f.read(false)
+	}
 	f.note()
 	defer f.recordThrottled()
 	if r.MaxWait <= 0 || len(r.Partitions) == 0 || f.isSatisfied() {

@@ -88,6 +88,8 @@ type Replica struct {
 	// committedBytes counts what was announced, so that a fetch finds out what it missed
 	// between reading and waiting.
 	committedBytes atomic.Int64
+	// lostFrom is one more than the leader epoch in which another broker took the leadership over from this one.
+	lostFrom atomic.Int32
 	// reportedMs is when a failed read was logged last.
 	reportedMs atomic.Int64
 	// abandoned says that another broker may lead the partition by now, as NoteAbandoned has found last.
@@ -326,6 +328,9 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	}
 	// Fetches come back with the new epoch, appends of an epoch that is over with an error.
 	r.fetchWaiters.CompleteAll()
+	if wasLeader && p.Leader != m.options.NodeID {
+		r.lostFrom.Store(p.LeaderEpoch + 1)
+	}
 	if wasLeader {
 		completeAll(former) // also those that have no replica any more
 		r.releaseFollowers()
