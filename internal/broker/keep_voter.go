@@ -199,6 +199,7 @@ func (b *broker) handOverQuorum() error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), handOverTimeout)
 	defer cancel()
+	b.onNoMajority(ctx, cancel) // the one that takes over may be stopping, too
 	if err := b.quorum.TransferLeadership(ctx, kafka.NoLeader); err != nil {
 		slog.Info("no other controller takes over from this one", "error", err)
 		return nil

@@ -129,13 +129,18 @@ func (b *broker) leave() error {
 	ctx, left := context.WithCancel(context.WithoutCancel(b.ctx))
 	defer left()
 	if b.cluster != nil {
-		b.spawner.Go("leave-watch", func(context.Context) {
-			if b.untilNoMajority(ctx) {
-				life.GiveUp()
-			}
-		})
+		b.onNoMajority(ctx, life.GiveUp)
 	}
 	return life.Leave(ctx)
+}
+
+// onNoMajority has giveUp called, unless ctx ends before, when no majority of the controllers is left.
+func (b *broker) onNoMajority(ctx context.Context, giveUp func()) {
+	b.spawner.Go("leave-watch", func(context.Context) {
+		if b.untilNoMajority(ctx) {
+			giveUp()
+		}
+	})
 }
 
 // untilNoMajority waits until no majority of the controllers is left, as when all nodes are stopped together, or with

@@ -9,7 +9,7 @@ import (
 
 // Pauses between attempts to write the markers that a partition refused.
 const (
-	firstMarkerRetryMs = 10
+	firstMarkerRetryMs = 2 // a new leader may hear of it a moment later
 	maxMarkerRetryMs   = 1000
 )
 
