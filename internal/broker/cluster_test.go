@@ -212,7 +212,18 @@ func TestClusterGrows(t *testing.T) {
 		}
 	}
 
+	left := c.running[1:3]
+	for _, b := range left {
+		if !b.maySeeMajority(t.Context()) {
+			t.Errorf("node %d sees no majority of the controllers, which are there", b.config.NodeID)
+		}
+	}
 	c.stop(0)
+	for _, b := range left { // what has accepted connections may take a moment to be gone
+		if !b.untilNoMajority(t.Context()) {
+			t.Errorf("node %d takes half of the controllers for a majority", b.config.NodeID)
+		}
+	}
 	began := time.Now()
 	c.stop(1, 2)
 	if took := time.Since(began); took > leaveTimeout+2*stopTimeout {
