@@ -89,7 +89,8 @@ func (t *Transactions) deliver(d *txn.Delivery) {
 		t.doIn(d.Partition, func(s *txn.Shard, token shard.Token, nowMs int64) shard.Effects {
 			return s.CompleteMarkers(token, d.Markers, nowMs)
 		}, func(_ any, err error) {
-			if code := kafka.CodeOf(err); code == kafka.ErrNone || code == kafka.ErrNotCoordinator {
+			// As in coordinator: a shard that is loaded again has asked for its markers anew, maybe in the place of this delivery.
+			if code := kafka.CodeOf(err); code == kafka.ErrNone || code == kafka.ErrNotCoordinator && !t.coordinates(d) {
 				t.sender.Completed(d)
 				return
 			}
@@ -97,6 +98,12 @@ func (t *Transactions) deliver(d *txn.Delivery) {
 			t.sends.In(0)
 		})
 	})
+}
+
+// coordinates reports whether a delivery is of a shard that this node still owns.
+func (t *Transactions) coordinates(d *txn.Delivery) bool {
+	p := t.c.image.Partition(t.topic, d.Partition)
+	return p != nil && p.Leader == t.c.NodeID && p.LeaderEpoch == d.CoordinatorEpoch
 }
 
 // WriteMarkers writes a marker into partitions that are led here.

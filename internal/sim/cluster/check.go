@@ -29,6 +29,7 @@ type checks struct {
 	// high is the high watermark of a replica, by process, and seen how far its log was compared.
 	high map[replicaKey]int64
 	seen map[replicaKey]int64
+	led  map[replicaKey]ledHigh
 	// flushed is how far replicas were durable when their processes ended.
 	flushed map[flushedKey]int64
 	deleted map[kafka.UUID]int64 // topics, by the offset of metadata that does not have them
@@ -40,6 +41,12 @@ type flushedKey struct {
 	tp   kafka.TopicIDPartition
 }
 
+// ledHigh is the high watermark of a leader: in its epoch it never falls, whatever was lost before.
+type ledHigh struct {
+	epoch int32
+	high  int64
+}
+
 type replicaKey struct {
 	p   *process
 	log *storage.Log // a replica that was moved away and back has another one
@@ -47,13 +54,13 @@ type replicaKey struct {
 
 func newChecks(w *World) *checks {
 	return &checks{w: w, metadata: sim.NewMetadataHistory(), levels: sim.NewLevels(), owners: sim.NewOwnershipHistory(), commits: sim.NewCommitHistory(), quorumLeader: map[int32]int32{}, histories: map[kafka.TopicIDPartition]*history{},
-		imageOffset: map[*process]int64{}, high: map[replicaKey]int64{}, seen: map[replicaKey]int64{}, flushed: map[flushedKey]int64{}, deleted: map[kafka.UUID]int64{}}
+		imageOffset: map[*process]int64{}, high: map[replicaKey]int64{}, seen: map[replicaKey]int64{}, led: map[replicaKey]ledHigh{}, flushed: map[flushedKey]int64{}, deleted: map[kafka.UUID]int64{}}
 }
 
 func (c *checks) history(tp kafka.TopicIDPartition) *history {
 	h := c.histories[tp]
 	if h == nil {
-		if h = newHistory(tp.String(), tp.Topic); c.w.budget.isExceeded {
+		if h = newHistory(tp.String(), tp.Topic); c.w.mayForget(tp.Topic) {
 			h.limit = 0 // more may follow
 		}
 		c.histories[tp] = h
@@ -101,6 +108,9 @@ func (c *checks) tell(before, now *metadata.Image) {
 		for _, p := range t.Partitions {
 			old := before.Partition(t.Name, p.ID)
 			if old == nil || old.PartitionEpoch != p.PartitionEpoch {
+				if old != nil && p.LeaderEpoch > old.LeaderEpoch && p.LeaderRecoveryState == metadata.RecoveringLeader {
+					c.w.count["unclean elections"]++
+				}
 				c.w.note("%s-%d at %d: leader %d of epoch %d, version %d, replicas %v, in sync %v, eligible %v, last known %v, recovery %v", t.Name, p.ID, now.Offset, p.Leader, p.LeaderEpoch, p.PartitionEpoch, p.Replicas, p.ISR, p.ELR, p.LastKnownELR, p.LeaderRecoveryState)
 			}
 		}
@@ -124,6 +134,7 @@ func (c *checks) processEnds(p *process) {
 		if key.p == p {
 			delete(c.high, key)
 			delete(c.seen, key)
+			delete(c.led, key)
 		}
 	}
 }
@@ -185,6 +196,13 @@ func (c *checks) observeReplica(p *process, tp kafka.TopicIDPartition) {
 		c.w.fail("the high watermark of %s on node %d went from %d to %d", tp, p.node.id, before, high)
 	}
 	c.high[key] = high
+	if r.IsLeader() {
+		epoch := r.Assignment().LeaderEpoch
+		if before := c.led[key]; before.epoch == epoch && high < before.high {
+			c.w.fail("node %d leads %s in epoch %d, and its high watermark went from %d to %d", p.node.id, tp, epoch, before.high, high)
+		}
+		c.led[key] = ledHigh{epoch, high}
+	}
 	from := max(start, min(c.seen[key], high))
 	c.w.demand(c.compare(p, history, log, from, high))
 	c.seen[key] = high
@@ -195,8 +213,8 @@ func (c *checks) compare(p *process, history *history, log *storage.Log, from, t
 	for from < to {
 		read, err := log.Read(storage.ReadRequest{Offset: from, MaxBytes: 1 << 16, MinOneBatch: true, UpTo: to})
 		if err != nil || len(read.Records) == 0 {
-			// Beyond the fault budget the high watermark may lie within a batch, since it is that of other ones.
-			if c.w.isDamage(p.node, err) || p.disk.Failed || p.disk.Dead || err == nil && c.w.budget.isExceeded {
+			// Where records may be lost the high watermark may lie within a batch, since it is that of other ones.
+			if c.w.isDamage(p.node, err) || p.disk.Failed || p.disk.Dead || err == nil && c.w.mayForget(history.topic) {
 				return nil
 			}
 			return fmt.Errorf("node %d: %s cannot be read at %d of %d: %w", p.node.id, history.name, from, to, err)

@@ -57,6 +57,21 @@ func TestSeeds(t *testing.T) {
 	t.Logf("seeds from %d: %v", first, total)
 }
 
+// TestUncleanElections has one topic that prefers to be led by whoever is there. What was acknowledged in it may be lost, but
+// an epoch has one leader, whose high watermark does not fall, its replicas become the same again, to the byte, and other topics lose nothing.
+func TestUncleanElections(t *testing.T) {
+	elected := 0
+	for seed := *seedFlag; seed < *seedFlag+uint64(max(6, *seedsFlag/4)); seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			elected += simulate(t, Options{Seed: seed, Unclean: true}).Count["unclean elections"]
+		})
+	}
+	t.Logf("seeds from %d: %d unclean elections", *seedFlag, elected)
+	if elected == 0 {
+		t.Error("nobody was elected uncleanly")
+	}
+}
+
 // regressions are seeds that have failed once. What a seed does changes with the workload.
 var regressions = []uint64{14, 23, 40, 42, 153, 192, 260, 325, 400, 1058, 1196, 2000, 10304, 10822, 20386, 20388, 40063, 50667, 201265}
 

@@ -195,6 +195,9 @@ func (w *World) shutDown(n *Node) {
 // effective min ISR have then.
 func (w *World) mayLose(n *Node) bool {
 	for t := range w.latest.Topics() {
+		if w.isUnclean(t.Name) {
+			continue
+		}
 		minISR := w.minISR(t.Name)
 		for _, p := range t.Partitions {
 			if !slices.Contains(p.Replicas, n.id) {

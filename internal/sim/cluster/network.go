@@ -134,15 +134,24 @@ func (c *conn) call(timeoutMs int64, handle func(p *process, answer func(any)), 
 	}
 }
 
-func (c *conn) arrive(this *call, handle func(p *process, answer func(any))) {
+// taker returns the process that has taken the connection. Where that is gone, it is nil, and who has asked is told.
+func (c *conn) taker() *process {
 	p := c.w.node(c.to).process
 	if p == nil || c.server != nil && c.server != p {
 		if !c.closed {
 			c.w.send(&c.answers, func() { c.broken(errRefused) })
 		}
-		return
+		return nil
 	}
 	c.server = p
+	return p
+}
+
+func (c *conn) arrive(this *call, handle func(p *process, answer func(any))) {
+	p := c.taker()
+	if p == nil {
+		return
+	}
 	p.run(func() {
 		handle(p, func(answer any) {
 			if !p.alive() || this.answered || c.closed {
@@ -261,14 +270,8 @@ func (c *conn) post(handle func(p *process)) {
 		return
 	}
 	c.w.send(&c.requests, func() {
-		p := c.w.node(c.to).process
-		if p == nil || c.server != nil && c.server != p {
-			if !c.closed {
-				c.w.send(&c.answers, func() { c.broken(errRefused) })
-			}
-			return
+		if p := c.taker(); p != nil {
+			p.run(func() { handle(p) })
 		}
-		c.server = p
-		p.run(func() { handle(p) })
 	})
 }

@@ -31,6 +31,12 @@ type plan struct {
 	members, copiers bool
 }
 
+// isUnclean tells the topic that may be led by whoever is there.
+func (w *World) isUnclean(topic string) bool { return w.options.Unclean && topic == "clicks" }
+
+// mayForget reports whether a topic may lose what was acknowledged.
+func (w *World) mayForget(topic string) bool { return w.budget.isExceeded || w.isUnclean(topic) }
+
 type topicPlan struct {
 	name       string
 	partitions int32
@@ -86,5 +92,9 @@ func (w *World) drawPlan() plan {
 		}
 	}
 	p.faults = faultKinds
+	if w.options.Unclean {
+		p.flips = 0 // nobody could tell what is damaged from what is lost
+		p.topics[1].configs["unclean.leader.election.enable"], p.topics[1].configs["min.insync.replicas"] = "true", "1"
+	}
 	return p
 }

@@ -156,7 +156,7 @@ func (p *producer) answered(b *batch, err error) {
 	code := kafka.CodeOf(err)
 	switch code {
 	case kafka.ErrOutOfOrderSequenceNumber, kafka.ErrInvalidProducerEpoch, kafka.ErrUnknownProducerID, kafka.ErrDuplicateSequenceNumber:
-		if w.budget.isExceeded {
+		if w.mayForget(p.tp.Topic) {
 			p.restart()
 			return
 		}

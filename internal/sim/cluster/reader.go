@@ -85,12 +85,12 @@ func (r *reader) take(f fetched, leads bool) {
 	switch code := kafka.CodeOf(f.result.Err); {
 	case !leads && (f.result.Diverging != nil || f.result.Err != nil): // the leader is to be asked
 	case f.result.Diverging != nil:
-		if !w.budget.isExceeded {
+		if !w.mayForget(r.tp.Topic) {
 			w.fail("%s: %s is told at %d that its log diverges at %d, although nothing was lost", r.name, r.tp, r.position, f.result.Diverging.EndOffset)
 		}
 		r.position, r.lastEpoch = f.result.Diverging.EndOffset, kafka.NoLeaderEpoch
 	case code == kafka.ErrOffsetOutOfRange:
-		if !w.budget.isExceeded {
+		if !w.mayForget(r.tp.Topic) {
 			w.fail("%s: offset %d of %s is out of range: %w", r.name, r.position, r.tp, f.result.Err)
 		}
 		r.position, r.lastEpoch = f.result.LogStartOffset, kafka.NoLeaderEpoch

@@ -14,6 +14,8 @@ import (
 // Options say what to simulate.
 type Options struct {
 	Seed uint64
+	// Unclean has a topic led by whoever is there if need be, in sync or not (unclean.leader.election.enable).
+	Unclean bool
 	// Trace gets every event, if it is not nil.
 	Trace func(line string)
 	// lie breaks the world on purpose, for tests of the checkers.
