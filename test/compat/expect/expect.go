@@ -3,8 +3,12 @@
 package expect
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +39,37 @@ var Run = os.Getpid()
 func Elected(code int) bool {
 	const preferredLeaderNotAvailable, electionNotNeeded = 80, 84
 	return code == electionNotNeeded || Three && (code == 0 || code == preferredLeaderNotAvailable)
+}
+
+// IsNode says whether id is that of a node: of the only one, or of any, where leaders, coordinators and controllers move.
+func IsNode(id int) bool { return id == 1 || Three && id > 1 && id <= len(Brokers) }
+
+// Again returns what call returns. Where nodes are restarted, it calls again as long as the connection breaks or the error is one that
+// passes once the node is back or another one has taken over: what a client leaves to its users to repeat.
+func Again(passes func(error) bool, call func() error) error {
+	deadline := time.Now().Add(Patience)
+	for {
+		err := call()
+		if err == nil || !Three || !disconnected(err) && !passes(err) || time.Now().After(deadline) {
+			return err
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+}
+
+func disconnected(err error) bool {
+	var failed net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &failed)
+}
+
+// Delivered returns the values in order. Where nodes are restarted, each is there once, however often it was delivered: an offset whose
+// commit was lost with the coordinator is read again.
+func Delivered(values []string) []string {
+	values = slices.Sorted(slices.Values(values))
+	if Three {
+		values = slices.Compact(values)
+	}
+	return values
 }
 
 // Patience bounds every wait. It is far above what is needed, since test machines are shared.

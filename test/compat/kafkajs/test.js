@@ -34,7 +34,9 @@ function until(p, what, condition) {
   })
 }
 
-const events = (p) => p.lines.filter((l) => l.includes('[rider-updates]'))
+const three = Boolean(process.env.COMPAT_THREE) // brokers, of which one after the other is restarted: what was not committed when the coordinator went is read again
+const once = (list) => three ? [...new Set(list)] : list
+const events = (p) => once(p.lines.filter((l) => l.includes('[rider-updates]')))
 const assignment = (p) => JSON.parse((p.lines.filter((l) => l.startsWith('joined ')).pop() || 'joined []').slice(7))
 
 async function main() {
@@ -73,7 +75,7 @@ async function main() {
   await until(first, 'both partitions again', () => assignment(first).length === 2)
   producer.child.stdin.end('ida north\nleo west\n')
   await until(first, 'the last two events', () => ['ida', 'leo'].every((n) => events(first).some((l) => l.includes(n))))
-  const all = [...events(first), ...events(second)].map((l) => l.match(/"name":"(\w+)"/)[1]).sort()
+  const all = once([...events(first), ...events(second)].map((l) => l.match(/"name":"(\w+)"/)[1])).sort()
   assert.deepStrictEqual(all, ['ida', 'leo', 'nina', 'sam', 'tony', 'uma'])
 
   // Administration: offsets, groups, configs, deletion; compression codecs that kafkajs has.
@@ -83,14 +85,15 @@ async function main() {
   assert.deepStrictEqual(offsets.map((o) => [o.partition, o.low, o.high]).sort(), [[0, '0', '3'], [1, '0', '3']])
   const groups = (await client.listGroups()).groups.map((g) => g.groupId).sort()
   assert.deepStrictEqual(groups.filter((g) => g.startsWith('user-')), ['user-1', 'user-2'])
-  const described = await client.describeGroups(['user-2'])
-  assert.strictEqual(described.groups[0].state, 'Stable')
+  const state = async () => (await client.describeGroups(['user-2'])).groups[0].state
+  for (let attempt = 0; three && attempt < 100 && await state() !== 'Stable'; attempt++) await new Promise((r) => setTimeout(r, 300))
+  assert.strictEqual(await state(), 'Stable')
   await gzip()
   for (const c of children) c.child.kill('SIGTERM')
   await Promise.all(children.map((c) => c.child.exitCode !== null || c.child.signalCode !== null ? null : new Promise((r) => c.child.on('exit', r))))
   for (let attempt = 0; ; attempt++) { // a coordinator that is just away is not told that a member leaves: that is noticed later
     try { await client.deleteGroups(['user-1', 'user-2']); break } catch (e) {
-      if (!process.env.COMPAT_THREE || attempt === 100) throw e
+      if (!three || attempt === 100) throw e
       await new Promise((r) => setTimeout(r, 500))
     }
   }

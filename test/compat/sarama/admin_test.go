@@ -61,7 +61,7 @@ func testAdministration(t *testing.T, v version) {
 }
 
 // configOf returns a topic's config.
-func configOf(t *testing.T, admin sarama.ClusterAdmin, topic, name string) string {
+func configOf(t *testing.T, admin *patientAdmin, topic, name string) string {
 	t.Helper()
 	entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
 	expect.Must(t, err)
@@ -72,7 +72,7 @@ func configOf(t *testing.T, admin sarama.ClusterAdmin, topic, name string) strin
 	return entries[i].Value
 }
 
-func testConfigs(t *testing.T, v version, admin sarama.ClusterAdmin, topic string) {
+func testConfigs(t *testing.T, v version, admin *patientAdmin, topic string) {
 	t.Helper()
 	size := "2097152"
 	// This request replaces all the configs of the topic.
@@ -101,7 +101,7 @@ func testConfigs(t *testing.T, v version, admin sarama.ClusterAdmin, topic strin
 	}
 }
 
-func testRecordsAndGroups(t *testing.T, v version, admin sarama.ClusterAdmin, topic string) {
+func testRecordsAndGroups(t *testing.T, v version, admin *patientAdmin, topic string) {
 	t.Helper()
 	v.produce(t, topic, expect.Numbered("v", 10), func(c *sarama.Config) {
 		c.Producer.Partitioner = func(string) sarama.Partitioner { return partitionTwo{} }
@@ -118,7 +118,9 @@ func testRecordsAndGroups(t *testing.T, v version, admin sarama.ClusterAdmin, to
 	groups, err := admin.ListConsumerGroups()
 	expect.Must(t, err)
 	expect.Same(t, "listed group", "consumer", groups[group])
-	expect.Same(t, "coordinator", 1, coordinatorOf(t, admin, group).ID())
+	coordinator, err := admin.Coordinator(group)
+	expect.Must(t, err)
+	expect.Same(t, "coordinator", true, expect.IsNode(int(coordinator.ID())))
 	offsets, err := admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: {2}})
 	expect.Must(t, err)
 	expect.Same(t, "committed offset", 10, offsets.GetBlock(topic, 2).Offset)
@@ -126,13 +128,6 @@ func testRecordsAndGroups(t *testing.T, v version, admin sarama.ClusterAdmin, to
 	if err := admin.DeleteConsumerGroup(group); !errors.Is(err, sarama.ErrGroupIDNotFound) {
 		t.Errorf("delete twice: %v", err)
 	}
-}
-
-func coordinatorOf(t *testing.T, admin sarama.ClusterAdmin, group string) *sarama.Broker {
-	t.Helper()
-	b, err := admin.Coordinator(group)
-	expect.Must(t, err)
-	return b
 }
 
 // partitionTwo sends everything to partition 2.

@@ -20,10 +20,12 @@ type members struct {
 	values []string
 }
 
-func (m *members) count() int {
+func (m *members) count() int { return len(m.delivered()) }
+
+func (m *members) delivered() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.values)
+	return expect.Delivered(m.values)
 }
 
 // member is one consumer of a group; it is its own handler.
@@ -87,7 +89,8 @@ func (v version) join(t *testing.T, all *members, group, topic string, change ..
 	m := &member{all: all, group: g, cancel: cancel}
 	m.running.Go(func() {
 		for ctx.Err() == nil {
-			if err := g.Consume(ctx, []string{topic}, m); err != nil && !errors.Is(err, sarama.ErrClosedConsumerGroup) && ctx.Err() == nil {
+			err := expect.Again(passes, func() error { return g.Consume(ctx, []string{topic}, m) })
+			if err != nil && !errors.Is(err, sarama.ErrClosedConsumerGroup) && ctx.Err() == nil {
 				t.Errorf("consume: %v", err)
 				return
 			}
@@ -101,7 +104,9 @@ func (m *member) leave(t *testing.T) {
 	t.Helper()
 	m.cancel()
 	m.running.Wait()
-	expect.Must(t, m.group.Close())
+	if err := m.group.Close(); !expect.Three { // there the coordinator may be away
+		expect.Must(t, err)
+	}
 }
 
 func testRebalance(t *testing.T, v version) {
@@ -135,8 +140,7 @@ func testRebalance(t *testing.T, v version) {
 		a.leave(t)
 		want := slices.Concat(expect.Numbered("v", 100), expect.Numbered("w", 100), expect.Numbered("x", 20))
 		slices.Sort(want)
-		slices.Sort(all.values)
-		if !slices.Equal(want, all.values) {
+		if !slices.Equal(want, all.delivered()) {
 			t.Errorf("%s: %d records instead of 220 that are each delivered once: %v", name, len(all.values), all.values)
 		}
 	}
@@ -162,7 +166,9 @@ func testStaticMembers(t *testing.T, v version) {
 	v.produce(t, topic, expect.Numbered("v", 20))
 	expect.Until(t, "all records", func() bool { return all.count() >= 20 })
 	a.mu.Lock()
-	expect.Same(t, "how often the other one joined: no rebalance", joined, a.joined)
+	if !expect.Three { // members join again when their coordinator was away
+		expect.Same(t, "how often the other one joined: no rebalance", joined, a.joined)
+	}
 	a.mu.Unlock()
 	a.leave(t)
 	b.leave(t)
@@ -173,7 +179,9 @@ func testStaticMembers(t *testing.T, v version) {
 	removed, err := admin.RemoveMemberFromConsumerGroup(group, []string{"a", "b"})
 	expect.Must(t, err)
 	for _, m := range removed.Members {
-		expect.Same(t, "removed member", sarama.ErrNoError, m.Err)
+		if !expect.Three || !errors.Is(m.Err, sarama.ErrUnknownMemberId) { // removed by the request whose answer was lost
+			expect.Same(t, "removed member", sarama.ErrNoError, m.Err)
+		}
 	}
 	described, err = admin.DescribeConsumerGroups([]string{group})
 	expect.Must(t, err)
