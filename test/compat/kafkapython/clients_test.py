@@ -108,7 +108,7 @@ def read(c, count, what):
 def codecs():
     for codec in (None, "gzip", "snappy", "lz4", "zstd"):
         topic = create(f"codec-{codec}", 3)
-        acks = produce(topic, [f"{codec}-{i}" for i in range(RECORDS)], of=KafkaProducer, compression_type=codec, **({"enable_idempotence": False} if NEW else {}))
+        acks = produce(topic, [f"{codec}-{i}" for i in range(RECORDS)], of=KafkaProducer, compression_type=codec, **({"enable_idempotence": False} if THREE and NEW else {}))
         c = consumer(topic)
         written = sum(c.end_offsets([TopicPartition(topic, p) for p in range(3)]).values()) if THREE else RECORDS
         records = read(c, written, f"all records with {codec}")

@@ -35,8 +35,8 @@ def delivered(values):
 def acknowledged(acks, got):
     """What was got as (partition, offset, value): where nodes are restarted without what is there once more than it was acknowledged, as a
     producer that is not idempotent may write it."""
-    values = {value for _, _, value in acks}
-    return sorted(record for record in got if not THREE or record in set(acks) or record[2] not in values)
+    known, values = set(acks), {value for _, _, value in acks}
+    return sorted(record for record in got if not THREE or record in known or record[2] not in values)
 
 
 def fails(error, call, what):

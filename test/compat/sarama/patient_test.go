@@ -24,12 +24,16 @@ type patientAdmin struct {
 	connect func() (sarama.ClusterAdmin, error)
 }
 
-func (a *patientAdmin) reconnect() (err error) {
+func (a *patientAdmin) reconnect() error {
+	admin, err := a.connect()
+	if err != nil {
+		return err
+	}
 	if a.ClusterAdmin != nil {
 		_ = a.Close()
 	}
-	a.ClusterAdmin, err = a.connect()
-	return err
+	a.ClusterAdmin = admin
+	return nil
 }
 
 // again calls until done; an error that is done only says, in a repetition, that the change was made the first time.
