@@ -129,9 +129,14 @@ func (a *patientAdmin) ElectLeaders(kind sarama.ElectionType, partitions map[str
 	})
 }
 
+// DescribeLogDirs fails if a node does not answer. sarama leaves those out that its metadata, minutes old, do not name.
 func (a *patientAdmin) DescribeLogDirs(nodes []int32) (map[int32][]sarama.DescribeLogDirsResponseDirMetadata, error) {
 	return asked(a, func() (map[int32][]sarama.DescribeLogDirsResponseDirMetadata, error) {
-		return a.ClusterAdmin.DescribeLogDirs(nodes)
+		dirs, err := a.ClusterAdmin.DescribeLogDirs(nodes)
+		if err == nil && len(dirs) < len(nodes) {
+			err = sarama.ErrBrokerNotFound
+		}
+		return dirs, err
 	})
 }
 
