@@ -90,3 +90,35 @@ func TestAVoterWithoutALeaderPulls(t *testing.T) {
 		t.Errorf("asks %+v, %v", pull, ok)
 	}
 }
+
+// TestAVoterAsksItsLastLeaderLast: it is the one that is not heard of, and a request to it may get lost without a word.
+func TestAVoterAsksItsLastLeaderLast(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	mustMkdir(t, mem)
+	o := testOptions(mem)
+	o.Form = append(votersOf(2, 3), o.Self)
+	v, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	for _, last := range []int32{2, 3} {
+		p := Puller{lastLeader: last, leaderless: leaderlessTimeouts * o.ElectionTicks}
+		asked := map[int32]int{}
+		for try := range 6 {
+			pull, ok := p.Next(v, nil)
+			if !ok || try == 0 && pull.From.NodeID == last {
+				t.Fatalf("the leader was %d; try %d: asks %+v, %v", last, try, pull, ok)
+			}
+			asked[pull.From.NodeID]++
+			p.Failed()
+			for range pullPauseTicks {
+				p.Tick(v)
+			}
+		}
+		if len(asked) != 2 {
+			t.Errorf("the leader was %d, asks only %v where nobody answers", last, asked)
+		}
+	}
+}
