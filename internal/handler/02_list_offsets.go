@@ -100,6 +100,7 @@ func (h *ListOffsets) lookup(tp kafka.TopicPartition, p *kmsg.ListOffsetsRequest
 	found, err := r.ListOffset(p.Timestamp, kafka.IsolationLevel(isolation), p.CurrentLeaderEpoch)
 	if code := kafka.CodeOf(err); code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
 		r.ReportReadError(err, h.Clock.Now().UnixMilli())
+		err, _ = r.ReadError(err)
 	}
 	return found, err
 }

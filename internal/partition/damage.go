@@ -10,7 +10,7 @@ import (
 // DamageState says what becomes of damage in a replica's log.
 type DamageState int32
 
-// Damage is mended with what other replicas have; where none of them has it, readers are told.
+// Damage is mended with what other replicas have; where none of them can have it, readers are told.
 const (
 	Undamaged DamageState = iota
 	BeingMended
@@ -21,10 +21,14 @@ const (
 func (p *Partition) DamageState() DamageState { return DamageState(p.damage.Load()) }
 
 // SetDamageState says what becomes of the damage in the log. Where there is none any more, nothing is cut off because of it.
+// Readers that wait for what is being mended look again.
 func (p *Partition) SetDamageState(s DamageState) {
-	p.damage.Store(int32(s))
+	before := DamageState(p.damage.Swap(int32(s)))
 	if s == Undamaged {
 		p.keepAll()
+	}
+	if before == BeingMended && s != before {
+		p.advanced(Everything)
 	}
 }
 
@@ -41,12 +45,12 @@ func (p *Partition) keepAll() {
 func (p *Partition) NoteDamage() { p.damage.CompareAndSwap(int32(Undamaged), int32(BeingMended)) }
 
 // ReadError is what readers are told instead of err: CORRUPT_MESSAGE is for good, to many consumers, so while damage is being
-// mended they are told to come again.
-func (p *Partition) ReadError(err error) error {
+// mended they wait, and are told to come again.
+func (p *Partition) ReadError(err error) (instead error, waits bool) {
 	if kafka.CodeOf(err) != kafka.ErrCorruptMessage || p.DamageState() != BeingMended {
-		return err
+		return err, false
 	}
-	return &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: "data of " + p.tp.String() + " is damaged and being mended with what another replica has", Cause: err}
+	return &kafka.Error{Code: kafka.ErrKafkaStorageError, Message: "data of " + p.tp.String() + " is damaged and being mended with what another replica has", Cause: err}, true
 }
 
 // IsGone returns why the partition cannot be used any more, or nil.
@@ -65,33 +69,34 @@ type givingUp struct {
 	isOwn bool
 }
 
-// GiveUp returns the change that lets this replica cut off what is damaged, from offset on, or nil if that cannot be asked for now. It takes
+// GiveUp returns the change that lets this replica cut off what is damaged, from offset on, or nil if that cannot be asked for now; isLater says that
+// it may be soon, as the replicas in sync are enough. It takes
 // the replica out of the in-sync replicas, whether it leads or not. A leader of whose own records none
 // from offset on is committed stays what it is, which a change without in-sync replicas asks for. Either begins another leader epoch, and
 // when the replica hears of that, it cuts: see giveUp.
-func (p *Partition) GiveUp(offset int64) *ISRChange {
+func (p *Partition) GiveUp(offset int64) (change *ISRChange, isLater bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	r := p.role.Load()
 	if r.gone != nil || r.Leader == kafka.NoLeader || !p.replicating.IsRegistered() {
-		return nil
+		return nil, true
 	}
 	isr := slices.DeleteFunc(slices.Clone(r.ISR), func(id int32) bool { return id == p.localID })
 	isOwn := r.isLeader && offset >= max(p.Log().HighWatermark(), r.epochStart)
 	if isOwn {
 		isr = nil
 	} else if len(isr) < max(r.EffectiveMinISR(), 1) {
-		return nil
+		return nil, false
 	}
 	p.following.Lock()
 	defer p.following.Unlock()
 	if p.state.pending != nil {
-		return nil
+		return nil, true
 	}
 	p.givingUp = &givingUp{leaderEpoch: r.LeaderEpoch, offset: offset, isOwn: isOwn}
-	change := p.propose(r, isr)
+	change = p.propose(r, isr)
 	change.Damaged = true
-	return change
+	return change, false
 }
 
 // asideMs is for how long a replica that has stepped aside stays there at least.

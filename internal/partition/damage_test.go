@@ -39,11 +39,11 @@ func TestGivingUp(t *testing.T) {
 		if _, err := appendTo(t, p, -1, a.LeaderEpoch, "b"); err != nil {
 			t.Fatal(err)
 		}
-		change := p.GiveUp(c.offset)
+		change, _ := p.GiveUp(c.offset)
 		if change == nil || !change.Damaged || !slices.Equal(change.ids(), c.asksFor) {
 			t.Fatalf("%s: asks for %+v", c.name, change)
 		}
-		if again := p.GiveUp(c.offset); again != nil {
+		if again, isLater := p.GiveUp(c.offset); again != nil || !isLater {
 			t.Errorf("%s: asks again before there was an answer", c.name)
 		}
 		a.ISR, a.Leader, a.LeaderEpoch, a.PartitionEpoch = c.isr, c.leader, a.LeaderEpoch+c.epochs, a.PartitionEpoch+c.epochs
@@ -68,7 +68,7 @@ func TestNobodyIsAskedToLetTooFewBe(t *testing.T) {
 	if err := p.Apply(a, nowMs); err != nil {
 		t.Fatal(err)
 	}
-	if change := p.GiveUp(1); change != nil {
+	if change, isLater := p.GiveUp(1); change != nil || isLater {
 		t.Errorf("two are in sync, and one of them asks for %+v", change)
 	}
 	a.ISR, a.PartitionEpoch = []int32{1, 2, 3}, a.PartitionEpoch+1
@@ -76,11 +76,11 @@ func TestNobodyIsAskedToLetTooFewBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	isRegistered = false
-	if change := p.GiveUp(1); change != nil {
+	if change, isLater := p.GiveUp(1); change != nil || !isLater {
 		t.Errorf("not registered yet, it asks for %+v", change)
 	}
 	isRegistered = true
-	if change := p.GiveUp(1); change == nil || !slices.Equal(change.ids(), []int32{2, 3}) {
+	if change, _ := p.GiveUp(1); change == nil || !slices.Equal(change.ids(), []int32{2, 3}) {
 		t.Errorf("asks for %+v", change)
 	}
 }
@@ -99,8 +99,9 @@ func TestReadersOfDamageAreToldToComeAgain(t *testing.T) {
 		{BeingMended, kafka.Errorf(kafka.ErrOffsetOutOfRange, "no"), kafka.ErrOffsetOutOfRange}, {BeingMended, nil, kafka.ErrNone},
 	} {
 		p.SetDamageState(c.state)
-		if got := kafka.CodeOf(p.ReadError(c.err)); got != c.want {
-			t.Errorf("state %d, %v: %v, want %v", c.state, c.err, got, c.want)
+		got, waits := p.ReadError(c.err)
+		if kafka.CodeOf(got) != c.want || waits != (c.want == kafka.ErrKafkaStorageError) {
+			t.Errorf("state %d, %v: %v, waits %v, want %v", c.state, c.err, got, waits, c.want)
 		}
 	}
 	p.NoteDamage()
@@ -124,7 +125,7 @@ func TestNothingIsCutOffLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		end := p.Log().LogEndOffset()
-		change := p.GiveUp(1)
+		change, _ := p.GiveUp(1)
 		if change == nil || end <= 1 {
 			t.Fatalf("%s: asks for %+v, the log ends at %d", name, change, end)
 		}

@@ -244,8 +244,8 @@ func (f *fetch) readNext(i int, again bool, r *partition.ReadRequest) int {
 	if f.request.Follower == nil { // followers are few, and consumers must not hold up what is acknowledged
 		r.MaxBytes = min(r.MaxBytes, f.m.fetchMemory.left())
 	}
-	f.readPartition(i, p, r)
-	if result := &f.results[i]; result.Err != nil || result.Diverging != nil || result.ReadReplica != kafka.NoLeader {
+	waits := f.readPartition(i, p, r)
+	if result := &f.results[i]; result.Err != nil && !waits || result.Diverging != nil || result.ReadReplica != kafka.NoLeader {
 		f.urgent = true
 	}
 	n := f.results[i].SizeBytes()
@@ -253,33 +253,37 @@ func (f *fetch) readNext(i int, again bool, r *partition.ReadRequest) int {
 	return n
 }
 
-func (f *fetch) readPartition(i int, p *FetchPartition, r *partition.ReadRequest) {
+// readPartition reads a partition, and reports whether what is wrong with it may be over soon.
+func (f *fetch) readPartition(i int, p *FetchPartition, r *partition.ReadRequest) (waits bool) {
 	result, replica := &f.results[i], f.seen[i].replica
 	result.Err, result.ReadReplica = nil, kafka.NoLeader
 	if replica == nil || replica.Usable() != nil || !p.TopicID.IsZero() && p.TopicID != replica.topicID {
 		result.ReadResult, result.Err = partition.ReadResult{}, f.m.whyNot(p)
-		return
+		return false
 	}
 	f.seen[i].committedBytes, f.seen[i].appends = replica.committedBytes.Load(), replica.appends.Load()
 	if f.request.Rack != "" {
 		if result.ReadReplica = f.m.nearReplica(replica, f.request, p.Offset); result.ReadReplica != kafka.NoLeader {
 			if result.Err = f.mayServe(i); result.Err == nil {
 				result.ReadResult = replica.Offsets()
-				return
+				return false
 			}
 		}
 	}
 	var atEnd bool
 	if result.ReadResult, atEnd = replica.ReadAtEnd(r); atEnd {
-		return
+		return false
 	}
 	result.ReadResult, result.Err = replica.Read(*r)
 	f.buffers.endRead(len(result.Records) > 0)
 	f.buffers.hold(result.File)
 	if code := kafka.CodeOf(result.Err); code == kafka.ErrUnknownServerError || code == kafka.ErrCorruptMessage {
 		replica.ReportReadError(result.Err, f.m.options.Clock.Now().UnixMilli())
-		result.Err = replica.ReadError(result.Err)
+		if r.Isolation != kafka.ReadToEnd { // who mends another replica with this one hears that it is damaged here, too
+			result.Err, waits = replica.ReadError(result.Err)
+		}
 	}
+	return waits && f.request.Follower == nil // a follower does not hold up the other partitions' fetches for it
 }
 
 // whyNot says why a partition cannot be read.

@@ -10,6 +10,7 @@ import (
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/storage"
 )
@@ -143,6 +144,54 @@ func TestLongPoll(t *testing.T) {
 					t.Error("the fetch is still on a list")
 				}
 			})
+		})
+	}
+}
+
+// TestReadersWaitForWhatIsBeingMended: what is damaged may be there again soon. Who mends another replica with this one, and followers of other
+// partitions, do not wait for it.
+func TestReadersWaitForWhatIsBeingMended(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		isolation kafka.IsolationLevel
+		then      func(r *Replica, flip func())
+		wantAfter time.Duration
+		want      kafka.ErrorCode
+	}{
+		"nobody answers":      {kafka.ReadUncommitted, func(*Replica, func()) {}, 5 * time.Second, kafka.ErrKafkaStorageError},
+		"mended":              {kafka.ReadUncommitted, func(r *Replica, flip func()) { flip(); r.SetDamageState(partition.Undamaged) }, time.Second, kafka.ErrNone},
+		"nobody has it":       {kafka.ReadUncommitted, func(r *Replica, _ func()) { r.SetDamageState(partition.Unmendable) }, time.Second, kafka.ErrCorruptMessage},
+		"who mends with this": {kafka.ReadToEnd, func(*Replica, func()) {}, 0, kafka.ErrCorruptMessage},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHarness(t)
+			h.create("a", 1)
+			h.produce("a", 0, 100, "x")
+			flip := func() {
+				f, err := h.fs.Open("/data/a-0/00000000000000000000.log", true)
+				b := make([]byte, 1)
+				if err == nil {
+					_, err = f.ReadAt(b, 100)
+				}
+				if err == nil {
+					_, err = f.WriteAt([]byte{b[0] ^ 1}, 100)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			flip()
+			r := h.find(tpOf("a", 0))
+			r.NoteDamage()
+			time.AfterFunc(time.Second, func() { c.then(r, flip) })
+			start, req := time.Now(), request(5*time.Second, 1, partitionOf("a", 0, 0))
+			req.Isolation = c.isolation
+			var buffers Buffers
+			results := h.Fetch(t.Context(), req, &buffers)
+			if after := time.Since(start); after != c.wantAfter || kafka.CodeOf(results[0].Err) != c.want || (len(results[0].Records) > 0) != (c.want == kafka.ErrNone) {
+				t.Errorf("%s: after %v %v, %d bytes", name, after, results[0].Err, len(results[0].Records))
+			}
+			buffers.Release()
 		})
 	}
 }

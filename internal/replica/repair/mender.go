@@ -45,6 +45,8 @@ type job struct {
 	sources   []int32 // that are still to be asked in this round
 	isAsking  bool    // a round has begun
 	isSilent  bool    // a replica was not reached in it, or could not say what it has
+	isTwice   bool    // a replica is damaged there, too
+	hasOther  bool    // a replica has it in another form
 	failures  int     // rounds in a row
 	retryMs   int64
 }
@@ -118,7 +120,8 @@ func (m *Mender) look(j *job, nowMs int64) (ask *Ask, isOver bool) {
 			p.SetDamageState(partition.Undamaged)
 			return nil, true
 		}
-		j.damage, j.sources, j.isAsking, j.isSilent = damage, m.sources(p), true, false
+		j.damage, j.sources, j.isAsking = damage, m.sources(p), true
+		j.isSilent, j.isTwice, j.hasOther = false, false, false
 		p.NoteDamage() // what was met before may have been mended, and this is something else
 	}
 	if len(j.sources) == 0 {
@@ -173,32 +176,68 @@ func (m *Mender) next(nowMs int64) {
 
 // endRound says that no other replica had what was wanted.
 func (m *Mender) endRound(j *job, nowMs int64) {
-	if j.failures == 0 && j.isAsking {
-		slog.Error("data of a partition is damaged on this broker, and no other replica has it at hand: readers are told at this place, all the rest is served; other replicas are asked again and again",
-			"partition", j.partition.TopicPartition().String(), "offset", j.damage.Offset, "damage", j.damage.Cause)
-	}
-	j.partition.SetDamageState(partition.Unmendable)
-	if j.isAsking && !j.isSilent && j.failures > 0 {
-		// They have it in another form, as compaction leaves it, or it is not replicated yet.
-		if change := j.partition.GiveUp(j.damage.Offset); change != nil {
-			slog.Warn("other replicas have nothing that fits in the place of damaged data: this one leaves the in-sync replicas, and fetches it all again", "partition", j.partition.TopicPartition().String(), "offset", j.damage.Offset)
-			m.options.Propose(j.partition, change)
-		}
+	if j.isAsking {
+		m.judge(j)
 	}
 	j.isAsking = false
 	j.retryMs = nowMs + min(int64(firstPauseMs)<<min(j.failures, 20), mostPauseMs)
 	j.failures++
 }
 
+// judge says what readers are told after a round: to come again as long as it may be mended yet, since those that are told of damage
+// for good stop; else what is damaged.
+func (m *Mender) judge(j *job) {
+	p := j.partition
+	tp, offset := p.TopicPartition().String(), j.damage.Offset
+	if m.mayHeal(j) {
+		if j.failures == 0 {
+			slog.Warn("data of a partition is damaged on this broker, and no other replica has it at hand: readers of this place wait, all the rest is served; other replicas are asked again and again",
+				"partition", tp, "offset", offset, "damage", j.damage.Cause)
+		}
+		p.SetDamageState(partition.BeingMended)
+		return
+	}
+	if p.DamageState() != partition.Unmendable {
+		slog.Error("data of a partition is damaged on this broker, and no other replica has it: readers are told at this place, all the rest is served; other replicas are asked again and again",
+			"partition", tp, "offset", offset, "damage", j.damage.Cause)
+	}
+	p.SetDamageState(partition.Unmendable)
+}
+
+// mayHeal reports whether another round, or another leader, may help; it asks for that one where it does.
+func (m *Mender) mayHeal(j *job) bool {
+	a := j.partition.Assignment()
+	switch {
+	case len(a.Replicas) < 2:
+		return false
+	case j.isSilent || j.failures == 0:
+		return true
+	case j.isTwice: // it may be all that the others could fetch from
+		return false
+	}
+	// They have it in another form, as compaction leaves it, or it is not replicated yet.
+	change, isLater := j.partition.GiveUp(j.damage.Offset)
+	if change != nil {
+		slog.Warn("other replicas have nothing that fits in the place of damaged data: this one leaves the in-sync replicas, and fetches it all again", "partition", j.partition.TopicPartition().String(), "offset", j.damage.Offset)
+		m.options.Propose(j.partition, change)
+		return true
+	}
+	return isLater || j.hasOther && len(a.Replicas) > max(a.EffectiveMinISR(), 1) // more may be in sync soon
+}
+
 // Take takes the answer.
 func (m *Mender) Take(r *kmsg.FetchResponse, nowMs int64) {
 	j := m.asked
-	records, ok := recordsIn(r)
-	if !ok {
+	records, code := recordsIn(r)
+	switch {
+	case code == kafka.ErrCorruptMessage:
+		j.isTwice = true
+		m.next(nowMs)
+		return
+	case code != kafka.ErrNone:
 		m.Failed(nowMs)
 		return
-	}
-	if len(records) == 0 {
+	case len(records) == 0:
 		m.next(nowMs)
 		return
 	}
@@ -207,6 +246,7 @@ func (m *Mender) Take(r *kmsg.FetchResponse, nowMs int64) {
 		if err != nil {
 			slog.Error("cannot mend the log of a partition", "partition", j.partition.TopicPartition().String(), "error", err)
 		}
+		j.hasOther = true
 		m.next(nowMs)
 		return
 	}
@@ -216,17 +256,15 @@ func (m *Mender) Take(r *kmsg.FetchResponse, nowMs int64) {
 	m.asked, j.isAsking, j.failures = nil, false, 0
 }
 
-// recordsIn returns what the other replica has there, ok is false where it does not say: it may be damaged there, too, or not have
-// heard yet that it is a replica.
-func recordsIn(r *kmsg.FetchResponse) (records []byte, ok bool) {
+// recordsIn returns what the other replica has there; the code says where it is damaged, too, or why the replica does not say: it may
+// not have heard yet that it is one.
+func recordsIn(r *kmsg.FetchResponse) (records []byte, code kafka.ErrorCode) {
 	if r.ErrorCode != int16(kafka.ErrNone) || len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 {
-		return nil, false
+		return nil, kafka.ErrUnknownServerError
 	}
-	switch p := &r.Topics[0].Partitions[0]; kafka.ErrorCode(p.ErrorCode) {
-	case kafka.ErrNone:
-		return p.RecordBatches, true
-	case kafka.ErrOffsetOutOfRange:
-		return nil, true
+	p := &r.Topics[0].Partitions[0]
+	if code = kafka.ErrorCode(p.ErrorCode); code == kafka.ErrOffsetOutOfRange {
+		code = kafka.ErrNone
 	}
-	return nil, false
+	return p.RecordBatches, code
 }

@@ -139,8 +139,8 @@ func TestReplicaGivesUp(t *testing.T) {
 		if (len(proposed) > 0) != (round == 2) {
 			t.Fatalf("round %d: %d proposals", round, len(proposed))
 		}
-		if p.DamageState() != partition.Unmendable {
-			t.Errorf("state %d", p.DamageState())
+		if p.DamageState() != partition.BeingMended {
+			t.Errorf("round %d: readers are told that it is for good, before another leads: state %d", round, p.DamageState())
 		}
 		ask, again := m.Next(now)
 		if ask != nil || again <= now {
@@ -173,5 +173,77 @@ func TestNobodyGivesUpWhileAnotherCannotSay(t *testing.T) {
 			m.Take(r, now)
 			_, now = m.Next(now)
 		}
+	}
+}
+
+// TestReadersAreToldForGood only where nobody can have what is damaged: a consumer that is told so stops.
+func TestReadersAreToldForGood(t *testing.T) {
+	t.Parallel()
+	out := func([]byte) *kmsg.FetchResponse { return answer(kafka.ErrOffsetOutOfRange, nil) }
+	lost := func([]byte) *kmsg.FetchResponse { return nil }
+	other := func(right []byte) *kmsg.FetchResponse { // as compaction leaves it
+		b := slices.Clone(right)
+		b[15] = 3
+		return answer(kafka.ErrNone, b)
+	}
+	corrupt := func([]byte) *kmsg.FetchResponse { return answer(kafka.ErrCorruptMessage, nil) }
+	for name, c := range map[string]struct {
+		isr     []int32
+		minISR  int
+		two     func(right []byte) *kmsg.FetchResponse
+		three   func(right []byte) *kmsg.FetchResponse
+		forGood bool
+	}{
+		"the others are not reached":                      {[]int32{1}, 1, lost, lost, false},
+		"one is not reached":                              {[]int32{1}, 1, out, lost, false},
+		"nobody has it":                                   {[]int32{1}, 1, out, out, true},
+		"all are damaged there":                           {[]int32{1, 2, 3}, 1, corrupt, corrupt, true},
+		"one is damaged there, and nobody has it":         {[]int32{1, 2, 3}, 1, corrupt, out, true},
+		"one is damaged there, one is not reached":        {[]int32{1, 2, 3}, 1, corrupt, lost, false},
+		"another has it, and may lead soon":               {[]int32{1, 2}, 2, other, out, false},
+		"another has it, and all must be in sync":         {[]int32{1, 2, 3}, 3, other, out, true},
+		"another has it, and leads as soon as it may":     {[]int32{1, 2, 3}, 2, other, out, false},
+		"nobody has it any more, and this one hands over": {[]int32{1, 2, 3}, 2, out, out, false},
+	} {
+		p, right := damaged(t, c.isr...)
+		a := p.Assignment()
+		a.MinInSyncReplicas, a.PartitionEpoch = c.minISR, a.PartitionEpoch+1
+		if err := p.Apply(a, nowMs); err != nil {
+			t.Fatal(err)
+		}
+		m := New(Options{NodeID: 1, Propose: func(*partition.Partition, *partition.ISRChange) {}, Metrics: metrics.NewRegistry()})
+		p.NoteDamage()
+		m.Add(p)
+		now := int64(nowMs)
+		for range 4 {
+			for range 2 {
+				ask, _ := m.Next(now)
+				if ask == nil {
+					t.Fatalf("%s: asks nobody", name)
+				}
+				r := map[int32]*kmsg.FetchResponse{2: c.two(right), 3: c.three(right)}[ask.Broker]
+				if r == nil {
+					m.Failed(now)
+				} else {
+					m.Take(r, now)
+				}
+			}
+			_, now = m.Next(now)
+		}
+		if (p.DamageState() == partition.Unmendable) != c.forGood {
+			t.Errorf("%s: state %d", name, p.DamageState())
+		}
+	}
+	p, _ := damaged(t, 1)
+	a := p.Assignment()
+	a.Replicas, a.PartitionEpoch = []int32{1}, a.PartitionEpoch+1
+	if err := p.Apply(a, nowMs); err != nil {
+		t.Fatal(err)
+	}
+	m := New(Options{NodeID: 1, Metrics: metrics.NewRegistry()})
+	p.NoteDamage()
+	m.Add(p)
+	if m.Next(nowMs); p.DamageState() != partition.Unmendable {
+		t.Errorf("the only replica: state %d", p.DamageState())
 	}
 }
