@@ -72,8 +72,9 @@ func TestOpensWhatKafkaWrote(t *testing.T) {
 			config := DefaultLogConfig()
 			m := open(t, mem, config)
 			l := m.Log(golden0)
-			if l == nil || m.CleanShutdownBrokerEpoch() != c.brokerEpoch || l.TopicID().IsZero() {
-				t.Fatalf("broker epoch %d", m.CleanShutdownBrokerEpoch())
+			// Nobody vouches for the folders of __transaction_state that the archives leave out.
+			if l == nil || m.brokerEpoch != c.brokerEpoch || m.CleanShutdownBrokerEpoch() != -1 || l.TopicID().IsZero() {
+				t.Fatalf("broker epoch %d", m.brokerEpoch)
 			}
 			if l.LogEndOffset() != c.end || l.HighWatermark() != c.highWatermark || l.LogStartOffset() != 0 || l.SegmentCount() != c.segments {
 				t.Fatalf("log %d to %d, high watermark %d, %d segments", l.LogStartOffset(), l.LogEndOffset(), l.HighWatermark(), l.SegmentCount())

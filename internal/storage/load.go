@@ -122,6 +122,7 @@ func (m *Manager) Load(o LoadOptions) error {
 func (m *Manager) lowerRecoveryPoints(found []foundLog) (err error) {
 	for _, f := range found {
 		if l := m.Log(f.tp); l != nil && l.recoveryPoint.Load() < f.known.recoveryPoint {
+			m.shared.damaged.Store(true)
 			err = cmp.Or(err, l.dir.checked(l.dir.checkpointRecoveryPoints()))
 		}
 	}
@@ -169,16 +170,24 @@ func (d *logDir) scan() (found []foundLog, futures []foundFuture, brokerEpoch in
 	if err != nil {
 		return nil, nil, brokerEpoch, err
 	}
+	names := map[string]bool{}
 	for _, e := range entries {
 		if !e.IsDir() {
 			continue
 		}
+		names[e.Name()], names[e.Name()[:max(0, strings.LastIndexByte(e.Name(), '.'))]] = true, true // the latter of a deleted log
 		if tp, ok := parseFolder(e.Name()); ok {
 			found = append(found, foundLog{d, tp, knownOffsets{recoveryPoints[tp], highWatermarks[tp], logStarts[tp], cleanedOffsets[tp], clean}})
 		} else if f, ok := d.parseFuture(e.Name()); ok {
 			futures = append(futures, f)
 		} else if strings.HasSuffix(e.Name(), deleteSuffix) {
 			d.removals = append(d.removals, d.removalOf(filepath.Join(d.path, e.Name()), 0, 0))
+		}
+	}
+	for tp, flushed := range recoveryPoints {
+		if flushed > 0 && !names[tp.String()] {
+			d.shared.damaged.Store(true)
+			slog.Error("the folder of a log is gone, and it had records on disk: other replicas may have them", "dir", d.path, "partition", tp.String(), "flushed_up_to", flushed)
 		}
 	}
 	slog.Info("loading logs", "dir", d.path, "logs", len(found), "clean_shutdown", clean)

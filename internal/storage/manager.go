@@ -91,10 +91,15 @@ func OpenManager(o Options) (*Manager, error) {
 }
 
 // CleanShutdownBrokerEpoch returns the broker epoch that the last shutdown wrote to every log
-// dir, or -1 if it was not a clean one. Load reads it.
-func (m *Manager) CleanShutdownBrokerEpoch() int64 { return m.brokerEpoch }
+// dir, or -1 if it was not a clean one, or what was there then is not there now. Load reads it.
+func (m *Manager) CleanShutdownBrokerEpoch() int64 {
+	if m.HasLost() || len(m.OfflineDirs()) > 0 {
+		return -1
+	}
+	return m.brokerEpoch
+}
 
-// HasLost reports whether Load cut off more than a write that a kill has interrupted: what was there is lost.
+// HasLost reports whether Load cut off more than a write that a kill has interrupted, or has missed what was flushed: what was there is lost.
 func (m *Manager) HasLost() bool { return m.shared.damaged.Load() }
 
 // SetProducerExpiration changes producer.id.expiration.ms.

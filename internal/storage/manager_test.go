@@ -230,6 +230,79 @@ func TestLostOrNeverWritten(t *testing.T) {
 	}
 }
 
+// TestLostFiles: what was on disk and is not there counts as lost, after a kill and after a clean stop; what somebody has deleted does not.
+func TestLostFiles(t *testing.T) {
+	t.Parallel()
+	logFile := testFolder + segment.FileName(0, segment.LogSuffix)
+	cut := func(mem *vfs.Mem, left int64) error {
+		f, err := mem.Open(logFile, true)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Truncate(left), f.Close())
+	}
+	for _, c := range []struct {
+		name string
+		harm func(t *testing.T, m *Manager, mem *vfs.Mem) error
+		lost bool
+	}{
+		{"nothing", func(*testing.T, *Manager, *vfs.Mem) error { return nil }, false},
+		{"the log is empty", func(_ *testing.T, _ *Manager, mem *vfs.Mem) error { return cut(mem, 0) }, true},
+		{"the last batch is gone", func(_ *testing.T, _ *Manager, mem *vfs.Mem) error {
+			info, err := mem.Stat(logFile)
+			if err != nil {
+				return err
+			}
+			return cut(mem, info.Size()/2)
+		}, true},
+		{"the file is gone", func(_ *testing.T, _ *Manager, mem *vfs.Mem) error { return mem.Remove(logFile) }, true},
+		{"the folder is gone", func(t *testing.T, _ *Manager, mem *vfs.Mem) error {
+			for _, path := range filesBelow(t, mem, testFolder) {
+				if err := mem.Remove(path); err != nil {
+					return err
+				}
+			}
+			return mem.Remove(filepath.Clean(testFolder))
+		}, true},
+		{"the log starts behind its end", func(_ *testing.T, _ *Manager, mem *vfs.Mem) error {
+			return checkpoint.WriteOffsets(mem, filepath.Join(testDir, checkpoint.LogStartOffsetFileName), map[kafka.TopicPartition]int64{testTP.TopicPartition: 1000})
+		}, true},
+	} {
+		for _, isClean := range []bool{false, true} {
+			mem := newMem(t)
+			m, l := openLogOn(t, mem, testConfig())
+			mustProduce(t, l, plain(1), 0)
+			mustProduce(t, l, plain(1), 0)
+			if err := m.Shutdown(7); err != nil {
+				t.Fatal(err)
+			}
+			err := c.harm(t, m, mem)
+			if !isClean {
+				err = errors.Join(err, mem.Remove(filepath.Join(testDir, checkpoint.CleanShutdownFileName)))
+			}
+			if err != nil {
+				t.Fatal(c.name, err)
+			}
+			m = open(t, mem, testConfig())
+			if m.HasLost() != c.lost || (m.CleanShutdownBrokerEpoch() == 7) != (isClean && !c.lost) {
+				t.Errorf("%s, clean stop %v: lost %v, it vouches for epoch %d", c.name, isClean, m.HasLost(), m.CleanShutdownBrokerEpoch())
+			}
+		}
+	}
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	mustProduce(t, l, plain(1), 0)
+	if err := errors.Join(l.Flush(), m.FlushDir(0, startMs+3_600_000), m.Delete(testTP.TopicPartition, startMs)); err != nil {
+		t.Fatal(err)
+	}
+	if points, err := checkpoint.ReadOffsets(mem, filepath.Join(testDir, checkpoint.RecoveryPointFileName)); err != nil || points[testTP.TopicPartition] != 1 {
+		t.Fatal(points, err)
+	}
+	if m := open(t, mem.KillClone(), testConfig()); m.HasLost() {
+		t.Error("a log that was deleted is lost")
+	}
+}
+
 func TestKafka10471CrashDuringTheLoadIsUnclean(t *testing.T) {
 	t.Parallel()
 	mem := newMem(t)

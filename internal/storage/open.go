@@ -67,27 +67,13 @@ func (l *Log) metadataPath() string {
 
 // writeTopicID writes partition.metadata without an fsync; syncFolder follows.
 func (l *Log) writeTopicID(id kafka.UUID) error {
-	if err := checkpoint.WritePartitionMetadata(unsyncedFS{l.dir.shared.fs}, l.metadataPath(), id); err != nil {
+	if err := checkpoint.WritePartitionMetadata(vfs.Unsynced{FS: l.dir.shared.fs}, l.metadataPath(), id); err != nil {
 		return err
 	}
 	l.topicID.Store(&id)
 	l.unsyncedFolder = true
 	return nil
 }
-
-// unsyncedFS leaves out the fsyncs of a file system.
-type unsyncedFS struct{ vfs.FS }
-
-func (u unsyncedFS) Create(name string) (vfs.File, error) {
-	f, err := u.FS.Create(name)
-	return unsyncedFile{f}, err
-}
-
-func (unsyncedFS) SyncDir(string) error { return nil }
-
-type unsyncedFile struct{ vfs.File }
-
-func (unsyncedFile) Sync() error { return nil }
 
 // syncFolder makes the folder and the topic id durable before the recovery point says that
 // anything in it is.
@@ -349,6 +335,7 @@ func (l *Log) startOver(startOffset, end, nowMs int64) error {
 	fsys, folder := l.dir.shared.fs, l.folder.Path()
 	slog.Error("set all segments of a log aside: they end below its log start offset; files were lost, or the checkpoint file is wrong", "partition", l.tp.String(),
 		"end_offset", end, "log_start_offset", startOffset, "checkpoint", l.dir.logStarts.path, "folder", folder, "suffix", asideSuffix)
+	l.dir.shared.damaged.Store(true)
 	for _, s := range l.segments.Load().all {
 		s.ReleaseFiles()
 	}

@@ -57,7 +57,7 @@ func (d *logDir) flushGroup(logs []*Log, ending bool) error {
 		d.metrics.flushSeconds.Observe(d.shared.clock.Now().Sub(started).Seconds())
 	}()
 	for _, l := range logs {
-		m := &member{l: l, files: deferredFS{FS: unsyncedFS{d.shared.fs}}}
+		m := &member{l: l, files: deferredFS{FS: vfs.Unsynced{FS: d.shared.fs}}}
 		l.flushMu.Lock()
 		if err := m.write(ending); err != nil {
 			failures = errors.Join(failures, err)
