@@ -58,7 +58,7 @@ func (l *Log) FirstDamage() (d segment.Damage, ok bool, err error) {
 		l.mu.Lock() // an append is visible in its segment before the log's end says so
 		in := segment.Bounds{SizeBytes: s.SizeBytes(), Above: l.startOffset.Load(), EndOffset: list.endOf(list.indexOf(base), l.endOffset.Load())}
 		l.mu.Unlock()
-		d, ok, err = s.FirstDamage(in)
+		d, ok, err = l.suspects.FirstDamage(s, in)
 		s.Release()
 		switch {
 		case l.isOvertaken(list, err):

@@ -229,6 +229,110 @@ func TestDamageIsForgottenWithItsRecords(t *testing.T) {
 	}
 }
 
+// oneSegment is a log in one segment, and where its batches begin in the file.
+func oneSegment(t *testing.T, count func()) (l *Log, positions []int64, flip func(batch int)) {
+	t.Helper()
+	mem := newMem(t)
+	path := testDir + "/" + testTP.String() + "/" + segment.FileName(0, segment.LogSuffix)
+	config := testConfig()
+	config.SegmentBytes = 1 << 20
+	_, l = openLogOn(t, vfs.NewFault(mem, func(op vfs.Op, name string) error {
+		if op == vfs.OpRead && name == path {
+			count()
+		}
+		return nil
+	}), config)
+	for range 24 {
+		positions = append(positions, l.SizeBytes())
+		mustProduce(t, l, plain(1), 0)
+	}
+	if last := positions[23]; logFiles(t, mem)[path] == nil || int64(len(logFiles(t, mem)[path])) <= last {
+		t.Fatal("more than one segment")
+	}
+	return l, positions, func(batch int) {
+		t.Helper()
+		if err := (flipped{path: path, position: positions[batch] + 16, bit: 4}).flip(mem); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Read(ReadRequest{Offset: int64(batch), MaxBytes: 1, MinOneBatch: true, UpTo: math.MaxInt64}); kafka.CodeOf(err) != kafka.ErrCorruptMessage {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestASegmentIsNotReadAgainForEachDamagedPlace, unless damage is met before the place that was found.
+func TestASegmentIsNotReadAgainForEachDamagedPlace(t *testing.T) {
+	t.Parallel()
+	reads := 0
+	l, _, flip := oneSegment(t, func() { reads++ })
+	find := func(want int64) (d segment.Damage, cost int) {
+		t.Helper()
+		before := reads
+		d, found, err := l.FirstDamage()
+		if err != nil || found != (want >= 0) || found && d.Offset != want {
+			t.Fatalf("found %v at %d, %v; want it at %d", found, d.Offset, err, want)
+		}
+		return d, reads - before
+	}
+	var right [24][]byte
+	for _, batch := range []int{3, 20, 22} {
+		r, err := l.Read(ReadRequest{Offset: int64(batch), MaxBytes: 1, MinOneBatch: true, UpTo: math.MaxInt64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		right[batch] = bytes.Clone(r.Records)
+	}
+	mend := func(d segment.Damage) {
+		t.Helper()
+		if fits, err := l.Mend(d, right[d.Offset]); !fits || err != nil {
+			t.Fatal(fits, err)
+		}
+	}
+	flip(20)
+	flip(22)
+	d, whole := find(20)
+	if _, again := find(20); 2*again > whole {
+		t.Errorf("%d reads to find it, %d to find it again", whole, again)
+	}
+	mend(d)
+	d, rest := find(22)
+	if 2*rest > whole {
+		t.Errorf("%d reads to find the first place, %d for the second", whole, rest)
+	}
+	flip(3)
+	earlier, _ := find(3)
+	mend(earlier)
+	find(22)
+	mend(d)
+	find(-1)
+	if readEverywhere(l) {
+		t.Error("still damaged")
+	}
+}
+
+// TestDamageIsCutOffBehindOtherDamage, as behind what DeleteRecords has hidden.
+func TestDamageIsCutOffBehindOtherDamage(t *testing.T) {
+	t.Parallel()
+	for _, offset := range []int64{5, 6, 10, 11, 12, 23} {
+		l, positions, flip := oneSegment(t, func() {})
+		for _, batch := range []int{2, 5, 10, 11} {
+			flip(batch)
+		}
+		l.AdvanceHighWatermark(l.LogEndOffset())
+		if err := l.AdvanceLogStartOffset(4); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.TruncateDamage(offset, startMs); (err != nil) != (offset == 11) {
+			t.Errorf("cut at %d: %v", offset, err)
+		} else if err == nil && (l.LogEndOffset() != offset || l.SizeBytes() != positions[offset]) {
+			t.Errorf("cut at %d, it ends at %d, with %d bytes", offset, l.LogEndOffset(), l.SizeBytes())
+		}
+		if l.Usable() != nil {
+			t.Error(l.Usable())
+		}
+	}
+}
+
 // TestLostByMoreThanAKill: a kill leaves at most the last write incomplete. Where more had to be cut off, the broker must not say that it has everything.
 func TestLostByMoreThanAKill(t *testing.T) {
 	t.Parallel()

@@ -35,15 +35,34 @@ type Bounds struct {
 	Above, EndOffset int64
 }
 
-// FirstDamage reads the segment and returns the first damaged place in it. The caller holds the segment.
-func (s *Segment) FirstDamage(in Bounds) (d Damage, found bool, err error) {
+// FirstDamage reads the segment and returns the first damaged place in it, from the place on where it was found the last time:
+// a segment with many is not read as often. The caller holds the segment.
+func (s *Suspects) FirstDamage(of *Segment, in Bounds) (d Damage, found bool, err error) {
+	s.mu.Lock()
+	from := s.reached
+	s.mu.Unlock()
+	if from.segment != of || from.cuts != of.Cuts() {
+		from = Damage{Offset: of.baseOffset}
+	}
+	if d, found, err = of.firstDamage(from, in); err != nil {
+		return d, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from.segment == nil || s.reached.segment != nil { // else damage was met before meanwhile
+		s.reached = d
+	}
+	return d, found, nil
+}
+
+func (s *Segment) firstDamage(from Damage, in Bounds) (d Damage, found bool, err error) {
 	cuts := s.Cuts()
-	c, err := s.scanSound(0)
+	c, err := s.scanSound(from.position)
 	if err != nil {
 		return d, false, err
 	}
 	defer c.close()
-	c.limit = in.SizeBytes
+	c.limit, c.least = in.SizeBytes, from.Offset
 	for {
 		d = Damage{Offset: c.least, Next: in.EndOffset, segment: s, position: c.position, end: c.limit, cuts: cuts}
 		at, damage, err := c.next()
@@ -64,7 +83,7 @@ func (s *Segment) FirstDamage(in Bounds) (d Damage, found bool, err error) {
 			return d, true, nil
 		}
 		if isEnd {
-			return d, false, nil
+			return Damage{}, false, nil
 		}
 	}
 }
@@ -120,6 +139,8 @@ type Suspects struct {
 	mu    sync.Mutex
 	bases []int64 // ascending
 	told  func()
+	// reached is the place that FirstDamage found last: before it there was none.
+	reached Damage
 }
 
 // Note remembers the segment that an error about damage names, if it does, and tells who watches.
@@ -135,6 +156,9 @@ func (s *Suspects) Note(err error) {
 	s.mu.Lock()
 	if i, found := slices.BinarySearch(s.bases, base); !found {
 		s.bases = slices.Insert(s.bases, i, base)
+	}
+	if at := s.reached.segment; at != nil && at.baseOffset == base && damage.Position < s.reached.position {
+		s.reached = Damage{}
 	}
 	told := s.told
 	s.mu.Unlock()
@@ -169,4 +193,5 @@ func (s *Suspects) Clear(base int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bases = slices.DeleteFunc(s.bases, func(b int64) bool { return b == base })
+	s.reached = Damage{}
 }

@@ -53,8 +53,8 @@ func (s *Segment) Truncate(offset int64) (int64, error) {
 	return truncated, nil
 }
 
-// CutPosition returns where the sound batches end behind which damage begins at offset. The error is the damage if it begins
-// elsewhere.
+// CutPosition returns where the sound batches below offset end, behind which damage begins at offset, or another batch does. Damage
+// before that stays. The error is the damage if it begins before offset and ends behind.
 func (s *Segment) CutPosition(offset int64) (int64, error) {
 	c, err := s.scanSound(0)
 	if err != nil {
@@ -64,15 +64,18 @@ func (s *Segment) CutPosition(offset int64) (int64, error) {
 	for {
 		position, least := c.position, c.least
 		at, damage, err := c.next()
+		isEnd := errors.Is(err, io.EOF)
 		switch {
+		case err != nil && !isEnd:
+			return 0, err
 		case damage != nil && least == offset:
 			return position, nil
-		case damage != nil:
+		case damage != nil && (isEnd || at.BaseOffset > offset):
 			return 0, damage
-		case errors.Is(err, io.EOF) || err == nil && at.BaseOffset >= offset:
+		case damage != nil && at.BaseOffset == offset:
+			return at.Position, nil
+		case isEnd || at.BaseOffset >= offset:
 			return position, nil
-		case err != nil:
-			return 0, err
 		}
 	}
 }
