@@ -141,6 +141,7 @@ type broker struct {
 	life atomic.Pointer[lifecyclehost.Host] // from the registration on
 	// incarnation is that of this process, as the controller and other nodes know it.
 	incarnation kafka.UUID
+	notedEpoch  int64                  // see noteRunning
 	clusterID   atomic.Pointer[string] // nil until it is known
 	cluster     *cluster               // nil for a node that is alone
 	replication *replica.Cluster       // likewise

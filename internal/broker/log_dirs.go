@@ -38,7 +38,8 @@ func (b *broker) signalDirs() {
 }
 
 // followLogDirs has the controller told which log dirs have failed or are cordoned and which replicas
-// lie elsewhere than the metadata says (KIP-858), and lets those go who wait for what is offline.
+// lie elsewhere than the metadata says (KIP-858), and lets those go who wait for what is offline. It notes in the log dirs under which
+// registration they are used.
 func (b *broker) followLogDirs(ctx context.Context) {
 	for {
 		select {
@@ -47,7 +48,8 @@ func (b *broker) followLogDirs(ctx context.Context) {
 		case <-b.dirsChanged:
 		}
 		b.replicas.WakeOffline()
-		if b.cluster != nil && len(b.storage.OfflineDirs()) > 0 {
+		b.noteRunning()
+		if b.cluster != nil && (len(b.storage.OfflineDirs()) > 0 || b.faulted.Load()) {
 			b.forgetRunning()
 		}
 		if b.answers.Swap(false) {

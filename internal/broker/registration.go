@@ -55,7 +55,7 @@ func (b *broker) register() error {
 		Send: func(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
 			return b.channel.Send(ctx, self, req)
 		},
-		Facts: b.lifecycleFacts, Spawner: b.spawner, Logger: slog.Default(), OnFailed: b.fault,
+		Facts: b.lifecycleFacts, Spawner: b.spawner, Logger: slog.Default(), OnRegistered: b.signalDirs, OnFailed: b.fault,
 	})
 	b.life.Store(life)
 	if err := life.AwaitRegistered(ctx); err != nil {
@@ -66,12 +66,15 @@ func (b *broker) register() error {
 }
 
 // noteRunning has the next process know that nothing is lost, if this one is killed and the machine runs on: without
-// that, its replicas would not be eligible to lead any more, and after three kills in a row nobody's would.
+// that, its replicas would not be eligible to lead any more, and after three kills in a row nobody's would. One that has
+// registered again notes it again: it would be judged by another epoch.
 func (b *broker) noteRunning() {
-	if b.cluster == nil || len(b.storage.OfflineDirs()) > 0 {
+	epoch := b.epoch()
+	if b.cluster == nil || epoch == b.notedEpoch || len(b.storage.OfflineDirs()) > 0 {
 		return
 	}
-	if err := checkpoint.WriteRunning(b.fs, b.config.LogDirs, b.epoch(), bootID()); err != nil {
+	b.notedEpoch = epoch
+	if err := checkpoint.WriteRunning(b.fs, b.config.LogDirs, epoch, bootID()); err != nil {
 		slog.Warn("cannot note in the log dirs that this broker uses them: if it is killed, it has to copy what others have before it may lead", "error", err)
 	}
 }
@@ -218,11 +221,18 @@ func (b *broker) registration() (*kmsg.BrokerRegistrationRequest, error) {
 	for _, id := range b.storage.Directories(false) {
 		req.LogDirs = append(req.LogDirs, id)
 	}
-	if req.PreviousBrokerEpoch = b.storage.CleanShutdownBrokerEpoch(); req.PreviousBrokerEpoch < 0 && b.cluster != nil && !b.storage.HasLost() {
-		req.PreviousBrokerEpoch = checkpoint.KeptBrokerEpoch(b.fs, b.config.LogDirs, bootID())
-	}
+	req.PreviousBrokerEpoch = b.previousEpoch()
 	req.SetVersion(req.MaxVersion())
 	return req, nil
+}
+
+// previousEpoch is the broker epoch since which nothing here is lost, -1 where that is not certain: as after files have gone, or
+// while there is a log dir that cannot be used.
+func (b *broker) previousEpoch() int64 {
+	if epoch := b.storage.CleanShutdownBrokerEpoch(); epoch >= 0 || b.cluster == nil || b.storage.HasLost() || len(b.storage.OfflineDirs()) > 0 {
+		return epoch
+	}
+	return checkpoint.KeptBrokerEpoch(b.fs, b.config.LogDirs, bootID())
 }
 
 // advertised returns the addresses that clients are told: those of advertised.listeners, with

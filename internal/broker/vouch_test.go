@@ -1,10 +1,19 @@
 package broker
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 )
 
@@ -42,5 +51,82 @@ func TestWhatABrokerVouchesFor(t *testing.T) {
 	}
 	if now := c.running[0].epoch(); now <= epoch || checkpoint.KeptBrokerEpoch(vfs.OS{}, dirs, bootID()) != now {
 		t.Errorf("epoch %d after %d, noted: %d", now, epoch, checkpoint.KeptBrokerEpoch(vfs.OS{}, dirs, bootID()))
+	}
+}
+
+// A broker that has registered again, after the registration of a killed predecessor had come late, is judged by the new epoch if it is killed.
+func TestABrokerVouchesForItsLastRegistration(t *testing.T) {
+	t.Parallel()
+	if bootID() == "" {
+		t.Skip("this system does not name its boots: only a clean stop vouches")
+	}
+	c := newClusterNodes(t)
+	c.start(0, 1)
+	b := c.running[1]
+	before := b.epoch()
+	late, err := b.registration()
+	if err != nil {
+		t.Fatal(err)
+	}
+	late.IncarnationID = kafka.UUID{7}
+	resp, err := b.channel.Send(t.Context(), self, late)
+	if err != nil || resp.(*kmsg.BrokerRegistrationResponse).ErrorCode != 0 {
+		t.Fatal(resp, err)
+	}
+	c.awaitMetadata(0, "the broker has registered again", func(image *metadata.Image) bool {
+		registered := image.Broker(2)
+		return registered != nil && registered.IncarnationID == b.incarnation && registered.Epoch > before && !registered.Fenced
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for ctx.Err() == nil && (b.epoch() == before || checkpoint.KeptBrokerEpoch(vfs.OS{}, []string{c.folder(1)}, bootID()) != b.epoch()) {
+		<-ticker.C
+	}
+	if kept, now := checkpoint.KeptBrokerEpoch(vfs.OS{}, []string{c.folder(1)}, bootID()), b.epoch(); now == before || kept != now {
+		t.Errorf("killed, it vouches for epoch %d, and has %d", kept, now)
+	}
+}
+
+// A broker does not vouch for what is in a log dir that it cannot use, as in Kafka.
+func TestNobodyVouchesForALogDirThatIsOffline(t *testing.T) {
+	t.Parallel()
+	if bootID() == "" {
+		t.Skip("this system does not name its boots: only a clean stop vouches")
+	}
+	for name, writes := range map[string]func(fsys vfs.FS, dir string) error{
+		"killed": func(fsys vfs.FS, dir string) error { return checkpoint.WriteRunning(fsys, []string{dir}, 7, bootID()) },
+		"stopped": func(fsys vfs.FS, dir string) error {
+			return checkpoint.WriteCleanShutdown(fsys, filepath.Join(dir, checkpoint.CleanShutdownFileName), 7)
+		},
+	} {
+		for _, fails := range []bool{false, true} {
+			mem := vfs.NewMem()
+			if err := errors.Join(mem.MkdirAll("/a"), mem.MkdirAll("/b"), mem.MkdirAll("/metadata"), writes(mem, "/a"), writes(mem, "/b")); err != nil {
+				t.Fatal(err)
+			}
+			properties, _, err := config.NewBroker(map[string]string{"log.dirs": "/a,/b", "metadata.log.dir": "/metadata", "listeners": "PLAINTEXT://127.0.0.1:0", "http.listen": ""})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := newBroker(t.Context(), properties)
+			b.cluster = &cluster{}
+			b.fs = vfs.NewFault(mem, func(op vfs.Op, name string) error {
+				if fails && op == vfs.OpReadDir && name == "/b" {
+					return fmt.Errorf("%s %s: %w", op, name, errBrokenDisk)
+				}
+				return nil
+			})
+			if err := errors.Join(b.openDirs(), b.openStorage()); err != nil {
+				t.Fatal(err)
+			}
+			if epoch := b.previousEpoch(); (epoch == 7) == fails {
+				t.Errorf("%s, a log dir is offline: %v: it vouches for epoch %d", name, fails, epoch)
+			}
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

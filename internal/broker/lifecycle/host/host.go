@@ -33,6 +33,8 @@ type Options struct {
 	Facts   func() lifecycle.Facts
 	Spawner *env.Spawner
 	Logger  *slog.Logger
+	// OnRegistered is called after each registration, the first one too. It must not block.
+	OnRegistered func()
 	// OnFailed is called at most once, when a broker that was registered cannot go on.
 	OnFailed func(error)
 }
@@ -215,11 +217,15 @@ func (h *Host) next(ctx context.Context) (req kmsg.Request, call context.Context
 func (h *Host) answered(resp kmsg.Response, err error) {
 	facts := h.o.Facts()
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.cancel = nil
 	before := h.core.State()
 	h.core.Answered(h.nowMs(), facts, resp, err)
 	h.noteLocked(before)
+	isRegistered := before == lifecycle.StateRegistering && h.core.State() == lifecycle.StateFenced
+	h.mu.Unlock()
+	if isRegistered {
+		h.o.OnRegistered()
+	}
 }
 
 // reportSilence tells the operator, once, that the controller has not answered for long, and when it does again.

@@ -28,6 +28,7 @@ type world struct {
 	stale      bool
 	stays      bool // the controller does not let the broker go
 	heartbeats int
+	registered int // how often it was told so
 	faults     []error
 	log        bytes.Buffer // of warnings
 }
@@ -99,7 +100,8 @@ func (w *world) start(t *testing.T) (*Host, *env.Spawner) {
 			defer w.mu.Unlock()
 			return w.facts
 		},
-		OnFailed: func(err error) { w.set(func() { w.faults = append(w.faults, err) }) },
+		OnRegistered: func() { w.set(func() { w.registered++ }) },
+		OnFailed:     func(err error) { w.set(func() { w.faults = append(w.faults, err) }) },
 	})
 	return h, spawner
 }
@@ -292,6 +294,28 @@ func TestReplacedBrokerIsAFault(t *testing.T) {
 		}
 		if err := h.Leave(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestEachRegistrationIsTold, also one that follows that of a killed predecessor which came late.
+func TestEachRegistrationIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		h, spawner := w.start(t)
+		defer spawner.Stop()
+		for want := 1; want <= 2; want++ {
+			if err := h.AwaitRunning(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if w.set(func() {}); w.registered != want {
+				t.Errorf("told %d times, registered %d times", w.registered, want)
+			}
+			w.set(func() { w.stale, w.facts.Incarnation, w.facts.SharesDirs = true, kafka.UUID{6}, true })
+			<-time.After(150 * time.Millisecond)
+			w.set(func() { w.stale = false })
 		}
 	})
 }
