@@ -205,12 +205,25 @@ func (c *Conn) withdraw(one *call) bool {
 	return false
 }
 
-// answered takes the oldest request in flight, to which the answer must be.
+// awaits reports whether id is that of the oldest request in flight, to which the next answer must be.
+func (c *Conn) awaits(id int32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.awaitsLocked(id)
+}
+
+func (c *Conn) awaitsLocked(id int32) bool { return len(c.pending) > 0 && c.pending[0].id == id }
+
+func errNotAwaited(id int32) error {
+	return fmt.Errorf("%w: an answer to request %d, which is not the oldest in flight", wire.ErrBadResponse, id)
+}
+
+// answered takes the oldest request in flight.
 func (c *Conn) answered(id int32) (*call, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.pending) == 0 || c.pending[0].id != id {
-		return nil, fmt.Errorf("%w: an answer to request %d, which is not the oldest in flight", wire.ErrBadResponse, id)
+	if !c.awaitsLocked(id) {
+		return nil, errNotAwaited(id)
 	}
 	one := c.pending[0]
 	c.pending = c.pending[1:]
@@ -284,6 +297,9 @@ func (c *Conn) readFrame() (id int32, frame []byte, err error) {
 	if size < 0 {
 		return 0, nil, fmt.Errorf("%w: an answer of %d bytes", wire.ErrBadResponse, size+4)
 	}
+	if id = int32(binary.BigEndian.Uint32(head[4:])); !c.awaits(id) {
+		return 0, nil, errNotAwaited(id) // its body must not get into memory that somebody reads
+	}
 	if frame = c.memoryFor(size); frame == nil {
 		frame = make([]byte, min(size, max(firstFrameBytes, c.largest)))
 	}
@@ -301,7 +317,7 @@ func (c *Conn) readFrame() (id int32, frame []byte, err error) {
 	if c.o.ReusesMemory && cap(frame) > cap(c.memory) {
 		c.memory = frame
 	}
-	return int32(binary.BigEndian.Uint32(head[4:])), frame, nil
+	return id, frame, nil
 }
 
 // mostSmall is after how many answers that need less than a quarter of its memory a connection gives that up.

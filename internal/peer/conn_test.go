@@ -236,6 +236,29 @@ func TestMemoryOfAnswersIsUsedAgain(t *testing.T) {
 	}
 }
 
+// TestAnswersThatNobodyAwaitsTouchNothing: memory that is used again still belongs to who has asked last.
+func TestAnswersThatNobodyAwaitsTouchNothing(t *testing.T) {
+	t.Parallel()
+	answer := func(data string) []byte {
+		body := append([]byte{0}, (&wire.PeerSnapshotResponse{Data: []byte(data)}).AppendTo(nil)...)
+		return append([]byte{0, 0, 0, byte(4 + len(body)), 0, 0, 0, 1}, body...)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := dialFake(t, func(o *Options, node *fakeNode) {
+			o.ReusesMemory = true
+			node.rawAnswer = append(answer("the right one"), answer("another time.")...)
+		})
+		response, err := c.Call(t.Context(), snapshotRequest(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-c.Done()
+		if got := string(response.(*wire.PeerSnapshotResponse).Data); got != "the right one" || !errors.Is(c.Err(), wire.ErrBadResponse) {
+			t.Errorf("the answer has become %q; %v", got, c.Err())
+		}
+	})
+}
+
 // An answer that makes no sense ends the connection: whatever follows could be the answer to anything.
 func TestHostileAnswers(t *testing.T) {
 	t.Parallel()
