@@ -36,6 +36,8 @@ type Listed struct {
 	NodeID   int32 // negative where only the address is listed
 	Listener VoterListener
 	Answer   *Answer // nil: there is none
+	// ClusterID is that of the metadata log which names a namesake: somebody of another cluster who answers there is none. Else "".
+	ClusterID string
 }
 
 // Answer is what a node says of itself.
@@ -104,6 +106,9 @@ func Discover(self Newcomer, listed []Listed) Decision {
 	if self.Member && self.LogVoters == nil {
 		return refuse("%s", ErrLogLost(self.ClusterID))
 	}
+	listed = slices.DeleteFunc(slices.Clone(listed), func(l Listed) bool {
+		return l.ClusterID != "" && l.Answer != nil && l.Answer.ClusterID != "" && l.Answer.ClusterID != l.ClusterID
+	})
 	if d := contradiction(self, listed); d != nil {
 		return *d
 	}
@@ -147,7 +152,7 @@ func Namesakes(self Newcomer, listed []Listed) (namesakes []Listed) {
 			}
 			at := v.Listeners[0]
 			if !slices.ContainsFunc(slices.Concat(listed, namesakes), func(l Listed) bool { return l.Listener.Host == at.Host && l.Listener.Port == at.Port }) {
-				namesakes = append(namesakes, Listed{NodeID: kafka.NoNode, Listener: at})
+				namesakes = append(namesakes, Listed{NodeID: kafka.NoNode, Listener: at, ClusterID: l.Answer.ClusterID})
 			}
 		}
 	}
@@ -176,14 +181,14 @@ func contradiction(self Newcomer, listed []Listed) *Decision {
 		case a == nil:
 		case l.NodeID >= 0 && a.NodeID != l.NodeID:
 			return refused("controller.quorum.voters says that node %d listens at %s, but node %d answers there: correct controller.quorum.voters or the node.id of that node", l.NodeID, l.address(), a.NodeID)
+		case a.ClusterID != "" && clusterID != "" && a.ClusterID != clusterID: // before node ids: those of another cluster are no matter here
+			return refused("node %d at %s is of cluster %s, but %s is of cluster %s: list the voters of one cluster, or correct cluster.id", a.NodeID, l.address(), a.ClusterID, of, clusterID)
 		case a.NodeID == self.NodeID && a.DirectoryID != self.DirectoryID:
 			return refused("node.id %d is taken: the node at %s has it, with directory id %s; this one has directory id %s. Give one of them another node.id",
 				self.NodeID, l.address(), a.DirectoryID, self.DirectoryID)
 		case a.DirectoryID == self.DirectoryID && (a.NodeID != self.NodeID || a.IncarnationID != self.IncarnationID):
 			return refused("directory id %s is taken: node %d at %s has it, too. One folder is a copy of the other: remove the copy", self.DirectoryID, a.NodeID, l.address())
 		case a.ClusterID == "":
-		case clusterID != "" && a.ClusterID != clusterID:
-			return refused("node %d at %s is of cluster %s, but %s is of cluster %s: list the voters of one cluster, or correct cluster.id", a.NodeID, l.address(), a.ClusterID, of, clusterID)
 		default:
 			clusterID, of = a.ClusterID, fmt.Sprintf("node %d at %s", a.NodeID, l.address())
 		}

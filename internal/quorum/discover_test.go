@@ -335,8 +335,22 @@ func TestNamesakesAreAsked(t *testing.T) {
 	if d := Discover(self, append(listed, namesakes...)); d.Step != StepRefuse || !strings.Contains(d.Why, "node.id 2 is taken") {
 		t.Errorf("where it answers: %+v", d)
 	}
+	namesakes[0].Answer.ClusterID = "another" // the voter has gone, and somebody else has its address
+	if d := Discover(self, append(listed, namesakes...)); d.Step != StepJoin || d.ClusterID != "c" {
+		t.Errorf("where a node of another cluster answers: %+v", d)
+	}
 	self.DirectoryID = kafka.UUID{2}
 	if again := Namesakes(self, listed); len(again) != 0 {
 		t.Errorf("a voter asks itself: %+v", again)
+	}
+}
+
+// TestNodeOfAnotherCluster with the same node.id: what is wrong is the list, not the id.
+func TestNodeOfAnotherCluster(t *testing.T) {
+	t.Parallel()
+	self := Newcomer{NodeID: 2, DirectoryID: kafka.UUID{2}, ClusterID: "c"}
+	listed := []Listed{{NodeID: -1, Listener: VoterListener{Host: "first", Port: 1}, Answer: &Answer{ClusterID: "another", NodeID: 2, DirectoryID: kafka.UUID{9}, Formed: true}}}
+	if d := Discover(self, listed); d.Step != StepRefuse || !strings.Contains(d.Why, "is of cluster another") {
+		t.Errorf("%+v", d)
 	}
 }
