@@ -180,13 +180,14 @@ func (s *raftSender) run(context.Context) {
 	var since time.Time // the first of the failures
 	said := false
 	var unreached error // why it is not reached where it should be
-	for failures := 0; ; failures++ {
+	// attempts are the failures since the voter has confirmed or sent something.
+	for failures, attempts := 0, 0; ; failures, attempts = failures+1, attempts+1 {
 		select {
 		case <-s.wake:
 		case <-s.ctx.Done():
 			return
 		}
-		at := s.placeFor(failures)
+		at := s.placeFor(attempts)
 		if err := s.connectAndServe(at); at == s.address {
 			unreached = err
 		}
@@ -194,7 +195,7 @@ func (s *raftSender) run(context.Context) {
 			return
 		}
 		if s.worked() {
-			failures, said = 0, false
+			failures, attempts, said = 0, 0, false
 		}
 		if failures == 0 {
 			since = time.Now()
@@ -203,11 +204,12 @@ func (s *raftSender) run(context.Context) {
 			said = true
 			s.raft.o.Logger.Warn("a voter of the metadata quorum cannot be reached: check that it runs, and controller.quorum.voters", "voter", s.address.String(), "error", unreached)
 		}
-		timer := time.NewTimer(backoff(failures, maxRaftPause))
+		timer := time.NewTimer(backoff(attempts, maxRaftPause))
 		select {
 		case <-timer.C:
 		case <-s.heard:
 			timer.Stop()
+			attempts = -1 // it is there again, and where it should be
 		case <-s.ctx.Done():
 			timer.Stop()
 			return

@@ -216,6 +216,32 @@ func TestVotersThatLeaveGetNothing(t *testing.T) {
 	})
 }
 
+// TestAVoterThatIsHeardIsSoughtWhereItWas: not elsewhere first, whose turn it may be, and not after a long pause.
+func TestAVoterThatIsHeardIsSoughtWhereItWas(t *testing.T) {
+	t.Parallel()
+	for failures := range 6 {
+		synctest.Test(t, func(t *testing.T) {
+			network := &fakeNetwork{nodes: map[string]*fakeNode{}}
+			node, address := network.add(t, 2, "two")
+			node.answer, node.down = echo, true
+			elsewhere := address
+			elsewhere.Host = "elsewhere"
+			r := &raftTo{node: node, voter: voterAt(address, 2), Raft: NewRaft(RaftOptions{Self: self(), Spawner: newSpawner(t), Metrics: metrics.NewRegistry(),
+				Logger: slog.New(slog.DiscardHandler), Network: network.open, Listed: func(int32) []Address { return []Address{elsewhere} }})}
+			r.SetVoters([]quorum.VoterSpec{r.voter})
+			r.send(0, 1)
+			<-time.After(2*time.Second + time.Duration(failures)*maxRaftPause)
+			synctest.Wait()
+			node.set(func() { node.down = false })
+			r.Heard(r.voter.DirectoryID)
+			synctest.Wait()
+			if got := r.received(t); len(got) != 1 {
+				t.Errorf("heard again, it got %v", got)
+			}
+		})
+	}
+}
+
 // TestAVoterThatHasMovedIsFound: the log names an address where nobody is any more, the properties the new one.
 func TestAVoterThatHasMovedIsFound(t *testing.T) {
 	t.Parallel()
