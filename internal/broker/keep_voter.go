@@ -21,6 +21,8 @@ const (
 	// the leader may take.
 	voterPause  = 500 * time.Millisecond
 	tellTimeout = 10 * time.Second
+	// quietHandOver is for how long the operator need not hear that there is no leader, or another one: a hand-over takes less.
+	quietHandOver = 5 * time.Second
 	// handOverTimeout bounds how long a stop waits for another active controller.
 	handOverTimeout = time.Second
 	handOverPause   = time.Millisecond
@@ -31,14 +33,14 @@ const (
 func (b *broker) keepVoter(ctx context.Context) {
 	ticker := time.NewTicker(voterPause)
 	defer ticker.Stop()
-	said, warned := "", b.config.IsClustered()
+	var told complaint
+	warned := b.config.IsClustered()
 	for {
 		if !warned && len(b.quorum.Voters()) > 1 {
 			warned = true
 			slog.Warn("this node's properties name no other controller, but there are others: with an empty disk it would begin a cluster of its own. Name them in controller.quorum.bootstrap.servers")
 		}
-		if err := b.tellLeader(ctx); err != nil && ctx.Err() == nil && err.Error() != said {
-			said = err.Error()
+		if err := b.tellLeader(ctx); ctx.Err() == nil && told.isNew(err, time.Now()) {
 			slog.Warn("the controllers do not know yet where this one is reached, or that it is to vote; they are told again", "error", err)
 		}
 		select {
@@ -47,6 +49,28 @@ func (b *broker) keepVoter(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// complaint is what the operator hears of failures to reach the leader, one after the other: each once, and nothing of hand-overs.
+type complaint struct {
+	said  string
+	since time.Time // the first of the failures
+}
+
+func (c *complaint) isNew(err error, now time.Time) bool {
+	if err == nil {
+		c.since = time.Time{}
+		return false
+	}
+	if c.since.IsZero() {
+		c.since = now
+	}
+	isHandOver := errors.Is(err, errNoLeader) || errors.Is(err, kafka.ErrNotController) || errors.Is(err, kafka.ErrNotLeaderOrFollower)
+	if err.Error() == c.said || isHandOver && now.Sub(c.since) < quietHandOver {
+		return false
+	}
+	c.said = err.Error()
+	return true
 }
 
 // tellLeader sends what the leader has to know of this node as a voter, if anything.

@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/quorum"
@@ -40,6 +42,27 @@ func TestVoterRequests(t *testing.T) {
 	} {
 		if got := fmt.Sprintf("%T", voterRequest(c.self, c.voters, c.joins)); got != c.want {
 			t.Errorf("%s: asks for %s, want %s", c.what, got, c.want)
+		}
+	}
+}
+
+// TestHandOversAreNoComplaint unless they do not end.
+func TestHandOversAreNoComplaint(t *testing.T) {
+	t.Parallel()
+	var c complaint
+	start := time.Now()
+	handOver := &kafka.Error{Code: kafka.ErrNotController, Message: "another one leads"}
+	for i, step := range []struct {
+		after time.Duration
+		err   error
+		want  bool
+	}{
+		{0, handOver, false}, {time.Second, fmt.Errorf("node 2: %w", kafka.ErrNotController), false}, {2 * time.Second, nil, false},
+		{6 * time.Second, handOver, false}, {7 * time.Second, errNoLeader, false}, {8 * time.Second, context.DeadlineExceeded, true}, {9 * time.Second, context.DeadlineExceeded, false},
+		{11 * time.Second, handOver, true}, {12 * time.Second, handOver, false},
+	} {
+		if got := c.isNew(step.err, start.Add(step.after)); got != step.want {
+			t.Errorf("step %d, %v: %v", i, step.err, got)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -27,6 +28,7 @@ func (n *Node) AddVoter(ctx context.Context, added quorum.VoterSpec) error {
 	if n.o.SendRaft == nil && !slices.ContainsFunc(n.Voters(), func(v quorum.VoterSpec) bool { return v.NodeID == added.NodeID }) {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "This node is configured to be the only voter: set controller.quorum.voters or controller.quorum.bootstrap.servers first.")
 	}
+	var isProposed atomic.Bool // from then on it may still happen
 	for waited := false; ; waited = true {
 		err := n.changeVoters(ctx, func(nowMs int64) (uint64, error) {
 			if n.voter.Leadership().LeaderID != n.o.Self.NodeID {
@@ -35,9 +37,11 @@ func (n *Node) AddVoter(ctx context.Context, added quorum.VoterSpec) error {
 			if !n.replicas.hasCaughtUp(added.NodeID, added.DirectoryID, n.o.Clock.Now()) && !n.knows(added.NodeID) {
 				return 0, errNotCaughtUp
 			}
-			return n.voter.AddVoter(added, nowMs)
+			ticket, err := n.voter.AddVoter(added, nowMs)
+			isProposed.Store(err == nil)
+			return ticket, err
 		})
-		if !errors.Is(err, errNotCaughtUp) && !(waited && ctx.Err() != nil) {
+		if isProposed.Load() || !errors.Is(err, errNotCaughtUp) && !(waited && ctx.Err() != nil) {
 			return err
 		}
 		timer := time.NewTimer(caughtUpPause)

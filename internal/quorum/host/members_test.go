@@ -78,6 +78,35 @@ func TestAnEmptyDiskObservesUntilItIsAdded(t *testing.T) {
 	})
 }
 
+// TestAVoterThatIsNotCommittedInTime has caught up, if late: whoever asked is not told that it has not.
+func TestAVoterThatIsNotCommittedInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.create(5)
+		leader, _ := c.elected()
+		candidate := c.newMember(4, 0, true)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*caughtUpPause)
+		defer cancel()
+		time.AfterFunc(caughtUpPause/2, func() { candidate.join(leader) })
+		time.AfterFunc(caughtUpPause*9/10, func() {
+			for _, m := range c.members[:3] {
+				if m != leader {
+					c.isolate(m, true)
+				}
+			}
+		})
+		err := leader.node.AddVoter(ctx, candidate.spec)
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kafka.ErrRequestTimedOut) {
+			t.Error(err)
+		}
+		for _, m := range c.members[:3] {
+			c.isolate(m, false)
+		}
+		c.agreed(5)
+	})
+}
+
 func TestObserversFollow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
