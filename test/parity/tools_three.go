@@ -105,21 +105,32 @@ func fill(name string, partition int32, batches int) step {
 	}
 }
 
-// learnDirs finds out where each node keeps a partition of a topic, {home1} to {home3}, and its other log dir, {away1} to {away3}.
-func learnDirs(topic string) step {
+// learnDirs finds out where each node keeps a partition of a topic that has some replicas, {home1} to {home3}, and its other log dir, {away1} to {away3}.
+func learnDirs(topic string, replicas ...int32) step {
 	return func(b *broker, _ *conn) (string, error) {
 		for i, addr := range nodesOf(b.addr) {
-			c, err := dial(addr)
-			if err != nil {
+			var dirs []kmsg.DescribeLogDirsResponseDir
+			holds := func(dir kmsg.DescribeLogDirsResponseDir) bool {
+				return slices.ContainsFunc(dir.Topics, func(t kmsg.DescribeLogDirsResponseDirTopic) bool { return t.Topic == topic })
+			}
+			// The metadata has a replica in sync before its broker has made its log.
+			if err := patiently("a log of "+topic+" at "+addr, func() (bool, error) {
+				c, err := dial(addr)
+				if err != nil {
+					return false, err
+				}
+				defer c.tcp.Close()
+				response, err := c.request(kmsg.NewPtrDescribeLogDirsRequest(), 4)
+				if err != nil {
+					return false, err
+				}
+				dirs = response.(*kmsg.DescribeLogDirsResponse).Dirs
+				return !slices.Contains(replicas, int32(i+1)) || slices.ContainsFunc(dirs, holds), nil
+			}); err != nil {
 				return "", err
 			}
-			response, err := c.request(kmsg.NewPtrDescribeLogDirsRequest(), 4)
-			c.tcp.Close()
-			if err != nil {
-				return "", err
-			}
-			for j, dir := range response.(*kmsg.DescribeLogDirsResponse).Dirs {
-				has := slices.ContainsFunc(dir.Topics, func(t kmsg.DescribeLogDirsResponseDirTopic) bool { return t.Topic == topic })
+			for j, dir := range dirs {
+				has := holds(dir)
 				name := fmt.Sprintf("away%d", i+1)
 				if _, taken := b.state[name]; has || taken && j > 0 {
 					name = fmt.Sprintf("home%d", i+1)
@@ -197,7 +208,7 @@ func throttleCommands() command {
 func dirCommands() command {
 	return command{
 		name: "three nodes: log dirs", smoke: true, prepare: func(mark string) []step {
-			return []step{assigned("d"+mark, []int32{1, 2}), fill("d"+mark, 0, 2), learnDirs("d" + mark)}
+			return []step{assigned("d"+mark, []int32{1, 2}), fill("d"+mark, 0, 2), learnDirs("d"+mark, 1, 2)}
 		},
 		files: map[string]string{
 			"away.json": plan("d", 0, "1,2", "{away1}", "{away2}"), "back.json": plan("d", 0, "1,2", "{home1}", "any"), "new.json": plan("d", 0, "1,3", "{home1}", "{away3}"),
