@@ -26,23 +26,31 @@ func (c *Controller) updateFeatures(in Input, req *kmsg.UpdateFeaturesRequest) R
 	for i := range req.FeatureUpdates {
 		proposed[req.FeatureUpdates[i].Feature] = req.FeatureUpdates[i].MaxVersionLevel
 	}
+	text := "No feature was updated:"
 	for i := range req.FeatureUpdates {
 		u := &req.FeatureUpdates[i]
 		if req.Version == 0 {
 			u.UpgradeType = featureUpgrade
 		}
-		if err := c.checkFeatureUpdate(in, u, proposed); err != nil {
-			text := fmt.Sprintf("No feature was updated: %s", *errorText(err))
+		if err := c.checkFeatureUpdate(in, u, proposed); err != nil { // all of them are named: a release is several
+			text += " " + *errorText(err)
 			resp.ErrorCode, resp.ErrorMessage = int16(kafka.CodeOf(err)), &text
-			return Result{Response: resp}
+			continue
 		}
 		if u.Feature == KRaftVersionFeature {
 			continue // it has that level
 		}
 		records = append(records, &metadata.FeatureLevelRecord{Name: u.Feature, FeatureLevel: u.MaxVersionLevel})
 	}
-	if in.Image.FeatureLevel(metadata.ELRVersionFeature) == 0 && c.usesELR(in.Image, records) {
+	if resp.ErrorCode != 0 {
+		return Result{Response: resp}
+	}
+	isDivisible := false
+	switch had, has := in.Image.FeatureLevel(metadata.ELRVersionFeature) > 0, c.usesELR(in.Image, records); {
+	case has && !had:
 		records = append(c.sameMinISR(in.Image), records...)
+	case had && !has:
+		records, isDivisible = append(records, c.dropELR(in.Image, records)...), true
 	}
 	if req.Version <= 1 { // later versions answer for the whole request only
 		for i := range req.FeatureUpdates {
@@ -55,7 +63,7 @@ func (c *Controller) updateFeatures(in Input, req *kmsg.UpdateFeaturesRequest) R
 	if req.ValidateOnly {
 		records = nil
 	}
-	return Result{Response: resp, Records: records}
+	return Result{Response: resp, Records: records, Divisible: isDivisible}
 }
 
 // checkFeatureUpdate refuses levels that this release or a registered node does not have, a lower one

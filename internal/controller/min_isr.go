@@ -84,3 +84,23 @@ func (c *Controller) followConfigs(image *metadata.Image, configs []metadata.Rec
 	}
 	return changes.records
 }
+
+// dropELR returns what follows for partitions once eligible leader replicas are turned off by records: nobody keeps the lists up to date
+// any more. Where nobody leads they stay until somebody does, who may be one of them. Kafka clears the lists of a partition with its next change.
+func (c *Controller) dropELR(image *metadata.Image, records []metadata.Record) []metadata.Record {
+	delta := metadata.NewDelta(image)
+	for _, r := range records {
+		if err := delta.Replay(r); err != nil {
+			panic("BUG: a change of a feature does not apply: " + err.Error())
+		}
+	}
+	changes := c.changePartitions(delta.Apply(image.Offset, image.Epoch))
+	for topic := range changes.image.Topics() {
+		for _, p := range topic.Partitions {
+			if len(p.ELR)+len(p.LastKnownELR) > 0 && p.Leader != kafka.NoLeader {
+				changes.add(changes.begin(topic, p))
+			}
+		}
+	}
+	return changes.records
+}

@@ -73,6 +73,11 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 	if err != nil {
 		return err
 	}
+	if parsed.Has("--release-version") {
+		if err := leaveOut(ctx, s, admin, wanted); err != nil {
+			return err
+		}
+	}
 	return update(ctx, s, admin, parsed, wanted)
 }
 
@@ -155,24 +160,19 @@ func sentence(template, text, levelText, name string) error {
 }
 
 func describe(ctx context.Context, s cli.Streams, admin *client.Client, parsed *cli.Parsed) error {
-	ctx, cancel := admin.Context(ctx)
-	defer cancel()
-	req := kmsg.NewPtrApiVersionsRequest()
-	req.ClientSoftwareName, req.ClientSoftwareVersion = "moldau-tools", cli.KafkaVersion
 	var target kmsg.Requestor = admin
 	if id, ok := parsed.Number("--node-id"); ok {
 		if id < 0 {
 			return fmt.Errorf("Invalid node id %d: must be non-negative.", id) //nolint:staticcheck // the words of Kafka's tools
 		}
-		if err := admin.Connect(ctx, "describeFeatures"); err != nil {
+		connecting, cancel := admin.Context(ctx)
+		defer cancel()
+		if err := admin.Connect(connecting, "describeFeatures"); err != nil {
 			return err
 		}
 		target = admin.Broker(int(id))
 	}
-	resp, err := req.RequestWith(ctx, target)
-	if err == nil {
-		err = client.FromCode(resp.ErrorCode, nil)
-	}
+	resp, err := supported(ctx, admin, target)
 	if err != nil {
 		return client.Convert(err, "describeFeatures")
 	}
@@ -246,6 +246,42 @@ func changes(s cli.Streams, parsed *cli.Parsed) (map[string]int16, error) {
 		return nil, fmt.Errorf("You must specify at least one feature to %s", parsed.Command) //nolint:staticcheck // the words of Kafka's tools
 	}
 	return wanted, nil
+}
+
+// leaveOut takes those features of a release away that the cluster does not have at all: one of them would have it refuse the others, too.
+func leaveOut(ctx context.Context, s cli.Streams, admin *client.Client, wanted map[string]int16) error {
+	resp, err := supported(ctx, admin, admin)
+	if err != nil {
+		return client.Convert(err, "describeFeatures")
+	}
+	for _, name := range missing(resp, wanted) {
+		s.Printf("%s is left out: this cluster does not support level %d of it.\n", name, wanted[name])
+		delete(wanted, name)
+	}
+	return nil
+}
+
+// missing are the features that the cluster does not have, and that are not to be at level 0.
+func missing(resp *kmsg.ApiVersionsResponse, wanted map[string]int16) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if wanted[name] > 0 && !slices.ContainsFunc(resp.SupportedFeatures, func(f kmsg.ApiVersionsResponseSupportedFeature) bool { return f.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// supported asks which features there are.
+func supported(ctx context.Context, admin *client.Client, target kmsg.Requestor) (*kmsg.ApiVersionsResponse, error) {
+	ctx, cancel := admin.Context(ctx)
+	defer cancel()
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "moldau-tools", cli.KafkaVersion
+	resp, err := req.RequestWith(ctx, target)
+	if err == nil {
+		err = client.FromCode(resp.ErrorCode, nil)
+	}
+	return resp, err
 }
 
 // How far a level may change.

@@ -3,6 +3,7 @@ package features
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -70,6 +71,29 @@ func TestChanges(t *testing.T) {
 		wanted, err := changes(cli.Streams{Out: &bytes.Buffer{}}, parsed)
 		if want == "" && (err != nil || len(wanted) != 2) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v %v, want %q", line, wanted, err, want)
+		}
+	}
+}
+
+// TestWhatAReleaseHasMoreIsLeftOut: a cluster that lacks one of its features refuses the whole request.
+func TestWhatAReleaseHasMoreIsLeftOut(t *testing.T) {
+	t.Parallel()
+	resp := kmsg.NewPtrApiVersionsResponse()
+	for _, name := range []string{"metadata.version", "transaction.version", "kraft.version", "eligible.leader.replicas.version"} {
+		resp.SupportedFeatures = append(resp.SupportedFeatures, kmsg.ApiVersionsResponseSupportedFeature{Name: name, MaxVersion: 1})
+	}
+	for line, want := range map[string]string{
+		"upgrade --release-version 4.3":   "[group.version share.version streams.version]",
+		"upgrade --release-version 4.0":   "[group.version]",
+		"downgrade --release-version 3.9": "[]",
+	} {
+		parsed, err := parser.Parse(cli.Streams{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}, strings.Fields(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted, err := changes(cli.Streams{Out: &bytes.Buffer{}}, parsed)
+		if got := fmt.Sprint(missing(resp, wanted)); err != nil || got != want {
+			t.Errorf("%s: without %s, want %s; %v", line, got, want, err)
 		}
 	}
 }
