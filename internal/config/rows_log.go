@@ -50,5 +50,5 @@ var logRows = []row{
 	{"message.max.bytes", Int, "1048588", atLeast(0), High, ClusterWide, Used, "Largest batch of records, after compression, that is accepted."},
 	{"min.insync.replicas", Int, "1", atLeast(1), High, ClusterWide, Used, "Replicas that must have a record before a producer with acks=all gets its answer."},
 	{"num.recovery.threads.per.data.dir", Int, "2", atLeast(1), High, ClusterWide, Used, "Logs per folder that are recovered at the same time."},
-	{"unclean.leader.election.enable", Bool, "false", Validator{}, High, ClusterWide, Unused, "Whether a replica outside the ISR may become leader, at the price of lost records."},
+	{"unclean.leader.election.enable", Bool, "false", Validator{}, High, ClusterWide, Used, "Whether a replica outside the ISR may become leader, at the price of lost records."},
 }

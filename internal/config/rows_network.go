@@ -30,7 +30,7 @@ var networkRows = []row{
 	{"num.io.threads", Int, "8", atLeast(1), High, ClusterWide, Unused, "Threads that handle requests in Apache Kafka."},
 	{"num.network.threads", Int, "3", atLeast(1), High, ClusterWide, Unused, "Threads that read and write sockets in Apache Kafka."},
 	{"num.replica.alter.log.dirs.threads", Int, null, Validator{}, High, ReadOnly, Unused, "Threads that move replicas between log directories."},
-	{"num.replica.fetchers", Int, "1", atLeast(1), High, ClusterWide, Unused, "Connections per source broker that fetch for followers."},
+	{"num.replica.fetchers", Int, "1", atLeast(1), High, ClusterWide, Unused, "Connections per source broker that fetch for followers: here always one."},
 	{"producer.purgatory.purge.interval.requests", Int, "1000", Validator{}, Medium, ReadOnly, Unused, "Waiting produce requests between two purges in Apache Kafka."},
 	{"queued.max.request.bytes", Long, "-1", Validator{}, Medium, ReadOnly, Used, "Bytes of requests that may wait or be in work; -1 leaves it to the server."},
 	{"queued.max.requests", Int, "500", atLeast(1), High, ReadOnly, Unused, "Requests that may wait for a thread in Apache Kafka."},

@@ -35,5 +35,5 @@ var topicRows = []row{
 	{"segment.index.bytes", Int, "10485760", atLeast(4), Medium, ClusterWide, Used, "Largest size of an index."},
 	{"segment.jitter.ms", Long, "0", atLeast(0), Medium, ClusterWide, Used, "Random part of the age at which a segment is closed."},
 	{"segment.ms", Long, "604800000", atLeast(1), Medium, ClusterWide, Used, "Age at which a segment is closed and a new one begun."},
-	{"unclean.leader.election.enable", Bool, "false", Validator{}, Medium, ClusterWide, Unused, "Whether a replica outside the ISR may become leader, at the price of lost records."},
+	{"unclean.leader.election.enable", Bool, "false", Validator{}, Medium, ClusterWide, Used, "Whether a replica outside the ISR may become leader, at the price of lost records."},
 }

@@ -115,10 +115,11 @@ func TestUsageIsTrue(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		topic := Layers{Static: b}.Topic(nil)
+		layers := Layers{Static: b}
+		topic, unclean := layers.Topic(nil), layers.UncleanElections(nil)
 		without := *b
 		without.given = nil
-		return []any{without, topic}
+		return []any{without, topic, unclean}
 	}
 	plain := effect(nil)
 	for _, d := range BrokerDefs() {
