@@ -18,6 +18,7 @@ import (
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -119,6 +120,34 @@ func (c *clusterNodes) awaitMetadata(i int, what string, holds func(*metadata.Im
 			c.t.Fatalf("not so: %s", what)
 		}
 		<-ticker.C
+	}
+}
+
+// TestOneControllerAlone begins the cluster that its properties name, as the sample files of Kafka have it, and brokers join it; again after a restart.
+func TestOneControllerAlone(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	c.voters = c.voters[:1]
+	c.prepare = func(i int, properties map[string]string) func(b *broker) {
+		if i == 0 {
+			_, controller, _ := strings.Cut(properties["listeners"], ",")
+			properties["process.roles"], properties["listeners"] = "controller", controller
+		}
+		return func(*broker) {}
+	}
+	for round := range 2 {
+		c.start(0, 1, 2)
+		client, err := kgo.NewClient(kgo.SeedBrokers(c.running[1].server.Addr("PLAINTEXT").String()), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := client.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Value: []byte("v")})
+		client.Close()
+		if record, err := r.First(); err != nil || record.Offset != int64(round) {
+			t.Fatal(record, err)
+		}
+		c.stop(1, 2)
+		c.stop(0)
 	}
 }
 

@@ -27,9 +27,9 @@ func (a QuorumAddress) String() string {
 }
 
 // IsClustered reports whether this node is to be one of several: it then finds out from the others
-// whether their quorum is formed, and does not start alone.
+// whether their quorum is formed, and does not start alone. The only controller does, whether it is a broker, too, or not.
 func (b *Broker) IsClustered() bool {
-	return !b.IsBroker || !b.IsController || len(b.QuorumVoters) > 1 || slices.ContainsFunc(b.QuorumServers, func(a QuorumAddress) bool { return !b.isOwn(a) })
+	return !b.IsController || len(b.QuorumVoters) > 1 || slices.ContainsFunc(b.QuorumServers, func(a QuorumAddress) bool { return !b.isOwn(a) })
 }
 
 // ServesPeers reports whether other nodes may reach this one: it is one of several, or is alone and has a

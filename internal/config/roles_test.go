@@ -29,8 +29,10 @@ func TestRolesOfAClusterAccepted(t *testing.T) {
 		{brokerOnly + "controller.quorum.bootstrap.servers=[::1]:9", "broker clustered voters [] servers [[::1]:9] inter PLAINTEXT"},
 		{controllerOnly + three, "controller clustered voters [1@a:1 2@b:1 3@c:1] servers [] inter PLAINTEXT"},
 		{controllerOnly + three + "inter.broker.listener.name=x", "controller clustered voters [1@a:1 2@b:1 3@c:1] servers [] inter X"},
-		{controllerOnly + "controller.quorum.voters=1@localhost:2", "controller clustered voters [1@localhost:2] servers [] inter PLAINTEXT"},
-		// One node.
+		{controllerOnly + "controller.quorum.bootstrap.servers=a:1,b:1", "controller clustered voters [] servers [a:1 b:1] inter PLAINTEXT"},
+		// One controller.
+		{controllerOnly + "controller.quorum.voters=1@localhost:2", "controller voters [1@localhost:2] servers [] inter PLAINTEXT"},
+		{controllerOnly + "controller.quorum.bootstrap.servers=localhost:2", "controller voters [] servers [localhost:2] inter PLAINTEXT"},
 		{both + "controller.quorum.voters=1@elsewhere:2", "broker controller voters [1@elsewhere:2] servers [] inter PLAINTEXT"},
 		{both + "controller.quorum.bootstrap.servers=localhost:2", "broker controller voters [] servers [localhost:2] inter PLAINTEXT"},
 		{both + "controller.quorum.bootstrap.servers=127.0.0.1:2", "broker controller voters [] servers [127.0.0.1:2] inter PLAINTEXT"},
