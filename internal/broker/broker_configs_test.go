@@ -52,6 +52,8 @@ var testedElsewhere = map[string]bool{
 	"listeners":           true, // TestListenerIsAdded, TestListenerIsRemoved
 	"log.cleaner.threads": true, // of storage/host
 
+	"unclean.leader.election.enable": true, // scripts/elr of controller
+
 	"listener.security.protocol.map": true, // TestListenerHasItsProtocol
 
 	// TestBalancerSettings and others of controller

@@ -263,6 +263,7 @@ func TestEveryTopicConfigIsTested(t *testing.T) {
 	for name := range throttledReplicasTests { // brokers have no defaults for them
 		tested[name] = true
 	}
+	tested["unclean.leader.election.enable"] = true // scripts/elr of controller
 	for _, d := range config.TopicDefs() {
 		if used := d.Usage == config.Used; used != tested[d.Name] {
 			t.Errorf("topic config %s: used %t, tested %t", d.Name, used, tested[d.Name])
