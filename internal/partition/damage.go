@@ -99,6 +99,9 @@ func (p *Partition) GiveUp(offset int64) (change *ISRChange, isLater bool) {
 	return change, false
 }
 
+// leastBeside is how many in-sync replicas a full disk leaves at least: to have room is not worth being one disk away from loss.
+const leastBeside = 2
+
 // asideMs is for how long a replica that has stepped aside stays there at least.
 const asideMs = 5000
 
@@ -115,7 +118,7 @@ func (p *Partition) StepAside(nowMs int64) *ISRChange {
 	isr := slices.DeleteFunc(slices.Clone(r.ISR), func(id int32) bool { return id == p.localID })
 	p.following.Lock()
 	defer p.following.Unlock()
-	if len(isr) < max(r.EffectiveMinISR(), 1) || p.state.pending != nil {
+	if len(isr) < max(r.EffectiveMinISR(), leastBeside) || p.state.pending != nil {
 		return nil
 	}
 	p.asideSinceMs.Store(max(nowMs, 1))

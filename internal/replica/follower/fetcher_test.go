@@ -307,6 +307,11 @@ func TestWhoIsAsideFetchesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, nil)
 	p, other := h.open("a", 0, 1), h.open("b", 1, 1)
+	a := p.Assignment()
+	a.Replicas, a.ISR, a.PartitionEpoch = []int32{1, 2, 3}, []int32{1, 2, 3}, 2
+	if err := p.Apply(a, h.nowMs); err != nil {
+		t.Fatal(err)
+	}
 	h.Follow(p, 1)
 	h.Follow(other, 1)
 	h.send()
@@ -314,8 +319,7 @@ func TestWhoIsAsideFetchesNothing(t *testing.T) {
 	if change := p.StepAside(h.nowMs); change == nil {
 		t.Fatal("it does not ask to step aside")
 	}
-	a := p.Assignment()
-	a.ISR, a.LeaderEpoch, a.PartitionEpoch = []int32{2}, 2, 2
+	a.ISR, a.LeaderEpoch, a.PartitionEpoch = []int32{2, 3}, 2, 3
 	if err := p.Apply(a, h.nowMs); err != nil {
 		t.Fatal(err)
 	}
