@@ -173,6 +173,10 @@ func TestSteppingAside(t *testing.T) {
 		}
 	}
 	steps(0, "two are in sync, and two must be")
+	a.MinInSyncReplicas = 1
+	next(1, 1, 2)
+	steps(0, "one would be left")
+	a.MinInSyncReplicas = 2
 	next(1, 1, 2, 3)
 	isRegistered = false
 	steps(0, "before the metadata shows its registration")

@@ -19,7 +19,6 @@ func TestFullDiskIsNotWaitedFor(t *testing.T) {
 	h.Manager.options.Cluster.BrokerEpoch = func() int64 { return 10 }
 	h.createReplicated("led", 1, 1, 2, 3)
 	h.createReplicated("alone", 1, 1)
-	h.createReplicated("pair", 1, 1, 2) // one replica would be left
 	h.createReplicated("followed", 2, 1, 2, 3)
 	proposed := func(when string, want int) {
 		t.Helper()
