@@ -164,7 +164,6 @@ func (s *Shards[S]) Loaded(partition int32) (found S, ok bool) {
 		found, ok = state, true
 		return shard.Effects{Responses: []shard.Response{{Token: token}}}
 	}, func(any, error) {})
-	for s.runtime.Turn() {
-	}
+	s.turn()
 	return found, ok
 }

@@ -59,6 +59,31 @@ func (w *World) unfinished() string {
 	if why := w.whyNotInSync(); why != "" {
 		return why
 	}
+	if w.restore(); len(w.budget.flipped) > 0 {
+		return "there is damaged data: " + w.whyDamaged()
+	}
+	for _, r := range w.readers {
+		p := w.latest.Partition(r.tp.Topic, r.tp.Partition)
+		l, err := w.node(p.Leader).process.replicas.Lookup(r.tp)
+		if err != nil || r.position < l.Log().HighWatermark() {
+			return fmt.Sprintf("%s has not reached the end of %s", r.name, r.tp)
+		}
+	}
+	if w.plan.members {
+		if why := w.members.Unsettled(groupName); why != "" {
+			return why
+		}
+	}
+	if w.plan.copiers {
+		if why := w.copies.Unfinished(); why != "" {
+			return why
+		}
+	}
+	return w.whyUncommitted() // at last: who asks a coordinator has it append what it was about to
+}
+
+// whyUncommitted says which replica has records that are not committed, or others than the first one, "" if none has.
+func (w *World) whyUncommitted() string {
 	for t := range w.latest.Topics() {
 		for _, p := range t.Partitions {
 			tp := kafka.TopicPartition{Topic: t.Name, Partition: p.ID}
@@ -76,31 +101,13 @@ func (w *World) unfinished() string {
 			}
 		}
 	}
-	if w.restore(); len(w.budget.flipped) > 0 {
-		return "there is damaged data: " + w.whyDamaged()
-	}
-	for _, r := range w.readers {
-		p := w.latest.Partition(r.tp.Topic, r.tp.Partition)
-		l, err := w.node(p.Leader).process.replicas.Lookup(r.tp)
-		if err != nil || r.position < l.Log().HighWatermark() {
-			return fmt.Sprintf("%s has not reached the end of %s", r.name, r.tp)
-		}
-	}
-	if w.plan.members {
-		if why := w.members.Unsettled(groupName); why != "" {
-			return why
-		}
-	}
-	if w.plan.copiers {
-		return w.copies.Unfinished()
-	}
 	return ""
 }
 
 // finish is what must hold in the end.
 func (w *World) finish() {
 	if why := w.unfinished(); why != "" {
-		w.fail("liveness: %s after %d ms without faults", why, livenessLimit)
+		w.fail("liveness: %s after %d ms without faults", why, w.nowMs-w.faultsEndMs)
 		return
 	}
 	w.copies.Finish()
