@@ -221,7 +221,12 @@ type groupRun struct {
 // join starts a member; the result makes it leave after committing.
 func (g *groupRun) join(t *testing.T, group, topic string, balancer kgo.GroupBalancer) (leave func()) {
 	t.Helper()
-	c := client(t, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.HeartbeatInterval(200*time.Millisecond))
+	session := 45 * time.Second // the client's own
+	if restarted {              // a coordinator that is just away is not told that a member leaves
+		session = 3 * time.Second
+	}
+	c := client(t, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.HeartbeatInterval(200*time.Millisecond),
+		kgo.SessionTimeout(session))
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
