@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -109,12 +111,14 @@ func createWith(t *testing.T, topic string, partitions int32, configs map[string
 }
 
 // again returns what call returns. Where brokers are restarted, it calls again while the error is one that passes: a broker that does not
-// know yet what another one has answered, or a leader or coordinator that is not there yet. kadm leaves that to its users.
+// know yet what another one has answered, a leader or coordinator that is not there yet, or a broken connection. kadm leaves that to its users.
 func again(call func() error) error {
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		err := call()
-		if err == nil || !restarted || !kerr.IsRetriable(err) || time.Now().After(deadline) {
+		var broken net.Error
+		passes := kerr.IsRetriable(err) || errors.Is(err, io.EOF) || errors.As(err, &broken)
+		if err == nil || !restarted || !passes || time.Now().After(deadline) {
 			return err
 		}
 		<-time.After(50 * time.Millisecond)
