@@ -187,6 +187,7 @@ func (d *logDir) scan() (found []foundLog, futures []foundFuture, brokerEpoch in
 	for tp, flushed := range recoveryPoints {
 		if flushed > 0 && !names[tp.String()] {
 			d.shared.damaged.Store(true)
+			d.recoveryPoints.markChanged() // else every start finds it lost, if nothing else changes here
 			slog.Error("the folder of a log is gone, and it had records on disk: other replicas may have them", "dir", d.path, "partition", tp.String(), "flushed_up_to", flushed)
 		}
 	}

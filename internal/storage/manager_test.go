@@ -287,6 +287,12 @@ func TestLostFiles(t *testing.T) {
 			if m.HasLost() != c.lost || (m.CleanShutdownBrokerEpoch() == 7) != (isClean && !c.lost) {
 				t.Errorf("%s, clean stop %v: lost %v, it vouches for epoch %d", c.name, isClean, m.HasLost(), m.CleanShutdownBrokerEpoch())
 			}
+			if err := m.FlushDir(0, startMs); err != nil {
+				t.Fatal(c.name, err)
+			}
+			if m := open(t, mem.KillClone(), testConfig()); m.HasLost() {
+				t.Errorf("%s, clean stop %v: the start after the next finds it lost again", c.name, isClean)
+			}
 		}
 	}
 	mem := newMem(t)
