@@ -127,9 +127,14 @@ func (p *Partition) StepAside(nowMs int64) *ISRChange {
 	return change
 }
 
-// IsAside reports whether this replica has stepped aside.
+// IsAside reports whether this replica has stepped aside, and so many others are in sync that it need not fetch: one on a nearly
+// full disk can still use its reserve.
 func (p *Partition) IsAside() bool {
-	return p.asideSinceMs.Load() > 0 && !slices.Contains(p.role.Load().ISR, p.localID)
+	if p.asideSinceMs.Load() == 0 {
+		return false
+	}
+	r := p.role.Load()
+	return len(r.ISR) >= max(r.EffectiveMinISR(), leastBeside) && !slices.Contains(r.ISR, p.localID)
 }
 
 // ComeBack says that there is room again.

@@ -196,6 +196,9 @@ func TestSteppingAside(t *testing.T) {
 	if p.Log().LogEndOffset() != end {
 		t.Errorf("the log ends at %d, want %d: it has lost nothing", p.Log().LogEndOffset(), end)
 	}
+	next(2, 2)
+	isAside(false, "one is left in sync, which is worth more than room")
+	next(2, 2, 3)
 	p.ComeBack(nowMs + 4000)
 	isAside(true, "there is room, for a moment")
 	p.ComeBack(nowMs + 5002)
