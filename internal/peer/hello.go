@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -22,9 +23,21 @@ func (n Network) open(ctx context.Context, address Address) (net.Conn, error) {
 	if n != nil {
 		return n(ctx, address)
 	}
+	hosts, err := net.DefaultResolver.LookupHost(ctx, address.Host) // not within the dialer's time-out: the first of the name servers may be down
+	if err != nil {
+		return nil, err
+	}
 	dialer := net.Dialer{Timeout: connectTimeout, Control: limitSilence,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAliveInterval, Interval: keepAliveInterval, Count: int(silenceTimeout / keepAliveInterval)}}
-	return dialer.DialContext(ctx, "tcp", address.hostPort())
+	var first error
+	for _, host := range hosts {
+		socket, err := dialer.DialContext(ctx, "tcp", Address{Host: host, Port: address.Port}.hostPort())
+		if err == nil {
+			return socket, nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return nil, first
 }
 
 const (
@@ -32,7 +45,7 @@ const (
 	// whole again; whoever dials does so again by itself.
 	connectTimeout = time.Second
 	// silenceTimeout is after how long a connection ends whose other side confirms nothing. A process that hangs or is stopped
-	// does not matter, for which its system answers. Without that TCP sends again what a network has lost at intervals that
+	// does not matter, for which its system answers until its buffer is full. Without that TCP sends again what a network has lost at intervals that
 	// double, and 10 s after a cut of 10 s nodes would not have found each other yet.
 	silenceTimeout = 3 * time.Second
 	// keepAliveInterval is how often the other side's system is asked where nothing else is said.
