@@ -28,9 +28,10 @@ const (
 	clientsHost   = 100 // of the clients' namespace
 )
 
-// settings are the nodes' properties that are not Moldau's defaults.
+// settings are the nodes' properties that are not Moldau's defaults. A leader whose clock is set back by hours takes what clients
+// write, which is what is to be seen here, and does not refuse its timestamps.
 var settings = []string{"replica.lag.time.max.ms=5000", "group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=3", "transaction.state.log.num.partitions=3",
-	"log.segment.bytes=1048576"}
+	"log.segment.bytes=1048576", "log.message.timestamp.after.max.ms=9223372036854775807"}
 
 // node is a process in a namespace of its own, with a disk and a clock of its own.
 type node struct {

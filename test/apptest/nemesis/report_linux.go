@@ -167,7 +167,8 @@ var addresses = regexp.MustCompile(`(\d+\.){3}\d+:\d+(->(\d+\.){3}\d+:\d+)?`)
 
 func reportOperations(say func(string, ...any), mixes []*mix) {
 	say("\n## Operations\n")
-	say("An operation is `info` where the client cannot know whether it happened. Clients repeat most requests by themselves; what they gave up and told the program:\n")
+	say("An operation is `info` where the client cannot know whether it happened. Clients repeat most requests by themselves; what they gave up and told the program. `lost records` is a false alarm of franz-go " +
+		"after a leader epoch of which it has seen only markers of transactions: it counts their offsets, and not their epoch. What was really lost is above.\n")
 	say("| Told | Times |")
 	say("|---|---|")
 	told := map[string]int{}
