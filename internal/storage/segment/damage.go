@@ -29,7 +29,18 @@ func (s *Segment) scanSound(position int64) (*soundScanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &soundScanner{segment: s, handle: h, limit: s.SizeBytes(), position: position, least: s.baseOffset, previous: -1}, nil
+	c := &soundScanner{segment: s, handle: h, limit: s.SizeBytes(), position: position, least: s.baseOffset, previous: -1}
+	if position > 0 { // the index has it there
+		header, err := headerAt(h, position, c.limit)
+		if err != nil {
+			h.Release()
+			return nil, err
+		}
+		if header != nil {
+			c.least = max(c.least, header.BaseOffset())
+		}
+	}
+	return c, nil
 }
 
 func (c *soundScanner) close() { c.handle.Release() }
@@ -46,7 +57,7 @@ func (c *soundScanner) next() (at BatchPosition, damage *CorruptionError, err er
 	}
 	if damage != nil {
 		var found bool
-		if at, found, err = c.segment.soundAfter(c.handle, c.position, c.limit, c.least); err != nil {
+		if at, found, err = c.behindDamage(); err != nil {
 			return at, nil, err
 		}
 		if !found {
@@ -78,7 +89,7 @@ func (s *Segment) ScanSound(visit func(at BatchPosition)) error {
 }
 
 // check returns the batch at position, or why none is there. A base offset is outside of the CRC:
-// one that was moved up overlaps the next batch.
+// one that was moved up leaves no room before those behind.
 func (c *soundScanner) check(position int64) (BatchPosition, error) {
 	at, err := soundAt(c.handle, position, c.limit, c.least)
 	if err != nil || at.BaseOffset == c.least {
@@ -87,25 +98,10 @@ func (c *soundScanner) check(position int64) (BatchPosition, error) {
 	if !c.segment.FitsOffset(at.LastOffset) {
 		return at, &record.CorruptError{Field: "base offset", Expected: c.least, Got: at.BaseOffset}
 	}
-	if moved, err := movedUp(c.handle, at, c.limit, c.least); err != nil || !moved {
+	if moved, err := isMoved(c.handle, at, c.limit, c.least); err != nil || !moved {
 		return at, err
 	}
 	return at, &record.CorruptError{Field: "base offset", Expected: c.least, Got: at.BaseOffset}
-}
-
-// movedUp reports whether the sound batch at is not where it was written: it begins behind least, as
-// behind a hole, and overlaps a sound batch behind it.
-func movedUp(h *Handle, at BatchPosition, limit, least int64) (bool, error) {
-	if at.BaseOffset <= least {
-		return false, nil
-	}
-	next, err := baseOffsetAt(h, at.End(), limit)
-	if err != nil || next < 0 || next > at.LastOffset {
-		return false, err
-	}
-	_, cause := soundAt(h, at.End(), limit, least)
-	damage, err := corruptionAt(h, at.End(), cause)
-	return damage == nil && err == nil, err // else the next one is the bad one
 }
 
 // corruptionAt tells damage from a failure to read.
@@ -137,18 +133,6 @@ func soundAt(h *Handle, position, limit, least int64) (BatchPosition, error) {
 		return at, err
 	}
 	return at, checkStoredCRC(h, at)
-}
-
-// baseOffsetAt returns the base offset that the header at position says, -1 at the end.
-func baseOffsetAt(h *Handle, position, limit int64) (int64, error) {
-	if limit-position < record.BatchOverhead {
-		return -1, nil
-	}
-	var header [record.BatchOverhead]byte
-	if err := readFull(h.File(), header[:], position); err != nil {
-		return 0, fmt.Errorf("%s: %w", h.path, err)
-	}
-	return record.Batch(header[:]).BaseOffset(), nil
 }
 
 // soundAfter finds the first sound batch with offsets from least on that begins after position.
@@ -279,25 +263,4 @@ func (c *headerScanner) endsTooEarly(at BatchPosition) (bool, error) {
 		return true, nil
 	}
 	return false, err
-}
-
-// checkNeighbours is called with the batch that a lookup has found by headers alone, and the one
-// before it in the walk, if known. suspicious says that one of them is not what it claims to be.
-func (c *headerScanner) checkNeighbours(offset int64, at, previous BatchPosition) (suspicious bool, err error) {
-	if at.BaseOffset > offset { // a hole, as compaction leaves them, or not
-		if early, err := c.endsTooEarly(previous); early || err != nil {
-			return early, err
-		}
-	}
-	if c.position >= c.limit {
-		return false, nil
-	}
-	header, err := c.header()
-	if err != nil {
-		if isCorruption(err) {
-			return false, nil // a torn end
-		}
-		return false, err
-	}
-	return header.BaseOffset() <= at.LastOffset, nil
 }

@@ -124,7 +124,7 @@ func (s *Segment) Lookup(offset int64) (at BatchPosition, found bool, err error)
 	}
 	defer c.close()
 	var previous BatchPosition
-	for {
+	for least := s.baseOffset; ; least = at.LastOffset + 1 {
 		at, _, err = c.next()
 		switch {
 		case err == io.EOF:
@@ -138,7 +138,7 @@ func (s *Segment) Lookup(offset int64) (at BatchPosition, found bool, err error)
 		case err != nil:
 			return BatchPosition{}, false, err
 		case at.LastOffset >= offset:
-			suspicious, err := c.checkNeighbours(offset, at, previous)
+			suspicious, err := c.checkNeighbours(offset, at, previous, least)
 			if suspicious {
 				return s.LookupSound(offset)
 			}

@@ -251,7 +251,7 @@ func (s *Segment) walkRecovered(c *headerScanner, t *tail, o RecoverOptions) (un
 			return unchecked, &CorruptionError{Path: c.handle.path, Position: at.Position, Cause: cause}
 		}
 		if at.LastOffset >= o.FromOffset {
-			if moved, err := movedUp(c.handle, at, c.limit, t.nextOffset); err != nil {
+			if moved, err := isMoved(c.handle, at, c.limit, t.nextOffset); err != nil {
 				return unchecked, err
 			} else if moved {
 				cause := &record.CorruptError{Field: "base offset", Expected: t.nextOffset, Got: at.BaseOffset}

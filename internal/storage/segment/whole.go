@@ -17,7 +17,7 @@ type Whole struct {
 
 // WholeBatches returns how many bytes of data are good batches of ascending offsets, the
 // first one at firstOffset, all below upTo, the offset after them, and what is wrong with the batch behind. A
-// batch cut off at the end is left out. So is one behind a hole whose successor is not at hand to
+// batch cut off at the end is left out. So is one behind a hole whose successors are not at hand to
 // confirm its base offset, which, like the leader epoch, is outside of the CRC; the latter is
 // corrected.
 func WholeBatches(data []byte, firstOffset, upTo int64, epochs *epoch.List) (good Whole, err error) {
@@ -43,7 +43,7 @@ func WholeBatches(data []byte, firstOffset, upTo int64, epochs *epoch.List) (goo
 		if err := b.CheckCRC(); err != nil {
 			return good, err
 		}
-		if b.BaseOffset() > good.NextOffset && (len(behind) < record.BatchOverhead || record.Batch(behind).BaseOffset() <= b.LastOffset()) {
+		if b.BaseOffset() > good.NextOffset && !isConfirmed(b, behind, good.NextOffset) {
 			break
 		}
 		if epoch := epochs.At(b.BaseOffset()); epoch >= 0 && epoch != b.PartitionLeaderEpoch() && b.PartitionLeaderEpoch() != kafka.NoLeaderEpoch {
