@@ -246,12 +246,13 @@ func (b *broker) openStorage() (err error) {
 		// Until the metadata is there nobody knows the dynamic value, so no producer is forgotten.
 		ProducerExpirationMs: math.MaxInt64, OpenFilesPerDir: max(1, vfs.DataFiles(vfs.OpenFilesLimit())/len(b.config.LogDirs)),
 		ReserveBytes: b.config.ReserveBytes,
-		OnDirOffline: b.logDirFailed,
+		OnDirOffline: b.logDirFailed, OnLoss: b.forgetRunning, // the next start may find nothing wrong, should this one end before it has registered
 	})
 	if err != nil {
 		return err
 	}
 	b.storage.SetCordoned(b.isCordoned)
+	b.noteCleanStop()
 	err = b.storage.Load(storage.LoadOptions{
 		NowMs:    b.clock.Now().UnixMilli(),
 		Parallel: storagehost.Parallel(b.spawner, recoveryThreads(b.config)),
@@ -261,9 +262,6 @@ func (b *broker) openStorage() (err error) {
 	})
 	if err != nil {
 		return err
-	}
-	if b.storage.HasLost() {
-		b.forgetRunning() // the next start finds nothing wrong any more, should this one end before it has registered
 	}
 	b.onStop("storage", func() error {
 		err := b.storage.Shutdown(b.epoch())

@@ -79,6 +79,16 @@ func (b *broker) noteRunning() {
 	}
 }
 
+// noteCleanStop has the next process know of a clean stop that this one is about to forget, should it be killed before it has registered.
+func (b *broker) noteCleanStop() {
+	if b.cluster == nil || len(b.dirs.Failed) > 0 {
+		return
+	}
+	if err := checkpoint.NoteCleanStop(b.fs, b.config.LogDirs, bootID()); err != nil {
+		slog.Warn("cannot note in the log dirs that they were left cleanly: if this broker is killed while it starts, it has to copy what others have before it may lead", "error", err)
+	}
+}
+
 // forgetRunning is called when a disk has failed, which may have lost what was written, or the start has found that something is lost.
 //
 // Without the file in one of them the others say nothing, so those are left alone that have failed, unless all have: a call on them may never return.

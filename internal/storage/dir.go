@@ -26,7 +26,7 @@ type shared struct {
 	foreground           atomic.Int64                      // appends and reads of clients so far
 	cleaning             cleanGauges
 	wakeCommits          atomic.Pointer[func(dir int)]
-	damaged              atomic.Bool // see HasLost
+	loss                 checkpoint.Loss
 
 	togetherFrom int // how many logs are flushed as a group
 

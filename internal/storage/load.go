@@ -122,7 +122,7 @@ func (m *Manager) Load(o LoadOptions) error {
 func (m *Manager) lowerRecoveryPoints(found []foundLog) (err error) {
 	for _, f := range found {
 		if l := m.Log(f.tp); l != nil && l.recoveryPoint.Load() < f.known.recoveryPoint {
-			m.shared.damaged.Store(true)
+			m.shared.loss.Note()
 			err = cmp.Or(err, l.dir.checked(l.dir.checkpointRecoveryPoints()))
 		}
 	}
@@ -186,7 +186,7 @@ func (d *logDir) scan() (found []foundLog, futures []foundFuture, brokerEpoch in
 	}
 	for tp, flushed := range recoveryPoints {
 		if flushed > 0 && !names[tp.String()] {
-			d.shared.damaged.Store(true)
+			d.shared.loss.Note()
 			d.recoveryPoints.markChanged() // else every start finds it lost, if nothing else changes here
 			slog.Error("the folder of a log is gone, and it had records on disk: other replicas may have them", "dir", d.path, "partition", tp.String(), "flushed_up_to", flushed)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/storage/checkpoint"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -39,6 +40,8 @@ type Options struct {
 	ReserveBytes int64
 	// OnDirOffline is called once for each log dir that fails; it may be nil.
 	OnDirOffline func(dir string, err error)
+	// OnLoss is called once, before Load cuts off what tells it that something is lost (HasLost); it may be nil.
+	OnLoss func()
 }
 
 // Manager owns the logs of all log dirs. All methods may be called concurrently, except that
@@ -61,7 +64,7 @@ func OpenManager(o Options) (*Manager, error) {
 		return nil, errors.New("log.dirs is empty: at least one log dir is needed")
 	}
 	m := &Manager{options: o, brokerEpoch: -1}
-	m.shared = &shared{fs: o.FS, clock: o.Clock, onDirOffline: o.OnDirOffline, reserveBytes: o.ReserveBytes, random: o.Random, togetherFrom: togetherFrom}
+	m.shared = &shared{fs: o.FS, clock: o.Clock, onDirOffline: o.OnDirOffline, reserveBytes: o.ReserveBytes, random: o.Random, togetherFrom: togetherFrom, loss: checkpoint.Loss{Tell: o.OnLoss}}
 	m.shared.producerExpirationMs.Store(o.ProducerExpirationMs)
 	m.moves.all, m.moves.preferred = map[kafka.TopicPartition]*Move{}, map[kafka.TopicPartition]*logDir{}
 	o.Metrics.GaugeFunc("log_dir_moves", "Replicas that are moved to another log dir, or wait for it.", func() float64 {
@@ -100,7 +103,7 @@ func (m *Manager) CleanShutdownBrokerEpoch() int64 {
 }
 
 // HasLost reports whether Load cut off more than a write that a kill has interrupted, or has missed what was flushed: what was there is lost.
-func (m *Manager) HasLost() bool { return m.shared.damaged.Load() }
+func (m *Manager) HasLost() bool { return m.shared.loss.Found() }
 
 // SetProducerExpiration changes producer.id.expiration.ms.
 func (m *Manager) SetProducerExpiration(ms int64) { m.shared.producerExpirationMs.Store(ms) }

@@ -242,7 +242,7 @@ func (l *Log) recover(recoveryPoint int64, epochs *epoch.List) (*epoch.List, err
 	first := list.indexOf(max(recoveryPoint-1, 0))
 	for i := first; i < len(list.all); i++ {
 		result, err := list.all[i].Recover(segment.RecoverOptions{
-			FromOffset: recoveryPoint, NoHoles: true, HolesBelow: l.cleanedOffset.Load(),
+			FromOffset: recoveryPoint, NoHoles: true, HolesBelow: l.cleanedOffset.Load(), OnLoss: l.dir.shared.loss.Note,
 			Visit: func(b record.Batch) error {
 				recovered.Add(b.PartitionLeaderEpoch(), b.BaseOffset())
 				return nil
@@ -276,7 +276,7 @@ func (l *Log) recover(recoveryPoint int64, epochs *epoch.List) (*epoch.List, err
 			"bytes", result.TruncatedBytes, "segments_removed", len(list.all)-i-1, "damage", result.Damage)
 		l.dir.metrics.truncatedBytes.Add(result.TruncatedBytes)
 		if !result.Torn || !last {
-			l.dir.shared.damaged.Store(true)
+			l.dir.shared.loss.Note()
 		}
 		for _, s := range list.all[i+1:] {
 			l.dir.metrics.truncatedBytes.Add(s.SizeBytes())
@@ -335,7 +335,7 @@ func (l *Log) startOver(startOffset, end, nowMs int64) error {
 	fsys, folder := l.dir.shared.fs, l.folder.Path()
 	slog.Error("set all segments of a log aside: they end below its log start offset; files were lost, or the checkpoint file is wrong", "partition", l.tp.String(),
 		"end_offset", end, "log_start_offset", startOffset, "checkpoint", l.dir.logStarts.path, "folder", folder, "suffix", asideSuffix)
-	l.dir.shared.damaged.Store(true)
+	l.dir.shared.loss.Note()
 	for _, s := range l.segments.Load().all {
 		s.ReleaseFiles()
 	}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/moldau/moldau/internal/env"
@@ -11,7 +10,6 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/sim"
-	"github.com/moldau/moldau/internal/storage/checkpoint"
 )
 
 const dataDir = "/data"
@@ -78,7 +76,6 @@ func (n *Node) start() {
 	}
 	n.pausedMs, n.hungMs = 0, 0
 	p := newProcess(n, disk)
-	p.wasClean = isClean(disk.Mem)
 	n.process = p
 	err := p.start()
 	w.note("node %d starts: %d disk changes, %v", n.id, disk.Changes, err)
@@ -126,21 +123,9 @@ func (n *Node) end(p *process) {
 	w.after(w.between(5, 900), n.start)
 }
 
-// isClean reports whether a disk says that a broker has stopped cleanly.
-func isClean(mem *vfs.Mem) bool {
-	_, clean := checkpoint.ReadCleanShutdown(mem, filepath.Join(dataDir, checkpoint.CleanShutdownFileName))
-	return clean
-}
-
 // leavesDoubt reports whether the next process cannot show that nothing is lost, whether that is so or not: this one may be registered and has not
-// noted that yet, or it has begun to use what was left cleanly before the machine was started anew.
-func (p *process) leavesDoubt() bool {
-	if p.noted {
-		return false
-	}
-	mem := p.disk.Mem
-	return p.life != nil && p.life.core != nil || p.wasClean && !isClean(mem) && checkpoint.KeptBrokerEpoch(mem, []string{dataDir}, p.node.bootID()) < 0
-}
+// noted that yet.
+func (p *process) leavesDoubt() bool { return !p.noted && p.life != nil && p.life.core != nil }
 
 // pause stops the process for a while, as SIGSTOP does.
 func (n *Node) pause(ms int64) {

@@ -61,9 +61,7 @@ type process struct {
 	onImage []imageWaiter
 	hosting bool // the replicas are started
 	serving bool // clients are answered
-	// wasClean says that the log dir was left cleanly before.
-	wasClean bool
-	noted    bool // that the broker uses its log dir in this epoch
+	noted   bool // that the broker uses its log dir in this epoch
 
 	nextProducerID, endProducerID int64
 }
@@ -99,11 +97,15 @@ func (p *process) start() (err error) {
 		FS: fsys, Dirs: []string{dataDir}, DirectoryIDs: p.identity.DirectoryIDs, Defaults: p.topicConfig(metadata.EmptyImage(), "").Log, Metrics: registry, Random: p.random, Clock: p.node.clock,
 		ProducerExpirationMs: sim.ProducerExpirationMs, OpenFilesPerDir: openFiles,
 		OnDirOffline: func(_ string, err error) { p.fault(err) },
+		OnLoss:       p.forgetRunning,
 	})
 	if err != nil {
 		return err
 	}
 	p.storage.OnCommitAsked(func(int) { p.commitBy(p.nowMs()) })
+	if err = checkpoint.NoteCleanStop(fsys, []string{dataDir}, p.node.bootID()); err != nil {
+		return err
+	}
 	if err = p.storage.Load(storage.LoadOptions{NowMs: p.nowMs()}); err != nil {
 		return err
 	}
@@ -216,6 +218,9 @@ func (p *process) touch() bool {
 	return p.node.process == p
 }
 
+// forgetRunning has the next process not say that nothing is lost, as far as the disk can.
+func (p *process) forgetRunning() { _ = checkpoint.RemoveRunning(p.disk.FS, []string{dataDir}) }
+
 // fault is called when the process cannot go on.
 func (p *process) fault(err error) {
 	w := p.w
@@ -223,7 +228,7 @@ func (p *process) fault(err error) {
 		return
 	}
 	p.failing = true
-	_ = checkpoint.RemoveRunning(p.disk.FS, []string{dataDir}) // as far as the disk can
+	p.forgetRunning()
 	w.note("node %d cannot go on: %v", p.node.id, err)
 	if !p.disk.Failed {
 		w.fail("node %d cannot go on, although its disk has not failed: %w", p.node.id, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/env/vfs"
 )
@@ -30,6 +32,40 @@ func WriteRunning(fsys vfs.FS, dirs []string, brokerEpoch int64, bootID string) 
 	}
 	return err
 }
+
+// NoteCleanStop has log dirs that were left cleanly say so, too, to the start after the one that follows, which removes what says it now: that one may
+// be killed before it has registered, and the machine may have been started anew before it.
+func NoteCleanStop(fsys vfs.FS, dirs []string, bootID string) error {
+	left := int64(noBrokerEpoch)
+	for i, dir := range dirs {
+		epoch, found := ReadCleanShutdown(fsys, filepath.Join(dir, CleanShutdownFileName))
+		if !found || epoch == noBrokerEpoch || i > 0 && epoch != left {
+			return nil
+		}
+		left = epoch
+	}
+	return WriteRunning(fsys, dirs, left, bootID)
+}
+
+// Loss is whether a start has found that something is lost. The start after it may not find that any more.
+type Loss struct {
+	Tell  func() // is called once, before what is damaged is cut off; may be nil
+	once  sync.Once
+	found atomic.Bool
+}
+
+// Note notes that something is lost. It returns when that was told.
+func (l *Loss) Note() {
+	l.once.Do(func() {
+		l.found.Store(true)
+		if l.Tell != nil {
+			l.Tell()
+		}
+	})
+}
+
+// Found reports whether something is lost.
+func (l *Loss) Found() bool { return l.found.Load() }
 
 // KeptBrokerEpoch returns the broker epoch in which log dirs were used last, if they have everything that was
 // written since, although the broker did not stop cleanly: what a killed process wrote is in the page cache as

@@ -27,6 +27,8 @@ type RecoverOptions struct {
 	// RefuseDamageBeforeData makes Recover fail with a *CorruptionError and change nothing
 	// when a good batch follows the first bad byte: a torn last write does not explain that.
 	RefuseDamageBeforeData bool
+	// OnLoss is called before more is cut than a write which a kill has cut short; it may be nil.
+	OnLoss func()
 }
 
 // RecoverResult says what Recover found and did.
@@ -73,6 +75,9 @@ func (s *Segment) Recover(o RecoverOptions) (RecoverResult, error) {
 		}
 		if err != nil {
 			return RecoverResult{}, err
+		}
+		if r.TruncatedBytes > 0 && !r.Torn && o.OnLoss != nil {
+			o.OnLoss()
 		}
 		return r, s.adopt(r, t, kept, o.FromOffset)
 	}
