@@ -216,3 +216,40 @@ func TestMovesOfTopicsThatDoNotChangeAreFollowed(t *testing.T) {
 		t.Errorf("%d moves of topics that are gone", moving)
 	}
 }
+
+// What the clients of a broker saw before it died slows down nothing: least of all the copies of what it had.
+func TestCopyingDoesNotYieldToTheClientsOfADeadBroker(t *testing.T) {
+	t.Parallel()
+	w := newBalancing(t, 3, 12)
+	w.run(2)
+	latency := func(id int32, micros int64) int64 {
+		return w.b.Report(w.view(), &wire.PeerLoadRequest{NodeID: id, BrokerEpoch: w.image.Broker(id).Epoch, LatencyMicros: micros}, w.nowMs).CopyBytesPerSecond
+	}
+	for id := int32(1); id <= 3; id++ {
+		latency(id, 4000)
+	}
+	w.slow = []int32{4}
+	w.addBroker(4, false)
+	w.run(5)
+	from := 0
+	for _, m := range w.b.Status(w.view(), w.nowMs).Moving {
+		if slices.Contains(m.To, 4) && slices.Contains(m.From, 1) {
+			from++
+		}
+	}
+	before := latency(4, -1)
+	latency(1, 20_000)
+	if slower := latency(4, -1); from == 0 || slower >= before {
+		t.Fatalf("%d after %d although producers wait, %d moves from their broker", slower, before, from)
+	}
+	w.apply([]metadata.Record{&metadata.BrokerRegistrationChangeRecord{BrokerID: 1, BrokerEpoch: w.image.Broker(1).Epoch, Fenced: 1}})
+	pace := int64(0)
+	for range 20 {
+		latency(2, 4000)
+		latency(3, 4000)
+		pace = latency(4, -1)
+	}
+	if pace <= before {
+		t.Errorf("%d after %d: it waits for clients of a broker that is not there", pace, before)
+	}
+}

@@ -140,10 +140,10 @@ func (b *Balancer) Report(v View, req *wire.PeerLoadRequest, nowMs int64) *wire.
 	}
 	load.isComplete, load.atMs = true, nowMs
 	load.volumes = req.Volumes
-	load.pace.latency(req.LatencyMicros, b.isCalm())
+	load.pace.latency(req.LatencyMicros, b.isCalm(v))
 	if len(b.moves) > 0 {
 		resp.NextMs = busyReportMs
-		b.adjustPace(req.NodeID, v.Settings.CopyBytesPerSecond)
+		b.adjustPace(v, req.NodeID)
 	}
 	resp.CopyBytesPerSecond = load.pace.bytesPerSecond + b.incoming(req.NodeID)
 	return resp

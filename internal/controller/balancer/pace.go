@@ -62,15 +62,25 @@ func (p *pace) adjust(isPressed, isUnsure bool, most int64) {
 
 // isCalm reports whether so little is copied, since some time, that what clients see does not come from it. So it becomes known
 // what they are used to where a controller has taken over, and what they wait for all the same does not slow copying down for ever.
-func (b *Balancer) isCalm() bool {
+func (b *Balancer) isCalm(v View) bool {
 	for _, m := range b.moves {
 		for _, id := range without(m.To, m.From) {
-			if load := b.loads[id]; load != nil && load.pace.slow < calmReports {
+			if pace := b.clientsOf(v, id); pace != nil && pace.slow < calmReports {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// clientsOf is the pace of a broker, which knows what its clients see, nil where it is not there: what they saw last before
+// it died would count for ever, and slow down the copies of what it had.
+func (b *Balancer) clientsOf(v View, id int32) *pace {
+	load, registered := b.loads[id], v.Image.Broker(id)
+	if load == nil || registered == nil || registered.Fenced || registered.Epoch != load.epoch {
+		return nil
+	}
+	return &load.pace
 }
 
 // incoming is what producers write to the partitions that a broker is given: what is copied has to be more, or the
@@ -90,17 +100,17 @@ func (b *Balancer) incoming(id int32) (bytesPerSecond int64) {
 }
 
 // adjustPace sets how fast a broker goes on copying.
-func (b *Balancer) adjustPace(id int32, most int64) {
+func (b *Balancer) adjustPace(v View, id int32) {
 	isPressed, isUnsure := b.loads[id].pace.isPressed, b.loads[id].pace.isUnsure
 	for _, m := range b.moves {
 		if !contains(m.To, id) || contains(m.From, id) {
 			continue
 		}
 		for _, source := range m.From {
-			if load := b.loads[source]; load != nil {
-				isPressed, isUnsure = isPressed || load.pace.isPressed, isUnsure || load.pace.isUnsure
+			if pace := b.clientsOf(v, source); pace != nil {
+				isPressed, isUnsure = isPressed || pace.isPressed, isUnsure || pace.isUnsure
 			}
 		}
 	}
-	b.loads[id].pace.adjust(isPressed, isUnsure, most)
+	b.loads[id].pace.adjust(isPressed, isUnsure, v.Settings.CopyBytesPerSecond)
 }
