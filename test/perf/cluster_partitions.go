@@ -160,7 +160,7 @@ func (r *run) writeAll(ctx context.Context, v values, each int) error {
 	if err := v.timed(manyFirst, func() error { return client.ProduceSync(ctx, records...).FirstErr() }); err != nil {
 		return err
 	}
-	time.Sleep(5 * time.Second) // what the writes have left to do is over
+	time.Sleep(25 * time.Second) // what the writes have left to do is over: logs are flushed from 5 s on, so many at a time
 	const idle = 5 * time.Second
 	cpu, _, err := r.process.cost(func() error { time.Sleep(idle); return nil })
 	v[manyIdle] = cpu.Seconds() / idle.Seconds() * 100
