@@ -24,7 +24,8 @@ const (
 	newBrokerTarget = 2
 	newBrokerRate   = 2000
 	newBrokerWindow = 5 * time.Second
-	quietWindows    = 6
+	// Two minutes: until then the rate at which the data was written counts for what followers have to copy beside the balancer's share.
+	quietWindows = 24
 )
 
 // newBrokerTopics are what is there before the new broker, and what is produced to.
