@@ -247,9 +247,11 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 		p.mu.RUnlock()
 		return storage.AppendResult{LogStartOffset: kafka.NoOffset}, err
 	}
-	if err := p.enoughInSync(r); a.RequiredAcks == -1 && err != nil {
-		p.mu.RUnlock()
-		return storage.AppendResult{LogStartOffset: p.Log().LogStartOffset()}, err
+	if a.RequiredAcks == -1 {
+		if err := p.enoughInSync(r); err != nil {
+			p.mu.RUnlock()
+			return storage.AppendResult{LogStartOffset: p.Log().LogStartOffset()}, err
+		}
 	}
 	a.AppendRequest.LeaderEpoch = r.LeaderEpoch
 	result, err := p.Log().Append(a.AppendRequest)
