@@ -2,7 +2,6 @@ package replica
 
 import (
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -437,11 +436,9 @@ func (m *Manager) applyConfigs(delta *metadata.Delta, config func(topic string) 
 // Stop lets everything that waits return. The metadata must not be applied any more.
 func (m *Manager) Stop() {
 	m.mu.RLock()
-	byPartition := maps.Collect(m.replicas.all())
+	replicas := m.replicas.inOrder() // so that who waits hears of it in the same order in every run of the simulation
 	m.mu.RUnlock()
-	// In one order, so that who waits hears of it in the same order in every run of the simulation.
-	for _, tp := range slices.SortedFunc(maps.Keys(byPartition), kafka.TopicPartition.Compare) {
-		r := byPartition[tp]
+	for _, r := range replicas {
 		if r.offline == nil {
 			r.Close(kafka.Errorf(kafka.ErrNotLeaderOrFollower, "broker %d is stopping", m.options.NodeID))
 			r.release()

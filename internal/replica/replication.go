@@ -2,11 +2,9 @@ package replica
 
 import (
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
-	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/quota"
@@ -86,11 +84,10 @@ func (m *Manager) mayJoin(broker int32, brokerEpoch int64) bool {
 // did not take what they have fetched.
 func (m *Manager) CheckLag(nowMs int64) {
 	m.mu.RLock()
-	byPartition := maps.Collect(m.replicas.all())
+	replicas := m.replicas.inOrder()
 	m.mu.RUnlock()
 	low, stepped := m.options.Storage.LowDirs(), 0
-	for _, tp := range slices.SortedFunc(maps.Keys(byPartition), kafka.TopicPartition.Compare) {
-		r := byPartition[tp]
+	for _, r := range replicas {
 		if r.Usable() != nil {
 			continue
 		}

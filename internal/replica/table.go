@@ -2,6 +2,8 @@ package replica
 
 import (
 	"iter"
+	"maps"
+	"slices"
 
 	"github.com/moldau/moldau/internal/kafka"
 )
@@ -26,6 +28,18 @@ func (t table) remove(tp kafka.TopicPartition) {
 	if len(t[tp.Topic]) == 0 {
 		delete(t, tp.Topic)
 	}
+}
+
+// inOrder returns all replicas, by topic and partition.
+func (t table) inOrder() []*Replica {
+	var all []*Replica
+	for _, topic := range slices.Sorted(maps.Keys(t)) {
+		of := t[topic]
+		for _, id := range slices.Sorted(maps.Keys(of)) {
+			all = append(all, of[id])
+		}
+	}
+	return all
 }
 
 func (t table) all() iter.Seq2[kafka.TopicPartition, *Replica] {
