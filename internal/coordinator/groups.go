@@ -84,20 +84,20 @@ func (g *Groups) CheckLogs() { g.runtime.CheckAppends() }
 
 // groupDo runs step on the shard of groupID. The code is the failure of the whole request.
 func groupDo[R any](ctx context.Context, g *Groups, groupID string, step Step[*group.Shard]) (response R, code kafka.ErrorCode, err error) {
-	partition, ok := g.partitionOf(groupID)
-	if !ok {
-		return response, kafka.ErrNotCoordinator, nil
-	}
-	return partitionDo[R](ctx, g, partition, step)
+	return groupAwait[R](ctx, g, groupID, g.runtime.Begin, step)
 }
 
 // groupRead is groupDo for a step that writes nothing.
 func groupRead[R any](ctx context.Context, g *Groups, groupID string, step Step[*group.Shard]) (response R, code kafka.ErrorCode, err error) {
+	return groupAwait[R](ctx, g, groupID, g.runtime.BeginRead, step)
+}
+
+func groupAwait[R any](ctx context.Context, g *Groups, groupID string, begin func(int32, Step[*group.Shard]) Pending, step Step[*group.Shard]) (response R, code kafka.ErrorCode, err error) {
 	partition, ok := g.partitionOf(groupID)
 	if !ok {
 		return response, kafka.ErrNotCoordinator, nil
 	}
-	return partitionRead[R](ctx, g, partition, step)
+	return await[R](ctx, begin(partition, step))
 }
 
 func partitionDo[R any](ctx context.Context, g *Groups, partition int32, step Step[*group.Shard]) (response R, code kafka.ErrorCode, err error) {

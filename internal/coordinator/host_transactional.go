@@ -22,10 +22,10 @@ func (h *host[S]) applyTransactional(effects shard.Effects) {
 	switch {
 	case err == nil:
 		h.responses = append(h.responses, effects.Responses...)
-	case isRefusal(err), kafka.CodeOf(err) == kafka.ErrNotEnoughReplicas:
-		for _, response := range effects.Responses {
-			h.responses = append(h.responses, shard.Response{Token: response.Token, Err: refusalOf(err)})
-		}
+	case isRefusal(err):
+		h.refuse(effects, err)
+	case kafka.CodeOf(err) == kafka.ErrNotEnoughReplicas:
+		h.refuse(effects, coordinatorCode(err))
 	default:
 		h.fail(err)
 		return
@@ -78,11 +78,11 @@ func (h *host[S]) transactionalBatch(effects shard.Effects) (record.Batch, repli
 	return batch, replica.TransactionalAppend{Guard: producerstate.Guard(effects.Producer.Guard)}, err
 }
 
-func refusalOf(err error) error {
-	if kafka.CodeOf(err) == kafka.ErrNotEnoughReplicas {
-		return kafka.ErrCoordinatorNotAvailable
+// refuse answers those who wait for effects that have none.
+func (h *host[S]) refuse(effects shard.Effects, err error) {
+	for _, response := range effects.Responses {
+		h.responses = append(h.responses, shard.Response{Token: response.Token, Err: err})
 	}
-	return err
 }
 
 // isRefusal tells a batch that the log does not accept from a log that does not work.

@@ -141,15 +141,18 @@ type Pending struct {
 // Begin has the shard of partition run step; whoever has several steps begins them all before
 // waiting for the first.
 func (r *Runtime[S]) Begin(partition int32, step Step[S]) Pending {
-	p := Pending{done: make(chan shard.Response, 1), stopped: r.o.Spawner.Context().Done()}
-	p.code = r.enqueue(partition, request[S]{step: step, done: waiter{reply: p.done}, queuedAt: r.o.Clock.Now()})
-	return p
+	return r.begin(partition, request[S]{step: step})
 }
 
 // BeginRead is Begin for a step that writes nothing: it is answered also while the log refuses appends.
 func (r *Runtime[S]) BeginRead(partition int32, step Step[S]) Pending {
+	return r.begin(partition, request[S]{step: step, reads: true})
+}
+
+func (r *Runtime[S]) begin(partition int32, q request[S]) Pending {
 	p := Pending{done: make(chan shard.Response, 1), stopped: r.o.Spawner.Context().Done()}
-	p.code = r.enqueue(partition, request[S]{step: step, reads: true, done: waiter{reply: p.done}, queuedAt: r.o.Clock.Now()})
+	q.done, q.queuedAt = waiter{reply: p.done}, r.o.Clock.Now()
+	p.code = r.enqueue(partition, q)
 	return p
 }
 
