@@ -19,9 +19,7 @@ import (
 // being killed since; but where it has found a loss the next one does not vouch, although that may find nothing wrong any more.
 func TestAStartThatIsKilledVouchesForNoMoreAndNoLess(t *testing.T) {
 	t.Parallel()
-	if bootID() == "" {
-		t.Skip("this system does not name its boots: only a clean stop vouches")
-	}
+	needsBootID(t)
 	dirs := []string{"/a", "/b"}
 	on := func(fsys vfs.FS) *broker {
 		b := brokerOn(t, fsys)

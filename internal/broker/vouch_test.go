@@ -17,13 +17,18 @@ import (
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 )
 
+func needsBootID(t *testing.T) {
+	t.Helper()
+	if bootID() == "" {
+		t.Skip("SKIPPED: this system does not name its boots: only a clean stop vouches")
+	}
+}
+
 // A broker that is killed while its machine runs on vouches for its last epoch, and its replicas stay eligible; after a
 // reboot it does not; a clean stop vouches whatever the boot, and once (docs/design/replicas.md).
 func TestWhatABrokerVouchesFor(t *testing.T) {
 	t.Parallel()
-	if bootID() == "" {
-		t.Skip("this system does not name its boots: only a clean stop vouches")
-	}
+	needsBootID(t)
 	c := newClusterNodes(t)
 	c.start(0, 1)
 	dirs, epoch := []string{c.folder(0)}, c.running[0].epoch()
@@ -57,9 +62,7 @@ func TestWhatABrokerVouchesFor(t *testing.T) {
 // A broker that has registered again, after the registration of a killed predecessor had come late, is judged by the new epoch if it is killed.
 func TestABrokerVouchesForItsLastRegistration(t *testing.T) {
 	t.Parallel()
-	if bootID() == "" {
-		t.Skip("this system does not name its boots: only a clean stop vouches")
-	}
+	needsBootID(t)
 	c := newClusterNodes(t)
 	c.start(0, 1)
 	b := c.running[1]
@@ -92,9 +95,7 @@ func TestABrokerVouchesForItsLastRegistration(t *testing.T) {
 // A broker does not vouch for what is in a log dir that it cannot use, as in Kafka.
 func TestNobodyVouchesForALogDirThatIsOffline(t *testing.T) {
 	t.Parallel()
-	if bootID() == "" {
-		t.Skip("this system does not name its boots: only a clean stop vouches")
-	}
+	needsBootID(t)
 	for name, writes := range map[string]func(fsys vfs.FS, dir string) error{
 		"killed": func(fsys vfs.FS, dir string) error { return checkpoint.WriteRunning(fsys, []string{dir}, 7, bootID()) },
 		"stopped": func(fsys vfs.FS, dir string) error {
