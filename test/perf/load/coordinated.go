@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -30,7 +28,6 @@ const (
 
 // What becomes of a cycle that did not succeed, besides that another coordinator is to be looked for.
 var (
-	errMoved  = errors.New("another broker is the coordinator")
 	errLater  = errors.New("the coordinator says to come back")
 	errForget = errors.New("the coordinator knows another generation of the group or of the producer")
 )
@@ -217,64 +214,31 @@ func (w *coordinated) ask(ctx context.Context, request kmsg.Request) (kmsg.Respo
 	if err != nil {
 		return nil, err
 	}
-	if err := l.send(request); err != nil {
-		return nil, err
-	}
 	broker, addr := w.broker, w.addr
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case answer, ok := <-l.answers:
-			if !ok {
-				return nil, io.ErrUnexpectedEOF
-			}
-			response := request.ResponseKind()
-			return response, response.ReadFrom(answer)
-		case <-time.After(doubtAfter):
-			if w.find(ctx, addr) && w.broker != broker {
-				w.links.drop(addr)
-				return nil, errMoved
-			}
-			w.broker, w.addr = broker, addr
+	response, err := l.await(ctx, request, func() bool {
+		if w.find(ctx, addr) && w.broker != broker {
+			return true
 		}
+		w.broker, w.addr = broker, addr
+		return false
+	})
+	if errors.Is(err, errMoved) {
+		w.links.drop(addr)
 	}
+	return response, err
 }
 
 // find asks the brokers but the suspect who the coordinator is.
 func (w *coordinated) find(ctx context.Context, suspect string) bool {
-	for i := range w.c.seeds {
-		addr := w.c.seeds[(i+w.index)%len(w.c.seeds)]
-		if addr != suspect && ctx.Err() == nil && w.askWho(addr) {
-			return true
-		}
-	}
-	return false
+	return anyBut(ctx, w.c.seeds, suspect, w.index, w.askWho)
 }
 
 func (w *coordinated) askWho(addr string) bool {
-	l, err := w.links.to(addr)
-	if err != nil {
-		return false
-	}
 	request := kmsg.NewPtrFindCoordinatorRequest()
 	request.SetVersion(coordinatedFind)
 	request.CoordinatorKey, request.CoordinatorType = w.key, w.kind
-	if err := l.send(request); err != nil {
-		w.links.drop(addr)
-		return false
-	}
-	var answer []byte
-	select {
-	case answer = <-l.answers:
-	case <-time.After(insistentTimeout):
-	}
-	response := request.ResponseKind().(*kmsg.FindCoordinatorResponse)
-	if answer == nil || response.ReadFrom(answer) != nil {
-		w.links.drop(addr)
-		return false
-	}
-	if response.ErrorCode != 0 {
+	response, ok := w.links.ask(addr, request).(*kmsg.FindCoordinatorResponse)
+	if !ok || response.ErrorCode != 0 {
 		return false
 	}
 	w.broker, w.addr = response.NodeID, fmt.Sprintf("%s:%d", response.Host, response.Port)

@@ -2,8 +2,8 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -99,76 +99,39 @@ func (w *writer) write(ctx context.Context) error {
 	request.SetVersion(insistentProduce)
 	request.Acks, request.TimeoutMillis = -1, 30_000
 	request.Topics = []kmsg.ProduceRequestTopic{{Topic: w.c.topic, Partitions: []kmsg.ProduceRequestTopicPartition{{Partition: w.partition, Records: w.c.batch}}}}
-	if err := l.send(request); err != nil {
+	leader, addr := w.leader, w.addr
+	response, err := l.await(ctx, request, func() bool {
+		if w.findLeader(ctx, addr) && w.leader != leader {
+			return true
+		}
+		w.leader, w.addr = leader, addr
+		return false
+	})
+	if errors.Is(err, errMoved) {
+		w.links.drop(addr)
+		return nil // the record goes to the new leader next
+	}
+	if err != nil {
 		return err
 	}
-	leader, addr := w.leader, w.addr
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case answer, ok := <-l.answers:
-			if !ok {
-				return io.ErrUnexpectedEOF
-			}
-			response := request.ResponseKind()
-			if err := response.ReadFrom(answer); err != nil {
-				return err
-			}
-			if code := response.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode; code != 0 {
-				return fmt.Errorf("error %d", code)
-			}
-			w.c.note(int(w.partition), leader)
-			return nil
-		case <-time.After(doubtAfter):
-			if w.findLeader(ctx, addr) && w.leader != leader {
-				w.links.drop(addr)
-				return nil // the record goes to the new leader next
-			}
-			w.leader, w.addr = leader, addr
-		}
+	if code := response.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode; code != 0 {
+		return fmt.Errorf("error %d", code)
 	}
+	w.c.note(int(w.partition), leader)
+	return nil
 }
 
 // findLeader asks the brokers but the suspect who leads.
 func (w *writer) findLeader(ctx context.Context, suspect string) bool {
-	order := make([]string, 0, len(w.c.seeds))
-	for i := range w.c.seeds { // different ones first, for different partitions
-		if addr := w.c.seeds[(i+int(w.partition))%len(w.c.seeds)]; addr != suspect {
-			order = append(order, addr)
-		}
-	}
-	for _, addr := range order {
-		if ctx.Err() != nil {
-			return false
-		}
-		if w.ask(addr) {
-			return true
-		}
-	}
-	return false
+	return anyBut(ctx, w.c.seeds, suspect, int(w.partition), w.ask)
 }
 
 func (w *writer) ask(addr string) bool {
-	l, err := w.links.to(addr)
-	if err != nil {
-		return false
-	}
 	request := kmsg.NewPtrMetadataRequest()
 	request.SetVersion(insistentMetadata)
 	request.Topics = []kmsg.MetadataRequestTopic{{Topic: &w.c.topic}}
-	if err := l.send(request); err != nil {
-		w.links.drop(addr)
-		return false
-	}
-	var answer []byte
-	select {
-	case answer = <-l.answers:
-	case <-time.After(insistentTimeout):
-	}
-	response := request.ResponseKind().(*kmsg.MetadataResponse)
-	if answer == nil || response.ReadFrom(answer) != nil {
-		w.links.drop(addr)
+	response, ok := w.links.ask(addr, request).(*kmsg.MetadataResponse)
+	if !ok {
 		return false
 	}
 	for _, p := range response.Topics[0].Partitions {
