@@ -131,7 +131,7 @@ func pause() { <-time.After(3 * time.Millisecond) }
 
 // commitOffsets commits growing offsets. What was acknowledged, or read, may not be lost.
 func (f *flips) commitOffsets(groupID string) {
-	var tried, known int64
+	tried, known := int64(0), int64(-1) // a group that never committed is answered -1
 	for !f.stopped.Load() {
 		tried++
 		if f.leader.Load().commit(groupID, tried) == kafka.ErrNone {
