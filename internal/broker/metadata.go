@@ -84,7 +84,8 @@ func (b *broker) openMetadataLog() (*quorumhost.Node, error) {
 	if b.config.IsClustered() {
 		return b.openQuorum(o)
 	}
-	b.clusterID.Store(&b.dirs.ClusterID)
+	id := b.dirs.ClusterID // a copy: the folders are written again, and peers ask meanwhile
+	b.clusterID.Store(&id)
 	o.Form = []quorum.VoterSpec{self}
 	return b.openAlone(o)
 }
