@@ -12,8 +12,8 @@ import (
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
-	"github.com/moldau/moldau/internal/storage"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/folders"
 )
 
 // ErrProblems says that something is wrong with the data; what, was reported.
@@ -92,7 +92,7 @@ func Run(ctx context.Context, fsys vfs.FS, dir string, report Report, advance Ad
 			return err
 		}
 		path := filepath.Join(dir, e.Name())
-		if tp, ok := storage.ParseFolder(e.Name()); ok && e.IsDir() {
+		if tp, ok := folders.Parse(e.Name()); ok && e.IsDir() {
 			a.partition(path, offsets.of(tp))
 		} else if e.IsDir() && e.Name() == kafka.ClusterMetadataTopic+"-0" {
 			a.metadataLog(path)

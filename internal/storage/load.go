@@ -12,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/folders"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -170,24 +171,27 @@ func (d *logDir) scan() (found []foundLog, futures []foundFuture, brokerEpoch in
 	if err != nil {
 		return nil, nil, brokerEpoch, err
 	}
-	names := map[string]bool{}
+	live, retired := map[string]bool{}, map[string]bool{}
 	for _, e := range entries {
 		if !e.IsDir() {
 			continue
 		}
-		names[e.Name()], names[e.Name()[:max(0, strings.LastIndexByte(e.Name(), '.'))]] = true, true // the latter of a deleted log
-		if tp, ok := parseFolder(e.Name()); ok {
+		live[e.Name()], retired[e.Name()[:max(0, strings.LastIndexByte(e.Name(), '.'))]] = true, true
+		if tp, ok := folders.Parse(e.Name()); ok {
 			found = append(found, foundLog{d, tp, knownOffsets{recoveryPoints[tp], highWatermarks[tp], logStarts[tp], cleanedOffsets[tp], clean}})
 		} else if f, ok := d.parseFuture(e.Name()); ok {
 			futures = append(futures, f)
-		} else if strings.HasSuffix(e.Name(), deleteSuffix) {
+		} else if strings.HasSuffix(e.Name(), folders.DeleteSuffix) {
 			d.removals = append(d.removals, d.removalOf(filepath.Join(d.path, e.Name()), 0, 0))
 		}
 	}
 	for tp, flushed := range recoveryPoints {
-		if flushed > 0 && !names[tp.String()] {
+		if flushed == 0 || live[tp.String()] {
+			continue
+		}
+		d.recoveryPoints.markChanged() // else a later start finds it lost, if nothing else changes here
+		if !folders.IsRetired(retired, tp) {
 			d.shared.loss.Note()
-			d.recoveryPoints.markChanged() // else every start finds it lost, if nothing else changes here
 			slog.Error("the folder of a log is gone, and it had records on disk: other replicas may have them", "dir", d.path, "partition", tp.String(), "flushed_up_to", flushed)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/env/vfs"
@@ -146,11 +147,18 @@ func (m *Manager) RemoveDeleted(nowMs int64) error {
 		removals := d.removals
 		d.removals = nil
 		d.mu.Unlock()
+		isDue := func(r removal) bool { return r.atMs <= nowMs || d.space.low.Load() } // a full disk does not wait
+		if slices.ContainsFunc(removals, isDue) {
+			// A start must not miss a folder that was deleted on purpose.
+			if err := d.checkpointRecoveryPoints(); err != nil && !vfs.IsFull(err) {
+				return err
+			}
+		}
 		var keep []removal
 		var failure error
 		removedBytes := int64(0)
 		for _, r := range removals {
-			if r.atMs > nowMs && !d.space.low.Load() || failure != nil { // a full disk does not wait
+			if !isDue(r) || failure != nil {
 				keep = append(keep, r)
 				continue
 			}

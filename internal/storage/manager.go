@@ -14,6 +14,7 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
+	"github.com/moldau/moldau/internal/storage/folders"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -201,7 +202,7 @@ func (m *Manager) Delete(tp kafka.TopicPartition, nowMs int64) error {
 	if l == nil {
 		return nil
 	}
-	path, err := m.retire(l, deleteSuffix)
+	path, err := m.retire(l, folders.DeleteSuffix)
 	if err != nil {
 		return err
 	}
@@ -218,7 +219,7 @@ func (m *Manager) DeleteDamaged(tp kafka.TopicPartition) error {
 		return nil
 	}
 	m.shared.randomMu.Lock()
-	path := filepath.Join(d.path, retiredFolder(tp, deleteSuffix, m.shared.random))
+	path := filepath.Join(d.path, folders.Retired(tp, folders.DeleteSuffix, m.shared.random))
 	m.shared.randomMu.Unlock()
 	if err := errors.Join(m.shared.fs.Rename(filepath.Join(d.path, tp.String()), path), m.shared.fs.SyncDir(d.path)); err != nil {
 		return d.checked(err)
@@ -255,7 +256,7 @@ func (m *Manager) retire(l *Log, suffix string) (newPath string, err error) {
 	l.dir.forget(l)
 	m.sorted.Store(nil)
 	m.shared.randomMu.Lock()
-	newPath = filepath.Join(l.dir.path, retiredFolder(l.tp, suffix, m.shared.random))
+	newPath = filepath.Join(l.dir.path, folders.Retired(l.tp, suffix, m.shared.random))
 	m.shared.randomMu.Unlock()
 	if err := l.folder.Rename(newPath, l.segments.Load().all); err != nil {
 		return "", l.failed("renaming the folder of", err)
@@ -289,7 +290,7 @@ func (m *Manager) HandleStrays(isKnown func(kafka.TopicIDPartition) bool) ([]kaf
 		if l.closed.Load() != nil || l.dir.offline.Load() || isKnown(tp) {
 			continue
 		}
-		if _, err := m.retire(l, straySuffix); err != nil {
+		if _, err := m.retire(l, folders.StraySuffix); err != nil {
 			return strays, fmt.Errorf("set aside the stray log %s: %w", l.tp, err)
 		}
 		strays = append(strays, tp)

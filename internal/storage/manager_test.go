@@ -295,17 +295,50 @@ func TestLostFiles(t *testing.T) {
 			}
 		}
 	}
-	mem := newMem(t)
-	m, l := openLogOn(t, mem, testConfig())
-	mustProduce(t, l, plain(1), 0)
-	if err := errors.Join(l.Flush(), m.FlushDir(0, startMs+3_600_000), m.Delete(testTP.TopicPartition, startMs)); err != nil {
-		t.Fatal(err)
-	}
-	if points, err := checkpoint.ReadOffsets(mem, filepath.Join(testDir, checkpoint.RecoveryPointFileName)); err != nil || points[testTP.TopicPartition] != 1 {
-		t.Fatal(points, err)
-	}
-	if m := open(t, mem.KillClone(), testConfig()); m.HasLost() {
-		t.Error("a log that was deleted is lost")
+}
+
+// TestDeletedIsNotLost kills a broker at each moment after somebody has deleted a log, whatever its name, whether its data waits for
+// file.delete.delay.ms or not: no start says that something is lost.
+func TestDeletedIsNotLost(t *testing.T) {
+	t.Parallel()
+	for _, topic := range []string{"events", strings.Repeat("t", kafka.MaxTopicNameLength)} {
+		for _, delayMs := range []int64{60_000, 0} {
+			mem, config := newMem(t), testConfig()
+			config.FileDeleteDelayMs = delayMs
+			tp := kafka.TopicIDPartition{TopicID: kafka.UUID{1}, TopicPartition: kafka.TopicPartition{Topic: topic, Partition: 7}}
+			m := open(t, mem, config)
+			l, err := m.GetOrCreate(tp, config, startMs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustProduce(t, l, plain(1), 0)
+			if err := errors.Join(l.Flush(), m.FlushDir(0, startMs+3_600_000)); err != nil {
+				t.Fatal(err)
+			}
+			if points, err := checkpoint.ReadOffsets(mem, filepath.Join(testDir, checkpoint.RecoveryPointFileName)); err != nil || points[tp.TopicPartition] != 1 {
+				t.Fatal(points, err)
+			}
+			startOn := func(when string, disk *vfs.Mem) *Manager {
+				t.Helper()
+				m := open(t, disk, config)
+				if m.HasLost() {
+					t.Errorf("topic of %d bytes, delay %d ms, %s: what was deleted counts as lost", len(topic), delayMs, when)
+				}
+				return m
+			}
+			if err := m.Delete(tp.TopicPartition, startMs); err != nil {
+				t.Fatal(err)
+			}
+			deleted := mem.KillClone()
+			if err := m.RemoveDeleted(startMs); err != nil {
+				t.Fatal(err)
+			}
+			startOn("killed after the pass that removes", mem.KillClone())
+			if err := startOn("killed at once", deleted).RemoveDeleted(startMs); err != nil {
+				t.Fatal(err)
+			}
+			startOn("killed at once, and again after the removal", deleted.KillClone())
+		}
 	}
 }
 
@@ -322,24 +355,6 @@ func TestKafka10471CrashDuringTheLoadIsUnclean(t *testing.T) {
 	}
 	if m = open(t, mem.KillClone(), testConfig()); m.CleanShutdownBrokerEpoch() != -1 {
 		t.Fatal("the second start took the clean-shutdown file of the first one's")
-	}
-}
-
-func TestFolderNames(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]string{
-		"a-0": "a-0", "a-b-12": "a-b-12", "a.b_c-3": "a.b_c-3",
-		"a": "", "-0": "", "a-": "", "a-x": "", "a--1": "a--1", "a-01": "", "a-99999999999": "", "a b-0": "",
-		"__cluster_metadata-0": "", "a-0.00112233445566778899aabbccddeeff-delete": "", "a-0-stray": "", "a-0-future": "",
-	} {
-		tp, ok := parseFolder(name)
-		if ok != (want != "") || ok && tp.String() != want {
-			t.Errorf("%q: %v %v", name, tp, ok)
-		}
-	}
-	long := kafka.TopicPartition{Topic: strings.Repeat("t", kafka.MaxTopicNameLength), Partition: 12345}
-	if name := retiredFolder(long, deleteSuffix, testOptions(nil, nil).Random); len(name) != 255 || !strings.HasSuffix(name, "-delete") {
-		t.Errorf("%d bytes: %s", len(name), name)
 	}
 }
 

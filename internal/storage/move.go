@@ -9,6 +9,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/record"
+	"github.com/moldau/moldau/internal/storage/folders"
 	"github.com/moldau/moldau/internal/storage/segment"
 )
 
@@ -101,7 +102,7 @@ func (m *Manager) Move(tp kafka.TopicPartition, dir string) error {
 // want notes a move, on disk too.
 func (m *Manager) want(l *Log, target *logDir) error {
 	m.shared.randomMu.Lock()
-	folder := retiredFolder(l.tp, futureSuffix, m.shared.random)
+	folder := folders.Retired(l.tp, folders.FutureSuffix, m.shared.random)
 	m.shared.randomMu.Unlock()
 	if err := target.checked(m.shared.fs.MkdirAll(filepath.Join(target.path, folder))); err != nil {
 		return l.storageError("creating the future log of", err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/moldau/moldau/internal/env/vfs"
+	"github.com/moldau/moldau/internal/storage/folders"
 )
 
 // endMove forgets a move. With discard, the future log's folder is removed, unless its disk does not let it: the next start does. It needs changing.
@@ -37,7 +38,7 @@ func (m *Manager) endMove(v *Move, discard bool) {
 		_ = v.target.checked(m.shared.fs.RemoveAll(filepath.Join(v.target.path, v.folder)))
 		return
 	}
-	path, err := m.retire(future, deleteSuffix)
+	path, err := m.retire(future, folders.DeleteSuffix)
 	if err == nil {
 		err = future.dir.checked(future.dir.syncNames())
 	}
@@ -95,7 +96,7 @@ func (v *Move) Finish(nowMs int64) (*Log, error) {
 	}
 	oldName := old.folder.Path()
 	m.shared.randomMu.Lock()
-	deleted := filepath.Join(old.dir.path, retiredFolder(old.tp, deleteSuffix, m.shared.random))
+	deleted := filepath.Join(old.dir.path, folders.Retired(old.tp, folders.DeleteSuffix, m.shared.random))
 	m.shared.randomMu.Unlock()
 	fsys := m.shared.fs
 	if err := errors.Join(old.folder.Rename(deleted, old.segments.Load().all), fsys.SyncDir(old.dir.path)); err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/storage/folders"
 )
 
 // foundFuture is a future folder that a start has found.
@@ -52,7 +53,7 @@ func (m *Manager) settleFutures(futures []foundFuture, found []foundLog) (promot
 // discard gives a folder that is no log a name that says so.
 func (m *Manager) discard(d *logDir, tp kafka.TopicPartition, path string) error {
 	m.shared.randomMu.Lock()
-	renamed := filepath.Join(d.path, retiredFolder(tp, deleteSuffix, m.shared.random))
+	renamed := filepath.Join(d.path, folders.Retired(tp, folders.DeleteSuffix, m.shared.random))
 	m.shared.randomMu.Unlock()
 	if err := errors.Join(m.shared.fs.Rename(path, renamed), m.shared.fs.SyncDir(d.path)); err != nil {
 		return err
@@ -82,7 +83,7 @@ func (m *Manager) resume(again []foundFuture) {
 }
 
 func (d *logDir) parseFuture(name string) (foundFuture, bool) {
-	tp, ok := parseFutureFolder(name)
+	tp, ok := folders.ParseFuture(name)
 	if !ok {
 		return foundFuture{}, false
 	}

@@ -137,7 +137,7 @@ func moveIt(m *Manager) (*Log, error) {
 	return l, err
 }
 
-func folders(t testing.TB, fsys vfs.FS, dir, suffix string) (names []string) {
+func foldersIn(t testing.TB, fsys vfs.FS, dir, suffix string) (names []string) {
 	t.Helper()
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
@@ -188,7 +188,7 @@ func TestMoveToAnotherLogDir(t *testing.T) {
 	if d := describe(1); len(d) != 1 || d[0].IsFuture || len(describe(0)) != 0 {
 		t.Errorf("described as %+v and %+v", describe(0), d)
 	}
-	if live, deleted := folders(t, mem, testDir, "-0"), folders(t, mem, testDir, "-delete"); len(live) != 0 || len(deleted) != 1 {
+	if live, deleted := foldersIn(t, mem, testDir, "-0"), foldersIn(t, mem, testDir, "-delete"); len(live) != 0 || len(deleted) != 1 {
 		t.Errorf("left behind: %v %v", live, deleted)
 	}
 	// Producers go on where they were: a batch sent again is a duplicate, the next one follows.
@@ -233,7 +233,7 @@ func TestMoveIsCancelledAndRedirected(t *testing.T) {
 		if _, err := v.Copy(startMs); err != nil {
 			t.Fatal(err)
 		}
-		if got := folders(t, mem, otherDir, "-future"); len(got) != 1 {
+		if got := foldersIn(t, mem, otherDir, "-future"); len(got) != 1 {
 			t.Fatalf("future folders %v", got)
 		}
 		return v
@@ -246,7 +246,7 @@ func TestMoveIsCancelledAndRedirected(t *testing.T) {
 		if _, err := v.Finish(startMs); err == nil {
 			t.Errorf("%s: it can be finished", what)
 		}
-		if m.NextMove() != nil || len(folders(t, mem, otherDir, "-future")) != 0 {
+		if m.NextMove() != nil || len(foldersIn(t, mem, otherDir, "-future")) != 0 {
 			t.Errorf("%s: it is not over", what)
 		}
 		l.mu.Lock()
@@ -282,8 +282,8 @@ func TestMoveIsCancelledAndRedirected(t *testing.T) {
 		t.Fatal(err)
 	}
 	over("deleted", v)
-	if err := m.RemoveDeleted(startMs + 3_600_000); err != nil || len(folders(t, mem, otherDir, "-delete")) != 0 {
-		t.Errorf("left: %v, %v", folders(t, mem, otherDir, "-delete"), err)
+	if err := m.RemoveDeleted(startMs + 3_600_000); err != nil || len(foldersIn(t, mem, otherDir, "-delete")) != 0 {
+		t.Errorf("left: %v, %v", foldersIn(t, mem, otherDir, "-delete"), err)
 	}
 }
 
@@ -471,7 +471,7 @@ func TestMoveCrashesAnywhere(t *testing.T) {
 		}
 		l := m.Log(testTP.TopicPartition)
 		if l == nil {
-			t.Fatalf("crash %d: no log; %v %v", i, folders(t, disk, testDir, ""), folders(t, disk, otherDir, ""))
+			t.Fatalf("crash %d: no log; %v %v", i, foldersIn(t, disk, testDir, ""), foldersIn(t, disk, otherDir, ""))
 		}
 		where[l.Dir()]++
 		if got := moveView(t, l); !reflect.DeepEqual(want, got) {
@@ -492,8 +492,8 @@ func TestMoveCrashesAnywhere(t *testing.T) {
 		if m, err = openTwoDirs(disk); err != nil {
 			t.Fatalf("crash %d: %v", i, err)
 		}
-		if got := m.Log(testTP.TopicPartition); got.LogEndOffset() != want.End+1 || m.NextMove() != nil || len(folders(t, disk, otherDir, "-future")) > 0 {
-			t.Fatalf("crash %d: ends at %d, move %v, %v", i, got.LogEndOffset(), m.NextMove(), folders(t, disk, otherDir, ""))
+		if got := m.Log(testTP.TopicPartition); got.LogEndOffset() != want.End+1 || m.NextMove() != nil || len(foldersIn(t, disk, otherDir, "-future")) > 0 {
+			t.Fatalf("crash %d: ends at %d, move %v, %v", i, got.LogEndOffset(), m.NextMove(), foldersIn(t, disk, otherDir, ""))
 		}
 	}
 	if where[testDir] == 0 || where[otherDir] == 0 {
@@ -558,7 +558,7 @@ func TestMoveFailsAnywhere(t *testing.T) {
 		}
 		got := m.Log(testTP.TopicPartition)
 		if got == nil {
-			t.Fatalf("failure %d: no log; %v %v", n, folders(t, disk, testDir, ""), folders(t, disk, otherDir, ""))
+			t.Fatalf("failure %d: no log; %v %v", n, foldersIn(t, disk, testDir, ""), foldersIn(t, disk, otherDir, ""))
 		}
 		if view := moveView(t, got); view.End != want.End || !slices.EqualFunc(want.Batches, view.Batches[:len(want.Batches)], bytes.Equal) || view.Producers != want.Producers {
 			t.Fatalf("failure %d: %+v\nwant %+v", n, view, want)
