@@ -106,6 +106,8 @@ func TestNewBrokerRefuses(t *testing.T) {
 		{"log.cleaner.min.compaction.lag.ms=2 log.cleaner.max.compaction.lag.ms=1", "min.compaction.lag.ms"},
 		{"queued.max.request.bytes=1000", "socket.request.max.bytes"},
 		{"group.min.session.timeout.ms=10 group.max.session.timeout.ms=9", "group.max.session.timeout.ms"},
+		{"replica.fetch.wait.max.ms=20000 replica.lag.time.max.ms=19999", "at most replica.lag.time.max.ms"},
+		{"replica.fetch.wait.max.ms=20000 replica.socket.timeout.ms=19999", "at most replica.socket.timeout.ms"},
 		{"default.replication.factor=0", "default.replication.factor"},
 		{"max.connections.per.ip=0", "overrides"},
 		{"max.connections.per.ip.overrides=1.2.3.4", "address:number"},

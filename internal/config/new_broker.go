@@ -343,6 +343,12 @@ func (b *Broker) checkValues(v values) error {
 	if b.ExportClientMetrics && b.HTTPListen == "" {
 		return bad("client.metrics.export.enable", "http.listen, where the metrics are shown, is required")
 	}
+	if b.ReplicaFetchWaitMaxMs > b.ReplicaSocketTimeoutMs {
+		return bad("replica.fetch.wait.max.ms", "at most replica.socket.timeout.ms is required")
+	}
+	if int64(b.ReplicaFetchWaitMaxMs) > b.ReplicaLagMaxMs {
+		return bad("replica.fetch.wait.max.ms", "at most replica.lag.time.max.ms is required, or in-sync replicas would come and go")
+	}
 	if b.DefaultReplicationFactor < 1 {
 		return bad("default.replication.factor", "at least 1 is required")
 	}

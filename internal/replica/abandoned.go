@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/partition"
@@ -15,13 +16,18 @@ var ErrAbandoned = errors.New("neither a majority of the controllers nor another
 
 func (m *Manager) nowMs() int64 { return m.options.Clock.Now().Sub(m.since).Milliseconds() }
 
-// sawFollower notes that a follower fetches from this broker.
-func (m *Manager) sawFollower(broker int32) {
-	seen, ok := m.followersSeen.Load(broker)
+// sawFollower notes that a follower fetches from this broker, and may wait for its answer: as long as that may take it says nothing else. A wait
+// of up to half a session leaves it time enough to be heard again.
+func (m *Manager) sawFollower(broker int32, wait time.Duration) {
+	heard, ok := m.followersHeard.Load(broker)
 	if !ok {
-		seen, _ = m.followersSeen.LoadOrStore(broker, new(atomic.Int64))
+		heard, _ = m.followersHeard.LoadOrStore(broker, new(atomic.Int64))
 	}
-	seen.(*atomic.Int64).Store(m.nowMs())
+	quiet := time.Duration(0)
+	if c := m.options.Cluster; c != nil {
+		quiet = max(0, wait-c.SessionTimeout/2)
+	}
+	heard.(*atomic.Int64).Store(m.nowMs() + quiet.Milliseconds())
 }
 
 // isIsolated reports whether the controllers are not heard of.
@@ -55,7 +61,7 @@ func (m *Manager) hearsNoReplica(r *Replica) bool {
 			continue
 		}
 		others = true
-		if seen, ok := m.followersSeen.Load(id); ok && nowMs-seen.(*atomic.Int64).Load() < m.options.Cluster.SessionTimeout.Milliseconds() {
+		if heard, ok := m.followersHeard.Load(id); ok && nowMs-heard.(*atomic.Int64).Load() < m.options.Cluster.SessionTimeout.Milliseconds() {
 			return false
 		}
 	}

@@ -51,6 +51,36 @@ func TestAbandonedLeader(t *testing.T) {
 	})
 }
 
+// A follower whose fetch waits longer than a session lasts is silent meanwhile: that says nothing of it.
+func TestWaitingFollowerIsNotSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newClusterHarness(t)
+		c := h.Manager.options.Cluster
+		c.Isolated, c.SessionTimeout = func() bool { return true }, 1500*time.Millisecond
+		h.createReplicated("t", 1, 1, 2)
+		var buffers Buffers
+		began := time.Now()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			h.Fetch(t.Context(), followerFetch(10*time.Second, 2, partitionOf("t", 0, 0)), &buffers)
+		}()
+		for time.Since(began) < 10*time.Second+700*time.Millisecond {
+			synctest.Wait()
+			if err := h.CheckAbandoned(tpOf("t", 0)); err != nil {
+				t.Fatalf("after %s: %v", time.Since(began), err)
+			}
+			<-time.After(100 * time.Millisecond)
+		}
+		<-done
+		<-time.After(800 * time.Millisecond)
+		if err := h.CheckAbandoned(tpOf("t", 0)); !errors.Is(err, ErrAbandoned) {
+			t.Errorf("a follower that does not come back is waited for: %v", err)
+		}
+	})
+}
+
 // Who waits already when the leader is abandoned is sent away then: producers and consumers, not coordinators, whose
 // records may yet be committed. Consumers still get what is committed.
 func TestAbandonedLeaderLetsWaitersGo(t *testing.T) {

@@ -58,10 +58,10 @@ type Manager struct {
 	// to any partition of which they have a replica. A list in each of thousands of partitions would cost every
 	// fetch as many entries.
 	followerWaiters sync.Map // int32 to *purgatory.List
-	// followersSeen are, by broker, when a fetch of a follower was last answered: milliseconds since the Manager was made, at since.
-	followersSeen sync.Map // int32 to *atomic.Int64
-	since         time.Time
-	anyAbandoned  atomic.Bool // of the replicas, as NoteAbandoned has found them
+	// followersHeard are, by broker, when a follower last fetched, or until when its fetch may wait: milliseconds since the Manager was made, at since.
+	followersHeard sync.Map // int32 to *atomic.Int64
+	since          time.Time
+	anyAbandoned   atomic.Bool // of the replicas, as NoteAbandoned has found them
 
 	applying sync.Mutex // taken first
 	started  bool
