@@ -28,7 +28,7 @@ func (b *broker) newReplicas() {
 		TopicConfig: b.configs.topic, OnMisplaced: b.signalDirs, MaxWaiting: maxWaiting, FetchMemoryBytes: server.MemoryBytes() / 4,
 	})
 	b.groups = coordinator.NewGroups(coordinator.GroupsOptions{
-		NodeID: b.config.NodeID, Log: b.replicas, Clock: b.clock, Random: b.random, Spawner: b.spawner, Metrics: b.metrics,
+		NodeID: b.config.NodeID, Log: b.replicas, Clock: b.clock, Random: b.random, Spawner: b.spawner, Metrics: b.metrics, CommitTimeout: milliseconds(int64(b.config.OffsetsCommitTimeoutMs)),
 		Config: group.Config{
 			MinSessionTimeoutMs:        b.config.GroupMinSessionTimeoutMs,
 			MaxSessionTimeoutMs:        b.config.GroupMaxSessionTimeoutMs,

@@ -104,6 +104,7 @@ type Broker struct {
 	MetadataMaxSnapshotIntervalMs    int64
 
 	// Groups and their offsets.
+	OffsetsCommitTimeoutMs        int32
 	GroupMinSessionTimeoutMs      int32
 	GroupMaxSessionTimeoutMs      int32
 	GroupInitialRebalanceDelayMs  int32

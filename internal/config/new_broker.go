@@ -126,6 +126,7 @@ func (b *Broker) fillLogs(v values) {
 }
 
 func (b *Broker) fillGroups(v values) {
+	b.OffsetsCommitTimeoutMs = v.int32("offsets.commit.timeout.ms")
 	b.GroupMinSessionTimeoutMs = v.int32("group.min.session.timeout.ms")
 	b.GroupMaxSessionTimeoutMs = v.int32("group.max.session.timeout.ms")
 	b.GroupInitialRebalanceDelayMs = v.int32("group.initial.rebalance.delay.ms")

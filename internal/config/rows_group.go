@@ -38,7 +38,7 @@ var groupRows = []row{
 	{"group.streams.num.standby.replicas", Int, "0", atLeast(0), Medium, ReadOnly, Unused, "Standby replicas of a task."},
 	{"group.streams.session.timeout.ms", Int, "45000", atLeast(1), Medium, ReadOnly, Unused, "Session time-out of streams groups."},
 	{"offset.metadata.max.bytes", Int, "4096", Validator{}, High, ReadOnly, Used, "Longest text that may be committed with an offset."},
-	{"offsets.commit.timeout.ms", Int, "5000", atLeast(1), High, ReadOnly, Unused, "Time that an offset commit may take to be replicated."},
+	{"offsets.commit.timeout.ms", Int, "5000", atLeast(1), High, ReadOnly, Used, "Time that what a group coordinator writes may take to be replicated before clients that wait for it are told to come back."},
 	{"offsets.load.buffer.size", Int, "5242880", atLeast(1), High, ReadOnly, Unused, "Bytes that are read at once when a coordinator loads its partition."},
 	{"offsets.retention.check.interval.ms", Long, "600000", atLeast(1), High, ReadOnly, Used, "Time between checks for expired offsets."},
 	{"offsets.retention.minutes", Int, "10080", atLeast(1), High, ReadOnly, Used, "Time for which offsets outlive the last use of their group."},

@@ -29,6 +29,8 @@ type GroupsOptions struct {
 	Spawner *env.Spawner
 	Metrics *metrics.Registry
 	Config  group.Config
+	// CommitTimeout is offsets.commit.timeout.ms.
+	CommitTimeout time.Duration
 }
 
 // Groups is this broker's group coordinator: it routes requests to the shard that owns their
@@ -45,7 +47,7 @@ func NewGroups(o GroupsOptions) *Groups {
 	shardMetrics := group.NewMetrics(o.Metrics)
 	r := NewRuntime(RuntimeOptions{
 		Name: "group", Topic: kafka.ConsumerOffsetsTopic, Log: o.Log, Clock: o.Clock, SteadyMs: sinceNow(), Spawner: o.Spawner, Metrics: o.Metrics,
-		Workers: groupWorkers, MaxBatchSizeBytes: o.Config.MaxBatchSizeBytes,
+		Workers: groupWorkers, MaxBatchSizeBytes: o.Config.MaxBatchSizeBytes, CommitTimeout: o.CommitTimeout,
 	}, func() *group.Shard { return group.NewShard(o.Config, o.Random, shardMetrics) })
 	return &Groups{nodeID: o.NodeID, runtime: r}
 }

@@ -32,7 +32,7 @@ func (g *Groups) CommitTransactionalOffsets(ctx context.Context, req *kmsg.TxnOf
 // beginEndTransaction has the shard of a partition of __consumer_offsets write the marker that ends a
 // transaction there and make the offsets valid.
 func (g *Groups) beginEndTransaction(partition int32, marker shard.Marker) Pending {
-	return g.runtime.Begin(partition, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
+	return g.runtime.BeginPatient(partition, func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 		return s.EndTransaction(token, marker, nowMs)
 	})
 }

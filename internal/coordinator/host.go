@@ -32,6 +32,8 @@ func (s hostState) String() string { return stateNames[s] }
 type waiter struct {
 	reply chan<- shard.Response
 	call  func(shard.Response) // instead
+	// isPatient says that it has a time of its own for a slow commit.
+	isPatient bool
 }
 
 func (w waiter) exists() bool { return w.reply != nil || w.call != nil }
@@ -55,6 +57,7 @@ type request[S shard.Shard] struct {
 // release is a set of responses that may leave once endOffset is committed.
 type release struct {
 	endOffset int64
+	dueMs     int64 // when, in steady time, those who wait for it have waited for too long
 	responses []shard.Response
 	notices   []any
 }
@@ -87,6 +90,7 @@ type host[S shard.Shard] struct {
 	waiting   map[shard.Token]waiter // without anybody where it was sent away
 	endOffset int64                  // the log end offset after the last record in the shard's state
 	pending   []release
+	late      int             // of how many of pending clients that waited were sent away
 	batch     *record.Builder // records not appended yet
 	responses []shard.Response
 	notices   []any
@@ -140,6 +144,7 @@ func (h *host[S]) run() (more bool) {
 		return h.state != stateFailed
 	}
 	h.releaseCommitted()
+	h.answerLate()
 	isDue := h.shard.NextDeadlineMs() <= h.nowMs && h.steadyMs >= h.hold.ticksFromMs
 	if refused := h.checkAppend(isDue || len(queue) > 0 || recheck); refused != nil {
 		h.handleHeld(queue, coordinatorCode(refused))
@@ -164,6 +169,13 @@ func (h *host[S]) run() (more bool) {
 
 // nextTurnMs is when, in steady time, the shard wants its turn without anybody asking for it.
 func (h *host[S]) nextTurnMs() int64 {
+	if h.late < len(h.pending) {
+		return min(h.pending[h.late].dueMs, h.nextStepMs())
+	}
+	return h.nextStepMs()
+}
+
+func (h *host[S]) nextStepMs() int64 {
 	if h.hold.active {
 		return h.hold.checkAtMs
 	}
@@ -274,7 +286,7 @@ func (h *host[S]) flush() {
 		}
 	}
 	if len(h.responses) > 0 || len(h.notices) > 0 {
-		h.pending = append(h.pending, release{endOffset: h.endOffset, responses: h.responses, notices: h.notices})
+		h.pending = append(h.pending, release{h.endOffset, h.steadyMs + h.runtime.o.CommitTimeout.Milliseconds(), h.responses, h.notices})
 		h.responses, h.notices = nil, nil
 	}
 	h.releaseCommitted()
@@ -323,7 +335,7 @@ func (h *host[S]) releaseCommitted() {
 		for _, notice := range h.pending[0].notices {
 			h.runtime.o.OnNotice(h.tp.Partition, h.leaderEpoch, notice)
 		}
-		h.pending = h.pending[1:]
+		h.pending, h.late = h.pending[1:], max(0, h.late-1)
 	}
 }
 
@@ -376,7 +388,7 @@ func (h *host[S]) drop(next hostState, code kafka.ErrorCode) {
 	if h.state == stateActive || h.load != nil {
 		h.shard.Deactivate()
 	}
-	h.batch, h.responses, h.notices, h.pending, h.load = nil, nil, nil, nil, nil
+	h.batch, h.responses, h.notices, h.pending, h.late, h.load = nil, nil, nil, nil, 0, nil
 	for _, token := range slices.Sorted(maps.Keys(h.waiting)) {
 		h.deliver(shard.Response{Token: token, Err: code})
 	}

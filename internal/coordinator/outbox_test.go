@@ -119,7 +119,7 @@ func TestMarkerOfAHungShardOfGroups(t *testing.T) {
 	withRuntime(t, func(f *fixture) {
 		f.log.manual = true
 		f.elect(1)
-		pending := f.runtime.Begin(0, note("a"))
+		pending := f.runtime.BeginPatient(0, note("a"))
 		began := time.Now()
 		code := (&Markers{}).finish(f.t.Context(), began.Add(markerTimeout), testTP, &startedMarker{inGroups: &pending})
 		if took := time.Since(began); code != kafka.ErrRequestTimedOut || took != markerTimeout {

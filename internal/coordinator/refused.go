@@ -25,6 +25,11 @@ const (
 	maxRefusedPause   = 5 * time.Second
 	// maxHoldGrace is how long, after a hold, deadlines wait at most: for members that have been told to come back.
 	maxHoldGrace = 10 * time.Second
+	// maxHeldWait is how long a shard is held before those are told to come back who wait for others, as for the rest of their group: they cannot
+	// come, and clients give a request up after 30 s.
+	maxHeldWait = 10 * time.Second
+	// defaultCommitTimeout is how long what was appended may take to be committed before those are told to come back who wait for it.
+	defaultCommitTimeout = 5 * time.Second
 )
 
 // hold is how a shard is held.
@@ -64,20 +69,49 @@ func (h *host[S]) checkAppend(wanted bool) error {
 		h.hold.pause = min(2*h.hold.pause, maxRefusedPause)
 		h.hold.checkAtMs = h.steadyMs + h.hold.pause.Milliseconds()
 	}
-	if h.hold.abandoned = abandoned; abandoned {
-		h.sendAway(coordinatorCode(err))
+	if h.hold.abandoned = abandoned; abandoned || h.steadyMs-h.hold.sinceMs >= maxHeldWait.Milliseconds() {
+		h.sendAway(coordinatorCode(err), abandoned)
 	}
 	return err
 }
 
-// sendAway answers everybody who waits, and leaves the shard as it is: what they wait for may still be committed.
-func (h *host[S]) sendAway(code kafka.ErrorCode) {
-	for _, token := range slices.Sorted(maps.Keys(h.waiting)) {
-		if w := h.waiting[token]; w.exists() {
-			h.waiting[token] = waiter{} // the shard may answer it yet, to nobody
-			h.runtime.metrics.parked.Add(-1)
-			w.send(shard.Response{Token: token, Err: code})
+// answerLate answers those who have waited for a commit for too long, and leaves the shard as it is: what they wait for may still be committed.
+func (h *host[S]) answerLate() {
+	end := h.late
+	kept := h.pending[:end:end]
+	for ; end < len(h.pending) && h.pending[end].dueMs <= h.steadyMs; end++ {
+		late := h.pending[end]
+		late.responses = slices.DeleteFunc(late.responses, func(response shard.Response) bool {
+			if h.waiting[response.Token].isPatient {
+				return false
+			}
+			h.sendOneAway(response.Token, kafka.ErrCoordinatorNotAvailable)
+			delete(h.waiting, response.Token)
+			return true
+		})
+		if len(late.responses) > 0 || len(late.notices) > 0 {
+			kept = append(kept, late)
 		}
+	}
+	if end > h.late {
+		h.late, h.pending = len(kept), append(kept, h.pending[end:]...)
+	}
+}
+
+// sendAway answers those who wait, also the patient ones where there is nothing to hope for here, and leaves the shard as it is: what they wait for may still be committed.
+func (h *host[S]) sendAway(code kafka.ErrorCode, patient bool) {
+	for _, token := range slices.Sorted(maps.Keys(h.waiting)) {
+		if patient || !h.waiting[token].isPatient {
+			h.sendOneAway(token, code)
+		}
+	}
+}
+
+func (h *host[S]) sendOneAway(token shard.Token, code kafka.ErrorCode) {
+	if w := h.waiting[token]; w.exists() {
+		h.waiting[token] = waiter{} // the shard may answer it yet, to nobody
+		h.runtime.metrics.parked.Add(-1)
+		w.send(shard.Response{Token: token, Err: code})
 	}
 }
 

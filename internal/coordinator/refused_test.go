@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,15 +20,15 @@ func (f *fixture) read() (any, error) {
 	return f.runtime.BeginRead(0, note()).Wait(f.t.Context())
 }
 
-// TestHeldShard has too few replicas in sync for a minute: the shard stays as it is, and whoever waits goes on waiting.
+// TestHeldShard has too few replicas in sync for a while: the shard stays as it is, and whoever waits for others goes on waiting.
 func TestHeldShard(t *testing.T) {
 	withRuntime(t, func(f *fixture) {
 		f.elect(1)
 		f.must(note("a"))
-		parked := f.call(f.t.Context(), park(30_000))
+		parked := f.call(f.t.Context(), park(5_000))
 		synctest.Wait()
 		f.log.set(func() { f.log.refusal = kafka.ErrNotEnoughReplicas })
-		for range 600 {
+		for range 95 {
 			f.fails(note("lost"), kafka.ErrCoordinatorNotAvailable)
 			f.pass(100 * time.Millisecond)
 		}
@@ -54,6 +55,83 @@ func TestHeldShard(t *testing.T) {
 			t.Errorf("loaded %d times, dropped %d times", f.loads(), f.dropped)
 		}
 	})
+}
+
+// TestLongHold has too few replicas in sync for a minute: who waits for others is told to come back before clients give up.
+func TestLongHold(t *testing.T) {
+	withRuntime(t, func(f *fixture) {
+		f.elect(1)
+		f.must(note("a"))
+		parked := f.runtime.Begin(0, park(30_000))
+		synctest.Wait()
+		f.log.set(func() { f.log.refusal = kafka.ErrNotEnoughReplicas })
+		f.fails(note("lost"), kafka.ErrCoordinatorNotAvailable)
+		f.pass(maxHeldWait - time.Millisecond)
+		if len(parked.done) > 0 {
+			t.Errorf("who waits for others is sent away at once: %+v", <-parked.done)
+		}
+		f.pass(maxRefusedPause)
+		if got := <-parked.done; kafka.CodeOf(got.Err) != kafka.ErrCoordinatorNotAvailable {
+			t.Errorf("who waits for others: %+v", got)
+		}
+		for range 450 {
+			f.fails(note("lost"), kafka.ErrCoordinatorNotAvailable)
+			f.pass(100 * time.Millisecond)
+		}
+		f.log.set(func() { f.log.refusal = nil })
+		f.pass(maxRefusedPause + time.Millisecond)
+		if got := f.must(note("b")); got != "a b" {
+			t.Errorf("notes %q", got)
+		}
+		f.pass(maxHoldGrace) // the deadline: nobody waits for it any more
+		if got := f.must(note("c")); got != "a b c" || f.loads() != 1 || f.dropped != 0 {
+			t.Errorf("notes %q, loaded %d times, dropped %d times", got, f.loads(), f.dropped)
+		}
+	})
+}
+
+// TestSlowCommit has followers not fetch what was appended, or too few be in sync for it, for a minute: who waits for that, and who reads what
+// it has changed, is told to come back before clients give up. Nothing is loaded again, since it may be committed yet.
+func TestSlowCommit(t *testing.T) {
+	for _, refusal := range []error{nil, kafka.ErrNotEnoughReplicas} {
+		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
+			withRuntime(t, func(f *fixture) {
+				f.elect(1)
+				f.must(note("a"))
+				f.log.set(func() { f.log.manual = true })
+				wrote, patient := f.runtime.Begin(0, note("b")), f.call(f.t.Context(), note("c"))
+				synctest.Wait()
+				f.log.set(func() { f.log.refusal = refusal })
+				f.pass(time.Second)
+				for range 12 {
+					began := time.Now()
+					if _, err := f.read(); kafka.CodeOf(err) != kafka.ErrCoordinatorNotAvailable || time.Since(began) > defaultCommitTimeout {
+						t.Fatalf("a read after %s: %v", time.Since(began), err)
+					}
+				}
+				if response := <-wrote.done; kafka.CodeOf(response.Err) != kafka.ErrCoordinatorNotAvailable {
+					t.Errorf("who wrote: %+v", response)
+				}
+				late := f.runtime.BeginRead(0, note())
+				f.pass(time.Millisecond)
+				f.log.set(func() { f.log.refusal, f.log.manual = nil, false })
+				f.log.commit()
+				f.pass(maxRefusedPause)
+				if response := <-late.done; response.Err != nil {
+					t.Errorf("who came last: %+v", response)
+				}
+				if got := patient.get(); fmt.Sprint(got.value) != "[a b c]" {
+					t.Errorf("who has a time of its own: %+v", got)
+				}
+				if got := f.must(note("d")); got != "a b c d" || f.loads() != 1 || f.dropped != 0 {
+					t.Errorf("notes %q, loaded %d times, dropped %d times", got, f.loads(), f.dropped)
+				}
+				if got := f.metrics.Gauge("coordinator_waiting_requests", "", "coordinator", "note").Value(); got != 0 {
+					t.Errorf("%d requests wait", got)
+				}
+			})
+		})
+	}
 }
 
 // TestFailingAppendsBackOff has appends fail for a minute, which nothing foresees.

@@ -41,6 +41,8 @@ type RuntimeOptions struct {
 	Wake func()
 	// MaxBatchSizeBytes returns max.message.bytes of the log's topic as it is now.
 	MaxBatchSizeBytes func() int32
+	// CommitTimeout is how long what was appended may take to be committed before those are told to come back who wait for it; 0 means 5 s.
+	CommitTimeout time.Duration
 	// OnNotice is called on a worker with the notices of shards; it must not block. Nil where the
 	// shards have none.
 	OnNotice func(partition, leaderEpoch int32, notice any)
@@ -64,6 +66,7 @@ type Runtime[S shard.Shard] struct {
 
 // NewRuntime returns a Runtime without shards. newShard makes an empty shard.
 func NewRuntime[S shard.Shard](o RuntimeOptions, newShard func() S) *Runtime[S] {
+	o.CommitTimeout = cmp.Or(o.CommitTimeout, defaultCommitTimeout)
 	r := &Runtime[S]{
 		o: o, newShard: newShard, metrics: newRuntimeMetrics(o.Metrics, o.Name),
 		wakeTick: make(chan struct{}, 1), hosts: map[int32]*host[S]{}, armedMs: shard.NoDeadline,
@@ -149,9 +152,15 @@ func (r *Runtime[S]) BeginRead(partition int32, step Step[S]) Pending {
 	return r.begin(partition, request[S]{step: step, reads: true})
 }
 
+// BeginPatient is Begin for the broker's own work, which would do more than is needed if it came back: it waits for a slow commit for as long as it
+// likes.
+func (r *Runtime[S]) BeginPatient(partition int32, step Step[S]) Pending {
+	return r.begin(partition, request[S]{step: step, done: waiter{isPatient: true}})
+}
+
 func (r *Runtime[S]) begin(partition int32, q request[S]) Pending {
 	p := Pending{done: make(chan shard.Response, 1), stopped: r.o.Spawner.Context().Done()}
-	q.done, q.queuedAt = waiter{reply: p.done}, r.o.Clock.Now()
+	q.done.reply, q.queuedAt = p.done, r.o.Clock.Now()
 	p.code = r.enqueue(partition, q)
 	return p
 }
@@ -179,9 +188,9 @@ func (p Pending) Wait(ctx context.Context) (any, error) {
 	}
 }
 
-// Do is Begin and Wait.
+// Do is BeginPatient and Wait.
 func (r *Runtime[S]) Do(ctx context.Context, partition int32, step Step[S]) (any, error) {
-	return r.Begin(partition, step).Wait(ctx)
+	return r.BeginPatient(partition, step).Wait(ctx)
 }
 
 func (r *Runtime[S]) enqueue(partition int32, q request[S]) kafka.ErrorCode {
