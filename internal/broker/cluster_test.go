@@ -18,6 +18,7 @@ import (
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -228,6 +229,21 @@ func TestClusterGrows(t *testing.T) {
 		}
 		return true
 	})
+
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.running[0].server.Addr("PLAINTEXT").String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	described, err := kadm.NewClient(client).DescribeBrokerConfigs(t.Context(), 1)
+	client.Close()
+	if err != nil || described[0].Err != nil {
+		t.Fatal(described, err)
+	}
+	for _, config := range described[0].Configs {
+		if strings.HasSuffix(config.Key, "replication.factor") && (config.MaybeValue() != "3" || config.Source != kmsg.ConfigSourceDefaultConfig) {
+			t.Errorf("of three brokers %s is %s, from %s", config.Key, config.MaybeValue(), config.Source)
+		}
+	}
 
 	for i, want := range [][]int32{{2}, {1}, {1, 2}} {
 		var got []int32

@@ -205,7 +205,7 @@ func FuzzParseProperties(f *testing.F) {
 			return
 		}
 		l := Layers{Static: b, DynamicBroker: properties}
-		l.DescribeBroker()
+		l.DescribeBroker(1)
 		l.DescribeTopic(properties, 1)
 		l.Topic(properties)
 		if _, err := l.Current(); err != nil && l.ValidateBrokerConfigs(properties, true) == nil {

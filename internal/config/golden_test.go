@@ -106,8 +106,8 @@ func TestDescribeIsKafkas(t *testing.T) {
 	fresh := Layers{Static: goldenStatic(t), DynamicDefault: map[string]string{"min.insync.replicas": "1"}}
 	set := Layers{Static: goldenStatic(t), DynamicBroker: goldenBroker, DynamicDefault: goldenDefault}
 	compare(t, "topic-plain.tsv", fresh.DescribeTopic(nil, 1))
-	compare(t, "broker.tsv", fresh.DescribeBroker())
+	compare(t, "broker.tsv", fresh.DescribeBroker(1))
 	compare(t, "topic-set.tsv", set.DescribeTopic(goldenTopic, 1))
-	compare(t, "broker-set.tsv", set.DescribeBroker())
+	compare(t, "broker-set.tsv", set.DescribeBroker(1))
 	compare(t, "defaults.tsv", set.DescribeBrokerDefaults())
 }

@@ -218,15 +218,27 @@ func (l Layers) DescribeTopic(overrides map[string]string, replicas int) []Entry
 	return entries
 }
 
-// DescribeBroker returns every broker config by name as it is in effect on this broker.
-func (l Layers) DescribeBroker() []Entry {
+// MaxDefaultReplicas is how many replicas a topic gets where nobody has said, once there are as many brokers.
+const MaxDefaultReplicas = 3
+
+// scalingDefaults are the configs whose defaults follow the number of brokers.
+var scalingDefaults = []string{"default.replication.factor", "offsets.topic.replication.factor", "transaction.state.log.replication.factor"}
+
+// DescribeBroker returns every broker config by name as it is in effect on this broker, which is one of so many. One that is alone
+// shows Kafka's defaults.
+func (l Layers) DescribeBroker(brokers int) []Entry {
 	current := l.merged()
 	var entries []Entry
 	for _, d := range brokerDefsByName {
 		if _, isSet := current[d.Name]; !isSet && (d.Usage == Internal || d.Usage == DynamicOnly) {
 			continue
 		}
-		entries = append(entries, entry(Entry{Name: d.Name, ReadOnly: d.Mode == ReadOnly}, d, current.text(d), l.synonyms(d.Name)))
+		value, synonyms := current.text(d), l.synonyms(d.Name)
+		if _, isSet := current[d.Name]; !isSet && brokers > 1 && slices.Contains(scalingDefaults, d.Name) {
+			replicas := strconv.Itoa(min(MaxDefaultReplicas, brokers))
+			value, synonyms = &replicas, []Synonym{{d.Name, &replicas, kafka.ConfigSourceDefault}}
+		}
+		entries = append(entries, entry(Entry{Name: d.Name, ReadOnly: d.Mode == ReadOnly}, d, value, synonyms))
 	}
 	for _, name := range slices.Sorted(maps.Keys(current)) {
 		if brokerDefs[name] == nil { // of a listener or a plug-in

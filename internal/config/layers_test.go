@@ -54,6 +54,30 @@ func TestTopicFallsBackToTheBroker(t *testing.T) {
 	}
 }
 
+// TestReplicationFactorsFollowTheBrokers: where nobody has set them they are shown as topics get them.
+func TestReplicationFactorsFollowTheBrokers(t *testing.T) {
+	t.Parallel()
+	for static, want := range map[string]map[int]string{
+		"":                             {1: "1", 2: "2", 3: "3", 7: "3"},
+		"default.replication.factor=2": {1: "2", 2: "2", 3: "2", 7: "2"},
+	} {
+		for brokers, value := range want {
+			for _, e := range layers(t, static).DescribeBroker(brokers) {
+				if e.Name == "default.replication.factor" && (*e.Value != value || *e.Synonyms[0].Value != value || (e.Source == kafka.ConfigSourceDefault) != (static == "")) {
+					t.Errorf("%q, %d brokers: %q from %v, %v", static, brokers, *e.Value, e.Source, e.Synonyms)
+				}
+			}
+		}
+	}
+	for brokers, value := range map[int]string{1: "3", 2: "2", 3: "3", 7: "3"} { // one that is alone shows Kafka's
+		for _, e := range layers(t, "").DescribeBroker(brokers) {
+			if (e.Name == "offsets.topic.replication.factor" || e.Name == "transaction.state.log.replication.factor") && *e.Value != value {
+				t.Errorf("%d brokers: %s is %q", brokers, e.Name, *e.Value)
+			}
+		}
+	}
+}
+
 func TestCurrentHasTheDynamicValues(t *testing.T) {
 	t.Parallel()
 	l := layers(t, "max.connections=5")

@@ -229,7 +229,7 @@ func TestPasswordsAreNeverPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := Layers{Static: b, DynamicDefault: map[string]string{"listener.name.x.ssl.key.password": "hunter2"}}
-	for _, e := range append(l.DescribeBroker(), l.DescribeBrokerDefaults()...) {
+	for _, e := range append(l.DescribeBroker(1), l.DescribeBrokerDefaults()...) {
 		if strings.Contains(lineOf(e), "hunter2") {
 			t.Errorf("described as %s", lineOf(e))
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 )
@@ -225,7 +226,7 @@ func (tc *topicCreation) assign(topic *kmsg.CreateTopicsRequestTopic) ([][]int32
 	if replicationFactor == -1 {
 		// Unless the operator chose one, it is the number of brokers, at most 3.
 		if replicationFactor = tc.o.Broker.DefaultReplicationFactor; !tc.o.Broker.Explicit("default.replication.factor") {
-			replicationFactor = int16(max(1, min(maxDefaultReplicas, tc.Image.BrokerCount()-tc.placer.draining)))
+			replicationFactor = int16(max(1, min(config.MaxDefaultReplicas, tc.Image.BrokerCount()-tc.placer.draining)))
 		}
 	}
 	if err := tc.placer.check(replicationFactor); err != nil {

@@ -4,17 +4,13 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 )
 
-const (
-	// maxDefaultReplicas is how many replicas a topic gets where nobody has said, once there are as many
-	// brokers.
-	maxDefaultReplicas = 3
-	// maxGrowing bounds the partitions of a topic that are copied at a time.
-	maxGrowing = 10
-)
+// maxGrowing bounds the partitions of a topic that are copied at a time.
+const maxGrowing = 10
 
 // growingTopics are those that the cluster made for itself, maybe while it was smaller, and the
 // configs that say how many replicas an operator wants of them.
@@ -28,7 +24,7 @@ var growingTopics = []struct{ topic, config string }{
 func (c *Controller) GrowInternalTopics(in Input) []metadata.Record {
 	changes := c.changePartitions(in.Image)
 	place := newPlacer(in.Image, in.Random, c.BalancerSettings(in.Image).Draining)
-	target := min(maxDefaultReplicas, len(place.active))
+	target := min(config.MaxDefaultReplicas, len(place.active))
 	for _, growing := range growingTopics {
 		if topic := in.Image.TopicByName(growing.topic); topic != nil && !c.o.Broker.Explicit(growing.config) {
 			changes.grow(topic, place, target)

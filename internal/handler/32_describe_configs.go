@@ -133,7 +133,7 @@ func (h *DescribeConfigs) describe(r *Request, resource kafka.ConfigResource) ([
 		if err := checkNodeName(resource.Name, h.NodeID); err != nil {
 			return nil, err
 		}
-		return layers.DescribeBroker(), nil
+		return layers.DescribeBroker(image.BrokerCount()), nil
 	case kafka.ConfigResourceBrokerLogger:
 		if resource.Name == "" {
 			return nil, kafka.Errorf(kafka.ErrInvalidRequest, "the broker id must not be empty")
