@@ -50,6 +50,16 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// regressions are seeds that have failed once. What a seed does changes with the workload.
+var regressions = []uint64{2114}
+
+func TestRegressions(t *testing.T) {
+	t.Parallel()
+	for _, seed := range regressions {
+		simulate(t, Options{Seed: seed, Faults: faultPhase})
+	}
+}
+
 func TestSameSeedSameTrace(t *testing.T) {
 	t.Parallel()
 	// Many faults, since it is there that an order that depends on a map shows.
