@@ -44,9 +44,9 @@ type measuredRate struct {
 type replicaLoad struct {
 	storage.LogDescription
 	volume int8
-	// committedBytes counts what was produced, -1 where the broker does not lead.
-	committedBytes int64
-	topicID        kafka.UUID
+	// producedBytes counts what was produced, -1 where the broker does not lead.
+	producedBytes int64
+	topicID       kafka.UUID
 }
 
 // partitions returns what of the present loads is to be told, and all of it where the controller knows nothing.
@@ -64,10 +64,10 @@ func (l *loadReport) partitions(present []replicaLoad, nowMs int64) (news []wire
 		key := kafka.TopicIDPartition{TopicID: r.topicID, TopicPartition: r.TopicPartition}
 		seen[key] = true
 		load := wire.PeerPartitionLoad{TopicID: r.topicID, Partition: r.TopicPartition.Partition, Volume: r.volume, SizeBytes: r.SizeBytes}
-		if r.committedBytes >= 0 {
-			rate := measuredRate{bytes: r.committedBytes}
-			if before, known := l.measured[key]; known && elapsedMs > 0 && r.committedBytes >= before.bytes {
-				latest := float64(r.committedBytes-before.bytes) * 1000 / float64(elapsedMs)
+		if r.producedBytes >= 0 {
+			rate := measuredRate{bytes: r.producedBytes}
+			if before, known := l.measured[key]; known && elapsedMs > 0 && r.producedBytes >= before.bytes {
+				latest := float64(r.producedBytes-before.bytes) * 1000 / float64(elapsedMs)
 				rate.perSecond = before.perSecond + (latest-before.perSecond)*(1-math.Exp(-float64(elapsedMs)/rateMs))
 			}
 			measured[key] = rate

@@ -9,9 +9,9 @@ import (
 	"github.com/moldau/moldau/internal/wire"
 )
 
-func loadOf(partition int32, sizeBytes, committedBytes int64) replicaLoad {
+func loadOf(partition int32, sizeBytes, producedBytes int64) replicaLoad {
 	return replicaLoad{LogDescription: storage.LogDescription{TopicPartition: kafka.TopicPartition{Topic: "t", Partition: partition}, SizeBytes: sizeBytes},
-		committedBytes: committedBytes, topicID: kafka.UUID{1}}
+		producedBytes: producedBytes, topicID: kafka.UUID{1}}
 }
 
 // TestLoadReports tells all at first, then what has changed noticeably or is gone, in pieces.

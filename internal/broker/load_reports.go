@@ -100,10 +100,10 @@ func (b *broker) replicaLoads(req *wire.PeerLoadRequest) (loads []replicaLoad) {
 			if log.IsFuture || topic == nil {
 				continue
 			}
-			load := replicaLoad{LogDescription: log, volume: ofDir[i], committedBytes: -1, topicID: topic.ID}
+			load := replicaLoad{LogDescription: log, volume: ofDir[i], producedBytes: -1, topicID: topic.ID}
 			if p := topic.Partition(log.TopicPartition.Partition); p != nil && p.Leader == b.config.NodeID {
 				if r, err := b.replicas.Lookup(log.TopicPartition); err == nil {
-					load.committedBytes = r.CommittedBytes()
+					load.producedBytes = r.ProducedBytes()
 				}
 			}
 			loads = append(loads, load)

@@ -274,3 +274,22 @@ func TestClockSetBackHidesNoLag(t *testing.T) {
 		t.Errorf("later: proposes %+v", change)
 	}
 }
+
+// TestProducedBytes: what is told when the high watermark moves is no count of bytes, and must not get into the rate of production, by
+// which the balancer lets its copies go.
+func TestProducedBytes(t *testing.T) {
+	t.Parallel()
+	p, _ := threeReplicas(t)
+	p.NoteFetch(fetchedBy(2, 2))
+	p.NoteFetch(fetchedBy(2, 3))
+	want := 3 * int64(len(batchOf(t, "a")))
+	if got := p.ProducedBytes(); got != want {
+		t.Errorf("%d bytes, want %d", got, want)
+	}
+	if _, err := appendTo(t, p, -1, 3, "of an old epoch"); err == nil {
+		t.Fatal("appended")
+	}
+	if got := p.ProducedBytes(); got != want {
+		t.Errorf("%d bytes with what was refused, want %d", got, want)
+	}
+}

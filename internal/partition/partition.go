@@ -32,6 +32,8 @@ type Partition struct {
 	// advanced is called without locks when the high watermark covers more: with the bytes
 	// of one append, or Everything where they are not known.
 	advanced func(bytes int64)
+	// producedBytes counts what was appended here as leader.
+	producedBytes atomic.Int64
 
 	mu   sync.RWMutex         // held for writing while role changes
 	role atomic.Pointer[role] // immutable
@@ -256,6 +258,7 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 	a.AppendRequest.LeaderEpoch = r.LeaderEpoch
 	result, err := p.Log().Append(a.AppendRequest)
 	if err == nil && !result.Duplicate {
+		p.producedBytes.Add(int64(len(a.Records)))
 		p.commit(r)
 	}
 	isReplicated := len(r.Replicas) > 1
@@ -274,6 +277,9 @@ func (p *Partition) Append(a AppendRequest) (storage.AppendResult, error) {
 	}
 	return result, err
 }
+
+// ProducedBytes counts what this broker has appended as leader since the replica was opened.
+func (p *Partition) ProducedBytes() int64 { return p.producedBytes.Load() }
 
 // counted is called by the log when a flush or a change of configs has counted bytes more, or when
 // a flush has failed.

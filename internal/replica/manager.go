@@ -84,8 +84,8 @@ type Replica struct {
 	commitWaiters purgatory.List
 	followers     atomic.Pointer[[]*purgatory.List] // of Manager.followerWaiters, those of the other replicas
 	appends       atomic.Int64                      // announced to them
-	// committedBytes counts what was announced, so that a fetch finds out what it missed
-	// between reading and waiting.
+	// committedBytes counts what was announced, partition.Everything included, so that a fetch finds out what it
+	// missed between reading and waiting.
 	committedBytes atomic.Int64
 	// lostFrom is one more than the leader epoch in which another broker took the leadership over from this one.
 	lostFrom atomic.Int32
@@ -113,9 +113,6 @@ func (r *Replica) Usable() error {
 	}
 	return r.Log().Usable()
 }
-
-// CommittedBytes counts what was committed here since the replica was opened.
-func (r *Replica) CommittedBytes() int64 { return r.committedBytes.Load() }
 
 func (r *Replica) advanced(bytes int64) {
 	r.committedBytes.Add(bytes)
