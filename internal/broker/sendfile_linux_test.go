@@ -3,10 +3,12 @@ package broker
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -75,5 +77,53 @@ func TestRecordsAreSentOutOfFiles(t *testing.T) {
 	}
 	if got := consume(); got < sizeBytes/2 {
 		t.Errorf("%d bytes of %d were sent out of files again", got, sizeBytes)
+	}
+}
+
+// TestFollowersGetPartsOfFiles has two brokers replicate batches that come out of the leader's files, before they are committed.
+func TestFollowersGetPartsOfFiles(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	c.start(0, 1, 2)
+	var seeds []string
+	for _, b := range c.running {
+		seeds = append(seeds, b.server.Addr("PLAINTEXT").String())
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.DefaultProduceTopic("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).CreateTopic(t.Context(), 3, 3, nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Partition: int32(i % 3), Value: bytes.Repeat([]byte{byte(i), byte(i >> 2), 7}, 1+i*4_000)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sizeBytes, fromFiles int64
+	for p := range 3 {
+		var first []byte
+		for i := range c.running {
+			path := filepath.Join(c.folder(i), fmt.Sprintf("t-%d", p), "00000000000000000000.log")
+			log, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				first = log
+			}
+			if len(log) == 0 || !bytes.Equal(log, first) {
+				t.Errorf("%s has %d bytes, other than the %d of node 1", path, len(log), len(first))
+			}
+			sizeBytes += int64(len(log))
+		}
+	}
+	for _, b := range c.running {
+		fromFiles += b.metrics.Counter("moldau_bytes_out_from_files_total", "").Value()
+	}
+	if followers := sizeBytes / 3 * 2; fromFiles < followers/2 {
+		t.Errorf("%d bytes of %d that followers got were sent out of files", fromFiles, followers)
 	}
 }

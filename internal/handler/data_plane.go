@@ -27,7 +27,7 @@ func NewDataMetrics(r *metrics.Registry) *DataMetrics {
 		messagesIn:          r.Counter("moldau_messages_in_total", "Records appended for producers."),
 		bytesIn:             r.Counter("moldau_bytes_in_total", "Bytes of record batches appended for producers."),
 		bytesOut:            r.Counter("moldau_bytes_out_total", "Bytes of record batches sent to consumers."),
-		bytesFromFiles:      r.Counter("moldau_bytes_out_from_files_total", "Bytes of record batches that the system sent to consumers out of files, without a copy in the broker."),
+		bytesFromFiles:      r.Counter("moldau_bytes_out_from_files_total", "Bytes of record batches that the system sent to consumers and followers out of files, without a copy in the broker."),
 		produceRequests:     r.Counter("moldau_produce_requests_total", "Produce requests."),
 		produceFailures:     r.Counter("moldau_produce_failures_total", "Partitions of Produce requests that were answered with an error."),
 		fetchRequests:       r.Counter("moldau_fetch_requests_total", "Fetch requests."),

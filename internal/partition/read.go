@@ -77,7 +77,7 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	var read storage.ReadResult
 	err := p.WithLog(func(l *storage.Log) (err error) {
 		read, err = l.Read(storage.ReadRequest{Offset: r.Offset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: upTo, Buffer: r.Buffer,
-			Files: r.Files, NowMs: r.NowMs, Aborted: r.Isolation == kafka.ReadCommitted})
+			Files: r.Files, IsReplica: r.IsReplica, NowMs: r.NowMs, Aborted: r.Isolation == kafka.ReadCommitted})
 		return err
 	})
 	if err != nil {

@@ -191,7 +191,7 @@ func (f *fetch) read(again bool) {
 	if f.request.Follower != nil {
 		r.IsReplica, r.ReplicaID = true, f.request.Follower.BrokerID
 	}
-	if r.Files = f.request.Files && !r.IsReplica; r.Files { // what is not committed may be cut
+	if r.Files = f.request.Files; r.Files {
 		r.NowMs = f.m.options.Clock.Now().UnixMilli()
 	}
 	catchingUp := 0

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -152,7 +153,7 @@ func (w *filesWorld) compare() error {
 		}
 		request := ReadRequest{Offset: offset, MaxBytes: 1 << w.r.IntN(22), MinOneBatch: w.r.IntN(2) == 0, UpTo: upTo, Aborted: w.r.IntN(2) == 0}
 		want, wantErr := l.Read(request)
-		request.Files, request.NowMs = true, w.now
+		request.Files, request.NowMs, request.IsReplica = true, w.now, w.r.IntN(4) > 0
 		got, err := l.Read(request)
 		w.reads++
 		if (err == nil) != (wantErr == nil) || kafka.CodeOf(err) != kafka.CodeOf(wantErr) {
@@ -292,6 +293,61 @@ func TestCutWhileItIsSent(t *testing.T) {
 	}
 	if err := m.Shutdown(1); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCutWhileAFollowerGetsIt truncates what a follower has not got yet, as elections do that cost no committed records: the file
+// is cut in place, whatever its size is, and nothing is written again where the follower may still see it.
+func TestCutWhileAFollowerGetsIt(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	fs := sendable{vfs.NewFault(mem, func(op vfs.Op, name string) error {
+		if op == vfs.OpWrite && strings.HasSuffix(name, segment.LogSuffix+vfs.TemporarySuffix) {
+			t.Error("the log is copied")
+		}
+		return nil
+	})}
+	_, l := openLogOn(t, fs, filesConfig())
+	for range 3 {
+		appendBytes(t, l, 100_000, startMs)
+	}
+	r, err := l.Read(ReadRequest{MaxBytes: 1 << 20, UpTo: math.MaxInt64, Files: true, NowMs: startMs, IsReplica: true})
+	if err != nil || r.File == nil {
+		t.Fatalf("no part of a file, %v", err)
+	}
+	before, err := r.File.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.TruncateTo(1, startMs); err != nil {
+		t.Fatal(err)
+	}
+	appendBytes(t, l, 110_000, startMs)
+	appendBytes(t, l, 110_000, startMs)
+	if _, err := r.File.SendTo(0, 0); !errors.Is(err, vfs.ErrRangeCut) {
+		t.Fatalf("sending after the truncation: %v", err)
+	}
+	first := len(before) / 3
+	if left, err := r.File.Bytes(); !errors.Is(err, io.EOF) || !bytes.Equal(left[:first], before[:first]) || slices.ContainsFunc(left[first:], func(b byte) bool { return b != 0 }) {
+		t.Fatalf("something else than before or zeros is where the follower may see it: %v", err)
+	}
+	r.File.Release()
+	readAll(t, l)
+	// A file that has nothing left has new pages.
+	if err := l.TruncateTo(0, startMs); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		appendBytes(t, l, 110_000, startMs)
+	}
+	if r, err := readFiles(l, 0, 1<<20, startMs); err != nil || r.NextOffset(0) != 2 {
+		t.Fatalf("read up to %d, %v; want both batches in one segment", r.NextOffset(0), err)
+	} else {
+		bytesOf(t, r)
+	}
+	_, l = openLogOn(t, mem.KillClone(), filesConfig())
+	if readAll(t, l); l.LogEndOffset() != 2 {
+		t.Errorf("the log ends at %d", l.LogEndOffset())
 	}
 }
 

@@ -140,7 +140,7 @@ func (l *Log) readSegment(list *segmentList, s *segment.Segment, r ReadRequest) 
 // readAt returns what begins with the batch first, whose size may not be known: then nothing may be found.
 func (l *Log) readAt(s *segment.Segment, r ReadRequest, first segment.BatchPosition, cuts uint64) ([]byte, *segment.FileRange, error) {
 	if r.Files {
-		file := s.TakeRange(segment.RangeRequest{Position: first.Position, Offset: first.BaseOffset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: r.UpTo, NowMs: r.NowMs})
+		file := s.TakeRange(segment.RangeRequest{Position: first.Position, Offset: first.BaseOffset, MaxBytes: r.MaxBytes, MinOneBatch: r.MinOneBatch, UpTo: r.UpTo, NowMs: r.NowMs, IsReplica: r.IsReplica})
 		if file != nil {
 			return nil, file, nil
 		}

@@ -70,6 +70,8 @@ type ReadRequest struct {
 	// are many; NowMs says how long ago that was.
 	Files bool
 	NowMs int64
+	// IsReplica says that what is read need not be committed, and may be cut.
+	IsReplica bool
 	// Aborted asks for the aborted transactions that have records in what is read.
 	Aborted bool
 }

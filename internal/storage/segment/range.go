@@ -36,6 +36,7 @@ type RangeRequest struct {
 	MinOneBatch      bool  // also one that is larger than MaxBytes
 	UpTo             int64 // the first offset that must not be in it
 	NowMs            int64
+	IsReplica        bool // for a follower, whose records may be cut before they are committed
 }
 
 // TakeRange returns what a read would return, if all of it is known to be right; nil if it is not, or
@@ -63,7 +64,7 @@ func (s *Segment) TakeRange(r RangeRequest) *FileRange {
 		h.unpin()
 		return nil
 	}
-	s.noteSent(end, cuts)
+	s.noteSent(end, cuts, r.IsReplica)
 	s.NoteReadEnd(next, end, cuts)
 	return &FileRange{
 		Range: vfs.NewRange(file, r.Position, int(end-r.Position), &s.dir.cuts, cuts), NextOffset: next,

@@ -29,7 +29,10 @@ type Segment struct {
 	// uses counts Acquire; removed marks a segment whose files are gone.
 	uses   atomic.Int32
 	failed atomic.Bool // no more appends
-	extra  uint8       // which of extras is appended to the files' names; guarded by dir.mu
+	// isClosed: the last page of the .log may be on its way to a follower, with more in it than the file has now. What is cut off
+	// becomes zeros there, which no follower takes. Nothing is appended, which one might take.
+	isClosed atomic.Bool
+	extra    uint8 // which of extras is appended to the files' names; guarded by dir.mu
 	// What awaits a sync: writes to the .log, to the indexes, the files' entries in the folder.
 	unsyncedLog, unsyncedIndexes, unsyncedEntries, unsyncedTxnIndex atomic.Bool
 
@@ -183,7 +186,7 @@ func (s *Segment) SizeBytes() int64 { return s.sizeBytes.Load() }
 // FitsBytes reports whether sizeBytes more stay within MaxSizeBytes, FitsOffset whether
 // lastOffset can be indexed relative to the base offset. Roll if not.
 func (s *Segment) FitsBytes(sizeBytes int) bool {
-	return s.SizeBytes()+int64(sizeBytes) <= MaxSizeBytes
+	return !s.isClosed.Load() && s.SizeBytes()+int64(sizeBytes) <= MaxSizeBytes
 }
 
 // FitsOffset is documented at FitsBytes.

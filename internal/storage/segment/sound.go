@@ -27,7 +27,9 @@ type soundRun struct {
 // known is what this process knows of a .log file.
 type known struct {
 	sound  []soundRun // which bytes are right, since it was last cut
-	sentTo int64      // the position after the last byte that was sent out of the file, ever
+	sentTo int64      // the position after the last byte that was sent to consumers out of the file, ever
+	// replicatedTo is sentTo of followers, whose records need not be committed, so that cuts below it are common. They check what they get.
+	replicatedTo int64
 }
 
 func (r *soundRun) isBelieved(nowMs int64) bool {
@@ -80,11 +82,15 @@ func (s *Segment) soundTo(position, nowMs int64) (end, next int64) {
 // Cuts is how often files of the segment's log were cut; see NoteSound.
 func (s *Segment) Cuts() uint64 { return s.dir.cuts.Count() }
 
-// noteSent remembers that a range that ends at end may be sent. One from before a cut will not be.
-func (s *Segment) noteSent(end int64, cuts uint64) {
+// noteSent remembers that a range that ends at end may be sent, to a follower or a consumer. One from before a cut will not be.
+func (s *Segment) noteSent(end int64, cuts uint64, isReplica bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dir.cuts.Count() == cuts && s.known != nil {
+	switch {
+	case s.dir.cuts.Count() != cuts || s.known == nil:
+	case isReplica:
+		s.known.replicatedTo = max(s.known.replicatedTo, end)
+	default:
 		s.known.sentTo = max(s.known.sentTo, end)
 	}
 }

@@ -140,12 +140,15 @@ func (s *Segment) cutTo(sizeBytes int64, offsetEntries, timeEntries int) error {
 	err := s.dir.cuts.Cut(func() error {
 		s.sizeBytes.Store(sizeBytes)
 		s.unsyncedLog.Store(true)
-		if s.known != nil && sizeBytes < s.known.sentTo {
-			s.known = nil
-			return s.replaceLog(sizeBytes)
-		}
-		if s.known != nil { // the file stays, and what was sent of it may still be on its way
-			s.known.sound = nil
+		if k := s.known; k != nil { // the file stays, and what was sent of it may still be on its way
+			k.sound = nil
+			if sizeBytes < k.replicatedTo {
+				s.isClosed.Store(sizeBytes > 0) // nothing is left of the file's pages at 0
+			}
+			if sizeBytes < k.sentTo {
+				s.known = nil
+				return s.replaceLog(sizeBytes)
+			}
 		}
 		return s.cutLog(sizeBytes)
 	})
