@@ -27,6 +27,9 @@ const balancerTag = 20000
 // controllerEndpoint has DescribeCluster ask a controller (KIP-919).
 const controllerEndpoint int8 = 2
 
+// ErrNoBalancer is the answer of brokers that do not know the question.
+var ErrNoBalancer = errors.New("these brokers have no balancer: it takes Moldau on all of them, of this version or a later one")
+
 // The balancer's configs that this tool changes.
 const (
 	drainingConfig = "moldau.balancer.draining.brokers"
@@ -87,7 +90,7 @@ func describe(ctx context.Context, asked kmsg.Requestor, req *kmsg.DescribeClust
 		}
 	})
 	if data == nil {
-		return errors.New("these brokers have no balancer: it takes Moldau on all of them, of this version or a later one")
+		return ErrNoBalancer
 	}
 	if err := json.Unmarshal(data, answer); err != nil {
 		return fmt.Errorf("the brokers' answer cannot be read: %w", err)

@@ -20,10 +20,11 @@ type Cluster struct {
 	Quorum        Quorum
 	QuorumErr     error // why nothing is known of the quorum; nil if it is
 	Topics        []Topic
-	Moving        int // partitions that are being reassigned
+	Moving        int // partitions that are being reassigned; -1 where that is not known
 	Finalized     map[string]int16
 	FeaturesEpoch int64
 	Balancer      *balance.Status // nil where there is none, or nothing is known of it
+	Unanswered    []string        // what else was asked in vain
 }
 
 // Broker is a registered broker.
@@ -144,6 +145,9 @@ func (r *Report) judgeQuorum() {
 }
 
 func (r *Report) judgePartitions() {
+	if r.Moving < 0 {
+		r.find(Degraded, "ask again; if that goes on, look at the brokers' logs", "no broker tells which partitions are being moved")
+	}
 	var offline, under []string
 	for _, t := range r.Topics {
 		for _, p := range t.Partitions {

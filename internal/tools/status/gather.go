@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -15,8 +16,12 @@ import (
 	"github.com/moldau/moldau/internal/tools/client"
 )
 
-// askTimeout is how long the cluster may take for one question: an operator in trouble waits for the answer.
-const askTimeout = 10 * time.Second
+// How long the cluster may take for one question: an operator in trouble waits for the answer.
+const (
+	askTimeout = 10 * time.Second
+	// restTimeout is for what something can be said without, as without the active controller.
+	restTimeout = 3 * time.Second
+)
 
 // Options say which cluster to ask.
 type Options struct {
@@ -74,9 +79,6 @@ func gather(ctx context.Context, admin *client.Client) (Cluster, error) {
 		}
 		c.Brokers = append(c.Brokers, broker)
 	}
-	if c.Quorum, err = quorum(ctx, admin); err != nil {
-		c.QuorumErr = err
-	}
 	metadata, err := admin.Metadata(ctx, nil, "listTopics")
 	if err != nil {
 		return Cluster{}, err
@@ -84,17 +86,23 @@ func gather(ctx context.Context, admin *client.Client) (Cluster, error) {
 	if c.Topics, err = topics(ctx, admin, metadata.Topics); err != nil {
 		return Cluster{}, err
 	}
-	// Brokers that are no Moldau have no balancer.
-	if balancer, err := brokers.StatusOf(ctx, admin); err == nil {
+	admin.APITimeout = min(admin.APITimeout, restTimeout)
+	if c.Quorum, c.QuorumErr = quorum(ctx, admin); c.QuorumErr != nil {
+		c.Unanswered = append(c.Unanswered, "the balancer") // the same controller would answer
+	} else if balancer, err := brokers.StatusOf(ctx, admin); err == nil {
 		c.Balancer = &balancer
+	} else if !errors.Is(err, brokers.ErrNoBalancer) { // which brokers that are no Moldau have not
+		c.Unanswered = append(c.Unanswered, "the balancer")
 	}
-	c.Moving, err = moving(ctx, admin)
-	return c, err
+	if c.Moving, err = moving(ctx, admin); err != nil {
+		c.Moving, c.Unanswered = -1, append(c.Unanswered, "reassignments")
+	}
+	return c, ctx.Err()
 }
 
 // levels asks one broker which levels of features it supports, and notes what the cluster has finalized.
 func levels(ctx context.Context, admin *client.Client, id int32, c *Cluster) (map[string]Range, error) {
-	ctx, cancel := admin.Context(ctx)
+	ctx, cancel := context.WithTimeout(ctx, min(admin.APITimeout, restTimeout))
 	defer cancel()
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "moldau-tools", cli.KafkaVersion
@@ -127,6 +135,9 @@ func quorum(ctx context.Context, admin *client.Client) (Quorum, error) {
 	resp, err := req.RequestWith(ctx, admin)
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return Quorum{}, fmt.Errorf("no controller has answered within %s", admin.APITimeout)
 	}
 	if err != nil {
 		return Quorum{}, client.Convert(err, "describeMetadataQuorum")
@@ -180,7 +191,7 @@ func moving(ctx context.Context, admin *client.Client) (int, error) {
 	ctx, cancel := admin.Context(ctx)
 	defer cancel()
 	req := kmsg.NewPtrListPartitionReassignmentsRequest()
-	req.TimeoutMillis = int32(askTimeout.Milliseconds())
+	req.TimeoutMillis = int32(admin.APITimeout.Milliseconds())
 	resp, err := req.RequestWith(ctx, admin)
 	if err == nil {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)

@@ -44,9 +44,16 @@ func (r *Report) print(s cli.Streams) {
 	s.Table([]string{"BROKER", "ADDRESS", "RACK", "STATE", "SUPPORTS"}, rows)
 	s.Println("")
 	r.printQuorum(s)
-	s.Printf("Partitions    %d in %d topics: %d without leader, %d under min.insync.replicas, %d under-replicated, %d being moved\n", r.Total, len(r.Topics), r.Offline, r.UnderMinISR, r.UnderReplicated, r.Moving)
+	moving := strconv.Itoa(r.Moving)
+	if r.Moving < 0 {
+		moving = "?"
+	}
+	s.Printf("Partitions    %d in %d topics: %d without leader, %d under min.insync.replicas, %d under-replicated, %s being moved\n", r.Total, len(r.Topics), r.Offline, r.UnderMinISR, r.UnderReplicated, moving)
 	if r.Balancer != nil {
 		s.Printf("Balancer      %s: %s\n", r.Balancer.State, r.Balancer.Why)
+	}
+	if len(r.Unanswered) > 0 {
+		s.Printf("Not answered  %s\n", strings.Join(r.Unanswered, ", "))
 	}
 	var levels []string
 	for _, name := range slices.Sorted(maps.Keys(r.Finalized)) {

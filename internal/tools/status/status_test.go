@@ -38,6 +38,7 @@ func TestAssess(t *testing.T) {
 		"no quorum":      {func(c *Cluster) { c.QuorumErr = errors.New("no leader") }, Failing, []string{"nobody leads the metadata quorum"}},
 		"voter behind":   {func(c *Cluster) { c.Quorum.Voters[2].LastFetchMs -= 8000 }, Degraded, []string{"controller 3 has not followed the metadata for 8 s", "1 of 3 controllers are away: one more"}},
 		"leader's fetch": {func(c *Cluster) { c.Quorum.Voters[0].LastFetchMs = -1 }, Well, nil},
+		"not told":       {func(c *Cluster) { c.Moving = -1 }, Degraded, []string{"no broker tells which partitions are being moved"}},
 		"one lags": {func(c *Cluster) { c.Topics[0].Partitions[1].ISR = []int32{1, 2} }, Degraded,
 			[]string{"1 of 2 partitions lack a replica in sync"}},
 		"under min ISR": {func(c *Cluster) { c.Topics[0].Partitions[1].ISR = []int32{2} }, Failing,
