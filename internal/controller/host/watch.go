@@ -95,12 +95,17 @@ func (h *Host) watch(ctx context.Context) {
 	}
 	now := h.nowMs()
 	h.sessionsMu.Lock()
-	gone := h.sessions.Tick(h.office.Image(), now)
+	image := h.office.Image()
+	gone := h.sessions.Tick(image, now)
 	h.sessionsMu.Unlock()
 	if !h.office.Held().IsSelf {
 		return
 	}
 	for _, id := range gone {
+		if image.Broker(id).InControlledShutdown {
+			h.o.Logger.Info("a broker that was leaving has left", "broker", id)
+			continue
+		}
 		h.o.Logger.Warn("a broker is silent or dead; its partitions get other leaders", "broker", id)
 		h.fencedCount.Add(1)
 	}

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"bytes"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +90,38 @@ func TestSilentAndDeadBrokersAreFenced(t *testing.T) {
 		synctest.Wait()
 		if p := l.image.Partition("t", 0); !l.image.Broker(1).Fenced || p.Leader != 3 || len(p.ELR) != 1 {
 			t.Errorf("dead: %+v", p)
+		}
+	})
+}
+
+// TestLastBrokerLeaves has a broker stop on purpose that nobody is there to take over from: nothing is wrong.
+func TestLastBrokerLeaves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var logged bytes.Buffer
+		h, l := newWatchWith(t, func(o *Options) {
+			o.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		})
+		delta := metadata.NewDelta(l.image)
+		for _, r := range []metadata.Record{
+			&metadata.BrokerRegistrationChangeRecord{BrokerID: 2, BrokerEpoch: 20, Fenced: metadata.FencingFence},
+			&metadata.BrokerRegistrationChangeRecord{BrokerID: 3, BrokerEpoch: 30, InControlledShutdown: 1},
+		} {
+			if err := delta.Replay(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.image = delta.Apply(l.image.Offset+2, 1)
+		l.lead(h, 1)
+		h.BrokerDead(3, kafka.UUID{3})
+		synctest.Wait()
+		if !l.image.Broker(3).Fenced || h.fencedCount.Value() != 0 || logged.Len() > 0 {
+			t.Errorf("%+v, %d counted as dead, logged %q", l.image.Broker(3), h.fencedCount.Value(), &logged)
+		}
+		h.BrokerDead(1, kafka.UUID{})
+		synctest.Wait()
+		if !l.image.Broker(1).Fenced || h.fencedCount.Value() != 1 || logged.Len() == 0 {
+			t.Errorf("%+v, %d counted as dead, logged %q", l.image.Broker(1), h.fencedCount.Value(), &logged)
 		}
 	})
 }
