@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,14 +53,20 @@ func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 		f.response.ErrorCode = int16(kafka.ErrStaleBrokerEpoch)
 		return Reply{Body: &f.body, Accounted: true}
 	}
+	if f.follower != nil {
+		f.reads.Since = h.Replicas.Now(f.follower.BrokerID) // before the session says what has changed
+	}
 	session, err := h.Sessions.Begin(f.sessionRequest())
 	if err != nil {
 		f.response.ErrorCode = int16(kafka.CodeOf(err))
 		return Reply{Body: &f.body}
 	}
 	f.session = session
-	f.resolve()
-	if len(f.reads.Partitions) > 0 {
+	f.resolve(0)
+	if session.CanExtend() {
+		f.reads.Extend = f.more
+	}
+	if len(f.reads.Partitions) > 0 || session.CanExtend() && len(session.Partitions) == 0 {
 		f.results = h.Replicas.Fetch(ctx, f.limits(), &f.buffers)
 	}
 	if f.follower != nil || f.isMending { // exempt from the quotas of clients
@@ -115,7 +122,8 @@ type fetch struct {
 	isMending bool
 	response  kmsg.FetchResponse
 	body      wire.FetchBody                     // of response
-	give      func()                             // release, made once
+	give      func()                             // release, made once, as is more
+	more      func()                             // extend
 	first     []kmsg.FetchResponseTopicPartition // memory for the first topic of response
 
 	// Partitions of the session are read, in order, or refused.
@@ -136,7 +144,7 @@ func newFetch() *fetch {
 	f, ok := fetches.Get().(*fetch)
 	if !ok {
 		f = new(fetch)
-		f.give = f.release
+		f.give, f.more = f.release, f.extend
 	}
 	f.response.Default()
 	f.body = wire.FetchBody{Response: &f.response, OnRelease: f.give}
@@ -162,7 +170,7 @@ func (f *fetch) release() {
 		return
 	}
 	reads := replica.FetchRequest{Partitions: f.reads.Partitions[:0]}
-	*f = fetch{give: f.give, first: first[:0], codes: f.codes[:0], reads: reads, buffers: f.buffers, answers: f.answers[:0], send: f.send[:0], files: f.files[:0]}
+	*f = fetch{give: f.give, more: f.more, first: first[:0], codes: f.codes[:0], reads: reads, buffers: f.buffers, answers: f.answers[:0], send: f.send[:0], files: f.files[:0]}
 	f.response.Topics = topics[:0]
 	fetches.Put(f)
 }
@@ -172,7 +180,8 @@ func (f *fetch) usesTopicIDs() bool { return f.r.Version() >= fetchTopicIDsFrom 
 func (f *fetch) sessionRequest() fetchsession.Request {
 	s := fetchsession.Request{SessionID: f.req.SessionID, Epoch: f.req.SessionEpoch, UsesTopicIDs: f.usesTopicIDs(), NowMs: f.h.Clock.Now().UnixMilli()}
 	if f.follower != nil {
-		s.Owner = fetchsession.Owner{IsFollower: true, BrokerID: f.follower.BrokerID}
+		s.Owner, s.BrokerEpoch = fetchsession.Owner{IsFollower: true, BrokerID: f.follower.BrokerID}, f.follower.BrokerEpoch
+		s.Changes = f.h.Replicas.ChangesFor(f.follower.BrokerID)
 	}
 	if f.r.Version() < fetchSessionsFrom {
 		s.SessionID, s.Epoch = fetchsession.NoSession, fetchsession.FinalEpoch
@@ -206,16 +215,16 @@ func (f *fetch) key(topic string, id kafka.UUID, partition int32) fetchsession.K
 	return fetchsession.Key{Topic: topic, Partition: partition}
 }
 
-// resolve sorts the session's partitions into those to read and those to refuse.
-func (f *fetch) resolve() {
+// resolve sorts the session's partitions, from the first one that is not yet known on, into those to read and those to refuse.
+func (f *fetch) resolve(first int) {
 	partitions := f.session.Partitions
-	f.codes = grown(f.codes, len(partitions))
-	f.reads.Partitions = grown(f.reads.Partitions, len(partitions))[:0]
+	f.codes = slices.Grow(f.codes[:first], len(partitions)-first)[:len(partitions)]
+	f.reads.Partitions = slices.Grow(f.reads.Partitions, len(partitions)-first)
 	var topic *metadata.Topic
 	var code kafka.ErrorCode
-	for i := range partitions {
+	for i := first; i < len(partitions); i++ {
 		p := &partitions[i]
-		if i == 0 || p.Topic != partitions[i-1].Topic || p.TopicID != partitions[i-1].TopicID {
+		if i == first || p.Topic != partitions[i-1].Topic || p.TopicID != partitions[i-1].TopicID {
 			topic, code = f.resolveTopic(p)
 		}
 		f.codes[i] = code
@@ -232,7 +241,7 @@ func (f *fetch) resolve() {
 		}
 		f.reads.Partitions = append(f.reads.Partitions, replica.FetchPartition{
 			TopicPartition: kafka.TopicPartition{Topic: topic.Name, Partition: p.Partition}, TopicID: p.TopicID,
-			Offset: p.FetchOffset, MaxBytes: p.MaxBytes, CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, LogStartOffset: p.LogStartOffset})
+			Offset: p.FetchOffset, MaxBytes: p.MaxBytes, CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, LogStartOffset: p.LogStartOffset, Standing: p.Standing})
 	}
 }
 
@@ -293,7 +302,9 @@ func (f *fetch) respond() {
 			continue
 		}
 		if r := &f.results[read]; r.Err == nil {
-			answers[i] = fetchsession.Answer{HighWatermark: r.HighWatermark, LogStartOffset: r.LogStartOffset, HasRecords: r.SizeBytes() > 0, MustSend: r.Diverging != nil || r.ReadReplica != kafka.NoLeader}
+			a := fetchsession.Answer{HighWatermark: r.HighWatermark, LogStartOffset: r.LogStartOffset, HasRecords: r.SizeBytes() > 0, MustSend: r.Diverging != nil || r.ReadReplica != kafka.NoLeader}
+			a.Stands = r.Stands && !a.HasRecords && !a.MustSend && f.reads.Partitions[read].Offset == r.LogEndOffset
+			answers[i] = a
 		}
 		read++
 	}

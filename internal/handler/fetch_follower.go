@@ -27,6 +27,14 @@ func (f *fetch) findFollower() (follower *replica.Follower, isForged bool) {
 	return &replica.Follower{BrokerID: id, BrokerEpoch: epoch}, false
 }
 
+// extend adds what has changed for the follower meanwhile.
+func (f *fetch) extend() {
+	known := len(f.session.Partitions)
+	if f.session.Extend() {
+		f.resolve(known)
+	}
+}
+
 // isCurrent reports whether the follower is registered in the epoch that it names. One that has started
 // anew may have lost what it had before, and this broker may not have heard of it yet (KIP-903).
 func (f *fetch) isCurrent() bool {

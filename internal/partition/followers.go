@@ -13,16 +13,29 @@ type follower struct {
 	endOffset int64
 	// logStartOffset is what it said with its last fetch.
 	logStartOffset int64
-	// caughtUpMs is when it last had everything that the leader had by then.
+	// caughtUpMs is when it last had everything that the leader had by then, as far as a fetch has named the partition.
 	caughtUpMs int64
 	// lastFetchMs and lastFetchEnd are when it last fetched and where the leader's log ended then: when
 	// it fetches from there on, it had caught up at that time.
 	lastFetchMs  int64
 	lastFetchEnd int64
 	brokerEpoch  int64
+	// standing is nil if the last fetch did not find it caught up and in sync, in a session.
+	standing *Standing
+}
+
+// caughtUp is when it last had everything that the leader had by then.
+func (f *follower) caughtUp() int64 {
+	if f.standing == nil {
+		return f.caughtUpMs
+	}
+	return max(f.caughtUpMs, f.standing.LastMs())
 }
 
 const unknownEnd = -1
+
+// aheadMs is by how much a fetch may be later than a check of lags that goes on.
+const aheadMs = 1000
 
 // ISRMember is an in-sync replica as AlterPartition names it (KIP-903).
 type ISRMember struct {
@@ -60,6 +73,8 @@ type Followed struct {
 	// LogStartOffset is where the follower's log begins.
 	LogStartOffset int64
 	NowMs          int64
+	// Standing is told where the follower's session leaves the partition out from now on; nil if it does not.
+	Standing *Standing
 }
 
 // replication is what a leader knows of the others. Partition.following guards it.
@@ -85,6 +100,9 @@ type ReplicationOptions struct {
 	// Flushed is called without locks when a follower may fetch on from its leader, since it has
 	// flushed more. May be nil.
 	Flushed func(leader int32)
+	// Moved is called, with locks held, after a leader's high watermark or, on request, log start offset has moved, which its
+	// followers hear of with what they fetch next. May be nil.
+	Moved func()
 }
 
 // resetReplication begins a leader epoch: until they fetch, nothing is known of the followers, but
@@ -124,12 +142,14 @@ func (p *Partition) updateReplication(old, a Assignment, nowMs int64) {
 // NoteFetch takes note of what a follower has, which Read has checked: its log is like this one's up
 // to the offset. It moves the high watermark, and returns the change of the in-sync replicas that is
 // to be proposed, or nil. A fetch from before the follower's last start does not count (KIP-903).
-func (p *Partition) NoteFetch(f Followed) *ISRChange {
+// stands says that the follower is in sync and has everything, so that f.Standing is enough to note of later
+// fetches until the partition changes.
+func (p *Partition) NoteFetch(f Followed) (change *ISRChange, stands bool) {
 	p.mu.RLock()
 	r := p.role.Load()
 	if !r.isLeader || !slices.Contains(r.Replicas, f.BrokerID) {
 		p.mu.RUnlock()
-		return nil
+		return nil, false
 	}
 	end := p.Log().LogEndOffset()
 	p.following.Lock()
@@ -137,8 +157,9 @@ func (p *Partition) NoteFetch(f Followed) *ISRChange {
 	if known == nil || r.LeaderEpoch != f.LeaderEpoch || f.Offset > end || f.BrokerEpoch < known.brokerEpoch {
 		p.following.Unlock()
 		p.mu.RUnlock()
-		return nil
+		return nil, false
 	}
+	known.caughtUpMs, known.standing = known.caughtUp(), nil
 	switch {
 	case f.Offset >= end:
 		known.caughtUpMs = max(known.caughtUpMs, f.NowMs)
@@ -148,14 +169,17 @@ func (p *Partition) NoteFetch(f Followed) *ISRChange {
 	known.endOffset, known.logStartOffset, known.brokerEpoch = f.Offset, f.LogStartOffset, f.BrokerEpoch
 	known.lastFetchMs, known.lastFetchEnd = f.NowMs, end
 	p.state.nowMs = max(p.state.nowMs, f.NowMs)
-	change := p.expansion(r, f.BrokerID)
+	if stands = f.Standing != nil && f.Offset >= end && slices.Contains(r.ISR, f.BrokerID); stands {
+		known.standing = f.Standing
+	}
+	change = p.expansion(r, f.BrokerID)
 	p.following.Unlock()
 	advanced := p.commit(r)
 	p.mu.RUnlock()
 	if advanced {
 		p.advanced(Everything)
 	}
-	return change
+	return change, stands
 }
 
 // expansion is the change that takes a follower in, if it has caught up with what is committed and
@@ -191,6 +215,9 @@ func (p *Partition) shrinking(r *role, nowMs int64) *ISRChange {
 	defer p.following.Unlock()
 	p.state.nowMs = nowMs
 	for _, f := range p.state.followers { // the wall clock may be set back
+		if f.standing != nil && f.standing.LastMs() > nowMs+aheadMs {
+			f.caughtUpMs, f.standing = nowMs, nil
+		}
 		f.caughtUpMs, f.lastFetchMs = min(f.caughtUpMs, nowMs), min(f.lastFetchMs, nowMs)
 	}
 	if p.state.pending != nil || len(r.ISR) < 2 {
@@ -198,7 +225,7 @@ func (p *Partition) shrinking(r *role, nowMs int64) *ISRChange {
 	}
 	isr := slices.DeleteFunc(slices.Clone(r.ISR), func(id int32) bool {
 		f := p.state.followers[id]
-		return id != p.localID && (f == nil || f.endOffset < end && nowMs-f.caughtUpMs > p.replicating.LagMaxMs)
+		return id != p.localID && (f == nil || f.endOffset < end && nowMs-f.caughtUp() > p.replicating.LagMaxMs)
 	})
 	if len(isr) == len(r.ISR) {
 		return nil
@@ -268,12 +295,16 @@ func (p *Partition) commit(r *role) (advanced bool) {
 	offset := l.CountedOffset()
 	for id, f := range p.state.followers {
 		isIn := slices.Contains(r.ISR, id) || p.state.pending != nil && slices.Contains(p.state.pending.ids(), id)
-		joins := f.endOffset != unknownEnd && p.state.nowMs-f.caughtUpMs <= p.replicating.LagMaxMs && p.replicating.MayJoin(id, f.brokerEpoch)
+		joins := f.endOffset != unknownEnd && p.state.nowMs-f.caughtUp() <= p.replicating.LagMaxMs && p.replicating.MayJoin(id, f.brokerEpoch)
 		if isIn || joins {
 			offset = min(offset, f.endOffset)
 		}
 	}
-	return l.AdvanceHighWatermark(offset)
+	advanced = l.AdvanceHighWatermark(offset)
+	if advanced && p.replicating.Moved != nil {
+		p.replicating.Moved()
+	}
+	return advanced
 }
 
 // LowWatermark is the smallest log start offset of this leader and of the followers on brokers that are alive; -1
@@ -319,5 +350,5 @@ func (p *Partition) NearReplica(offset int64, isNear func(broker int32) bool) in
 }
 
 func (f *follower) isAheadOf(other *follower) bool {
-	return f.endOffset > other.endOffset || f.endOffset == other.endOffset && f.caughtUpMs > other.caughtUpMs
+	return f.endOffset > other.endOffset || f.endOffset == other.endOffset && f.caughtUp() > other.caughtUp()
 }

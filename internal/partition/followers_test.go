@@ -41,14 +41,14 @@ func TestPendingExpansionHoldsHighWatermark(t *testing.T) {
 	p, mayJoin := threeReplicas(t)
 	*mayJoin = true
 	wantHighWatermark(t, p, 0, "before anybody fetched")
-	change := p.NoteFetch(fetchedBy(3, 1))
+	change, _ := p.NoteFetch(fetchedBy(3, 1))
 	if change == nil || change.LeaderEpoch != 4 || change.PartitionEpoch != 7 || len(change.ISR) != 3 || change.ISR[2] != (ISRMember{3, 3}) || change.ISR[0].BrokerEpoch != kafka.NoBrokerEpoch {
 		t.Fatalf("proposes %+v", change)
 	}
 	*mayJoin = false // it is fenced meanwhile, but the controller may have let it in before
 	p.NoteFetch(fetchedBy(2, 3))
 	wantHighWatermark(t, p, 1, "while the change is pending")
-	if again := p.NoteFetch(fetchedBy(3, 2)); again != nil {
+	if again, _ := p.NoteFetch(fetchedBy(3, 2)); again != nil {
 		t.Errorf("proposes %+v while another change is pending", again)
 	}
 	p.Refused(change)
@@ -59,7 +59,7 @@ func TestMetadataEndsPendingChange(t *testing.T) {
 	t.Parallel()
 	p, mayJoin := threeReplicas(t)
 	*mayJoin = true
-	if p.NoteFetch(fetchedBy(3, 3)) == nil {
+	if again, _ := p.NoteFetch(fetchedBy(3, 3)); again == nil {
 		t.Fatal("proposes nothing")
 	}
 	a := p.Assignment()
@@ -79,7 +79,7 @@ func TestFetchOfAnotherEpochIsNotNoted(t *testing.T) {
 	for _, wrong := range []Followed{
 		{BrokerID: 2, LeaderEpoch: 3, Offset: 3, NowMs: nowMs}, {BrokerID: 9, LeaderEpoch: 4, Offset: 3, NowMs: nowMs}, {BrokerID: 2, LeaderEpoch: 4, Offset: 4, NowMs: nowMs},
 	} {
-		if change := p.NoteFetch(wrong); change != nil {
+		if change, _ := p.NoteFetch(wrong); change != nil {
 			t.Errorf("%+v: proposes %+v", wrong, change)
 		}
 		wantHighWatermark(t, p, 0, "after a fetch that does not count")
@@ -182,7 +182,7 @@ func TestFollowerThatCaughtUpOnceDoesNotHoldUpCommits(t *testing.T) {
 	if err := p.Apply(a, nowMs); err != nil {
 		t.Fatal(err)
 	}
-	change := p.NoteFetch(fetchedBy(2, 3))
+	change, _ := p.NoteFetch(fetchedBy(2, 3))
 	if change == nil {
 		t.Fatal("proposes nothing")
 	}

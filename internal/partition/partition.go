@@ -362,5 +362,8 @@ func (p *Partition) DeleteRecords(offset int64) (lowWatermark int64, err error) 
 	if err := p.Log().AdvanceLogStartOffset(offset); err != nil {
 		return kafka.NoOffset, err
 	}
+	if p.replicating.Moved != nil {
+		p.replicating.Moved()
+	}
 	return p.Log().LogStartOffset(), nil
 }

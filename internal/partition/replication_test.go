@@ -307,7 +307,8 @@ func (m *member) fetch() {
 	leader.after(10, func() {
 		read, err := leader.p.Read(ReadRequest{Offset: offset, MaxBytes: 300, MinOneBatch: true, CurrentLeaderEpoch: a.LeaderEpoch, LastFetchedEpoch: lastEpoch, IsReplica: true, ReplicaID: m.id})
 		if err == nil && read.Diverging == nil {
-			leader.tell(leader.p.NoteFetch(Followed{BrokerID: m.id, BrokerEpoch: brokerEpoch, LeaderEpoch: a.LeaderEpoch, Offset: offset, NowMs: g.nowMs}))
+			change, _ := leader.p.NoteFetch(Followed{BrokerID: m.id, BrokerEpoch: brokerEpoch, LeaderEpoch: a.LeaderEpoch, Offset: offset, NowMs: g.nowMs})
+			leader.tell(change)
 		}
 		if !g.healing && g.oneIn(15) {
 			return

@@ -52,6 +52,17 @@ func (b *Buffers) resultsFor(n int) ([]FetchResult, []seen) {
 	return b.results, b.seen
 }
 
+// extendTo keeps the results that there are, for more partitions.
+func (b *Buffers) extendTo(n int) ([]FetchResult, []seen) {
+	results, known := b.results, b.seen
+	b.resultsFor(n)
+	if n > len(results) {
+		clear(b.results[copy(b.results, results):])
+		clear(b.seen[copy(b.seen, known):])
+	}
+	return b.results, b.seen
+}
+
 // Size classes are powers of two; larger pieces are rare and left to the collector.
 const (
 	smallestClassBits = 12 // 4 KiB

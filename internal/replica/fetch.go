@@ -22,6 +22,10 @@ type FetchRequest struct {
 	// Follower is who fetches to replicate: it reads what is not committed, and what it says to have counts.
 	// Whoever sets it has checked who asks (CVE-2018-1288).
 	Follower *Follower
+	// Since and Extend are of a follower's fetch with those partitions of its session only that may have changed. Since is from before it
+	// was found out which. Extend, where it is not nil, adds those that have changed since to Partitions, behind the others.
+	Since  Moment
+	Extend func()
 	// AnyReplica lets followers serve consumers that know of it (KIP-392). Those that say where they are, on
 	// which listener they come in, are sent to a replica near them.
 	AnyReplica bool
@@ -44,6 +48,8 @@ type FetchPartition struct {
 	CurrentLeaderEpoch int32
 	LastFetchedEpoch   int32
 	LogStartOffset     int64 // of a follower's log
+	// Standing is noted of a follower that has everything; nil if its session does not leave the partition out.
+	Standing *partition.Standing
 }
 
 // FetchResult is what was read of one partition, or why nothing was.
@@ -52,6 +58,8 @@ type FetchResult struct {
 	Err error
 	// ReadReplica is the broker that the consumer should read from, kafka.NoLeader for none.
 	ReadReplica int32
+	// Stands says that Standing was noted, see partition.NoteFetch.
+	Stands bool
 }
 
 // Fetch reads the partitions into memory of buffers and returns a result for each. Unless
@@ -62,7 +70,9 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 	buffers.memory = &m.fetchMemory
 	f := fetch{m: m, request: r, buffers: buffers}
 	f.results, f.seen = buffers.resultsFor(len(r.Partitions))
-	news := m.news.Load()
+	if f.since = r.Since; r.Follower != nil && r.Extend == nil {
+		f.since = m.Now(r.Follower.BrokerID)
+	}
 	f.lookUp()
 	f.read(false)
 	if f.urgent && f.awaitLeaderships(ctx) {
@@ -71,20 +81,25 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 	}
 	f.note()
 	defer f.recordThrottled()
-	if r.MaxWait <= 0 || len(r.Partitions) == 0 || f.isSatisfied() {
+	if r.MaxWait <= 0 || len(r.Partitions) == 0 && r.Extend == nil || f.isSatisfied() {
 		return f.results
 	}
 	for left, start := r.MaxWait, m.options.Clock.Now(); left > 0; left = r.MaxWait - m.options.Clock.Now().Sub(start) {
-		outcome := f.wait(ctx, left, news)
+		outcome := f.wait(ctx, left)
 		if outcome == purgatory.Canceled {
 			break
 		}
-		isNews := r.Follower != nil && m.news.Load() != news // it wants to fetch more, or to know where the logs begin
-		unchanged := f.bytes == 0 && !isNews                 // nothing was read that is not held any more
-		if !unchanged {
-			f.lookUp()
+		isNews := false
+		if r.Follower != nil {
+			isNews = m.news.Load() != f.since.news // it wants to fetch more, or to know where the logs begin
+			f.readAgain()
+		} else {
+			unchanged := f.bytes == 0 // nothing was read that is not held any more
+			if !unchanged {
+				f.lookUp()
+			}
+			f.read(unchanged)
 		}
-		f.read(unchanged)
 		if f.sendAway() || outcome == purgatory.Expired || isNews || f.isSatisfied() {
 			break
 		}
@@ -102,13 +117,13 @@ type fetch struct {
 	bytes  int
 	urgent bool   // an error or a diverging epoch must be told at once
 	seen   []seen // by partition
+	since  Moment // of a follower: what came before was read
 }
 
 // seen is the state of a replica before it was read.
 type seen struct {
 	replica        *Replica // nil if there is none
 	committedBytes int64
-	appends        int64
 	isThrottled    bool // so that it was not read, whatever there is
 	isCatchingUp   bool // of a follower that is not in sync
 }
@@ -133,7 +148,7 @@ func (f *fetch) lookUp() {
 func (f *fetch) isUnchanged(i int) bool {
 	r := f.seen[i].replica
 	s := &f.seen[i]
-	return r != nil && !s.isThrottled && r.committedBytes.Load() == s.committedBytes && (f.request.Follower == nil || r.appends.Load() == s.appends) && r.Usable() == nil && f.mayServe(i) == nil
+	return r != nil && !s.isThrottled && r.committedBytes.Load() == s.committedBytes && r.Usable() == nil && f.mayServe(i) == nil
 }
 
 // mayServe returns why the replica of a partition cannot answer this fetch, or nil.
@@ -261,7 +276,7 @@ func (f *fetch) readPartition(i int, p *FetchPartition, r *partition.ReadRequest
 		result.ReadResult, result.Err = partition.ReadResult{}, f.m.whyNot(p)
 		return false
 	}
-	f.seen[i].committedBytes, f.seen[i].appends = replica.committedBytes.Load(), replica.appends.Load()
+	f.seen[i].committedBytes = replica.committedBytes.Load()
 	if f.request.Rack != "" {
 		if result.ReadReplica = f.m.nearReplica(replica, f.request, p.Offset); result.ReadReplica != kafka.NoLeader {
 			if result.Err = f.mayServe(i); result.Err == nil {
@@ -300,9 +315,9 @@ func (m *Manager) whyNot(p *FetchPartition) error {
 
 // wait parks the fetch on its partitions until enough bytes came, in sum. Bytes that come
 // between a read and the wait may be counted twice: then the fetch reads once more.
-func (f *fetch) wait(ctx context.Context, timeout time.Duration, news int64) purgatory.Outcome {
+func (f *fetch) wait(ctx context.Context, timeout time.Duration) purgatory.Outcome {
 	if f.request.Follower != nil {
-		return f.waitForAppends(ctx, timeout, news)
+		return f.waitForAppends(ctx, timeout)
 	}
 	missing := new(atomic.Int64)
 	missing.Store(int64(f.request.MinBytes - f.bytes))

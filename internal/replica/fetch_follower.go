@@ -28,12 +28,14 @@ func (f *fetch) note() {
 	nowMs := f.m.options.Clock.Now().UnixMilli()
 	for i := range f.results {
 		p, r := &f.request.Partitions[i], &f.results[i]
-		if r.Err != nil || r.Diverging != nil {
+		if r.Stands = false; r.Err != nil || r.Diverging != nil {
 			continue
 		}
 		replica := f.seen[i].replica
-		f.m.propose(replica, replica.NoteFetch(partition.Followed{BrokerID: follower.BrokerID, BrokerEpoch: follower.BrokerEpoch, LeaderEpoch: p.CurrentLeaderEpoch,
-			Offset: p.Offset, LogStartOffset: p.LogStartOffset, NowMs: nowMs}))
+		change, stands := replica.NoteFetch(partition.Followed{BrokerID: follower.BrokerID, BrokerEpoch: follower.BrokerEpoch, LeaderEpoch: p.CurrentLeaderEpoch,
+			Offset: p.Offset, LogStartOffset: p.LogStartOffset, NowMs: nowMs, Standing: p.Standing})
+		r.Stands = stands
+		f.m.propose(replica, change)
 		replica.commitWaiters.Notify(0) // who waits for its log start offset
 	}
 }
@@ -78,43 +80,29 @@ func (f *fetch) recordThrottled() {
 	}
 }
 
-// waitersOf is the list of a follower's fetches.
-func (m *Manager) waitersOf(broker int32) *purgatory.List {
-	if l, ok := m.followerWaiters.Load(broker); ok {
-		return l.(*purgatory.List)
-	}
-	l, _ := m.followerWaiters.LoadOrStore(broker, &purgatory.List{})
-	return l.(*purgatory.List)
-}
-
-// noteFollowers has appends to a replica wake the fetches of the brokers that have the others, and returns whose
-// they woke before.
-func (m *Manager) noteFollowers(r *Replica, replicas []int32) (former *[]*purgatory.List) {
-	lists := make([]*purgatory.List, 0, len(replicas))
-	for _, id := range replicas {
-		if id != m.options.NodeID {
-			lists = append(lists, m.waitersOf(id))
-		}
-	}
-	return r.followers.Swap(&lists)
-}
-
 // waitForAppends parks a follower's fetch until anything is appended, or this broker begins to lead
 // more that the follower may want.
-func (f *fetch) waitForAppends(ctx context.Context, timeout time.Duration, news int64) purgatory.Outcome {
+func (f *fetch) waitForAppends(ctx context.Context, timeout time.Duration) purgatory.Outcome {
 	f.giveUpRead()
 	op := purgatory.NewOperation(func(int64) bool { return true }, nil)
-	if err := f.m.fetches.Watch(op, []*purgatory.List{f.m.waitersOf(f.request.Follower.BrokerID), &f.m.newsWaiters}); err != nil {
+	if err := f.m.fetches.Watch(op, []*purgatory.List{&f.m.follower(f.request.Follower.BrokerID).waiters, &f.m.newsWaiters}); err != nil {
 		return purgatory.Expired // no room to wait: answer with what there is
 	}
-	missed := f.m.news.Load() != news || f.anyGone()
-	for i := range f.seen {
-		missed = missed || f.seen[i].replica.appends.Load() != f.seen[i].appends
-	}
-	if missed {
+	if f.m.Now(f.request.Follower.BrokerID) != f.since || f.anyGone() {
 		op.Complete()
 	}
 	return op.Wait(ctx, timeout)
+}
+
+// readAgain reads what a follower's fetch names after it has waited, and what has changed meanwhile.
+func (f *fetch) readAgain() {
+	f.since = f.m.Now(f.request.Follower.BrokerID)
+	if f.request.Extend != nil {
+		f.request.Extend()
+		f.results, f.seen = f.buffers.extendTo(len(f.request.Partitions))
+	}
+	f.lookUp()
+	f.read(false)
 }
 
 // nearReplica returns the replica that a consumer is sent to, kafka.NoLeader if it is to stay here.

@@ -313,7 +313,7 @@ func TestOnlyLeadersLetFollowersGo(t *testing.T) {
 		{"changes, led here", func() { change("led") }, true},
 	} {
 		op := purgatory.NewOperation(func(int64) bool { return true }, nil)
-		if err := h.fetches.Watch(op, []*purgatory.List{h.waitersOf(3)}); err != nil {
+		if err := h.fetches.Watch(op, []*purgatory.List{&h.follower(3).waiters}); err != nil {
 			t.Fatal(err)
 		}
 		c.do()

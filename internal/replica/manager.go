@@ -54,10 +54,8 @@ type Manager struct {
 	// they follow, or has deleted records on request. Their fetches wait for it, too.
 	news        atomic.Int64
 	newsWaiters purgatory.List
-	// followerWaiters are, by broker, the fetches of followers, which wait for what is appended, committed or not,
-	// to any partition of which they have a replica. A list in each of thousands of partitions would cost every
-	// fetch as many entries.
-	followerWaiters sync.Map // int32 to *purgatory.List
+	// followers are, by broker, those that have fetched from here or have a replica of what is here.
+	followers sync.Map // int32 to *follower
 	// followersHeard are, by broker, when a follower last fetched, or until when its fetch may wait: milliseconds since the Manager was made, at since.
 	followersHeard sync.Map // int32 to *atomic.Int64
 	since          time.Time
@@ -79,11 +77,11 @@ type Replica struct {
 	// offline is why there is no Partition: its log could not be opened.
 	offline *kafka.Error
 	topicID kafka.UUID
+	number  int32 // of the partition
 
 	fetchWaiters  purgatory.List
 	commitWaiters purgatory.List
-	followers     atomic.Pointer[[]*purgatory.List] // of Manager.followerWaiters, those of the other replicas
-	appends       atomic.Int64                      // announced to them
+	followers     atomic.Pointer[[]*follower] // of Manager.followers, those with the other replicas
 	// committedBytes counts what was announced, partition.Everything included, so that a fetch finds out what it
 	// missed between reading and waiting.
 	committedBytes atomic.Int64
@@ -120,32 +118,11 @@ func (r *Replica) advanced(bytes int64) {
 	r.commitWaiters.Notify(bytes)
 }
 
-// appended tells followers that there is more to fetch.
-func (r *Replica) appended() {
-	r.appends.Add(1)
-	if lists := r.followers.Load(); lists != nil {
-		for _, l := range *lists {
-			l.Notify(1)
-		}
-	}
-}
-
 // release lets everybody go who waits for the replica: what they wait for may not come.
 func (r *Replica) release() {
 	r.fetchWaiters.CompleteAll()
-	r.releaseFollowers()
+	r.call(r.followers.Load())
 	r.commitWaiters.CompleteAll()
-}
-
-func (r *Replica) releaseFollowers() { completeAll(r.followers.Load()) }
-
-func completeAll(lists *[]*purgatory.List) {
-	if lists == nil {
-		return
-	}
-	for _, l := range *lists {
-		l.CompleteAll()
-	}
 }
 
 // New returns a Manager without replicas. Register Apply with the metadata loader, and call
@@ -328,8 +305,8 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 		r.lostFrom.Store(p.LeaderEpoch + 1)
 	}
 	if wasLeader {
-		completeAll(former) // also those that have no replica any more
-		r.releaseFollowers()
+		r.call(former) // also those that have no replica any more
+		r.call(r.followers.Load())
 	}
 	r.abandoned.Store(false)
 	r.commitWaiters.Notify(0)
@@ -354,7 +331,7 @@ func (m *Manager) placeFor(p *metadata.Partition, named kafka.UUID) kafka.UUID {
 }
 
 func (m *Manager) open(tp kafka.TopicIDPartition, place storage.Placement, config TopicConfig) *Replica {
-	r := &Replica{topicID: tp.TopicID}
+	r := &Replica{topicID: tp.TopicID, number: tp.Partition}
 	log, err := m.options.Storage.Place(tp, place, config.Log, m.options.Clock.Now().UnixMilli())
 	if err != nil {
 		slog.Error("cannot open the log of a partition; it is offline on this broker", "partition", tp.TopicPartition.String(), "topic_id", tp.TopicID.String(), "error", err)

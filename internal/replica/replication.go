@@ -65,7 +65,7 @@ func (m *Manager) watchDamage(r *Replica) {
 }
 
 func (m *Manager) replicationOptions(r *Replica) partition.ReplicationOptions {
-	o := partition.ReplicationOptions{MayJoin: m.mayJoin, Appended: r.appended}
+	o := partition.ReplicationOptions{MayJoin: m.mayJoin, Appended: r.appended, Moved: r.moved}
 	if c := m.options.Cluster; c != nil {
 		o.LagMaxMs, o.Flushed = c.LagMaxMs, c.Flushed
 		o.IsRegistered = func() bool { return m.mayJoin(m.options.NodeID, c.BrokerEpoch()) }

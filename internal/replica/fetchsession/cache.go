@@ -70,6 +70,9 @@ type Request struct {
 	Partitions []Partition
 	Forgotten  []Key
 	NowMs      int64
+	// Changes are those that the follower must hear of, nil for consumers; BrokerEpoch is the one that it names.
+	Changes     *Changes
+	BrokerEpoch int64
 }
 
 // Owner tells followers from consumers, which are all the same.
@@ -90,7 +93,12 @@ func (c *Cache) Begin(r Request) (*Context, error) {
 		if r.Epoch == FinalEpoch {
 			kind = sessionlessContext
 		}
-		return &Context{cache: c, kind: kind, usesTopicIDs: r.UsesTopicIDs, owner: r.Owner, Partitions: distinct(r.Partitions)}, nil
+		f := &Context{cache: c, kind: kind, usesTopicIDs: r.UsesTopicIDs, owner: r.Owner, Partitions: distinct(r.Partitions), isAll: true}
+		if kind == fullContext && r.Changes != nil && r.UsesTopicIDs {
+			f.follower = follow(&r)
+			f.follower.stand(f.Partitions)
+		}
+		return f, nil
 	}
 	sh := c.shardOf(r.SessionID)
 	sh.mu.Lock()
@@ -116,8 +124,13 @@ func (c *Cache) Begin(r Request) (*Context, error) {
 	s.counted = len(s.index)
 	s.lastUsedMs = r.NowMs
 	s.epoch = nextEpoch(s.epoch)
-	all := s.snapshot()
-	return &Context{cache: c, kind: incrementalContext, usesTopicIDs: r.UsesTopicIDs, Partitions: all.partitions, snapshot: all, session: s, epoch: s.epoch}, nil
+	isAll := s.follower == nil || s.looksAtAll(&r)
+	looked := s.snapshot(isAll)
+	if s.follower != nil {
+		s.follower.lastMs.Store(r.NowMs) // after what is looked at has stopped to stand
+	}
+	return &Context{cache: c, kind: incrementalContext, usesTopicIDs: r.UsesTopicIDs, Partitions: looked.partitions, snapshot: looked, session: s, epoch: s.epoch,
+		isAll: isAll}, nil
 }
 
 // distinct leaves each partition once: its first place, and what the last mention asks for. A
@@ -181,7 +194,7 @@ func (c *Cache) create(f *Context, answers []Answer, nowMs int64) int32 {
 		return NoSession
 	}
 	s := newSession(c.newID(sh, number), f.usesTopicIDs, nowMs)
-	s.owner = f.owner
+	s.owner, s.follower = f.owner, f.follower
 	s.fill(f.Partitions, answers)
 	s.counted = len(s.index)
 	sh.sessions[s.id] = s

@@ -2,8 +2,10 @@ package fetchsession
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/partition"
 )
 
 // Key names a partition in a session: by topic id, or by name where the client uses names.
@@ -21,6 +23,8 @@ type Partition struct {
 	LastFetchedEpoch   int32
 	LogStartOffset     int64 // of a follower's log, -1 from consumers
 	MaxBytes           int32
+	// Standing is the follower's word on the partition, nil for others.
+	Standing *partition.Standing
 }
 
 func (p *Partition) isFollowers() bool { return p.LogStartOffset >= 0 }
@@ -33,6 +37,8 @@ type Answer struct {
 	// MustSend is set for errors, diverging epochs and preferred read replicas.
 	MustSend bool
 	IsError  bool
+	// Stands says that nothing but what Changes hears of makes the next answer another one, and that Standing was noted.
+	Stands bool
 }
 
 // session is one client's partitions in the order in which they are fetched: those that gave
@@ -50,6 +56,21 @@ type session struct {
 	index      map[Key]*entry
 	head, tail *entry
 	spare      *snapshot // nil while a context has it
+	follower   *followed // nil of a consumer's session
+}
+
+// followed is what a follower's session has beside.
+type followed struct {
+	changes     *Changes
+	listener    int64 // of changes
+	brokerEpoch int64
+	lastMs      *atomic.Int64 // when it fetched last
+	lookedMs    int64         // when it looked at everything last
+	// open are the entries that must be looked at: named by a request, changed, or with an answer that does not stand. All of them are as
+	// long as owesAll, since a look at everything has begun and not ended.
+	open    []*entry
+	owesAll bool
+	place   int64 // of the last entry
 }
 
 // snapshot is a session's partitions as one request fetches them, with the entries they are copies
@@ -66,6 +87,12 @@ type entry struct {
 	logStartOffset int64
 
 	prev, next *entry
+
+	// Of a follower's session only:
+	place    int64 // larger than that of the entries before it
+	lookedAt int32 // the epoch of the last request that looked at it
+	markedAt int32 // the epoch of the last request that it has changed under
+	isOpen   bool
 }
 
 func newSession(id int32, usesTopicIDs bool, nowMs int64) *session {
@@ -74,8 +101,11 @@ func newSession(id int32, usesTopicIDs bool, nowMs int64) *session {
 
 func (s *session) fill(partitions []Partition, answers []Answer) {
 	for i, p := range partitions {
-		s.put(p).sends(answers[i]) // all are sent
+		e := s.put(p)
+		e.sends(answers[i]) // all are sent
+		s.settle(e, &answers[i])
 	}
+	s.closeSettled()
 }
 
 // put adds a partition, or changes what is wanted of it.
@@ -89,6 +119,15 @@ func (s *session) put(p Partition) *entry {
 		// A follower drops the answers of an epoch that has ended for it, and would not hear again how far an idle partition is committed.
 		e.highWatermark = -1
 	}
+	if s.follower != nil {
+		if p.Standing == nil {
+			p.Standing = e.Standing
+		}
+		if p.Standing == nil {
+			p.Standing = partition.NewStanding(s.follower.lastMs)
+		}
+		s.open(e)
+	}
 	e.Partition = p
 	return e
 }
@@ -101,25 +140,39 @@ func (s *session) update(partitions []Partition, forgotten []Key) {
 		if e := s.index[k]; e != nil {
 			delete(s.index, k)
 			s.unlink(e)
+			s.forget(e)
 		}
 	}
+	s.closeSettled()
 }
 
-// snapshot copies the partitions, into the memory of an earlier request's copy if that is over.
-func (s *session) snapshot() *snapshot {
-	all := s.spare
+// snapshot copies the partitions, into the memory of an earlier request's copy if that is over: those that must be looked at, or all.
+func (s *session) snapshot(all bool) *snapshot {
+	size := len(s.index)
+	if !all {
+		size = len(s.follower.open)
+	}
+	copied := s.spare
 	s.spare = nil
-	if all == nil || cap(all.partitions) < len(s.index) {
-		all = &snapshot{make([]Partition, 0, len(s.index)), make([]*entry, 0, len(s.index))}
+	if copied == nil || cap(copied.partitions) < size {
+		copied = &snapshot{make([]Partition, 0, size), make([]*entry, 0, size)}
 	}
-	all.partitions, all.entries = all.partitions[:0], all.entries[:0]
+	copied.partitions, copied.entries = copied.partitions[:0], copied.entries[:0]
+	if !all {
+		s.look(copied, s.follower.open)
+		return copied
+	}
 	for e := s.head; e != nil; e = e.next {
-		all.partitions, all.entries = append(all.partitions, e.Partition), append(all.entries, e)
+		s.lookAt(copied, e)
 	}
-	return all
+	return copied
 }
 
 func (s *session) append(e *entry) {
+	if f := s.follower; f != nil {
+		f.place++
+		e.place = f.place
+	}
 	e.prev, e.next = s.tail, nil
 	if s.tail != nil {
 		s.tail.next = e
@@ -174,6 +227,8 @@ type Context struct {
 	session      *session
 	snapshot     *snapshot
 	epoch        int32
+	isAll        bool      // Partitions are all of the session
+	follower     *followed // of the session that a full fetch of a follower makes
 }
 
 // Release gives the memory of Partitions back to the session; nothing of the context may be used
@@ -232,6 +287,11 @@ func (c *Context) Finish(answers []Answer, send []bool, nowMs int64) (sessionID 
 			s.unlink(e)
 			s.append(e)
 		}
+		s.settle(e, &answers[i])
+	}
+	s.closeSettled()
+	if f := s.follower; f != nil && c.isAll {
+		f.owesAll = false
 	}
 	return s.id, nil
 }

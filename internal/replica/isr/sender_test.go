@@ -56,7 +56,7 @@ func apply(t *testing.T, p *partition.Partition, partitionEpoch int32, isr ...in
 // joins has broker 3 fetch from p's end, and proposes that it is in sync.
 func joins(t *testing.T, s *Sender, p *partition.Partition) *partition.ISRChange {
 	t.Helper()
-	change := p.NoteFetch(partition.Followed{BrokerID: 3, BrokerEpoch: 33, LeaderEpoch: 4, NowMs: nowMs})
+	change, _ := p.NoteFetch(partition.Followed{BrokerID: 3, BrokerEpoch: 33, LeaderEpoch: 4, NowMs: nowMs})
 	if change == nil || !change.Expands {
 		t.Fatalf("proposes %+v", change)
 	}
