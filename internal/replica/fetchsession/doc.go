@@ -5,4 +5,7 @@
 // which picks the partitions that must be in the response. Sessions live in shards, each with
 // its own lock; a session has a lock too, taken after the shard's, because nothing keeps a
 // client from using one session on two connections.
+//
+// A session of a follower, of which thousands of partitions are idle, looks at those only that a request names, that
+// Changes has heard of, or whose last answer does not stand; what is left out stands as a partition.Standing.
 package fetchsession
