@@ -28,7 +28,10 @@ func (a *askedOnce) Authorize(p security.Principal, host string, o security.Oper
 // happens to another that stands, whenever that is.
 func TestFollowersWaitForWhatTheyDoNotName(t *testing.T) {
 	t.Parallel()
-	const mostWait = time.Minute
+	const (
+		mostWait = time.Minute
+		meantime = time.Second / 2 // before the session looks at everything
+	)
 	produce := func(d *dataPlane) {
 		d.doProduce(withProduce(newProduceRequest(9, 1), "other", 0, records(d.tb, -1, "a")))
 	}
@@ -40,16 +43,16 @@ func TestFollowersWaitForWhatTheyDoNotName(t *testing.T) {
 		want      kafka.ErrorCode
 		records   bool
 	}{
-		"nothing":                     {time.Second, func(*dataPlane) {}, false, mostWait, kafka.ErrNone, false},
+		"nothing":                     {meantime, func(*dataPlane) {}, false, mostWait, kafka.ErrNone, false},
 		"records come before":         {0, produce, true, 0, kafka.ErrNone, true},
-		"records come":                {time.Second, produce, true, time.Second, kafka.ErrNone, true},
-		"records come, nothing named": {time.Second, produce, false, time.Second, kafka.ErrNone, true},
-		"another leads": {time.Second, func(d *dataPlane) {
+		"records come":                {meantime, produce, true, meantime, kafka.ErrNone, true},
+		"records come, nothing named": {meantime, produce, false, meantime, kafka.ErrNone, true},
+		"another leads": {meantime, func(d *dataPlane) {
 			change := metadata.NewPartitionChangeRecord(topicIDOf("other"), 0)
 			change.Leader = 2
 			d.apply(change)
-		}, false, time.Second, kafka.ErrFencedLeaderEpoch, false},
-		"a topic is deleted": {time.Second, func(d *dataPlane) { d.apply(&metadata.RemoveTopicRecord{TopicID: topicIDOf("other")}) }, false, time.Second, kafka.ErrUnknownTopicOrPartition, false},
+		}, false, meantime, kafka.ErrFencedLeaderEpoch, false},
+		"a topic is deleted": {meantime, func(d *dataPlane) { d.apply(&metadata.RemoveTopicRecord{TopicID: topicIDOf("other")}) }, false, meantime, kafka.ErrUnknownTopicOrPartition, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -181,6 +181,7 @@ func (c *Cache) drop(sh *shard, s *session) {
 	c.sessions.Add(-1)
 	c.partitions.Add(-int64(s.counted))
 	s.counted = 0
+	s.follower.leave()
 }
 
 // create makes a session of the partitions of a full fetch and their answers. It returns
@@ -191,6 +192,7 @@ func (c *Cache) create(f *Context, answers []Answer, nowMs int64) int32 {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if len(sh.sessions) >= sh.slots && !c.evict(sh, len(f.Partitions), f.owner.IsFollower, nowMs) {
+		f.follower.leave()
 		return NoSession
 	}
 	s := newSession(c.newID(sh, number), f.usesTopicIDs, nowMs)

@@ -13,7 +13,7 @@ import (
 const (
 	// lookAtAllMs is after how long a follower's session looks at all of its partitions again: what retention deletes and
 	// what the follower may not do any more is found then.
-	lookAtAllMs = 5_000
+	lookAtAllMs = 1_000
 	// mostChanges bounds what is remembered for a follower that does not come.
 	mostChanges = 1 << 17
 )
@@ -21,10 +21,9 @@ const (
 // Changes are the partitions that have changed since a follower's session has looked at them. One session at a time
 // listens, the one that looked at everything last; another one looks at everything each time.
 type Changes struct {
-	mu          sync.Mutex
-	listener    int64
-	isListening bool
-	marked      map[Key]struct{}
+	mu       sync.Mutex
+	listener int64            // who has begun to listen last
+	marked   map[Key]struct{} // nil while nobody listens
 }
 
 // Mark says that the answer about a partition may be another one from now on. The change must have been made: whoever takes the
@@ -33,9 +32,9 @@ func (c *Changes) Mark(topicID kafka.UUID, partition int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case !c.isListening:
+	case c.marked == nil:
 	case len(c.marked) >= mostChanges:
-		c.marked, c.isListening = nil, false
+		c.marked = nil
 	default:
 		c.marked[Key{TopicID: topicID, Partition: partition}] = struct{}{}
 	}
@@ -46,15 +45,24 @@ func (c *Changes) listen() (listener int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.listener++
-	c.isListening, c.marked = true, map[Key]struct{}{}
+	c.marked = map[Key]struct{}{}
 	return c.listener
 }
 
-// take takes all marks away; false says that another session listens.
+// leave says that a session has ended: nothing is remembered for it.
+func (c *Changes) leave(listener int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.listener == listener {
+		c.marked = nil
+	}
+}
+
+// take takes all marks away; false says that the session does not listen.
 func (c *Changes) take(listener int64, each func(k Key)) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.listener != listener || !c.isListening {
+	if c.listener != listener || c.marked == nil {
 		return false
 	}
 	for k := range c.marked {
@@ -71,6 +79,13 @@ func follow(r *Request) *followed {
 	f := &followed{changes: r.Changes, listener: r.Changes.listen(), brokerEpoch: r.BrokerEpoch, lastMs: new(atomic.Int64), lookedMs: r.NowMs}
 	f.lastMs.Store(r.NowMs)
 	return f
+}
+
+// leave is for when there is no such session any more, if it is a follower's at all.
+func (f *followed) leave() {
+	if f != nil {
+		f.changes.leave(f.listener)
+	}
 }
 
 // stand gives the partitions of a new session what its follower's word is kept in.

@@ -220,3 +220,34 @@ func TestFollowersWord(t *testing.T) {
 		t.Errorf("after a request that came to nothing: %d and %d", one.LastMs(), two.LastMs())
 	}
 }
+
+// TestNobodyListensForASessionThatHasEnded: what has changed is remembered neither for a session that was given up, nor for one that was not made.
+func TestNobodyListensForASessionThatHasEnded(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t)
+	listens := func(want bool, when string) {
+		t.Helper()
+		f.mark(1)
+		if (len(f.changes.marked) > 0) != want {
+			t.Errorf("%s: %d changes are remembered", when, len(f.changes.marked))
+		}
+	}
+	listens(true, "a session")
+	r := f.request
+	r.SessionID, r.Epoch, r.Forgotten = f.id, f.epoch, []Key{keyOf(0), keyOf(1), keyOf(2), keyOf(3), keyOf(4)}
+	if _, err := f.c.Begin(r); err != nil {
+		t.Fatal(err)
+	}
+	listens(false, "nothing is left in it")
+	f.start()
+	listens(true, "another one")
+	old := f.id
+	f.id, f.epoch = NoSession, InitialEpoch
+	ctx := f.begin(wants(0, 1, 2, 3, 4)...)
+	f.c.remove(old, f.request.Owner)
+	f.look(ctx, "01234")
+	listens(true, "the one before has ended")
+	f.c = newCache(0)
+	f.start()
+	listens(false, "no room")
+}
