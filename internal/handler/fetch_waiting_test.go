@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +53,15 @@ func TestFollowersWaitForWhatTheyDoNotName(t *testing.T) {
 			change.Leader = 2
 			d.apply(change)
 		}, false, meantime, kafka.ErrFencedLeaderEpoch, false},
+		"its replica goes": {meantime, func(d *dataPlane) {
+			change := metadata.NewPartitionChangeRecord(topicIDOf("other"), 0)
+			change.Replicas, change.ISR, change.Directories = []int32{1}, []int32{1}, make([]kafka.UUID, 1)
+			d.apply(change)
+		}, false, meantime, kafka.ErrUnknownLeaderEpoch, false},
+		"the log dir fails": {meantime, func(d *dataPlane) {
+			d.storage.FailDir("/data", errors.New("broken"))
+			d.replicas.WakeOffline()
+		}, false, meantime, kafka.ErrKafkaStorageError, false},
 		"a topic is deleted": {meantime, func(d *dataPlane) { d.apply(&metadata.RemoveTopicRecord{TopicID: topicIDOf("other")}) }, false, meantime, kafka.ErrUnknownTopicOrPartition, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,8 +69,11 @@ func TestFollowersWaitForWhatTheyDoNotName(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDataPlane(t)
 				d.createReplicated("other")
-				d.createReplicated("named")
-				full := withFetch(withFetch(newFetchRequest(17, 0, 0), "other", 0, 0), "named", 0, 0)
+				full := withFetch(newFetchRequest(17, 0, 0), "other", 0, 0)
+				if c.names {
+					d.createReplicated("named")
+					withFetch(full, "named", 0, 0)
+				}
 				full.MaxWaitMillis = 0
 				for i := range full.Topics {
 					full.Topics[i].Partitions[0].CurrentLeaderEpoch = 0
