@@ -109,7 +109,9 @@ const asideMs = 5000
 // one does, or nil if that cannot be asked for now: it can take no more, and the others need not wait for it. What it has, it keeps.
 // Until ComeBack it fetches nothing, or it would be in sync again as soon as nothing is written.
 func (p *Partition) StepAside(nowMs int64) *ISRChange {
-	p.mu.RLock()
+	if !p.mu.TryRLock() { // who wants to change the role may wait for an append that waits for its disk
+		return nil
+	}
 	defer p.mu.RUnlock()
 	r := p.role.Load()
 	if r.gone != nil || r.Leader == kafka.NoLeader || !slices.Contains(r.ISR, p.localID) || !p.replicating.IsRegistered() {

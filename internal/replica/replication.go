@@ -81,29 +81,35 @@ func (m *Manager) mayJoin(broker int32, brokerEpoch int64) bool {
 
 // CheckLag proposes to take followers out of the in-sync replicas that have not caught up for too long. Replicas here
 // step aside where others have room and they have not: leaders on a log dir that refuses producers, followers whose log
-// did not take what they have fetched.
+// did not take what they have fetched; and all on a log dir that does not answer.
 func (m *Manager) CheckLag(nowMs int64) {
 	m.mu.RLock()
 	replicas := m.replicas.inOrder()
 	m.mu.RUnlock()
-	low, stepped := m.options.Storage.LowDirs(), 0
+	low, stalled, stepped := m.options.Storage.LowDirs(), m.options.Storage.StalledDirs(), 0
+	stepAside := func(r *Replica) {
+		if change := r.StepAside(nowMs); change != nil {
+			stepped++
+			m.propose(r, change)
+		}
+	}
 	for _, r := range replicas {
 		if r.Usable() != nil {
+			if r.offline == nil && slices.Contains(stalled, r.Log().Dir()) {
+				stepAside(r)
+			}
 			continue
 		}
 		m.propose(r, r.Lagging(nowMs))
 		switch isLow := slices.Contains(low, r.Log().Dir()); {
 		case r.IsLeader() && isLow || !r.IsLeader() && r.RefusesFetched() && !r.IsAside():
-			if change := r.StepAside(nowMs); change != nil {
-				stepped++
-				m.propose(r, change)
-			}
+			stepAside(r)
 		case !isLow:
 			r.ComeBack(nowMs)
 		}
 	}
 	if stepped > 0 {
-		slog.Warn("replicas on log dirs that take no more step aside for others that have room", "replicas", stepped)
+		slog.Warn("replicas on log dirs that take no more step aside for others", "replicas", stepped)
 	}
 }
 

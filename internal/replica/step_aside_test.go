@@ -76,3 +76,41 @@ func TestFullDiskIsNotWaitedFor(t *testing.T) {
 		t.Errorf("proposes %+v", change)
 	}
 }
+
+// TestStalledDiskIsNotWaitedFor: where calls on a log dir do not return, others lead what this broker leads on it, and its replicas there leave the
+// in-sync replicas. When it answers they come back.
+func TestStalledDiskIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	h, w := newClusterHarness(t)
+	h.Manager.options.Cluster.BrokerEpoch = func() int64 { return 10 }
+	h.createReplicated("led", 1, 1, 2, 3)
+	h.createReplicated("followed", 2, 1, 2, 3)
+	h.createReplicated("alone", 1, 1)
+	h.createReplicated("two", 1, 1, 2)
+	nowMs := time.Now().UnixMilli()
+	h.CheckLag(nowMs)
+	if len(w.proposals) != 0 {
+		t.Fatalf("while the disk answers %d changes are proposed", len(w.proposals))
+	}
+	dir := "/data"
+	h.options.Storage.SetStalled(dir, true)
+	for range 3 {
+		h.CheckLag(nowMs)
+	}
+	if len(w.proposals) != 2 {
+		t.Fatalf("%d changes are proposed: where enough others have everything, one each", len(w.proposals))
+	}
+	for _, change := range w.proposals {
+		if !change.Damaged || len(change.ISR) != 2 || slices.ContainsFunc(change.ISR, func(m partition.ISRMember) bool { return m.BrokerID == 1 }) {
+			t.Errorf("proposes %+v", change)
+		}
+	}
+	h.options.Storage.SetStalled(dir, false)
+	h.CheckLag(nowMs + 10_000)
+	for _, topic := range []string{"led", "followed"} {
+		r, err := h.Lookup(tpOf(topic, 0))
+		if err != nil || r.IsAside() {
+			t.Errorf("%s is aside, or cannot be used: %v", topic, err)
+		}
+	}
+}

@@ -16,6 +16,16 @@ func (m *Manager) SetStalled(path string, stalled bool) (changed bool) {
 	return changed
 }
 
+// StalledDirs returns the log dirs on whose disks calls do not return at the moment.
+func (m *Manager) StalledDirs() (stalled []string) {
+	for _, d := range m.dirs {
+		if d.stalled.Load() {
+			stalled = append(stalled, d.path)
+		}
+	}
+	return stalled
+}
+
 // FailDir takes a log dir offline.
 func (m *Manager) FailDir(path string, err error) {
 	for _, d := range m.dirs {
