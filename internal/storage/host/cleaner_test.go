@@ -42,18 +42,32 @@ func compactable(t *testing.T, m *storage.Manager) *storage.Log {
 	return l
 }
 
+// compacting is a host, until the test ends, with one log in which there is much to compact.
+func compacting(t *testing.T) (h *Host, l *storage.Log, mem *vfs.Mem) {
+	t.Helper()
+	mem = vfs.NewMem()
+	if err := mem.MkdirAll("/data"); err != nil {
+		t.Fatal(err)
+	}
+	m := newManager(t, mem, nil)
+	l = compactable(t, m)
+	spawner := env.NewSpawner(context.Background(), nil)
+	h = Start(Options{Manager: m, Clock: env.SystemClock{}, Spawner: spawner, RetentionInterval: time.Hour, LogStartInterval: time.Hour})
+	t.Cleanup(func() {
+		h.Stop()
+		spawner.Stop()
+		if err := m.Shutdown(1); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, l, mem
+}
+
 func TestCleanersCompactAtTheirPace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		mem := vfs.NewMem()
-		if err := mem.MkdirAll("/data"); err != nil {
-			t.Fatal(err)
-		}
-		m := newManager(t, mem, nil)
-		l := compactable(t, m)
+		h, l, _ := compacting(t)
 		size := l.SizeBytes()
-		spawner := env.NewSpawner(context.Background(), nil)
-		h := Start(Options{Manager: m, Clock: env.SystemClock{}, Spawner: spawner, RetentionInterval: time.Hour, LogStartInterval: time.Hour})
 		rate := float64(size) / 10 // the round reads everything twice: more than ten seconds
 		h.StartCleaners(func() CleanerLimits {
 			return CleanerLimits{Threads: 1, MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: rate, Backoff: time.Second}
@@ -68,11 +82,6 @@ func TestCleanersCompactAtTheirPace(t *testing.T) {
 		if l.CleanedOffset() == 0 || l.SizeBytes() > size/4 {
 			t.Fatalf("not compacted: %d of %d bytes are left, cleaned to %d", l.SizeBytes(), size, l.CleanedOffset())
 		}
-		h.Stop()
-		spawner.Stop()
-		if err := m.Shutdown(1); err != nil {
-			t.Fatal(err)
-		}
 	})
 }
 
@@ -80,14 +89,7 @@ func TestCleanersCompactAtTheirPace(t *testing.T) {
 func TestStopEndsACompaction(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		mem := vfs.NewMem()
-		if err := mem.MkdirAll("/data"); err != nil {
-			t.Fatal(err)
-		}
-		m := newManager(t, mem, nil)
-		l := compactable(t, m)
-		spawner := env.NewSpawner(context.Background(), nil)
-		h := Start(Options{Manager: m, Clock: env.SystemClock{}, Spawner: spawner, RetentionInterval: time.Hour, LogStartInterval: time.Hour})
+		h, l, mem := compacting(t)
 		h.StartCleaners(func() CleanerLimits {
 			return CleanerLimits{Threads: 1, MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: 1000, Backoff: time.Second}
 		})
@@ -105,10 +107,6 @@ func TestStopEndsACompaction(t *testing.T) {
 				t.Fatalf("%s was left behind", e.Name())
 			}
 		}
-		spawner.Stop()
-		if err := m.Shutdown(1); err != nil {
-			t.Fatal(err)
-		}
 	})
 }
 
@@ -117,14 +115,7 @@ func TestStopEndsACompaction(t *testing.T) {
 func TestLimitsChangeWhileCompactionRuns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		mem := vfs.NewMem()
-		if err := mem.MkdirAll("/data"); err != nil {
-			t.Fatal(err)
-		}
-		m := newManager(t, mem, nil)
-		l := compactable(t, m)
-		spawner := env.NewSpawner(context.Background(), nil)
-		h := Start(Options{Manager: m, Clock: env.SystemClock{}, Spawner: spawner, RetentionInterval: time.Hour, LogStartInterval: time.Hour})
+		h, l, _ := compacting(t)
 		var limits atomic.Pointer[CleanerLimits]
 		limits.Store(&CleanerLimits{Threads: 1, MapBytes: 1 << 20, MapLoadFactor: 0.9, BufferBytes: 4096, MaxBytesPerSecond: 10, Backoff: time.Hour})
 		c := &cleaners{host: h, limits: func() CleanerLimits { return *limits.Load() }}
@@ -153,11 +144,6 @@ func TestLimitsChangeWhileCompactionRuns(t *testing.T) {
 		change(1, 1e12)
 		if running() != 1 || l.CleanedOffset() == 0 {
 			t.Fatalf("%d goroutines, cleaned to %d", running(), l.CleanedOffset())
-		}
-		h.Stop()
-		spawner.Stop()
-		if err := m.Shutdown(1); err != nil {
-			t.Fatal(err)
 		}
 	})
 }

@@ -48,6 +48,15 @@ func open(s cli.Streams, o Options) (*client.Client, error) {
 	return client.NewAdminOf(s, props, o.Servers, "")
 }
 
+// openFor is open for something that is done to one broker.
+func openFor(s cli.Streams, o Options, broker string) (admin *client.Client, id int32, err error) {
+	if id, err = parseID(broker); err != nil {
+		return nil, 0, err
+	}
+	admin, err = open(s, o)
+	return admin, id, err
+}
+
 // ask has the active controller's balancer tell what it does, or with isPlan what it would do.
 func ask(ctx context.Context, admin *client.Client, isPlan bool, answer any) error {
 	ctx, cancel := admin.Context(ctx)

@@ -17,11 +17,7 @@ const lookInterval = 500 * time.Millisecond
 
 // Drain has a broker emptied, and with wait returns when it is.
 func Drain(ctx context.Context, s cli.Streams, o Options, broker string, wait bool) error {
-	id, err := parseID(broker)
-	if err != nil {
-		return err
-	}
-	admin, err := open(s, o)
+	admin, id, err := openFor(s, o, broker)
 	if err != nil {
 		return err
 	}
@@ -34,11 +30,7 @@ func Drain(ctx context.Context, s cli.Streams, o Options, broker string, wait bo
 
 // CancelDrain lets a broker keep what it still has, and be given new replicas.
 func CancelDrain(ctx context.Context, s cli.Streams, o Options, broker string) error {
-	id, err := parseID(broker)
-	if err != nil {
-		return err
-	}
-	admin, err := open(s, o)
+	admin, id, err := openFor(s, o, broker)
 	if err != nil {
 		return err
 	}
@@ -52,11 +44,7 @@ func CancelDrain(ctx context.Context, s cli.Streams, o Options, broker string) e
 
 // Remove empties a broker, waits until it is stopped, and has the cluster forget it.
 func Remove(ctx context.Context, s cli.Streams, o Options, broker string) error {
-	id, err := parseID(broker)
-	if err != nil {
-		return err
-	}
-	admin, err := open(s, o)
+	admin, id, err := openFor(s, o, broker)
 	if err != nil {
 		return err
 	}

@@ -106,14 +106,24 @@ func (w *world) start(t *testing.T) (*Host, *env.Spawner) {
 	return h, spawner
 }
 
+// run returns a broker that is running, until the test ends.
+func (w *world) run(t *testing.T) *Host {
+	t.Helper()
+	h, spawner := w.start(t)
+	t.Cleanup(spawner.Stop)
+	if err := h.AwaitRunning(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 func TestLifeFromStartToEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
-		h, spawner := w.start(t)
-		defer spawner.Stop()
-		if err := h.AwaitRunning(t.Context()); err != nil || h.Epoch() != 40 {
-			t.Fatalf("%v, epoch %d", err, h.Epoch())
+		h := w.run(t)
+		if h.Epoch() != 40 {
+			t.Fatalf("epoch %d", h.Epoch())
 		}
 		<-time.After(time.Second)
 		synctest.Wait()
@@ -192,11 +202,7 @@ func TestNobodyLeftToAsk(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
-		h, spawner := w.start(t)
-		defer spawner.Stop()
-		if err := h.AwaitRunning(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		h := w.run(t)
 		w.set(func() { w.lost = true })
 		began := time.Now()
 		time.AfterFunc(200*time.Millisecond, h.GiveUp)
@@ -211,11 +217,7 @@ func TestSilentControllerIsReportedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
-		h, spawner := w.start(t)
-		defer spawner.Stop()
-		if err := h.AwaitRunning(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		w.run(t)
 		for _, c := range []struct {
 			away time.Duration
 			said int
@@ -235,11 +237,7 @@ func TestControllerThatComesBackLetsTheBrokerGo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
-		h, spawner := w.start(t)
-		defer spawner.Stop()
-		if err := h.AwaitRunning(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		h := w.run(t)
 		w.set(func() { w.lost = true })
 		<-time.After(150 * time.Millisecond) // a heartbeat is stuck
 		w.set(func() { w.lost, w.stays = false, true })
@@ -281,11 +279,7 @@ func TestReplacedBrokerIsAFault(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
-		h, spawner := w.start(t)
-		defer spawner.Stop()
-		if err := h.AwaitRunning(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		h := w.run(t)
 		w.set(func() { w.stale, w.facts.Incarnation = true, kafka.UUID{6} })
 		<-time.After(time.Second)
 		synctest.Wait()
@@ -324,11 +318,7 @@ func TestUnregisteredBrokerFallsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
-		h, spawner := w.start(t)
-		defer spawner.Stop()
-		if err := h.AwaitRunning(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		h := w.run(t)
 		w.set(func() { w.stale, w.facts.Incarnation = true, kafka.ZeroUUID })
 		<-time.After(time.Second)
 		synctest.Wait()
