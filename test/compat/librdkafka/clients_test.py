@@ -19,9 +19,26 @@ NEW = tuple(int(n) for n in VERSION.split(".")[:2]) >= (2, 6)
 admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
 
 
+def settled(ask, done=None):
+    """The result of what an admin asks for. Where nodes are restarted it is asked again when the one that was asked has stopped, which this
+    client leaves to its user; done says that it was done before."""
+    repeated, end = False, time.monotonic() + 40
+    while True:
+        try:
+            return ask().result()
+        except KafkaException as e:
+            code = e.args[0].code()
+            if repeated and code == done:
+                return None
+            if not THREE or code not in (KafkaError.NOT_CONTROLLER, KafkaError._TRANSPORT, KafkaError._TIMED_OUT) or time.monotonic() > end:
+                raise
+        repeated = True
+        time.sleep(0.1)
+
+
 def create(name, partitions=1, **config):
     topic = f"{name}-{RUN}"
-    admin.create_topics([NewTopic(topic, partitions, REPLICAS, config=config)])[topic].result()
+    settled(lambda: admin.create_topics([NewTopic(topic, partitions, REPLICAS, config=config)])[topic], KafkaError.TOPIC_ALREADY_EXISTS)
 
     def there():
         metadata = admin.list_topics(topic).topics[topic]
@@ -130,12 +147,11 @@ def administration():
     topic = create("rdk-admin", 1, **{"retention.ms": "7200000"})
     e = fails(KafkaException, lambda: admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(), "create twice")
     same(KafkaError.TOPIC_ALREADY_EXISTS, e.args[0].code(), "create twice")
-    admin.create_partitions([NewPartitions(topic, 3)])[topic].result()
+    settled(lambda: admin.create_partitions([NewPartitions(topic, 3)])[topic], KafkaError.INVALID_PARTITIONS)
     until(lambda: len(admin.list_topics(topic).topics[topic].partitions) == 3, "three partitions")
     same("7200000", topic_configs(topic)["retention.ms"].value, "config")
     # This older request replaces all the configs of the topic.
-    [future] = admin.alter_configs([ConfigResource(ConfigResource.Type.TOPIC, topic, set_config={"segment.bytes": "2097152"})]).values()
-    future.result()
+    settled(lambda: list(admin.alter_configs([ConfigResource(ConfigResource.Type.TOPIC, topic, set_config={"segment.bytes": "2097152"})]).values())[0])
     until(lambda: [topic_configs(topic)[k].value for k in ("segment.bytes", "retention.ms")] == ["2097152", "604800000"], "altered configs")
     [broker] = admin.describe_configs([ConfigResource(ConfigResource.Type.BROKER, "1")]).values()
     assert "log.dirs" in broker.result(), "the broker's configs"
@@ -157,7 +173,7 @@ def administration():
     same([17], [t.offset for t in listed.topic_partitions], "altered offset")
     admin.delete_consumer_groups([group])[group].result()
     until(lambda: group not in [g.group_id for g in admin.list_consumer_groups().result().valid], "the deleted group is gone")
-    admin.delete_topics([topic])[topic].result()
+    settled(lambda: admin.delete_topics([topic])[topic], KafkaError.UNKNOWN_TOPIC_OR_PART)
     until(lambda: topic not in admin.list_topics().topics, "deleted topic is gone")
 
 
@@ -175,7 +191,7 @@ def newer_administration():
         ConfigEntry("segment.bytes", "2097152", incremental_operation=AlterConfigOpType.SET),
         ConfigEntry("retention.ms", None, incremental_operation=AlterConfigOpType.DELETE),
         ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.APPEND)])
-    admin.incremental_alter_configs([change])[change].result()
+    settled(lambda: admin.incremental_alter_configs([change])[change])
     until(lambda: [topic_configs(topic)[k].value for k in ("segment.bytes", "retention.ms", "cleanup.policy")] == ["2097152", "604800000", "delete,compact"],
           "altered configs")
     produce(topic, [f"v{i}" for i in range(10)], 1)
@@ -192,7 +208,7 @@ def newer_administration():
     elected = admin.elect_leaders(ElectionType.PREFERRED, [tp]).result()
     if not THREE:
         same([KafkaError.ELECTION_NOT_NEEDED], [e.code() for e in elected.values()], "no election is needed")
-    admin.delete_topics([topic])[topic].result()
+    settled(lambda: admin.delete_topics([topic])[topic], KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 def timestamps():
@@ -327,7 +343,7 @@ def many_partitions():
     read([c], seen, lambda: len(seen) >= count, "all records")
     same([(i, 0, f"v{i}") for i in range(count)], sorted(seen), "each record in its partition")
     c.close()
-    admin.delete_topics([topic])[topic].result()
+    settled(lambda: admin.delete_topics([topic])[topic], KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 def acknowledgements():

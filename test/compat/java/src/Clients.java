@@ -66,7 +66,7 @@ class Clients {
 
     static KafkaProducer<String, String> producer(Map<String, Object> more) {
         Map<String, Object> c = new HashMap<>(Map.of("bootstrap.servers", bootstrap));
-        if (THREE) c.put("acks", "all"); // which clients before 3.0 do not ask for
+        if (THREE) c.putAll(Map.of("acks", "all", "enable.idempotence", "true")); // which clients before 3.0 do not ask for
         c.putAll(more);
         return new KafkaProducer<>(c, new StringSerializer(), new StringSerializer());
     }

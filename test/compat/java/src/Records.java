@@ -25,7 +25,7 @@ class Records extends Clients {
         for (String acks : THREE ? List.of("all") : List.of("0", "1", "all")) { // what one replica has may be gone when its broker is
             String topic = create(admin, "acks-" + acks, 1);
             List<String> sent = new ArrayList<>();
-            try (KafkaProducer<String, String> p = producer(Map.of("acks", acks, "enable.idempotence", "false"))) {
+            try (KafkaProducer<String, String> p = producer(Map.of("acks", acks, "enable.idempotence", Boolean.toString(THREE)))) {
                 for (int i = 0; i < 100; i++) {
                     RecordMetadata m = p.send(new ProducerRecord<>(topic, "k", "v" + i)).get();
                     same(acks.equals("0") ? -1L : (long) i, m.offset(), "offset in the answer with acks=" + acks);

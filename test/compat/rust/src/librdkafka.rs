@@ -39,6 +39,9 @@ fn config(run: &Run) -> ClientConfig {
 fn consumer(run: &Run, group: &str, more: &[(&str, &str)]) -> Of<BaseConsumer> {
     let mut c = config(run);
     c.set("group.id", run.name(group)).set("auto.offset.reset", "earliest").set("enable.auto.commit", "false").set("heartbeat.interval.ms", "300");
+    if run.replicas > 1 {
+        c.set("session.timeout.ms", "3000"); // a coordinator that is just away is not told that a member leaves
+    }
     for (key, value) in more {
         c.set(*key, *value);
     }
@@ -66,13 +69,21 @@ async fn produce(p: &FutureProducer, topic: &str, partition: Option<i32>, values
     Ok(futures::future::try_join_all(waiting).await?)
 }
 
+/// Whether a consumer only tells that a connection was lost, which it mends by itself.
+fn heals(e: &KafkaError) -> bool {
+    matches!(e.rdkafka_error_code(), Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown))
+}
+
 /// Polls the consumers until the condition holds of what they got.
 fn poll_until(consumers: &[&BaseConsumer], got: &mut Vec<Got>, what: &str, done: impl Fn(&[Got]) -> bool) -> Outcome {
     let end = Instant::now() + TIMEOUT;
     while !done(got) {
         for c in consumers {
             if let Some(m) = c.poll(Duration::from_millis(20)) {
-                let m = m?;
+                let m = match m {
+                    Err(e) if heals(&e) => continue,
+                    m => m?,
+                };
                 got.push((m.partition(), m.offset(), String::from_utf8_lossy(m.payload().unwrap_or(b"null")).into_owned()));
                 if let Some(h) = m.headers() {
                     same(m.payload(), h.get(0).value, "header")?;
@@ -214,6 +225,7 @@ fn read_to_end(run: &Run, topic: &str, isolation: &str) -> Of<Vec<String>> {
         match c.poll(TIMEOUT).ok_or("no end of the partition within 40 s")? {
             Ok(m) => values.push(String::from_utf8_lossy(m.payload().unwrap_or(b"null")).into_owned()),
             Err(KafkaError::PartitionEOF(_)) => return Ok(values),
+            Err(e) if heals(&e) => (),
             Err(e) => return Err(e.into()),
         }
     }
