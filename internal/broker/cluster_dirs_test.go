@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -130,6 +131,56 @@ func TestHungDisksOfANodeInACluster(t *testing.T) {
 	case <-time.After(stopTimeout):
 		t.Error("a node whose disks hang does not end")
 	}
+}
+
+// TestHungAppendHoldsUpNoMetadata: a leader on a disk that does not answer steps aside with an append on its way, and its broker goes on hearing
+// what changes elsewhere.
+func TestHungAppendHoldsUpNoMetadata(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	slow := filepath.Join(c.folder(0), "a")
+	var hangs atomic.Bool
+	released := make(chan struct{})
+	c.prepare = func(i int, properties map[string]string) func(b *broker) {
+		if i > 0 {
+			return func(*broker) {}
+		}
+		properties["log.dirs"], properties["metadata.log.dir"] = slow, filepath.Join(c.folder(0), "m")
+		return func(b *broker) {
+			b.diskLimits.tick = 10 * time.Millisecond
+			b.fs = vfs.NewFault(vfs.OS{}, func(op vfs.Op, name string) error {
+				if hangs.Load() && op == vfs.OpWrite && strings.HasPrefix(name, filepath.Join(slow, "t-0")) {
+					<-released
+				}
+				return nil
+			})
+		}
+	}
+	c.start(0, 1, 2)
+	c.create("t", 1, 1, 2, 3)
+	c.awaitMetadata(0, "all are in sync", func(image *metadata.Image) bool {
+		topic := image.TopicByName("t")
+		return topic != nil && len(topic.Partitions[0].ISR) == 3
+	})
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.running[0].server.Addr("PLAINTEXT").String(), c.running[1].server.Addr("PLAINTEXT").String()), kgo.DefaultProduceTopic("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	hangs.Store(true)
+	var release sync.Once
+	defer release.Do(func() { close(released) })
+	client.Produce(t.Context(), &kgo.Record{Value: []byte("v")}, nil)
+	for n := range 3 {
+		c.awaitMetadata(n, fmt.Sprintf("node %d hears that another leads", n+1), func(image *metadata.Image) bool { return image.TopicByName("t").Partitions[0].Leader != 1 })
+	}
+	c.create("later", 1, 1, 2, 3)
+	c.awaitMetadata(0, "the node with the disk hears of a new topic, and has its replica", func(image *metadata.Image) bool {
+		_, err := c.running[0].replicas.Lookup(kafka.TopicPartition{Topic: "later"})
+		return image.TopicByName("later") != nil && kafka.CodeOf(err) != kafka.ErrUnknownTopicOrPartition
+	})
+	release.Do(func() { close(released) })
+	c.awaitMetadata(0, "it is in sync again", func(image *metadata.Image) bool { return len(image.TopicByName("t").Partitions[0].ISR) == 3 })
 }
 
 // create makes a topic whose partitions have the same replicas, the first of which leads them.
