@@ -148,14 +148,13 @@ func (m *Manager) RemoveDeleted(nowMs int64) error {
 		d.removals = nil
 		d.mu.Unlock()
 		isDue := func(r removal) bool { return r.atMs <= nowMs || d.space.low.Load() } // a full disk does not wait
-		if slices.ContainsFunc(removals, isDue) {
-			// A start must not miss a folder that was deleted on purpose.
-			if err := d.checkpointRecoveryPoints(); err != nil && !vfs.IsFull(err) {
-				return err
-			}
-		}
 		var keep []removal
 		var failure error
+		if slices.ContainsFunc(removals, isDue) { // a start must not miss a folder that was deleted on purpose
+			if failure = d.checkpointRecoveryPoints(); vfs.IsFull(failure) {
+				failure = nil
+			}
+		}
 		removedBytes := int64(0)
 		for _, r := range removals {
 			if !isDue(r) || failure != nil {
