@@ -1,6 +1,12 @@
 package sim
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"math"
+
+	"github.com/moldau/moldau/internal/txn"
+)
 
 // CopyHistory checks consume-transform-produce: of each input partition, what committed
 // transactions copied of it is there exactly once and in order, and nothing else.
@@ -11,10 +17,16 @@ type CopyHistory struct {
 	// copied are the records that readers of committed data have found in the output, in order.
 	copied []RecordID
 	at     map[RecordID]bool
-	// committed is the highest input offset up to which a commit was answered without error.
-	committed int64
+	// commits are those that were answered without error.
+	commits []copyCommit
 	// aborted are the marks of the transactions whose end can only be an abort.
 	aborted map[int64]bool
+}
+
+// copyCommit is the commit of what a producer copied of the input up to an offset.
+type copyCommit struct {
+	by     txn.Producer
+	offset int64
 }
 
 // Copy is a record of the output: which input record it copies, and in which transaction.
@@ -39,16 +51,22 @@ func (h *CopyHistory) Consumed(seen []Seen) error {
 	return nil
 }
 
-// Committed notes that the commit of a transaction which copied up to offset was answered.
-func (h *CopyHistory) Committed(offset int64) { h.committed = max(h.committed, offset) }
+// Committed notes that the commit of a transaction in which by copied up to offset was answered.
+func (h *CopyHistory) Committed(offset int64, by txn.Producer) {
+	h.commits = append(h.commits, copyCommit{by, offset})
+}
 
 // Aborted notes that an abort was answered, or that nobody ever asked for the commit.
 func (h *CopyHistory) Aborted(transaction int64) { h.aborted[transaction] = true }
 
-// Resumed notes the committed offset from which a new instance of the client goes on.
-func (h *CopyHistory) Resumed(offset int64) error {
-	if offset < h.committed {
-		return fmt.Errorf("%s: goes on at %d, but up to %d was committed", h.name, offset, h.committed)
+// Resumed notes the committed offset from which a client goes on with a producer. One that is fenced by those of later epochs may have asked a
+// coordinator that does not know of their commits, being paused: it can do nothing with the answer.
+func (h *CopyHistory) Resumed(offset int64, with txn.Producer) error {
+	for _, c := range h.commits {
+		isLater := cmp.Or(cmp.Compare(c.by.ID, with.ID), cmp.Compare(c.by.Epoch, with.Epoch)) > 0
+		if offset < c.offset && !isLater {
+			return fmt.Errorf("%s: goes on at %d, but up to %d was committed", h.name, offset, c.offset)
+		}
 	}
 	return nil
 }
@@ -72,7 +90,7 @@ func (h *CopyHistory) Read(copies []Copy) error {
 
 // Finished checks, when everything has been read, that output and committed offset agree.
 func (h *CopyHistory) Finished(committed int64) error {
-	if err := h.Resumed(committed); err != nil {
+	if err := h.Resumed(committed, txn.Producer{ID: math.MaxInt64}); err != nil {
 		return err
 	}
 	if got := int64(len(h.copied)); got != committed {

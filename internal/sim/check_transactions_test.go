@@ -1,6 +1,10 @@
 package sim
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/moldau/moldau/internal/txn"
+)
 
 // copied has read input records 0 to 4, and committed 0 to 2 as copied in transaction 1.
 func copied(t *testing.T) *CopyHistory {
@@ -13,7 +17,7 @@ func copied(t *testing.T) *CopyHistory {
 	if err := h.Consumed(seen); err != nil {
 		t.Fatal(err)
 	}
-	h.Committed(3)
+	h.Committed(3, txn.Producer{ID: 7, Epoch: 2})
 	if err := h.Read(copies(1, 0, 1, 2)); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +43,12 @@ func TestCopyHistory(t *testing.T) {
 	if err := h.Finished(5); err != nil {
 		t.Error(err)
 	}
-	broken(t, "a commit lost", copied(t).Resumed(2), "goes on at 2, but up to 3 was committed")
+	for _, p := range []txn.Producer{{ID: 7, Epoch: 2}, {ID: 7, Epoch: 3}, {ID: 8}} {
+		broken(t, "a commit lost", copied(t).Resumed(2, p), "goes on at 2, but up to 3 was committed")
+	}
+	if err := copied(t).Resumed(2, txn.Producer{ID: 7, Epoch: 1}); err != nil {
+		t.Errorf("who is fenced cannot do harm: %v", err)
+	}
 	broken(t, "a record twice", copied(t).Read(copies(2, 2)), "twice")
 	broken(t, "a record left out", copied(t).Read(copies(2, 4)), "should be")
 	h = copied(t)

@@ -214,7 +214,7 @@ func (c *copier) offsetsRequest() *kmsg.OffsetFetchRequestGroup {
 
 // resume asks for the committed place in the input, as a consumer of committed offsets does.
 func (c *copier) resume() {
-	var offset int64
+	offset, producer := int64(0), c.producer
 	c.send("fetch offset", func(at *Coordinators, answer func(error)) {
 		at.Groups.do(c.group(), func(s *group.Shard, token shard.Token, nowMs int64) shard.Effects {
 			return s.FetchOffsets(token, c.offsetsRequest(), true, nowMs)
@@ -227,7 +227,7 @@ func (c *copier) resume() {
 				offset = max(0, r.Topics[0].Partitions[0].Offset)
 				for i := range outputsPerCopier {
 					if err == nil && at.IsAlive() {
-						c.Loop.Check(c.history(i).Resumed(offset))
+						c.Loop.Check(c.history(i).Resumed(offset, producer))
 					}
 				}
 			}
@@ -355,7 +355,7 @@ func (c *copier) end() {
 				c.Ended++
 				for i := range outputsPerCopier {
 					if commit {
-						c.history(i).Committed(next)
+						c.history(i).Committed(next, producer)
 					} else {
 						c.history(i).Aborted(transaction)
 					}

@@ -224,14 +224,8 @@ func (w *World) minISR(topic string) int {
 
 // restore ends the suspicion once everything is in sync again, flushed and mended: then other nodes may lose unsynced data.
 func (w *World) restore() {
-	if len(w.budget.suspects) == 0 || w.whyNotInSync() != "" {
+	if len(w.budget.suspects) == 0 || !w.isWhole() {
 		return
-	}
-	for _, n := range w.nodes {
-		b := w.latest.Broker(n.id)
-		if n.process == nil || n.process.failing || n.process.image.Offset < w.latest.Offset || b == nil || b.Fenced || b.IncarnationID != n.process.incarnation {
-			return
-		}
 	}
 	for _, n := range w.nodes {
 		for _, l := range n.process.storage.Logs() {
@@ -252,6 +246,17 @@ func (w *World) restore() {
 	}
 	clear(w.budget.suspects)
 	clear(w.budget.flipped)
+}
+
+// isWhole reports whether everything is in sync, and the controller knows of every process.
+func (w *World) isWhole() bool {
+	for _, n := range w.nodes {
+		b := w.latest.Broker(n.id)
+		if n.process == nil || n.process.failing || n.process.image.Offset < w.latest.Offset || b == nil || b.Fenced || b.IncarnationID != n.process.incarnation {
+			return false
+		}
+	}
+	return w.whyNotInSync() == ""
 }
 
 // whyNotInSync says what is not in sync, "" if everything is.

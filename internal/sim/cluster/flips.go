@@ -15,7 +15,7 @@ import (
 // has happened the node may lose what is behind the bit, since a start cuts a log at damage that is not flushed for certain.
 func (w *World) flip(n *Node) {
 	w.restore()
-	if n.process == nil || w.plan.flips == 0 || w.plan.beyond || w.whyNotInSync() != "" || !w.mayLose(n) {
+	if n.process == nil || w.plan.flips == 0 || w.plan.beyond || !w.isWhole() || !w.mayLose(n) {
 		return
 	}
 	logs := n.process.storage.Logs()

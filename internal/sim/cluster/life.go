@@ -131,8 +131,9 @@ func (l *life) changed() {
 			}
 			if err := checkpoint.WriteRunning(p.disk.FS, []string{dataDir}, l.core.Epoch(), p.node.bootID()); err != nil {
 				p.stored("noting that the broker runs", err)
+			} else {
+				p.noted = true
 			}
-			p.noted = true
 			p.hosting = true
 			p.replication.begin()
 			l.news()
