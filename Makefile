@@ -17,7 +17,7 @@ test: ## the README's test command
 	$(GO) test ./...
 
 race: ## the race detector on the packages that share memory
-	$(GO) test -race ./internal/env/... ./internal/metrics ./internal/storage/... ./internal/partition ./internal/purgatory ./internal/txn ./internal/replica/... ./internal/peer/... \
+	$(GO) test -race -timeout 20m ./internal/env/... ./internal/metrics ./internal/storage/... ./internal/partition ./internal/purgatory ./internal/txn ./internal/replica/... ./internal/peer/... \
 		./internal/coordinator ./internal/metadata/... ./internal/quorum/... ./internal/controller/... ./internal/server ./internal/handler ./internal/broker/...
 
 fuzz: ## every fuzz target for FUZZTIME

@@ -49,8 +49,8 @@ func (b *broker) watchDisks() {
 func (b *broker) lookAtDisks() {
 	for _, dir := range b.config.LogDirs {
 		if err := b.hung(dir); err != nil {
-			b.storage.SetStalled(dir, false)
 			b.storage.FailDir(dir, err)
+			b.storage.SetStalled(dir, false) // only now: in between its partitions would seem to be usable
 		} else if stalls := b.stalls(dir); b.storage.SetStalled(dir, stalls) {
 			if !stalls {
 				b.answers.Store(true)

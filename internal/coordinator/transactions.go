@@ -255,6 +255,8 @@ func (t *Transactions) List(ctx context.Context, f txn.Filter) ([]kmsg.ListTrans
 			return nil, kafka.ErrNone, err
 		case kafka.CodeOf(err) == kafka.ErrNotCoordinator:
 			continue
+		case kafka.CodeOf(err) == kafka.ErrCoordinatorNotAvailable:
+			return nil, kafka.ErrCoordinatorLoadInProgress, nil // the other one means to Java that the broker is stopping
 		case err != nil:
 			return nil, kafka.CodeOf(err), nil
 		}

@@ -163,6 +163,16 @@ func (p *Partition) Apply(a Assignment, nowMs int64) error {
 	return cutErr
 }
 
+// Depose has this broker not lead any more though its disk does not answer: an append that waits for the disk keeps Apply out. When the disk
+// answers, nothing may be acknowledged before Apply has told who leads.
+func (p *Partition) Depose() {
+	if r := p.role.Load(); r.isLeader {
+		next := *r
+		next.isLeader = false
+		p.role.Store(&next)
+	}
+}
+
 // Close ends the partition's use: every later call answers with why.
 func (p *Partition) Close(why *kafka.Error) {
 	if p.Log().Usable() == nil { // else an append may wait for a dead disk

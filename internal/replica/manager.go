@@ -289,6 +289,9 @@ func (m *Manager) host(id kafka.TopicIDPartition, p *metadata.Partition, config 
 	if r.Usable() != nil {
 		// Whatever the metadata says: it cannot be used, and an append that waits for its disk keeps
 		// its role from changing.
+		if p.Leader != m.options.NodeID {
+			r.Depose()
+		}
 		r.release()
 		m.unfollow(r)
 		return

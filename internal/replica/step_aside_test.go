@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/storage"
 )
@@ -105,7 +106,18 @@ func TestStalledDiskIsNotWaitedFor(t *testing.T) {
 			t.Errorf("proposes %+v", change)
 		}
 	}
+	h.apply(&metadata.PartitionChangeRecord{TopicID: idOf("led"), Leader: 2, ISR: []int32{2, 3}})
 	h.options.Storage.SetStalled(dir, false)
+	if code := h.lookupCode("led", 0); code != kafka.ErrNone {
+		t.Fatalf("the disk answers: %v", code)
+	}
+	if r, _ := h.Lookup(tpOf("led", 0)); r.IsLeader() {
+		t.Error("it leads what another broker leads by now, until it has heard of it again")
+	}
+	h.Reapply()
+	if r, _ := h.Lookup(tpOf("led", 0)); r.IsLeader() || r.Assignment().LeaderEpoch != 1 {
+		t.Errorf("%+v", r.Assignment())
+	}
 	h.CheckLag(nowMs + 10_000)
 	for _, topic := range []string{"led", "followed"} {
 		r, err := h.Lookup(tpOf(topic, 0))

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -69,7 +70,7 @@ func (l *Log) checkFetched(f Fetched) error {
 
 // appendAsTheyAre appends batches that have their offsets, under mu.
 func (l *Log) appendAsTheyAre(records []byte, nowMs int64) error {
-	if err := l.usable(); err != nil {
+	if err := cmp.Or(l.usable(), l.dir.offlineError()); err != nil {
 		return err
 	}
 	for len(records) > 0 {

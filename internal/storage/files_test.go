@@ -351,6 +351,34 @@ func TestCutWhileAFollowerGetsIt(t *testing.T) {
 	}
 }
 
+// TestCutToNothingAfterReplicasAndConsumers: where the file was replaced for the sake of consumers, or has nothing left, it is appended to.
+func TestCutToNothingAfterReplicasAndConsumers(t *testing.T) {
+	t.Parallel()
+	for _, cuts := range [][]int64{{1}, {1, 0}, {2, 1, 0}, {0}} {
+		_, l := openLogOn(t, sendable{newMem(t)}, filesConfig())
+		for range 3 {
+			appendBytes(t, l, 100_000, startMs)
+		}
+		for _, isReplica := range []bool{false, true} {
+			r, err := l.Read(ReadRequest{MaxBytes: 1 << 20, UpTo: math.MaxInt64, Files: true, NowMs: startMs, IsReplica: isReplica})
+			if err != nil || r.File == nil {
+				t.Fatalf("no part of a file, %v", err)
+			}
+			r.File.Release()
+		}
+		for _, offset := range cuts {
+			if err := l.TruncateTo(offset, startMs); err != nil {
+				t.Fatal(err)
+			}
+		}
+		appendBytes(t, l, 110_000, startMs)
+		if got := len(l.segments.Load().all); got != 1 {
+			t.Errorf("cut to %v: %d segments", cuts, got)
+		}
+		readAll(t, l)
+	}
+}
+
 // TestCutTwiceBelowWhatWasSent cuts behind what was sent, and later below it, as by two elections: the pages
 // that were sent are still those of the file after the first cut.
 func TestCutTwiceBelowWhatWasSent(t *testing.T) {
@@ -446,9 +474,9 @@ func TestCutOfWhatWasSentOnAFullDisk(t *testing.T) {
 		t.Fatalf("sending after the truncation: %v", err)
 	}
 	r.File.Release()
-	appendBytes(t, l, 110_000, startMs)
-	if again, err := readFiles(l, 0, 1<<20, startMs); err != nil || again.NextOffset(0) != 2 {
-		t.Fatalf("read up to %d, %v", again.NextOffset(0), err)
+	appendBytes(t, l, 110_000, startMs) // elsewhere: the pages of the file are on their way
+	if readAll(t, l); l.LogEndOffset() != 2 || len(l.segments.Load().all) != 2 {
+		t.Fatalf("the log ends at %d and has %d segments", l.LogEndOffset(), len(l.segments.Load().all))
 	}
 	names, err := segment.FileNames(mem, strings.TrimSuffix(testFolder, "/"))
 	if err != nil || slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, vfs.TemporarySuffix) }) {

@@ -179,17 +179,23 @@ func (c *Context) Extend() bool {
 		return false
 	}
 	var added []*entry
-	s.follower.changes.take(s.follower.listener, func(k Key) {
-		e := s.index[k]
-		if e == nil {
-			return
-		}
+	changed := func(e *entry) {
 		s.open(e)
 		e.markedAt = s.epoch // what was noted of it before does not stand
 		if e.lookedAt != s.epoch {
 			added = append(added, e)
 		}
+	}
+	listens := s.follower.changes.take(s.follower.listener, func(k Key) {
+		if e := s.index[k]; e != nil {
+			changed(e)
+		}
 	})
+	if !listens { // an old request of the same follower, that has come late, listens now
+		for e := s.head; e != nil; e = e.next {
+			changed(e)
+		}
+	}
 	s.look(c.snapshot, added)
 	c.Partitions = c.snapshot.partitions
 	return len(added) > 0

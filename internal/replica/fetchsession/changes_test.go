@@ -137,6 +137,22 @@ func TestFollowersHearOfChangesWhileTheyWait(t *testing.T) {
 	f.look(f.begin(), "")
 }
 
+// TestAFollowerThatIsNotListenedToAnyMore: an old request of the same broker comes late, and takes its place, while a fetch waits.
+func TestAFollowerThatIsNotListenedToAnyMore(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t)
+	ctx := f.begin(wants(4)...)
+	id, epoch := f.id, f.epoch
+	f.start()
+	f.id, f.epoch = id, epoch
+	f.mark(2)
+	if !ctx.Extend() || ctx.Extend() {
+		t.Error("anything may have changed")
+	}
+	f.look(ctx, "40123")
+	f.look(f.begin(), "01234")
+}
+
 // TestNothingIsLostWithARequest: what has changed is looked at until there was an answer about it.
 func TestNothingIsLostWithARequest(t *testing.T) {
 	t.Parallel()

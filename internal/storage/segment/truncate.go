@@ -92,6 +92,7 @@ func (s *Segment) replaceLog(sizeBytes int64) error {
 		if err := s.dir.fs.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		s.isClosed.Store(true)
 		return s.cutLog(sizeBytes)
 	}
 	if err != nil {
@@ -101,6 +102,7 @@ func (s *Segment) replaceLog(sizeBytes int64) error {
 	defer s.dir.mu.Unlock()
 	s.dir.cache.Forget(path)
 	s.unsyncedEntries.Store(true)
+	s.isClosed.Store(false) // the file is another one
 	return s.dir.fs.Rename(temporary, path)
 }
 
@@ -140,17 +142,21 @@ func (s *Segment) cutTo(sizeBytes int64, offsetEntries, timeEntries int) error {
 	err := s.dir.cuts.Cut(func() error {
 		s.sizeBytes.Store(sizeBytes)
 		s.unsyncedLog.Store(true)
+		cut := s.cutLog
 		if k := s.known; k != nil { // the file stays, and what was sent of it may still be on its way
 			k.sound = nil
 			if sizeBytes < k.replicatedTo {
-				s.isClosed.Store(sizeBytes > 0) // nothing is left of the file's pages at 0
+				s.isClosed.Store(true)
 			}
 			if sizeBytes < k.sentTo {
-				s.known = nil
-				return s.replaceLog(sizeBytes)
+				s.known, cut = nil, s.replaceLog
 			}
 		}
-		return s.cutLog(sizeBytes)
+		err := cut(sizeBytes)
+		if sizeBytes == 0 {
+			s.isClosed.Store(false) // nothing is left of the file's pages
+		}
+		return err
 	})
 	if err != nil {
 		return err

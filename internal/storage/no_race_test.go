@@ -1,0 +1,8 @@
+//go:build !race
+
+package storage
+
+const (
+	underRace       = false
+	flippedBitsStep = 1
+)

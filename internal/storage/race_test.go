@@ -1,0 +1,9 @@
+//go:build race
+
+package storage
+
+// underRace has tests in which nothing is concurrent, and which take minutes under the race detector, do less.
+const (
+	underRace       = true
+	flippedBitsStep = 6
+)
