@@ -132,3 +132,40 @@ func TestFailAtN(t *testing.T) {
 		}
 	}
 }
+
+// TestSnapshotAfterAFailure: a snapshot that was being written when the log failed does not go on in a file that follows nothing.
+func TestSnapshotAfterAFailure(t *testing.T) {
+	t.Parallel()
+	mem, fails := vfs.NewMem(), false
+	mustMkdir(t, mem)
+	v, err := openVoter(vfs.NewFault(mem, func(op vfs.Op, name string) error {
+		if fails && op == vfs.OpWrite && strings.HasSuffix(name, ".log") {
+			return vfs.ErrInjected
+		}
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.propose("value-000-"); err != nil {
+		t.Fatal(err)
+	}
+	job, err := v.BeginSnapshot(v.LogEndOffset() - 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := job.Write(testNowMs, func(emit func([]byte) error) error { return emit([]byte("value-000-")) }); err != nil {
+		t.Fatal(err)
+	}
+	fails = true
+	if err := v.propose("value-001-"); !errors.Is(err, vfs.ErrInjected) {
+		t.Fatal(err)
+	}
+	_, before, _ := listLog(mem, v.log.dir.Path())
+	if err := v.FinishSnapshot(job); !errors.Is(err, vfs.ErrInjected) {
+		t.Errorf("after the log has failed: %v", err)
+	}
+	if _, after, _ := listLog(mem, v.log.dir.Path()); !slices.Equal(before, after) {
+		t.Errorf("the log has the files %v, and had %v", after, before)
+	}
+}

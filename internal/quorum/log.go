@@ -292,15 +292,12 @@ func (l *metadataLog) truncate(index uint64) error {
 	if err := l.state.sync(); err != nil {
 		return err
 	}
-	removed := false
 	for last := len(l.segments) - 1; last > 0 && l.segments[last].BaseOffset() >= e.baseOffset; last-- {
 		if err := l.segments[last].Remove(); err != nil {
 			return err
 		}
-		l.segments, removed = l.segments[:last], true
-	}
-	if removed { // or a power loss brings them back, behind a gap
-		if err := l.fs.SyncDir(l.dir.Path()); err != nil {
+		l.segments = l.segments[:last]
+		if err := l.fs.SyncDir(l.dir.Path()); err != nil { // each by itself: a power loss may bring it back, behind a gap
 			return err
 		}
 	}

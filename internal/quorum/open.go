@@ -275,6 +275,9 @@ func (l *metadataLog) beginSnapshot(endOffset int64) (*SnapshotJob, error) {
 // finishSnapshot makes a written snapshot the newest. The log goes on in a new segment, so that
 // the old ones can be removed as a whole when the next snapshot is there.
 func (l *metadataLog) finishSnapshot(info snapshotInfo) error {
+	if l.failure != nil { // the files are what a failed write has left, and a new one would follow nothing
+		return l.failure
+	}
 	oldest := l.anchor
 	l.newest, info = info, l.newest
 	l.sets = l.sets.from(l.newest.RaftIndex)
