@@ -5,7 +5,7 @@ const (
 	firstBytesPerSecond = 8 << 20
 	leastBytesPerSecond = 1 << 20
 	// minorMicros is a time that clients do not mind, whatever they wait else.
-	minorMicros = 1_000
+	minorMicros = 2_000
 	// calmReports is after how many reports at the least pace what clients see is taken for what they see without copying.
 	calmReports = 3
 )
@@ -37,7 +37,7 @@ func (p *pace) latency(micros int64, isQuiet bool) {
 	case isQuiet:
 		p.quietMicros += (micros - p.quietMicros) / 8
 	default:
-		p.isPressed = p.quietMicros >= 0 && micros > p.quietMicros*5/4+minorMicros
+		p.isPressed = p.quietMicros >= 0 && micros > p.quietMicros*3/2+minorMicros
 	}
 	if isQuiet {
 		p.isPressed = false
