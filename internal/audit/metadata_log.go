@@ -37,8 +37,11 @@ func (a *auditor) metadataLog(folder string) {
 		indexes, decode := a.openIndexes(folder, base), a.decodes(path)
 		err := a.file(path, w, func(position int64, b record.Batch) error {
 			indexes.see(position, b)
-			if termKnown && b.PartitionLeaderEpoch() > term {
-				a.problem(path, position, "expected an epoch of at most %d, the voter's term, got %d", term, b.PartitionLeaderEpoch())
+			switch epoch := b.PartitionLeaderEpoch(); { // which no checksum covers
+			case epoch < 1:
+				a.problem(path, position, "expected an epoch of at least 1, as every election raises it, got %d", epoch)
+			case termKnown && epoch > term:
+				a.problem(path, position, "expected an epoch of at most %d, the voter's term, got %d", term, epoch)
 			}
 			return decode(position, b)
 		})
