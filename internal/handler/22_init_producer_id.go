@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -84,10 +85,14 @@ func NewProducerIDs(nodeID int32, brokerEpoch func() int64, controller peer.Cont
 	return p
 }
 
+// producerIDWait is longer than the controller's leadership takes to move. Producers ask any broker: one that is
+// alone must let them, and what comes after it on their connection, go on to another.
+const producerIDWait = 2 * time.Second
+
 // Next returns an id that was never returned before. Without the controller the error is
 // COORDINATOR_LOAD_IN_PROGRESS, upon which producers try again.
 func (p *ProducerIDs) Next(ctx context.Context) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, defaultForwardWait)
+	ctx, cancel := context.WithTimeout(ctx, producerIDWait)
 	defer cancel()
 	select {
 	case <-p.turn:

@@ -41,7 +41,7 @@ func TestNobodyWaitsForeverForTheController(t *testing.T) {
 		if _, err := ids.Next(t.Context()); kafka.CodeOf(err) != kafka.ErrCoordinatorLoadInProgress {
 			t.Errorf("InitProducerId answers %v", err)
 		}
-		if took := time.Since(began); took > defaultForwardWait {
+		if took := time.Since(began); took > producerIDWait {
 			t.Errorf("InitProducerId takes %s", took)
 		}
 	})
