@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 
@@ -108,8 +107,7 @@ func (p *preparedAppend) prepareProduced(a AppendRequest, config *LogConfig) err
 // append gives the batches their offsets and writes them, under mu.
 func (l *Log) append(a AppendRequest, p preparedAppend, config *LogConfig) (AppendResult, error) {
 	r := AppendResult{BaseOffset: kafka.NoOffset, LastOffset: kafka.NoOffset, LogAppendTimeMs: kafka.NoTimestamp}
-	// Also while the disk does not answer: what has waited behind a call that hung would wait for its own.
-	if err := cmp.Or(l.usable(), l.dir.offlineError()); err != nil {
+	if err := l.writable(); err != nil {
 		return r, err
 	}
 	base := l.endOffset.Load()

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/moldau/moldau/internal/kafka"
@@ -70,7 +69,7 @@ func (l *Log) checkFetched(f Fetched) error {
 
 // appendAsTheyAre appends batches that have their offsets, under mu.
 func (l *Log) appendAsTheyAre(records []byte, nowMs int64) error {
-	if err := cmp.Or(l.usable(), l.dir.offlineError()); err != nil {
+	if err := l.writable(); err != nil {
 		return err
 	}
 	for len(records) > 0 {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -250,14 +251,15 @@ func (l *Log) LimitEpochs(latest int32) {
 // Usable returns why the log cannot be used, or nil: also where it was moved, as then another has
 // taken its place.
 func (l *Log) Usable() error {
-	if err := l.usable(); err != nil {
-		if errors.Is(err, ErrMoved) {
-			return nil
-		}
+	if err := l.writable(); !errors.Is(err, ErrMoved) {
 		return err
 	}
-	return l.dir.offlineError()
+	return nil
 }
+
+// writable returns why nothing can be written, or nil: also while the disk does not answer, as what has waited
+// behind a call that hung would wait for its own.
+func (l *Log) writable() error { return cmp.Or(l.usable(), l.dir.offlineError()) }
 
 // usable returns why the log cannot be used, or nil.
 func (l *Log) usable() error {

@@ -2,7 +2,4 @@
 
 package storage
 
-const (
-	underRace       = false
-	flippedBitsStep = 1
-)
+const underRace = false

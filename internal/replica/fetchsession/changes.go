@@ -70,8 +70,9 @@ func (c *Changes) take(listener int64, each func(k Key)) bool {
 	}
 	if len(c.marked) > 64 { // clearing takes as long as there was ever room for
 		c.marked = map[Key]struct{}{}
+	} else {
+		clear(c.marked)
 	}
-	clear(c.marked)
 	return true
 }
 
