@@ -18,6 +18,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/kafkatest"
 	"github.com/moldau/moldau/internal/tools/cli"
 )
 
@@ -34,30 +35,11 @@ const maxHostileRequestBytes = 1 << 16
 // start listens until the test ends.
 func (h hostile) start(t *testing.T) (address string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var handlers sync.WaitGroup
-	handlers.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			handlers.Go(func() {
-				defer conn.Close()
-				if h.serve(conn) && h.staysOpen {
-					_, _ = io.Copy(io.Discard, conn) // until the tool has had enough
-				}
-			})
+	return kafkatest.Listen(t, func(conn net.Conn) {
+		if h.serve(conn) && h.staysOpen {
+			_, _ = io.Copy(io.Discard, conn) // until the tool has had enough
 		}
 	})
-	t.Cleanup(func() {
-		listener.Close()
-		handlers.Wait()
-	})
-	return listener.Addr().String()
 }
 
 // serve answers up to the first request that is ill-treated; false says that the tool hung up before.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/kafkatest"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/client"
 )
@@ -19,29 +20,10 @@ import (
 // answering serves one broker that answers with what answer returns, and leaves what it returns nil for without an answer.
 func answering(t *testing.T, answer func(kmsg.Request) kmsg.Response) (address string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var handlers sync.WaitGroup
-	handlers.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			handlers.Go(func() {
-				defer func() { _ = conn.Close() }()
-				for serveOne(conn, answer) == nil {
-				}
-			})
+	return kafkatest.Listen(t, func(conn net.Conn) {
+		for serveOne(conn, answer) == nil {
 		}
 	})
-	t.Cleanup(func() {
-		_ = listener.Close()
-		handlers.Wait()
-	})
-	return listener.Addr().String()
 }
 
 func serveOne(conn net.Conn, answer func(kmsg.Request) kmsg.Response) error {
