@@ -84,6 +84,10 @@ func EnsureIdentity(o IdentityOptions) (Identity, error) {
 			continue
 		}
 		if p.NodeID != o.NodeID {
+			if p.ClusterID == "" { // a start that did not get so far as to form or join a cluster; it has no data
+				return Identity{}, &IdentityError{path, fmt.Sprintf("node %d began with the folder, and was of no cluster yet, but node.id is %d: choose or empty a folder for this one, or set node.id=%d",
+					p.NodeID, o.NodeID, p.NodeID)}
+			}
 			return Identity{}, &IdentityError{path, fmt.Sprintf("the folder belongs to node %d of cluster %s, but node.id is %d: set node.id=%d, or choose another folder",
 				p.NodeID, p.ClusterID, o.NodeID, p.NodeID)}
 		}

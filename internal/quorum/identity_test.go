@@ -52,6 +52,16 @@ func TestEnsureIdentity(t *testing.T) {
 	other.MetadataDir = "/new"
 	refused(other, "metadata.log.dir")
 
+	early := IdentityOptions{FS: mem, LogDirs: []string{"/early"}, MetadataDir: "/early", NodeID: 3, Undecided: true, Random: env.NewSeededRandom(2)}
+	if err := mem.MkdirAll("/early"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := EnsureIdentity(early); err != nil {
+		t.Fatal(err)
+	}
+	early.NodeID = 4 // as after a refusal because node.id 3 is taken
+	refused(early, "node 3 began with the folder, and was of no cluster yet, but node.id is 4: choose or empty a folder")
+
 	copied := checkpoint.MetaProperties{ClusterID: first.ClusterID, NodeID: 1, DirectoryID: first.DirectoryIDs["/a"]}
 	if err := checkpoint.WriteMetaProperties(mem, "/b/meta.properties", copied); err != nil {
 		t.Fatal(err)

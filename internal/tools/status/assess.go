@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/moldau/moldau/internal/balance"
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/client"
 	"github.com/moldau/moldau/internal/tools/features"
 )
@@ -53,6 +54,7 @@ type Quorum struct {
 // Member follows the metadata.
 type Member struct {
 	ID          int32
+	DirectoryID kafka.UUID
 	EndOffset   int64
 	LastFetchMs int64
 }
@@ -136,11 +138,27 @@ func (r *Report) judgeQuorum() {
 	for _, v := range q.Voters {
 		if v.ID != q.Leader && q.NowMs-v.LastFetchMs > behindMs {
 			gone++
-			r.find(Degraded, "start it again or look at its log", "controller %d has not followed the metadata for %d s", v.ID, (q.NowMs-v.LastFetchMs)/1000)
+			if i := slices.IndexFunc(q.Observers, func(o Member) bool { return o.ID == v.ID && o.DirectoryID != v.DirectoryID }); i >= 0 {
+				r.find(Degraded, fmt.Sprintf("moldau metadata-quorum remove-controller --controller-id %d --controller-directory-id %s; then, where it runs, moldau metadata-quorum --command-config ITS.properties add-controller", v.ID, v.DirectoryID),
+					"controller %d is there with an empty folder (directory id %s) and does not vote: its vote belongs to the disk that it has lost (%s)", v.ID, q.Observers[i].DirectoryID, v.DirectoryID)
+				continue
+			}
+			what := fmt.Sprintf("for %d s", (q.NowMs-v.LastFetchMs)/1000)
+			if v.LastFetchMs < 0 { // this leader has not heard of it yet
+				what = fmt.Sprintf("since controller %d became the active one", q.Leader)
+			}
+			r.find(Degraded, "start it again or look at its log", "controller %d has not followed the metadata %s", v.ID, what)
 		}
 	}
+	if gone == 0 && len(q.Voters) == 2 {
+		r.find(Well, "have a third one vote: moldau metadata-quorum add-controller", "of 2 controllers none may fail: without either, nothing about the metadata can change")
+	}
 	if spare := (len(q.Voters)-1)/2 - gone; gone > 0 && spare <= 0 {
-		r.find(Degraded, "bring one back before anything else", "%d of %d controllers are away: one more, and nothing about the metadata can change", gone, len(q.Voters))
+		are := "are"
+		if gone == 1 {
+			are = "is"
+		}
+		r.find(Degraded, "bring one back before anything else", "%d of %d controllers %s away: one more, and nothing about the metadata can change", gone, len(q.Voters), are)
 	}
 }
 

@@ -151,10 +151,10 @@ func quorum(ctx context.Context, admin *client.Client) (Quorum, error) {
 	}
 	q := Quorum{Leader: p.LeaderID, Epoch: p.LeaderEpoch, HighWatermark: p.HighWatermark, NowMs: time.Now().UnixMilli()}
 	for _, r := range p.CurrentVoters {
-		q.Voters = append(q.Voters, Member{r.ReplicaID, r.LogEndOffset, r.LastFetchTimestamp})
+		q.Voters = append(q.Voters, Member{r.ReplicaID, r.ReplicaDirectoryID, r.LogEndOffset, r.LastFetchTimestamp})
 	}
 	for _, r := range p.Observers {
-		q.Observers = append(q.Observers, Member{r.ReplicaID, r.LogEndOffset, r.LastFetchTimestamp})
+		q.Observers = append(q.Observers, Member{r.ReplicaID, r.ReplicaDirectoryID, r.LogEndOffset, r.LastFetchTimestamp})
 	}
 	return q, nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/moldau/moldau/internal/balance"
+	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/tools/cli"
 	"github.com/moldau/moldau/internal/tools/client"
 )
@@ -16,7 +17,7 @@ func three() Cluster {
 	c := Cluster{ID: "c", Finalized: map[string]int16{"metadata.version": 30, "transaction.version": 2}, Quorum: Quorum{Leader: 1, Epoch: 4, HighWatermark: 100, NowMs: 1_000_000}}
 	for id := int32(1); id <= 3; id++ {
 		c.Brokers = append(c.Brokers, Broker{ID: id, Address: "h:909" + string(rune('0'+id)), Levels: map[string]Range{"metadata.version": {7, 30}, "transaction.version": {0, 2}}})
-		c.Quorum.Voters = append(c.Quorum.Voters, Member{id, 100, 1_000_000})
+		c.Quorum.Voters = append(c.Quorum.Voters, Member{id, kafka.UUID{byte(id)}, 100, 1_000_000})
 	}
 	partition := func(index, leader int32, isr ...int32) client.Partition {
 		return client.Partition{Index: index, Leader: leader, Replicas: []int32{1, 2, 3}, ISR: isr}
@@ -32,11 +33,18 @@ func TestAssess(t *testing.T) {
 		level  Level
 		want   []string // each in a finding
 	}{
-		"well":           {func(*Cluster) {}, Well, nil},
-		"fenced broker":  {func(c *Cluster) { c.Brokers[1].Fenced = true }, Degraded, []string{"broker 2 (h:9092) is not there"}},
-		"silent broker":  {func(c *Cluster) { c.Brokers[1].Err = errors.New("timed out") }, Degraded, []string{"broker 2 (h:9092) does not answer: timed out"}},
-		"no quorum":      {func(c *Cluster) { c.QuorumErr = errors.New("no leader") }, Failing, []string{"nobody leads the metadata quorum"}},
-		"voter behind":   {func(c *Cluster) { c.Quorum.Voters[2].LastFetchMs -= 8000 }, Degraded, []string{"controller 3 has not followed the metadata for 8 s", "1 of 3 controllers are away: one more"}},
+		"well":          {func(*Cluster) {}, Well, nil},
+		"fenced broker": {func(c *Cluster) { c.Brokers[1].Fenced = true }, Degraded, []string{"broker 2 (h:9092) is not there"}},
+		"silent broker": {func(c *Cluster) { c.Brokers[1].Err = errors.New("timed out") }, Degraded, []string{"broker 2 (h:9092) does not answer: timed out"}},
+		"no quorum":     {func(c *Cluster) { c.QuorumErr = errors.New("no leader") }, Failing, []string{"nobody leads the metadata quorum"}},
+		"voter behind":  {func(c *Cluster) { c.Quorum.Voters[2].LastFetchMs -= 8000 }, Degraded, []string{"controller 3 has not followed the metadata for 8 s", "1 of 3 controllers is away: one more"}},
+		"voter without its disk": {func(c *Cluster) {
+			c.Quorum.Voters[2].LastFetchMs -= 8000
+			c.Quorum.Observers = []Member{{3, kafka.UUID{9}, 100, 1_000_000}}
+		}, Degraded, []string{"controller 3 is there with an empty folder (directory id CQAAAAAAAAAAAAAAAAAAAA) and does not vote: its vote belongs to the disk that it has lost (AwAAAAAAAAAAAAAAAAAAAA)", "1 of 3 controllers is away"}},
+		"two voters": {func(c *Cluster) { c.Quorum.Voters = c.Quorum.Voters[:2] }, Well, []string{"of 2 controllers none may fail"}},
+		"voter never heard": {func(c *Cluster) { c.Quorum.Voters[2].LastFetchMs = -1 }, Degraded,
+			[]string{"controller 3 has not followed the metadata since controller 1 became the active one", "1 of 3 controllers is away: one more"}},
 		"leader's fetch": {func(c *Cluster) { c.Quorum.Voters[0].LastFetchMs = -1 }, Well, nil},
 		"not told":       {func(c *Cluster) { c.Moving = -1 }, Degraded, []string{"no broker tells which partitions are being moved"}},
 		"one lags": {func(c *Cluster) { c.Topics[0].Partitions[1].ISR = []int32{1, 2} }, Degraded,
