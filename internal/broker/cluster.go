@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type cluster struct {
 	voter                quorum.VoterSpec                // this node, as its properties say
 	quorum               atomic.Pointer[quorumhost.Node] // nil as long as this node has no metadata log
 	led                  chan struct{}                   // closed when the first leader of the quorum is known
+	foreign              atomic.Pointer[error]           // why a node that the metadata log was to be pulled from is none of this cluster
 }
 
 // peerRequestTimeout is how long an answer of another node may take before the connection is given up.
@@ -198,6 +200,9 @@ func (b *broker) pull(ctx context.Context, from quorum.VoterSpec, r quorumhost.P
 		MaxBytes: int32(r.MaxBytes), MaxWaitMs: int32(r.Wait.Milliseconds()),
 	})
 	if err != nil {
+		if mismatch := (*peer.MismatchError)(nil); errors.As(err, &mismatch) {
+			b.cluster.foreign.Store(&err)
+		}
 		return quorum.Page{}, err
 	}
 	p := resp.(*wire.PeerMetadataResponse)
@@ -290,9 +295,18 @@ func (b *broker) awaitLeader(ctx context.Context) error {
 		case <-b.cluster.led:
 			return nil
 		case <-quiet.C:
-			slog.Warn("waiting for a leader of the metadata quorum: check that most of the controllers run and can be reached")
+			slog.Warn(b.cluster.unled())
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the metadata quorum to elect a leader: %w", ctx.Err())
 		}
 	}
+}
+
+// unled says that this node knows no leader, and whether it asks the wrong ones: its folder is another cluster's, or the addresses are.
+func (c *cluster) unled() string {
+	const waiting = "waiting for a leader of the metadata quorum: check that most of the controllers run and can be reached"
+	if foreign := c.foreign.Load(); foreign != nil {
+		return waiting + ": " + (*foreign).Error()
+	}
+	return waiting
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/quorum"
+	quorumhost "github.com/moldau/moldau/internal/quorum/host"
 	"github.com/moldau/moldau/internal/storage/checkpoint"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -273,5 +274,24 @@ func TestClusterGrows(t *testing.T) {
 	c.stop(1, 2)
 	if took := time.Since(began); took > leaveTimeout+2*stopTimeout {
 		t.Errorf("those who were left took %s to stop", took)
+	}
+}
+
+// TestForeignFolderSaysSo: whose folder belongs to another cluster than those it asks waits for a leader, and says why.
+func TestForeignFolderSaysSo(t *testing.T) {
+	t.Parallel()
+	ours, theirs := newClusterNodes(t), newClusterNodes(t)
+	ours.start(0, 1)
+	theirs.start(0, 1)
+	b := ours.running[0]
+	if said := b.cluster.unled(); strings.Contains(said, "cluster.id") {
+		t.Errorf("before anybody was asked: %s", said)
+	}
+	from := theirs.running[0].quorum.Voters()[1]
+	if _, err := b.pull(t.Context(), from, quorumhost.PullRequest{NodeID: 1}); err == nil {
+		t.Error("another cluster's node answers")
+	}
+	if said, want := b.cluster.unled(), "has cluster.id "+theirs.running[0].knownClusterID()+", but this node expects "+b.knownClusterID(); !strings.Contains(said, want) {
+		t.Errorf("%s\nwant %s", said, want)
 	}
 }

@@ -119,13 +119,13 @@ func (m *Manager) registerReplication(count func(counts func(r *Replica) bool) f
 		return count(func(r *Replica) bool { return r.Usable() == nil && r.IsLeader() && counts(r.Assignment()) })
 	}
 	registry := m.options.Metrics
-	registry.GaugeFunc("kafka_server_replicamanager_underreplicatedpartitions", "Partitions led here that have fewer in-sync replicas than replicas.",
-		leads(func(a partition.Assignment) bool { return len(a.ISR) < len(a.Replicas) }))
+	registry.GaugeFunc("kafka_server_replicamanager_underreplicatedpartitions", "Partitions led here that have fewer in-sync replicas than replicas.", leads(lacksReplicas))
 	registry.GaugeFunc("kafka_server_replicamanager_underminisrpartitioncount", "Partitions led here with fewer in-sync replicas than min.insync.replicas: acks=all is refused.",
 		leads(func(a partition.Assignment) bool { return len(a.ISR) < a.EffectiveMinISR() }))
 	registry.GaugeFunc("kafka_server_replicamanager_atminisrpartitioncount", "Partitions led here with as many in-sync replicas as min.insync.replicas: one less, and acks=all is refused.",
 		leads(func(a partition.Assignment) bool { return len(a.ISR) == a.EffectiveMinISR() }))
 	registry.GaugeFunc("kafka_server_replicafetchermanager_maxlag", "Records that the follower furthest behind here has not fetched of what its leader has committed.", m.maxLag)
+	registry.AddSource(m.behind)
 }
 
 func (m *Manager) maxLag() float64 {

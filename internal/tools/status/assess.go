@@ -21,7 +21,8 @@ type Cluster struct {
 	Quorum        Quorum
 	QuorumErr     error // why nothing is known of the quorum; nil if it is
 	Topics        []Topic
-	Moving        int // partitions that are being reassigned; -1 where that is not known
+	Moving        int                          // partitions that are being reassigned; -1 where that is not known
+	Adding        map[kafka.TopicPartition]int // replicas of theirs that are only being added
 	Finalized     map[string]int16
 	FeaturesEpoch int64
 	Balancer      *balance.Status // nil where there is none, or nothing is known of it
@@ -179,7 +180,7 @@ func (r *Report) judgePartitions() {
 				r.UnderMinISR++
 				under = append(under, name)
 			}
-			if len(p.ISR) < len(p.Replicas) {
+			if len(p.ISR) < len(p.Replicas)-r.Adding[kafka.TopicPartition{Topic: t.Name, Partition: p.Index}] {
 				r.UnderReplicated++
 			}
 		}

@@ -94,7 +94,7 @@ func gather(ctx context.Context, admin *client.Client) (Cluster, error) {
 	} else if !errors.Is(err, brokers.ErrNoBalancer) { // which brokers that are no Moldau have not
 		c.Unanswered = append(c.Unanswered, "the balancer")
 	}
-	if c.Moving, err = moving(ctx, admin); err != nil {
+	if c.Adding, c.Moving, err = moving(ctx, admin); err != nil {
 		c.Moving, c.Unanswered = -1, append(c.Unanswered, "reassignments")
 	}
 	return c, ctx.Err()
@@ -186,8 +186,8 @@ func topics(ctx context.Context, admin *client.Client, all []client.Topic) ([]To
 	return topics, nil
 }
 
-// moving counts the partitions that are being reassigned.
-func moving(ctx context.Context, admin *client.Client) (int, error) {
+// moving counts the partitions that are being reassigned, and the replicas of each that are being added.
+func moving(ctx context.Context, admin *client.Client) (adding map[kafka.TopicPartition]int, n int, err error) {
 	ctx, cancel := admin.Context(ctx)
 	defer cancel()
 	req := kmsg.NewPtrListPartitionReassignmentsRequest()
@@ -197,11 +197,14 @@ func moving(ctx context.Context, admin *client.Client) (int, error) {
 		err = client.FromCode(resp.ErrorCode, resp.ErrorMessage)
 	}
 	if err != nil {
-		return 0, client.Convert(err, "listPartitionReassignments")
+		return nil, 0, client.Convert(err, "listPartitionReassignments")
 	}
-	n := 0
+	adding = map[kafka.TopicPartition]int{}
 	for _, t := range resp.Topics {
-		n += len(t.Partitions)
+		for _, p := range t.Partitions {
+			n++
+			adding[kafka.TopicPartition{Topic: t.Topic, Partition: p.Partition}] = len(p.AddingReplicas)
+		}
 	}
-	return n, nil
+	return adding, n, nil
 }

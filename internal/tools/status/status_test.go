@@ -49,6 +49,9 @@ func TestAssess(t *testing.T) {
 		"not told":       {func(c *Cluster) { c.Moving = -1 }, Degraded, []string{"no broker tells which partitions are being moved"}},
 		"one lags": {func(c *Cluster) { c.Topics[0].Partitions[1].ISR = []int32{1, 2} }, Degraded,
 			[]string{"1 of 2 partitions lack a replica in sync"}},
+		"one is added": {func(c *Cluster) {
+			c.Topics[0].Partitions[1].ISR, c.Moving, c.Adding = []int32{1, 2}, 1, map[kafka.TopicPartition]int{{Topic: "t", Partition: 1}: 1}
+		}, Well, nil},
 		"under min ISR": {func(c *Cluster) { c.Topics[0].Partitions[1].ISR = []int32{2} }, Failing,
 			[]string{"1 partitions take no records with acks=all, having fewer replicas in sync than min.insync.replicas: t-1", "lack a replica in sync"}},
 		"min ISR above the replicas": {func(c *Cluster) {
