@@ -31,8 +31,7 @@ func (n *Node) run(ctx context.Context) {
 			n.proposeGroup(p)
 			err = n.process()
 		case n.delivery.next() <- n.delivery.waiting:
-			n.delivery.taken()
-			n.voter.HoldBack(false)
+			err = n.delivered()
 		case m := <-n.messages:
 			err = n.stepGroup(m)
 		case <-n.clock.ticks():
@@ -62,6 +61,21 @@ func (n *Node) run(ctx context.Context) {
 	}
 	n.o.Logger.Error("the metadata log has failed: this node must stop", "folder", n.o.LogDir, "error", err)
 	n.fault(err)
+}
+
+// delivered goes on with what had to wait for room.
+func (n *Node) delivered() error {
+	wasFull := n.delivery.full()
+	n.delivery.taken()
+	n.voter.HoldBack(false)
+	if !wasFull {
+		return nil
+	}
+	if err := n.process(); err != nil {
+		return err
+	}
+	n.maybePull()
+	return nil
 }
 
 // takeProposals is nil while the loader has no room for what they would commit, or too much waits for a quorum.
@@ -97,7 +111,11 @@ func (n *Node) begin() error {
 	} else if n.voter.IsVoter() {
 		n.startCampaign(kafka.NoLeader)
 	}
-	return n.process()
+	if err := n.process(); err != nil {
+		return err
+	}
+	n.maybePull()
+	return nil
 }
 
 // end answers everything that still waits and closes the log.

@@ -13,9 +13,11 @@ const (
 	// it for 500 ms to 1 s campaigns.
 	tick                          = 10 * time.Millisecond
 	heartbeatTicks, electionTicks = 5, 50
+	// wakeTicks are counted at a time: nothing of Raft's is due more often than a heartbeat, and what is idle should not be woken.
+	wakeTicks = heartbeatTicks
 	// lateTicks are counted where this goroutine, or the whole machine, was held up. A longer gap counts as
-	// one: who was stopped does not know whether the leader is gone.
-	lateTicks = 5
+	// one wake: who was stopped does not know whether the leader is gone.
+	lateTicks = 2 * wakeTicks
 	// messagesLength and messagesBytes bound the messages that wait; messageGroup is how many are taken
 	// with one fsync.
 	messagesLength = 1024
@@ -103,7 +105,7 @@ type raftClock struct {
 func (c *raftClock) need(needed bool, now time.Time) {
 	switch {
 	case needed && c.ticker == nil:
-		c.ticker, c.last = time.NewTicker(tick), now
+		c.ticker, c.last = time.NewTicker(wakeTicks*tick), now
 	case !needed:
 		c.stop()
 	}
@@ -123,12 +125,13 @@ func (c *raftClock) ticks() <-chan time.Time {
 	return c.ticker.C
 }
 
-// passed returns how many ticks have passed, with a long gap as one.
+// passed returns how many ticks have passed, with a long gap as that between two wakes. It rounds: a timer that is early by
+// some microseconds must not put a heartbeat off to the next one.
 func (c *raftClock) passed(now time.Time) int {
-	ticks := int(now.Sub(c.last) / tick)
+	ticks := int((now.Sub(c.last) + tick/2) / tick)
 	c.last = c.last.Add(time.Duration(ticks) * tick)
 	if ticks > lateTicks {
-		ticks, c.last = 1, now
+		ticks, c.last = wakeTicks, now
 	}
 	return ticks
 }
