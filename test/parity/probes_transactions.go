@@ -216,12 +216,16 @@ func transactionListProbe() probe {
 	longer := func(durationMs int64) func(*broker, *kmsg.ListTransactionsRequest) {
 		return func(_ *broker, r *kmsg.ListTransactionsRequest) { r.DurationFilterMillis = durationMs }
 	}
+	older := func(*broker, *conn) (string, error) { // than a millisecond
+		now := time.Now().UnixMilli()
+		return "waited\n", patiently("two milliseconds later", func() (bool, error) { return time.Now().UnixMilli() > now+1, nil })
+	}
 	pattern := func(p string) func(*broker, *kmsg.ListTransactionsRequest) {
 		return func(_ *broker, r *kmsg.ListTransactionsRequest) { r.TransactionalIDPattern = &p }
 	}
 	return probe{"txn list", []step{topic("p-txn-listed", 1), initTransactions(4, id, 60_000), list(0, everything), addPartitions(3, id, "p-txn-listed"), list(0, everything), list(1, everything), list(2, everything),
 		list(0, states("Ongoing")), list(0, states("Empty")), list(0, states("ongoing")), list(0, states("Nonsense")), list(0, states("Nonsense", "Ongoing")), list(0, producers(0)), list(0, producers(5000)),
-		list(1, longer(0)), list(1, longer(600_000)), list(1, longer(-5)), list(2, pattern("p-txn-l.*")), list(2, pattern("p-txn-l")), list(2, pattern("")), list(2, pattern("(")), end(3, id, false, 0, 0)}}
+		older, list(1, longer(0)), list(1, longer(600_000)), list(1, longer(-5)), list(2, pattern("p-txn-l.*")), list(2, pattern("p-txn-l")), list(2, pattern("")), list(2, pattern("(")), end(3, id, false, 0, 0)}}
 }
 
 func transactionalProduceProbe() probe {

@@ -301,6 +301,17 @@ func TestValidateRegex(t *testing.T) {
 	}
 }
 
+func TestAbsentTopicWithPartitions(t *testing.T) {
+	t.Parallel()
+	const want = "java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.UnknownTopicOrPartitionException: This server does not host this topic-partition."
+	if got := errorText(wrapped(client.FromCode(int16(kafka.ErrUnknownTopicOrPartition), nil))); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if err := errors.New("no broker"); wrapped(err) != err {
+		t.Errorf("%q, want %q", wrapped(err), err)
+	}
+}
+
 func FuzzClassicAssignment(f *testing.F) {
 	assignment := kmsg.NewConsumerMemberAssignment()
 	topic := kmsg.NewConsumerMemberAssignmentTopic()

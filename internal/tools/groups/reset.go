@@ -154,13 +154,13 @@ func (t *tool) checkPartitions(ctx context.Context, partitions []kafka.TopicPart
 	}
 	cluster, err := t.client.Metadata(ctx, slices.Compact(slices.Sorted(slices.Values(topics))), "describeTopics")
 	if err != nil {
-		return err
+		return wrapped(err)
 	}
 	var absent, leaderless []string
 	for _, tp := range partitions {
 		topic, ok := cluster.Find(tp.Topic)
 		if !ok {
-			return client.FromCode(int16(kafka.ErrUnknownTopicOrPartition), nil)
+			return wrapped(client.FromCode(int16(kafka.ErrUnknownTopicOrPartition), nil))
 		}
 		i := slices.IndexFunc(topic.Partitions, func(p client.Partition) bool { return p.Index == tp.Partition })
 		switch {
@@ -177,6 +177,14 @@ func (t *tool) checkPartitions(ctx context.Context, partitions []kafka.TopicPart
 		return &client.Error{Code: kafka.ErrLeaderNotAvailable, Message: `The partitions "` + strings.Join(leaderless, ",") + `" have no leader`}
 	}
 	return nil
+}
+
+// wrapped shows what a broker answered as Kafka's tool does where it does not unpack it.
+func wrapped(err error) error {
+	if _, ok := errors.AsType[*client.Error](err); ok {
+		return errors.New("java.util.concurrent.ExecutionException: " + client.Exception(err))
+	}
+	return err
 }
 
 // newOffsets computes what the scenario that was asked for sets.
