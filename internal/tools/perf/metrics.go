@@ -1,6 +1,7 @@
 package perf
 
 import (
+	"context"
 	"maps"
 	"math"
 	"net"
@@ -30,6 +31,7 @@ type meter struct {
 	throttle               series
 	batchSize, compression series
 	sentRecords, sentBytes map[string]float64 // by topic
+	written                chan struct{}      // sent to when a batch has been counted
 }
 
 // call is what requests of one kind took and brought.
@@ -56,7 +58,7 @@ func (s series) max() float64 {
 }
 
 func newMeter(now time.Time) *meter {
-	return &meter{startedAt: now, calls: map[int16]*call{}, sentRecords: map[string]float64{}, sentBytes: map[string]float64{}}
+	return &meter{startedAt: now, calls: map[int16]*call{}, sentRecords: map[string]float64{}, sentBytes: map[string]float64{}, written: make(chan struct{}, 1)}
 }
 
 // OnBrokerConnect implements kgo.HookBrokerConnect.
@@ -106,6 +108,31 @@ func (m *meter) OnProduceBatchWritten(_ kgo.BrokerMetadata, topic string, _ int3
 	m.compression.add(size / float64(batch.UncompressedBytes+batchHeaderBytes))
 	m.sentRecords[topic] += float64(batch.NumRecords)
 	m.sentBytes[topic] += size
+	select {
+	case m.written <- struct{}{}:
+	default:
+	}
+}
+
+// await waits until so many records have been counted: the client tells of batches after it has told of their records. It gives up with the
+// context, as where a broker already had a batch, which the client does not count.
+func (m *meter) await(ctx context.Context, records int64) {
+	for m.sent() < float64(records) {
+		select {
+		case <-m.written:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (m *meter) sent() (records float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, count := range m.sentRecords {
+		records += count
+	}
+	return records
 }
 
 func (m *meter) of(key int16) *call {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -140,6 +141,28 @@ func TestCheckReceived(t *testing.T) {
 			t.Errorf("%s was accepted", name)
 		}
 	}
+}
+
+// TestMetricsAwaitBatches has batches counted after their records were acknowledged, as the client does.
+func TestMetricsAwaitBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		m := newMeter(start)
+		for range 3 {
+			time.AfterFunc(time.Second, func() { m.OnProduceBatchWritten(kgo.BrokerMetadata{}, "t", 0, kgo.ProduceBatchMetrics{NumRecords: 5}) })
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		m.await(ctx, 15)
+		if m.sent() != 15 || time.Since(start) != time.Second {
+			t.Errorf("%v records after %v", m.sent(), time.Since(start))
+		}
+		m.await(ctx, 16)
+		if time.Since(start) != time.Minute {
+			t.Errorf("gave up after %v", time.Since(start))
+		}
+	})
 }
 
 // TestMetrics holds the form of what --print-metrics prints.

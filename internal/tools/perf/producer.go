@@ -16,6 +16,9 @@ import (
 // maxBufferedRecords lets buffer.memory be what bounds the records that wait.
 const maxBufferedRecords = 1 << 20
 
+// maxMetricsWait is how long batches may take to be counted after their records were acknowledged.
+const maxMetricsWait = 2 * time.Second
+
 // RunProducer is kafka-producer-perf-test.
 func RunProducer(ctx context.Context, s cli.Streams, args []string) error {
 	plan, err := planProducer(s, args)
@@ -41,6 +44,9 @@ func RunProducer(ctx context.Context, s cli.Streams, args []string) error {
 		return err
 	}
 	if counts != nil {
+		counted, cancel := context.WithTimeout(ctx, maxMetricsWait)
+		counts.await(counted, p.all.count())
+		cancel()
 		counts.producerTable(plan.props["client.id"], time.Now()).print(s)
 	}
 	if ctx.Err() != nil {

@@ -75,6 +75,13 @@ func (st *stats) record(latency time.Duration, bytes int, now time.Time) {
 	st.recent, st.recentAt = window{}, now
 }
 
+// count is that of the records.
+func (st *stats) count() int64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.total.count
+}
+
 // suppress leaves the reports of intervals to the stats of the steady state.
 func (st *stats) suppress() {
 	st.mu.Lock()
