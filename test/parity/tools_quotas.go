@@ -12,7 +12,7 @@ func quotaCommands() []command {
 			"--alter --client c@ --delete-config producer_byte_rate", "--describe --client c@", "--alter --client c@ --delete-config producer_byte_rate",
 			"--alter --client c@ --add-config producer_byte_rate=7 --delete-config consumer_byte_rate,request_percentage,controller_mutation_rate", "--describe --client c@",
 			"--alter --client c@ --delete-config producer_byte_rate", "--describe --client c@", "--describe --entity-type clients")},
-		{name: "quotas of users", kept: regexp.MustCompile(`@|error|default`), lines: on("configs",
+		{name: "quotas of users", unordered: true, kept: regexp.MustCompile(`@|error|default`), lines: on("configs",
 			"--alter --entity-type users --entity-name u@ --add-config consumer_byte_rate=1.5E9", "--alter --entity-type users --entity-name u@ --entity-type clients --entity-name c@ --add-config request_percentage=200",
 			"--alter --user u@ --client-defaults --add-config producer_byte_rate=999999999", "--describe --user u@", "--describe --user u@ --client c@", "--describe --entity-type users --entity-name u@ --entity-type clients",
 			"--describe --user u@ --client-defaults", "--describe --entity-type users --entity-type clients", "--describe --entity-type clients --entity-type users --entity-name c@",
