@@ -148,6 +148,31 @@ func TestOneControllerAlone(t *testing.T) {
 		if record, err := r.First(); err != nil || record.Offset != int64(round) {
 			t.Fatal(record, err)
 		}
+		// What changes for brokers concerns a controller that is none, too, and has no log dirs.
+		alone := c.running[0]
+		value := fmt.Sprint(100 + round)
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+		resource.ResourceType = kmsg.ConfigResourceTypeBroker
+		resource.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "max.connections", Value: &value}}
+		req.Resources = append(req.Resources, resource)
+		if _, err := c.running[1].channel.Send(t.Context(), peer.Origin{Principal: "User:ANONYMOUS"}, req); err != nil {
+			t.Fatal(err)
+		}
+		c.awaitMetadata(0, "a config of all brokers", func(*metadata.Image) bool {
+			select {
+			case fault := <-alone.faults:
+				t.Fatal(fault)
+			default:
+			}
+			return alone.current.Load().MaxConnections == int32(100+round)
+		})
+		var welcome strings.Builder
+		alone.printWelcome(&welcome)
+		_, address, _ := strings.Cut(c.voters[0], "@")
+		if !strings.Contains(welcome.String(), "  controller     "+address+"\n") {
+			t.Errorf("%s", &welcome)
+		}
 		c.stop(1, 2)
 		c.stop(0)
 	}

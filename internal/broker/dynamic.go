@@ -25,6 +25,9 @@ func (b *broker) publishDynamic(image *metadata.Image, delta *metadata.Delta) {
 	b.limitConnections(current)
 	b.server.SetConnectionLimits(connectionLimits(current)) // who waits to accept looks at both again
 	b.signalListeners()
+	if b.storage == nil { // of a controller that is no broker
+		return
+	}
 	b.storage.SetCordoned(b.isCordoned)
 	b.signalDirs()
 	if b.configured.Load() {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -167,21 +168,24 @@ func (b *broker) printWelcome(w io.Writer) {
 	if !b.ready.Load() {
 		return
 	}
+	listeners := b.current.Load().Listeners
+	if !b.config.IsBroker {
+		listeners = b.config.ControllerListeners
+	}
 	var addresses []string
-	for _, l := range b.current.Load().Listeners {
+	for _, l := range listeners {
 		host := l.Host
 		if host == "" {
 			host = "localhost"
 		}
-		addresses = append(addresses, net.JoinHostPort(host, fmt.Sprint(b.boundPort(l.Name))))
+		addresses = append(addresses, net.JoinHostPort(host, fmt.Sprint(cmp.Or(b.boundPort(l.Name), l.Port))))
 	}
 	fmt.Fprintf(w, "Moldau is ready: node %d of cluster %s\n", b.config.NodeID, b.dirs.ClusterID)
-	clients := addresses[:len(b.config.Listeners)]
-	if b.config.IsBroker {
-		fmt.Fprintf(w, "  Kafka clients  %s\n", strings.Join(clients, ", "))
-	} else {
-		fmt.Fprintf(w, "  controller     %s\n", strings.Join(addresses, ", "))
+	what := "Kafka clients"
+	if !b.config.IsBroker {
+		what = "controller   "
 	}
+	fmt.Fprintf(w, "  %s  %s\n", what, strings.Join(addresses, ", "))
 	if b.http != nil {
 		fmt.Fprintf(w, "  HTTP           http://%s/healthz and /metrics\n", b.http.Addr())
 	}
