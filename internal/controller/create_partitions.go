@@ -70,7 +70,8 @@ func addPartitions(in Input, p *placer, req *kmsg.CreatePartitionsRequestTopic, 
 	if err := in.permit(additional); err != nil {
 		return nil, err
 	}
-	replicationFactor := len(topic.Partitions[0].Replicas)
+	// Kafka counts those that leave, too, but moves nothing by itself: the balancer would decide how many replicas these get for ever.
+	replicationFactor := len(without(topic.Partitions[0].Replicas, topic.Partitions[0].RemovingReplicas...))
 	if req.Assignment == nil {
 		if err := p.check(int16(replicationFactor)); err != nil {
 			return nil, err
