@@ -224,9 +224,9 @@ func (tc *topicCreation) assign(topic *kmsg.CreateTopicsRequestTopic) ([][]int32
 		partitions = tc.o.Broker.NumPartitions
 	}
 	if replicationFactor == -1 {
-		// Unless the operator chose one, it is the number of brokers, at most 3.
+		// Unless the operator chose one, it is the number of brokers that take replicas, at most 3.
 		if replicationFactor = tc.o.Broker.DefaultReplicationFactor; !tc.o.Broker.Explicit("default.replication.factor") {
-			replicationFactor = int16(max(1, min(config.MaxDefaultReplicas, tc.Image.BrokerCount()-tc.placer.draining)))
+			replicationFactor = int16(max(1, min(config.MaxDefaultReplicas, tc.placer.registered)))
 		}
 	}
 	if err := tc.placer.check(replicationFactor); err != nil {

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -94,4 +96,22 @@ func TestLogDirs(t *testing.T) {
 	// Assigned to a log dir that has failed meanwhile.
 	cl.assign(b, topic, 1, bad)
 	expect("failed", 1, kafka.NoLeader, 5, bad)
+}
+
+// TestDefaultReplicationLeavesCordonedBrokersOut: of three brokers one takes nothing new (KIP-1066), so a topic whose creator leaves the
+// number of replicas to the cluster gets two, and is not refused.
+func TestDefaultReplicationLeavesCordonedBrokersOut(t *testing.T) {
+	t.Parallel()
+	cl := newCluster(t, nil)
+	for id := range int32(3) {
+		cl.addBroker(id+1, false)
+	}
+	b := cl.image.Broker(3)
+	cl.apply([]metadata.Record{&metadata.BrokerRegistrationChangeRecord{BrokerID: 3, BrokerEpoch: b.Epoch, CordonedLogDirs: b.LogDirs}})
+	var out strings.Builder
+	cl.create(&out, [][]string{{"a"}}, false)
+	p := cl.image.Partition("a", 0)
+	if p == nil || len(p.Replicas) != 2 || slices.Contains(p.Replicas, 3) {
+		t.Fatalf("%v: %s", p, out.String())
+	}
 }
