@@ -253,3 +253,32 @@ func TestCopyingDoesNotYieldToTheClientsOfADeadBroker(t *testing.T) {
 		t.Errorf("%d after %d: it waits for clients of a broker that is not there", pace, before)
 	}
 }
+
+// A log dir that fails while replicas are copied to it ends their moves, although its broker lives on with another one: they would
+// never be in sync, and hold up what else is to be moved for ever.
+func TestMovesToALogDirThatFails(t *testing.T) {
+	t.Parallel()
+	w := newBalancing(t, 3, 24)
+	w.run(2)
+	w.slow = []int32{4}
+	w.addBroker(4, false)
+	w.run(5)
+	b := w.image.Broker(4)
+	w.apply([]metadata.Record{&metadata.BrokerRegistrationChangeRecord{BrokerID: 4, BrokerEpoch: b.Epoch, LogDirs: []kafka.UUID{{44}}}})
+	if moving, _ := w.b.Progress(); moving == 0 {
+		t.Fatal("nothing is moved")
+	}
+	w.run(1)
+	w.slow = nil
+	for topic := range w.image.Topics() {
+		for _, p := range topic.Partitions {
+			if dir, ok := p.Directory(4); ok && dir == b.LogDirs[0] {
+				t.Errorf("%s-%d waits for the log dir that is gone", topic.Name, p.ID)
+			}
+		}
+	}
+	w.run(60)
+	if r, _ := w.loads(4); r < 10 || w.joining() != "[]" {
+		t.Errorf("%d replicas, joining %s", r, w.joining())
+	}
+}

@@ -61,7 +61,7 @@ func (b *Balancer) followMoves(v View, nowMs int64, step *Step) {
 			if p != nil && p.Leader != p.Replicas[0] && slices.Equal(p.Replicas, m.To) {
 				step.Elect = append(step.Elect, key)
 			}
-		case nowMs >= m.cancelMs && slices.ContainsFunc(p.AddingReplicas, func(id int32) bool { return b.isLost(v, id, nowMs) }):
+		case nowMs >= m.cancelMs && slices.ContainsFunc(p.AddingReplicas, func(id int32) bool { return b.isLost(v, p, id, nowMs) }):
 			m.cancelMs = nowMs + cancelRetryMs
 			step.Cancel = append(step.Cancel, key)
 		}
@@ -93,10 +93,13 @@ func (b *Balancer) adoptMoves(v View, nowMs int64) {
 	}
 }
 
-// isLost reports whether nothing can be copied to a broker any more.
-func (b *Balancer) isLost(v View, id int32, nowMs int64) bool {
+// isLost reports whether nothing can be copied to a broker any more, or not to the log dir that it has chosen: with another
+// one left it stays, and would never have the replica.
+func (b *Balancer) isLost(v View, p *metadata.Partition, id int32, nowMs int64) bool {
+	broker := v.Image.Broker(id)
 	since, isAway := b.absentMs[id]
-	return v.Image.Broker(id) == nil || contains(v.Settings.Draining, id) || isAway && nowMs-since >= awayMs
+	directory, isKnown := p.Directory(id)
+	return broker == nil || contains(v.Settings.Draining, id) || isAway && nowMs-since >= awayMs || isKnown && !broker.HasOnlineDirectory(directory)
 }
 
 func (v View) mayReceive(id int32) bool {
