@@ -22,8 +22,9 @@ const (
 )
 
 // copyWindow is over what time the copying for the balancer is held to its pace: a short one, since the pace
-// follows what clients see.
-var copyWindow = quota.Window{Samples: 3, Sample: time.Second}
+// follows what clients see, of short samples, since as much as one allows comes at once, as fast as the disk gives it,
+// where one that is over counts no more.
+var copyWindow = quota.Window{Samples: 10, Sample: 100 * time.Millisecond}
 
 // firstCopyRate is the pace before the controller has said one.
 const firstCopyRate = 8 << 20

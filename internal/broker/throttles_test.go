@@ -59,3 +59,31 @@ func TestThrottledReplicas(t *testing.T) {
 		}
 	}
 }
+
+// TestCopiesAreSpread copies in pieces of 1 MiB as fast as the throttle allows: what comes at once is little, and the pace is kept.
+func TestCopiesAreSpread(t *testing.T) {
+	t.Parallel()
+	const limit, piece, seconds, span = 40 << 20, 1 << 20, 20, 250
+	throttle := quota.NewReplication(copyWindow)
+	throttle.SetLimit(limit)
+	var at [seconds * 1000]int
+	all, most := 0, 0
+	for ms := range at {
+		if !throttle.IsExceeded(int64(ms)) {
+			throttle.Record(piece, int64(ms))
+			at[ms] = piece
+		}
+		all += at[ms]
+		recent := 0
+		for _, n := range at[max(0, ms-span+1) : ms+1] {
+			recent += n
+		}
+		most = max(most, recent)
+	}
+	if most > limit/2 {
+		t.Errorf("%d MiB within %d ms", most>>20, span)
+	}
+	if pace := all / seconds; pace < limit*85/100 || pace > limit*11/10 {
+		t.Errorf("%d MiB/s", pace>>20)
+	}
+}

@@ -64,7 +64,7 @@ func (h *Fetch) Handle(ctx context.Context, r *Request) Reply {
 	f.session = session
 	f.resolve(0)
 	if session.CanExtend() {
-		f.reads.Extend = f.more
+		f.reads.Extend, f.reads.HasOthers = f.more, session.HasOthers()
 	}
 	if len(f.reads.Partitions) > 0 || session.CanExtend() && len(session.Partitions) == 0 {
 		f.results = h.Replicas.Fetch(ctx, f.limits(), &f.buffers)

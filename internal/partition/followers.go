@@ -294,9 +294,7 @@ func (p *Partition) commit(r *role) (advanced bool) {
 	}
 	offset := l.CountedOffset()
 	for id, f := range p.state.followers {
-		isIn := slices.Contains(r.ISR, id) || p.state.pending != nil && slices.Contains(p.state.pending.ids(), id)
-		joins := f.endOffset != unknownEnd && p.state.nowMs-f.caughtUp() <= p.replicating.LagMaxMs && p.replicating.MayJoin(id, f.brokerEpoch)
-		if isIn || joins {
+		if p.waitsFor(r, id, f) {
 			offset = min(offset, f.endOffset)
 		}
 	}
@@ -305,6 +303,27 @@ func (p *Partition) commit(r *role) (advanced bool) {
 		p.replicating.Moved()
 	}
 	return advanced
+}
+
+// waitsFor needs following.
+func (p *Partition) waitsFor(r *role, id int32, f *follower) bool {
+	if slices.Contains(r.ISR, id) || p.state.pending != nil && slices.Contains(p.state.pending.ids(), id) {
+		return true
+	}
+	return f.endOffset != unknownEnd && p.state.nowMs-f.caughtUp() <= p.replicating.LagMaxMs && p.replicating.MayJoin(id, f.brokerEpoch)
+}
+
+// WaitsFor reports whether what this leader appends is committed only when a follower has it, which may be before the metadata says
+// that it is in sync.
+func (p *Partition) WaitsFor(id int32) bool {
+	r := p.role.Load()
+	if slices.Contains(r.ISR, id) {
+		return true
+	}
+	p.following.Lock()
+	defer p.following.Unlock()
+	f := p.state.followers[id]
+	return r.isLeader && f != nil && p.waitsFor(r, id, f)
 }
 
 // LowWatermark is the smallest log start offset of this leader and of the followers on brokers that are alive; -1

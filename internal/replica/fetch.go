@@ -26,6 +26,8 @@ type FetchRequest struct {
 	// was found out which. Extend, where it is not nil, adds those that have changed since to Partitions, behind the others.
 	Since  Moment
 	Extend func()
+	// HasOthers says that the session has others beside those, which the follower has in full and in sync: news of them is waited for.
+	HasOthers bool
 	// AnyReplica lets followers serve consumers that know of it (KIP-392). Those that say where they are, on
 	// which listener they come in, are sent to a replica near them.
 	AnyReplica bool
@@ -125,7 +127,7 @@ type seen struct {
 	replica        *Replica // nil if there is none
 	committedBytes int64
 	isThrottled    bool // so that it was not read, whatever there is
-	isCatchingUp   bool // of a follower that is not in sync
+	isCatchingUp   bool // of a follower that nobody waits for
 }
 
 // lookUp finds the replicas.
@@ -224,8 +226,8 @@ func (f *fetch) read(again bool) {
 		return
 	}
 	// Also where nothing is left: each has to be compared with this log before it is noted how far its follower has come.
-	if catchingUp < len(f.request.Partitions) {
-		left, minOneBatch = min(left, catchUpBytes), true
+	if catchingUp < len(f.request.Partitions) || f.request.HasOthers {
+		left, minOneBatch = f.catchUpLimit(left, f.bytes)
 	}
 	for i := range f.request.Partitions {
 		if !f.seen[i].isCatchingUp {
@@ -237,10 +239,6 @@ func (f *fetch) read(again bool) {
 		}
 	}
 }
-
-// catchUpBytes is what a follower gets at a time of partitions in which it is not in sync, beside others in which it
-// is: what these get next, and acknowledgements wait for, is behind it.
-const catchUpBytes = 1 << 20
 
 // readNext reads a partition, within the limits of r, and returns how many bytes that are.
 func (f *fetch) readNext(i int, again bool, r *partition.ReadRequest) int {

@@ -42,7 +42,36 @@ func (f *fetch) note() {
 
 func (f *fetch) isCatchingUp(i int) bool {
 	r := f.seen[i].replica
-	return f.request.Follower != nil && r != nil && r.offline == nil && !slices.Contains(r.Assignment().ISR, f.request.Follower.BrokerID)
+	return f.request.Follower != nil && r != nil && r.offline == nil && !r.WaitsFor(f.request.Follower.BrokerID)
+}
+
+const (
+	// catchUpBytes is what a follower gets at a time of partitions that nobody waits for it to have, beside others that are: what
+	// these get next, and acknowledgements wait for, is behind it.
+	catchUpBytes = 1 << 20
+	// So little news goes alone, since its answer is here and back in no time, unless what a follower lacks
+	// elsewhere has waited for so long: what is appended meanwhile is waited for, too.
+	briefBytes   = 64 << 10
+	briefPauseMs = 10
+)
+
+// catchUpLimit is how much is read, in sum, of the partitions in which a follower catches up: left is what the limits of
+// the request allow, news what it gets of others.
+func (f *fetch) catchUpLimit(left, news int) (most int, minOneBatch bool) {
+	follower := f.m.follower(f.request.Follower.BrokerID)
+	if news > 0 && news <= briefBytes {
+		nowMs := f.m.options.Clock.Now().UnixMilli()
+		since := follower.pausedMs.Load()
+		if since == 0 {
+			since = nowMs
+			follower.pausedMs.Store(since)
+		}
+		if nowMs >= since && nowMs < since+briefPauseMs {
+			return 0, false
+		}
+	}
+	follower.pausedMs.Store(0)
+	return min(left, catchUpBytes), true
 }
 
 // throttle is what holds followers back, nil for none.

@@ -64,6 +64,16 @@ func followerFetch(wait time.Duration, id int32, partitions ...FetchPartition) *
 	return r
 }
 
+// commit has broker 2 fetch from the end of a partition.
+func (h *harness) commit(topic string, end int64) {
+	h.tb.Helper()
+	var buffers Buffers
+	h.Fetch(h.tb.Context(), followerFetch(0, 2, partitionOf(topic, 0, end)), &buffers)
+	if r, err := h.Lookup(tpOf(topic, 0)); err != nil || r.Log().HighWatermark() != end {
+		h.tb.Fatalf("%s is not committed up to %d: %v", topic, end, err)
+	}
+}
+
 func TestFollowersArePutToWork(t *testing.T) {
 	t.Parallel()
 	h, w := newClusterHarness(t)
@@ -233,23 +243,28 @@ func TestCatchingUpHoldsNobodyUp(t *testing.T) {
 	for range 20 {
 		h.produce("lagging", 0, 10, value)
 	}
+	h.commit("lagging", 20)
 	lagging, inSync := partitionOf("lagging", 0, 0), partitionOf("in-sync", 0, 0)
 	lagging.MaxBytes, inSync.MaxBytes = 1<<26, 1<<26
 	var buffers Buffers
 	for _, c := range []struct {
 		name        string
 		partitions  []FetchPartition
+		hasOthers   bool
 		value       string // that is appended in sync before
 		least, most int    // of lagging
 	}{
-		{"alone", []FetchPartition{lagging}, "", 20 * len(value), 21 * len(value)},
-		{"beside one without news", []FetchPartition{lagging, inSync}, "", 3 * len(value), catchUpBytes},
-		{"beside one with news", []FetchPartition{lagging, inSync}, "a", 3 * len(value), catchUpBytes},
+		{"alone", []FetchPartition{lagging}, false, "", 20 * len(value), 21 * len(value)},
+		{"beside some that the session leaves out", []FetchPartition{lagging}, true, "", 3 * len(value), catchUpBytes},
+		{"beside one without news", []FetchPartition{lagging, inSync}, false, "", 3 * len(value), catchUpBytes},
+		{"beside one with much news", []FetchPartition{lagging, inSync}, false, strings.Repeat("a", briefBytes), 3 * len(value), catchUpBytes},
 	} {
 		if c.value != "" {
 			h.produce("in-sync", 0, 10, c.value)
 		}
-		results := h.Fetch(t.Context(), followerFetch(0, 3, c.partitions...), &buffers)
+		r := followerFetch(0, 3, c.partitions...)
+		r.HasOthers = c.hasOthers
+		results := h.Fetch(t.Context(), r, &buffers)
 		if n := results[0].SizeBytes(); n < c.least || n > c.most {
 			t.Errorf("%s: %d bytes of what it lacks; want %d to %d", c.name, n, c.least, c.most)
 		}
@@ -264,6 +279,62 @@ func TestCatchingUpHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+// TestLittleNewsGoesAlone: a follower that is waited for has it at once, and what it lacks elsewhere not much later, though there is always news.
+func TestLittleNewsGoesAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newClusterHarness(t)
+		h.options.Clock = env.SystemClock{}
+		h.createReplicated("lagging", 1, 1, 2)
+		h.createReplicated("in-sync", 1, 1, 2, 3)
+		h.produce("lagging", 0, 10, "a")
+		h.commit("lagging", 1)
+		h.produce("in-sync", 0, 10, "a")
+		var buffers Buffers
+		fetch := func(when string, offset int64, hasNews, hasLacking bool) {
+			t.Helper()
+			results := h.Fetch(t.Context(), followerFetch(0, 3, partitionOf("lagging", 0, 0), partitionOf("in-sync", 0, offset)), &buffers)
+			if n := results[0].SizeBytes(); n > 0 != hasLacking || results[0].LogEndOffset != 1 {
+				t.Errorf("%s: %d bytes of what it lacks; %+v", when, n, results[0])
+			}
+			if n := results[1].SizeBytes(); n > 0 != hasNews {
+				t.Errorf("%s: %d bytes of news", when, n)
+			}
+		}
+		for range 2 {
+			fetch("at first", 0, true, false)
+			<-time.After((briefPauseMs - 1) * time.Millisecond)
+			fetch("soon", 0, true, false)
+			<-time.After(time.Millisecond)
+			fetch("in the end", 0, true, true)
+		}
+		fetch("then", 0, true, false)
+		fetch("without news", 1, false, true)
+		fetch("and again", 0, true, false)
+	})
+}
+
+// TestJoiningIsNotHeldUp: from when producers wait for a follower it gets what they append first, though the metadata does not say yet that it is in sync.
+func TestJoiningIsNotHeldUp(t *testing.T) {
+	t.Parallel()
+	h, w := newClusterHarness(t)
+	h.createReplicated("lagging", 1, 1, 2)
+	h.createReplicated("joining", 1, 1, 2)
+	h.produce("lagging", 0, 10, "a")
+	h.commit("lagging", 1)
+	var buffers Buffers
+	fetch := func() []FetchResult {
+		return h.Fetch(t.Context(), followerFetch(0, 3, partitionOf("lagging", 0, 0), partitionOf("joining", 0, 0)), &buffers)
+	}
+	if n := fetch()[0].SizeBytes(); n == 0 || len(w.proposals) != 1 { // it has all there is of the other one: nothing
+		t.Fatalf("%d bytes, %d proposals", n, len(w.proposals))
+	}
+	h.produce("joining", 0, 10, "a")
+	if results := fetch(); results[0].SizeBytes() > 0 || results[1].SizeBytes() == 0 {
+		t.Errorf("%d bytes of what it lacks, %d of what is waited for", results[0].SizeBytes(), results[1].SizeBytes())
+	}
+}
+
 // TestFullAnswersStillCheckThePosition: where what is in sync fills an answer, a follower that has gone another way elsewhere is told so, and does
 // not count as having what it names.
 func TestFullAnswersStillCheckThePosition(t *testing.T) {
@@ -272,10 +343,15 @@ func TestFullAnswersStillCheckThePosition(t *testing.T) {
 	h.createReplicated("lagging", 1, 1, 2)
 	h.createReplicated("in-sync", 1, 1, 2, 3)
 	h.produce("lagging", 0, 10, "a")
-	h.produce("in-sync", 0, 10, "a")
+	h.commit("lagging", 1)
+	h.produce("in-sync", 0, 10, strings.Repeat("a", briefBytes))
 	h.produce("in-sync", 0, 10, "b")
-	for _, isDiverging := range []bool{false, true} {
+	for _, c := range []struct{ isDiverging, isBrief bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
+		isDiverging := c.isDiverging
 		lagging, inSync := partitionOf("lagging", 0, 0), partitionOf("in-sync", 0, 0)
+		if c.isBrief {
+			inSync.Offset = 1
+		}
 		if isDiverging {
 			lagging.LastFetchedEpoch, lagging.Offset = 0, 5
 		}
@@ -286,8 +362,8 @@ func TestFullAnswersStillCheckThePosition(t *testing.T) {
 		if results[1].SizeBytes() == 0 {
 			t.Error("nothing of what is in sync")
 		}
-		if got := &results[0]; got.Err != nil || got.LogEndOffset != 1 || got.ReadReplica != kafka.NoLeader || (got.Diverging != nil) != isDiverging || !isDiverging && got.SizeBytes() == 0 {
-			t.Errorf("diverging %v: %+v", isDiverging, got)
+		if got := &results[0]; got.Err != nil || got.LogEndOffset != 1 || got.ReadReplica != kafka.NoLeader || (got.Diverging != nil) != isDiverging || (got.SizeBytes() > 0) != (!isDiverging && !c.isBrief) {
+			t.Errorf("%+v: %+v", c, got)
 		}
 	}
 }

@@ -15,6 +15,8 @@ type follower struct {
 	// is led elsewhere. waiters are its fetches; a list in each of thousands of partitions would cost every fetch as many entries.
 	calls   atomic.Int64
 	waiters purgatory.List
+	// pausedMs is since when it gets nothing of what it lacks elsewhere, since there is news that acknowledgements wait for; 0 if it does.
+	pausedMs atomic.Int64
 }
 
 // follower returns what is kept of a broker.

@@ -26,6 +26,8 @@ const (
 	newBrokerWindow = 5 * time.Second
 	// Two minutes: until then the rate at which the data was written counts for what followers have to copy beside the balancer's share.
 	quietWindows = 24
+	// Then nothing is copied any more: what four nodes cost on the same disk and cores, and what the copies cost beside it.
+	fourWindows = 12
 )
 
 // newBrokerTopics are what is there before the new broker, and what is produced to.
@@ -39,10 +41,10 @@ type clientsSaw struct {
 
 // newBrokerShare is what a broker has got, and how.
 type newBrokerShare struct {
-	before, during    clientsSaw
-	took              time.Duration
-	bytes             int64
-	replicas, leaders int
+	before, during, after clientsSaw
+	took                  time.Duration
+	bytes                 int64
+	replicas, leaders     int
 }
 
 // clusterNewBroker has a fourth broker join three that hold data, and the built-in balancer give it its share while clients go on.
@@ -65,24 +67,27 @@ func clusterNewBroker(ctx context.Context, o options) ([]verdict, error) {
 		return nil, err
 	}
 	about := fmt.Sprintf("%g GB in 24 partitions with 3 replicas on three nodes (%g GB of disk). A fourth broker joins (`start --join`), and the built-in balancer gives it its share, replicas and leaderships, at the pace that it finds. "+
-		"Meanwhile %d records of 1,000 B a second are produced to 12 other partitions, acks=all, linger 0, which move, too, and consumed. Before: %s; during: from the start of its process until nothing is left to move. "+
-		"All nodes share one disk, whose limit is 99 %% here. Moldau alone.", o.newBrokerGB, 3*o.newBrokerGB, newBrokerRate, quietWindows*newBrokerWindow)
+		"Meanwhile %d records of 1,000 B a second are produced to 12 other partitions, acks=all, linger 0, which move, too, and consumed. Before: %s; during: from the start of its process until nothing is left to move; after: %s from then on. "+
+		"All nodes share one disk, whose limit is 99 %% here. Moldau alone.", o.newBrokerGB, 3*o.newBrokerGB, newBrokerRate, quietWindows*newBrokerWindow, fourWindows*newBrokerWindow)
 	return printFindings(o.out, "cluster-new-broker", about, share.rows(), time.Since(began)), nil
 }
 
 func (s *newBrokerShare) rows() []finding {
-	before, during := s.before.acknowledged.Percentiles(), s.during.acknowledged.Percentiles()
+	before, during, after := s.before.acknowledged.Percentiles(), s.during.acknowledged.Percentiles(), s.after.acknowledged.Percentiles()
 	seconds, moved := s.took.Seconds(), float64(s.bytes)
 	rows := []finding{{title: newBrokerRatio, moldau: []float64{during.P99Ms / before.P99Ms}, target: fmt.Sprint(newBrokerTarget), median: newBrokerTarget}}
 	add := func(title string, value ...float64) { rows = append(rows, finding{title: title, moldau: value}) }
 	add("produce p50 before, ms", before.P50Ms)
 	add("produce p50 during, ms", during.P50Ms)
+	add("produce p50 after, with four nodes, ms", after.P50Ms)
 	add("produce p99 before, ms", before.P99Ms)
 	add("produce p99 during, ms", during.P99Ms)
+	add("produce p99 after, with four nodes, ms", after.P99Ms)
 	add("produce max before, ms", before.MaxMs)
 	add("produce max during, ms", during.MaxMs)
 	add(fmt.Sprintf("produce p99 of windows of %s before, ms", newBrokerWindow), s.before.windows...)
 	add(fmt.Sprintf("produce p99 of windows of %s during, ms", newBrokerWindow), s.during.windows...)
+	add(fmt.Sprintf("produce p99 of windows of %s after, with four nodes, ms", newBrokerWindow), s.after.windows...)
 	add("end to end p99 before, ms", s.before.endToEnd.Percentiles().P99Ms)
 	add("end to end p99 during, ms", s.during.endToEnd.Percentiles().P99Ms)
 	add("from its start until it has its share, s", seconds)
@@ -141,6 +146,12 @@ func (r *run) growBy(ctx context.Context, gigabytes float64) (*newBrokerShare, e
 	if err := r.takeShare(ctx, clients, share); err != nil {
 		return nil, err
 	}
+	for range fourWindows {
+		if err := share.after.watch(ctx, clients, newBrokerWindow); err != nil {
+			return nil, err
+		}
+	}
+	progress("cluster-new-broker", "p99 after, ms", share.after.windows)
 	ctx, cancel = context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return share, clients.Stop(ctx)

@@ -130,7 +130,7 @@ func (c *Cache) Begin(r Request) (*Context, error) {
 		s.follower.lastMs.Store(r.NowMs) // after what is looked at has stopped to stand
 	}
 	return &Context{cache: c, kind: incrementalContext, usesTopicIDs: r.UsesTopicIDs, Partitions: looked.partitions, snapshot: looked, session: s, epoch: s.epoch,
-		isAll: isAll}, nil
+		isAll: isAll, hasOthers: len(looked.entries) < len(s.index)}, nil
 }
 
 // distinct leaves each partition once: its first place, and what the last mention asks for. A

@@ -168,6 +168,9 @@ func (s *session) closeSettled() {
 // CanExtend reports whether a follower's session has more partitions than those to fetch, with nothing new to tell about them.
 func (c *Context) CanExtend() bool { return c.session != nil && c.session.follower != nil }
 
+// HasOthers reports whether the session had more partitions than those to fetch, all of which its follower has in full and in sync.
+func (c *Context) HasOthers() bool { return c.hasOthers }
+
 // Extend adds the session's partitions that have changed since Begin to Partitions, behind the others, and reports whether there are any.
 func (c *Context) Extend() bool {
 	if !c.CanExtend() {

@@ -169,6 +169,30 @@ func TestNothingIsLostWithARequest(t *testing.T) {
 	f.look(f.begin(), "")
 }
 
+// TestWhatIsLeftOut: partitions that a request does not look at are known, all of them in full and in sync.
+func TestWhatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t)
+	want := func(looksAt string, hasOthers bool, open ...int32) {
+		t.Helper()
+		ctx := f.begin()
+		if ctx.HasOthers() != hasOthers {
+			t.Errorf("looking at %q: has others: %v", looked(ctx), ctx.HasOthers())
+		}
+		f.look(ctx, looksAt, open...)
+	}
+	want("", true)
+	for i := range int32(4) {
+		f.mark(i)
+	}
+	want("0123", true, 0, 1, 2, 3)
+	f.mark(4)
+	want("40123", false)
+	want("", true)
+	f.request.NowMs += lookAtAllMs
+	want("40123", false)
+}
+
 // TestWhenFollowersLookAtEverything: from time to time, in a new broker epoch, when the clock was set back, and where the changes were told
 // to another session or were too many.
 func TestWhenFollowersLookAtEverything(t *testing.T) {

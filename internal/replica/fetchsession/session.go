@@ -227,7 +227,8 @@ type Context struct {
 	session      *session
 	snapshot     *snapshot
 	epoch        int32
-	isAll        bool      // Partitions are all of the session
+	isAll        bool // Partitions are all of the session
+	hasOthers    bool
 	follower     *followed // of the session that a full fetch of a follower makes
 }
 
