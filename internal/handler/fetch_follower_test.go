@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -148,6 +149,46 @@ func TestFollowersSessions(t *testing.T) {
 	}
 	if p := behind.Topics[0].Partitions[0]; kafka.ErrorCode(p.ErrorCode) != kafka.ErrOffsetOutOfRange || p.LogStartOffset != 2 || p.HighWatermark != -1 {
 		t.Errorf("behind: %+v", p)
+	}
+}
+
+// TestCopiesBesideWhatTheSessionLeavesOut: also while there is no news of what a follower has in sync, it gets what it lacks in pieces,
+// behind which the news will not wait long.
+func TestCopiesBesideWhatTheSessionLeavesOut(t *testing.T) {
+	t.Parallel()
+	d := newDataPlane(t)
+	d.createReplicated("in-sync")
+	lacking := []string{"one", "two"}
+	for _, topic := range lacking {
+		d.apply(&metadata.TopicRecord{Name: topic, TopicID: topicIDOf(topic)},
+			&metadata.PartitionRecord{TopicID: topicIDOf(topic), Replicas: []int32{1, 2}, ISR: []int32{1}, Leader: 1, Directories: make([]kafka.UUID, 2)})
+		for range 3 {
+			d.doProduce(withProduce(newProduceRequest(9, 1), topic, 0, records(t, -1, strings.Repeat("x", 300_000))))
+		}
+	}
+	id := int32(0)
+	fetch := func(epoch int32, topics ...string) (bytes int) {
+		t.Helper()
+		req := newFetchRequest(17, id, epoch)
+		for i, topic := range topics {
+			withFetch(req, topic, 0, 0).Topics[i].Partitions[0].CurrentLeaderEpoch = 0
+		}
+		resp, release := d.fetchAs(brokerTwo, 0, req)
+		defer release()
+		id = resp.SessionID
+		for i := range resp.Topics {
+			bytes += len(resp.Topics[i].Partitions[0].RecordBatches)
+		}
+		return bytes
+	}
+	if n := fetch(0, lacking...); n < 6*300_000 {
+		t.Errorf("%d bytes where nothing is in sync", n)
+	}
+	id = 0
+	for i, topics := range [][]string{{"one", "two", "in-sync"}, {"one", "two"}, {"two"}, {}} {
+		if n := fetch(int32(i), topics...); n < 3*300_000 || n >= 4*300_000 {
+			t.Errorf("fetch %d: %d bytes", i, n)
+		}
 	}
 }
 
