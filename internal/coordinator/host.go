@@ -243,7 +243,8 @@ func (h *host[S]) postpone(q *request[S]) {
 	r.metrics.queued.Add(1)
 }
 
-// apply takes what a step of the shard asks for. Records of several steps go into one batch.
+// apply takes what a step of the shard asks for. Records of several steps go into one batch. Where an append fails that has to come first, the step
+// has been answered, and what is left of it must not come into the shard that is loaded next.
 func (h *host[S]) apply(effects shard.Effects) {
 	if effects.Producer != nil || effects.Marker != nil {
 		h.applyTransactional(effects)
@@ -255,15 +256,15 @@ func (h *host[S]) apply(effects shard.Effects) {
 		for i, rec := range effects.Records {
 			size += record.SizeBytes(h.batch.Count()+i, rec.Key, rec.Value)
 		}
-		if size > limit {
-			h.flush()
+		if size > limit && !h.flush() {
+			return
 		}
 	}
 	for _, rec := range effects.Records {
 		// Only a step that does not fit in one batch is split; no shard emits one whose records
 		// must stay together.
-		if h.batch != nil && h.batch.UncompressedBytes()+record.SizeBytes(h.batch.Count(), rec.Key, rec.Value) > limit {
-			h.flush()
+		if h.batch != nil && h.batch.UncompressedBytes()+record.SizeBytes(h.batch.Count(), rec.Key, rec.Value) > limit && !h.flush() {
+			return
 		}
 		if h.batch == nil {
 			h.batch = record.NewBuilder(record.NoProducer(record.CodecNone))
@@ -274,15 +275,15 @@ func (h *host[S]) apply(effects shard.Effects) {
 	h.notices = append(h.notices, effects.Notices...)
 }
 
-// flush appends the records at hand, and queues the responses at hand behind them.
-func (h *host[S]) flush() {
+// flush appends the records at hand, and queues the responses at hand behind them. It returns false if the shard is gone.
+func (h *host[S]) flush() bool {
 	if h.state != stateActive {
-		return
+		return false
 	}
 	if h.batch != nil {
 		if err := h.append(); err != nil {
 			h.fail(err)
-			return
+			return false
 		}
 	}
 	if len(h.responses) > 0 || len(h.notices) > 0 {
@@ -290,6 +291,7 @@ func (h *host[S]) flush() {
 		h.responses, h.notices = nil, nil
 	}
 	h.releaseCommitted()
+	return true
 }
 
 func (h *host[S]) append() error {

@@ -14,8 +14,7 @@ import (
 // marker. The log may refuse it, as the producer may be fenced; that fails the request and not the
 // shard. Only what was appended is replayed into the state.
 func (h *host[S]) applyTransactional(effects shard.Effects) {
-	h.flush() // what earlier steps have comes first
-	if h.state != stateActive {
+	if !h.flush() { // what earlier steps have comes first
 		return
 	}
 	err := h.appendTransactional(effects)

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,6 +218,40 @@ func TestAbandonedShard(t *testing.T) {
 		f.pass(time.Minute)
 		if f.loads() != 1 || f.dropped != 0 {
 			t.Errorf("loaded %d times, dropped %d times", f.loads(), f.dropped)
+		}
+	})
+}
+
+// TestAppendFailsBetweenTwoSteps has an append fail that a second step of the same turn brings about, since both do not fit in one batch. That
+// step is answered with the failure, and nothing of it may be left to the shard that is loaded next: not its records, which that one does not
+// know, nor its answer, for which nobody waits any more.
+func TestAppendFailsBetweenTwoSteps(t *testing.T) {
+	withRuntime(t, func(f *fixture) {
+		f.elect(1)
+		f.must(note("a"))
+		gate, reading := make(chan struct{}), make(chan struct{})
+		f.log.set(func() { f.log.gate = gate })
+		first := f.runtime.Begin(0, note("b"))
+		synctest.Wait() // in its append
+		second, third := f.runtime.Begin(0, note(strings.Repeat("c", 600))), f.runtime.Begin(0, note(strings.Repeat("d", 600)))
+		gate <- struct{}{}
+		synctest.Wait() // in the append of c, before d
+		f.log.set(func() { f.log.appendErr, f.log.reading = kafka.ErrKafkaStorageError, reading })
+		gate <- struct{}{}
+		synctest.Wait() // being loaded again
+		f.log.set(func() { f.log.appendErr, f.log.gate, f.log.reading = nil, nil, nil })
+		close(reading)
+		synctest.Wait()
+		if response := <-first.done; response.Err != nil {
+			t.Errorf("the first step: %v", response.Err)
+		}
+		for _, p := range []Pending{second, third} {
+			if response := <-p.done; kafka.CodeOf(response.Err) != kafka.ErrCoordinatorNotAvailable {
+				t.Errorf("a step that failed: %+v", response)
+			}
+		}
+		if got := f.must(note("e")); got != "a b e" || f.log.batches(testTP) != 3 {
+			t.Errorf("notes %q in %d batches", got, f.log.batches(testTP))
 		}
 	})
 }
