@@ -135,8 +135,8 @@ func (h *host[S]) replayMarker(producerID int64, key []byte) {
 func (h *host[S]) failLoad(err error) {
 	r := h.runtime
 	r.metrics.loadFailures.Inc()
+	h.setRefusal(kafka.ErrNotCoordinator) // before anybody can ask for it
 	h.drop(stateFailed, coordinatorCode(err))
-	h.setRefusal(kafka.ErrNotCoordinator)
 	if isNotLeader(err) {
 		h.retryAtMs = shard.NoDeadline
 		slog.Info("Coordinator shard not loaded: the partition is led elsewhere", "partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "error", err)

@@ -153,8 +153,8 @@ func (h *host[S]) fail(err error) {
 		return
 	}
 	slog.Debug("Coordinator shard dropped: its log refuses appends", "partition", h.tp.String(), "leaderEpoch", h.leaderEpoch, "retryIn", h.spell.pause, "error", err)
+	h.setRefusal(code) // before anybody can ask for it
 	h.drop(stateFailed, code)
-	h.setRefusal(code)
 	h.retryAtMs = h.steadyMs + h.spell.pause.Milliseconds()
 	h.spell.pause = min(2*h.spell.pause, maxRefusedPause)
 	h.runtime.setDeadline(h, h.retryAtMs)

@@ -255,3 +255,25 @@ func TestAppendFailsBetweenTwoSteps(t *testing.T) {
 		}
 	})
 }
+
+// TestAskedWhileDropped asks at the moment at which a shard is dropped for a while: whoever is not queued is told so, or would wait for ever.
+func TestAskedWhileDropped(t *testing.T) {
+	withRuntime(t, func(f *fixture) {
+		f.elect(1)
+		f.log.set(func() { f.log.appendErr = kafka.ErrKafkaStorageError })
+		f.fails(note("a"), kafka.ErrCoordinatorNotAvailable) // it is loaded again at once
+		synctest.Wait()
+		gate := make(chan struct{})
+		f.log.set(func() { f.log.gate = gate })
+		failed := f.runtime.Begin(0, note("b"))
+		synctest.Wait() // in its append
+		asked := kafka.ErrNone
+		f.runtime.Enqueue(0, note("c"), func(shard.Response) { asked = f.runtime.Begin(0, note("d")).code })
+		close(gate)
+		<-failed.done
+		synctest.Wait()
+		if asked != kafka.ErrCoordinatorNotAvailable {
+			t.Errorf("who asked while the shard was dropped was told %v", asked)
+		}
+	})
+}
