@@ -53,10 +53,10 @@ func NewSender() *Sender { return &Sender{byID: map[string]*Delivery{}} }
 func (s *Sender) Len() int { return len(s.byID) }
 
 // Add takes a transaction's markers, unless it has the same ones already: a shard that was loaded
-// again asks for all that are not complete.
+// again asks for all that are not complete. What a shard of an earlier epoch still has to tell comes too late.
 func (s *Sender) Add(d *Delivery) {
 	old := s.byID[d.TransactionalID]
-	if old != nil && old.Partition == d.Partition && old.CoordinatorEpoch == d.CoordinatorEpoch && old.Producer == d.Producer && old.StartMs == d.StartMs && old.PreparedMs == d.PreparedMs {
+	if old != nil && old.Partition == d.Partition && (old.CoordinatorEpoch > d.CoordinatorEpoch || old.isFor(d)) {
 		return
 	}
 	if old != nil {
@@ -64,6 +64,11 @@ func (s *Sender) Add(d *Delivery) {
 	}
 	s.byID[d.TransactionalID] = d
 	s.ready = append(s.ready, d)
+}
+
+// isFor reports whether both are the same markers in the same epoch.
+func (d *Delivery) isFor(other *Delivery) bool {
+	return d.CoordinatorEpoch == other.CoordinatorEpoch && d.Producer == other.Producer && d.StartMs == other.StartMs && d.PreparedMs == other.PreparedMs
 }
 
 // Take returns a delivery to try, nil if none is due. It is the caller's until Written.

@@ -358,6 +358,30 @@ func TestSenderRetriesAndCancels(t *testing.T) {
 	}
 }
 
+// TestMarkersOfAFormerCoordinator: a shard of the epoch before may still tell what it had committed when the one that took its place has asked for
+// the same markers. Those of the old epoch would be fenced, and nobody would end the transaction.
+func TestMarkersOfAFormerCoordinator(t *testing.T) {
+	t.Parallel()
+	s := NewSender()
+	d := func(coordinatorEpoch int32) *Delivery {
+		return &Delivery{CoordinatorEpoch: coordinatorEpoch, Markers: Markers{TransactionalID: "x", Producer: Producer{1, 1}, Partitions: []kafka.TopicPartition{t0}}}
+	}
+	s.Add(d(4))
+	former := s.Take(0)
+	now := d(5)
+	s.Add(now)
+	s.Add(d(4))
+	if got := s.Written(former, []kafka.ErrorCode{kafka.ErrTransactionCoordinatorFenced}, 0); got != OutcomeCanceled {
+		t.Fatal(got)
+	}
+	if got := s.Take(0); got != now {
+		t.Fatalf("%+v is to be written", got)
+	}
+	if got := s.Written(now, []kafka.ErrorCode{kafka.ErrNone}, 0); got != OutcomeWritten {
+		t.Fatal(got)
+	}
+}
+
 // TestMarkersOfTheTransactionBefore: in version 1 the next transaction has the same producer id and epoch. It may end before the sender
 // has heard that the one before is complete, and what completes that one, or asks again, must leave it alone.
 func TestMarkersOfTheTransactionBefore(t *testing.T) {
