@@ -188,6 +188,16 @@ func (g *classicGroup) removeMember(m *member) {
 	}
 }
 
+// replaceMember gives with the place of a static member; the protocols that they count for are the caller's.
+func (g *classicGroup) replaceMember(old, with *member) {
+	g.members[slices.Index(g.members, old)] = with
+	delete(g.membersByID, old.id)
+	g.membersByID[with.id], g.staticMembers[*with.instanceID] = with, with
+	if g.leader == old.id {
+		g.leader = with.id
+	}
+}
+
 // electJoinedLeader makes sure that the leader is one who has joined again. It returns false
 // where there is no such member.
 func (g *classicGroup) electJoinedLeader() bool {

@@ -197,22 +197,13 @@ func (s *Shard) replaceStaticMember(g *classicGroup, old *member, memberID strin
 		protocols: old.protocols, assignment: old.assignment, pendingSync: old.pendingSync,
 	}
 	s.initHeartbeat(g, m)
-	for i := range g.members {
-		if g.members[i] == old {
-			g.members[i] = m
-		}
-	}
-	delete(g.membersByID, old.id)
-	g.membersByID[m.id], g.staticMembers[*m.instanceID] = m, m
-	if formerLeader == old.id {
-		g.leader = m.id
-	}
+	g.replaceMember(old, m)
 	s.updateMember(g, m, j)
 	s.scheduleHeartbeat(m, int64(m.sessionTimeoutMs))
 
 	switch {
 	case g.state == stateStable && g.selectProtocol() == g.protocol:
-		s.keepGenerationOf(g, m, formerLeader, j)
+		s.keepGenerationOf(g, old, m, formerLeader, j)
 	case g.state == stateStable:
 		s.rebalanceOrCompleteJoin(g)
 	case g.state == stateCompletingRebalance:
@@ -225,10 +216,16 @@ func (s *Shard) replaceStaticMember(g *classicGroup, old *member, memberID strin
 }
 
 // keepGenerationOf answers a static member that came back to a stable group and changes nothing
-// in the choice of the assignor: no rebalance, but the new member id is persisted.
-func (s *Shard) keepGenerationOf(g *classicGroup, m *member, formerLeader string, j *join) {
+// in the choice of the assignor: no rebalance, but the new member id is persisted. Where that does not fit in one
+// batch of the log, everything stays as it was, as in Kafka.
+func (s *Shard) keepGenerationOf(g *classicGroup, old, m *member, formerLeader string, j *join) {
+	record := groupMetadataRecord(g)
+	if recordsSizeBytes(record) > int(s.cfg.MaxBatchSizeBytes()) {
+		s.restoreStaticMember(g, old, m)
+		return
+	}
 	g.updateSubscribed()
-	s.appendRecord(groupMetadataRecord(g))
+	s.appendRecord(record)
 	resp := s.currentGeneration(g, m)
 	if j.request.Version >= firstVersionSkippingAssignment {
 		resp.SkipAssignment = g.isLeader(m.id)
@@ -238,6 +235,19 @@ func (s *Shard) keepGenerationOf(g *classicGroup, m *member, formerLeader string
 		resp.LeaderID = formerLeader
 		resp.Members = nil
 	}
+	s.answerJoin(g, m, resp)
+}
+
+// restoreStaticMember gives a static member its place back that m has just taken.
+func (s *Shard) restoreStaticMember(g *classicGroup, old, m *member) {
+	s.timers.cancel(&m.heartbeat)
+	g.countProtocols(m, -1)
+	g.replaceMember(m, old)
+	g.countProtocols(old, 1)
+	s.scheduleHeartbeat(old, int64(old.sessionTimeoutMs))
+	resp := joinError("", kafka.ErrUnknownServerError)
+	resp.Generation, resp.LeaderID = g.generation, g.leader
+	resp.ProtocolType, resp.Protocol = nonEmpty(g.protocolType), nonEmpty(g.protocol)
 	s.answerJoin(g, m, resp)
 }
 
