@@ -79,14 +79,14 @@ func (m *Markers) start(tp kafka.TopicPartition, marker shard.Marker) (s started
 	return s
 }
 
-// finish waits for one marker. The deadline is for all shards of groups together: one that hangs must not hold up the rest
-// of the request for longer.
+// finish waits for one marker. The deadline is for all of a request together: what hangs must not hold up the rest of it for
+// longer, since who asks waits no longer either.
 func (m *Markers) finish(ctx context.Context, deadline time.Time, tp kafka.TopicPartition, s *startedMarker) kafka.ErrorCode {
 	switch {
 	case s.code != kafka.ErrNone:
 		return s.code
 	case s.inGroups == nil:
-		return kafka.CodeOf(m.Replicas.AwaitCommit(ctx, tp, s.leaderEpoch, s.endOffset, markerTimeout))
+		return kafka.CodeOf(m.Replicas.AwaitCommit(ctx, tp, s.leaderEpoch, s.endOffset, time.Until(deadline)))
 	}
 	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()

@@ -2,11 +2,17 @@ package handler
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/coordinator"
+	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/security"
+	"github.com/moldau/moldau/internal/shard"
 	"github.com/moldau/moldau/internal/txn"
 )
 
@@ -73,4 +79,35 @@ func TestWriteTxnMarkers(t *testing.T) {
 			wantCode(t, "not allowed", int16(f.marker(version, p, 0, 0, false, "t", 0)), kafka.ErrClusterAuthorizationFailed)
 		})
 	}
+}
+
+// TestMarkersThatAreNotReplicated has a follower hang, so that markers in several partitions are not committed. All of them together take no longer
+// than one: whoever asks gives up soon after, and would not hear of those that are written either.
+func TestMarkersThatAreNotReplicated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDataPlane(t)
+		records := []metadata.Record{&metadata.TopicRecord{Name: "t", TopicID: topicIDOf("t")}}
+		var partitions []kafka.TopicPartition
+		for p := range int32(4) {
+			both := []int32{1, 2}
+			if p == 3 {
+				both = both[:1]
+			}
+			records = append(records, &metadata.PartitionRecord{PartitionID: p, TopicID: topicIDOf("t"), Replicas: both, ISR: both, Leader: 1, Directories: make([]kafka.UUID, len(both))})
+			partitions = append(partitions, kafka.TopicPartition{Topic: "t", Partition: p})
+		}
+		d.apply(records...)
+		m := &coordinator.Markers{Replicas: d.replicas, Clock: env.SystemClock{}}
+		began := time.Now()
+		codes := m.Write(t.Context(), coordinator.MarkerWork{Marker: shard.Marker{ProducerID: 7, Epoch: 1, Committed: true}, Partitions: partitions})
+		for i, code := range codes {
+			if want := map[bool]kafka.ErrorCode{true: kafka.ErrRequestTimedOut, false: kafka.ErrNone}[i < 3]; code != want {
+				t.Errorf("partition %d: %v, want %v", i, code, want)
+			}
+		}
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
 }
