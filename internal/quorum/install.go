@@ -218,7 +218,14 @@ func (v *Voter) offerSnapshot(m *raftpb.Message) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMessage, err)
 	}
-	if !v.Needs(id) || m.GetTerm() < v.node.BasicStatus().GetTerm() {
+	if m.GetTerm() < v.node.BasicStatus().GetTerm() {
+		return v.node.Step(m) // which ignores it
+	}
+	if !v.Needs(id) {
+		last := m.GetSnapshot().GetMetadata()
+		if index, ok := v.log.indexOfEnd(id.EndOffset); last.GetIndex() > v.committed && (!ok || last.GetIndex() != index || last.GetTerm() != uint64(id.Epoch)) {
+			return fmt.Errorf("%w: snapshot %s is said to end with entry %d of term %d", ErrMessage, id.FileName(), last.GetIndex(), last.GetTerm())
+		}
 		return v.node.Step(m) // which answers that everything is here
 	}
 	v.offered = m

@@ -119,8 +119,8 @@ func checkEntry(e *raftpb.Entry, isElection bool) error {
 	if err != nil {
 		return err
 	}
-	if (len(data) == 0) != isElection {
-		return fmt.Errorf("a batch of %d bytes, where an election is %v", len(data), isElection)
+	if (len(data) == 0) != isElection || isElection && e.GetType() != raftpb.EntryNormal {
+		return fmt.Errorf("a batch of %d bytes and type %v, where an election is %v", len(data), e.GetType(), isElection)
 	}
 	if isElection {
 		return nil
@@ -136,7 +136,7 @@ func checkEntry(e *raftpb.Entry, isElection bool) error {
 		return err
 	}
 	change, err := parseVoterChange(b)
-	if err == nil && (change != nil) != (e.GetType() == raftpb.EntryConfChangeV2) {
+	if err == nil && ((change != nil) != (e.GetType() == raftpb.EntryConfChangeV2) || e.GetType() == raftpb.EntryConfChange) {
 		err = fmt.Errorf("an entry of type %v", e.GetType())
 	}
 	return err

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"testing"
 
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
 )
@@ -89,4 +92,57 @@ func FuzzObserve(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestMessagesThatMakeNoSense: what the Raft library and the log take for granted is checked before they get it, also where it would be
+// found out later only, when the entry is committed or the voter is started again.
+func TestMessagesThatMakeNoSense(t *testing.T) {
+	t.Parallel()
+	v := threeVoters(t)
+	defer v.Close()
+	from := PeerID(v.Voters()[1].DirectoryID)
+	data := func(m *raftpb.Message) []byte {
+		m.To, m.From, m.Term = new(PeerID(v.o.Self.DirectoryID)), new(from), new(uint64(1))
+		encoded, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return encoded
+	}
+	for _, kind := range []raftpb.EntryType{raftpb.EntryConfChangeV2, raftpb.EntryConfChange} {
+		entries := []*raftpb.Entry{{Index: new(uint64(1)), Term: new(uint64(1)), Type: kind.Enum()}}
+		if _, err := DecodeMessage(data(&raftpb.Message{Type: raftpb.MsgApp.Enum(), Entries: entries, Commit: new(uint64(1))}), v.o.Self.DirectoryID); !errors.Is(err, ErrMessage) {
+			t.Errorf("an election of type %v, with which the process would end: %v", kind, err)
+		}
+	}
+	snapshot := &raftpb.Snapshot{Data: encodeSnapshotID(SnapshotID{}), Metadata: &raftpb.SnapshotMetadata{ConfState: v.log.voters, Index: new(uint64(5)), Term: new(uint64(1))}}
+	in, err := DecodeMessage(data(&raftpb.Message{Type: raftpb.MsgSnap.Enum(), Snapshot: snapshot}), v.o.Self.DirectoryID)
+	if err == nil {
+		err = v.Step(in)
+	}
+	if !errors.Is(err, ErrMessage) {
+		t.Errorf("a snapshot whose file is not the one that Raft is told of: %v", err)
+	}
+	if _, err := v.Process(testNowMs); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAPageOfAnEarlierEpoch: no batch is of a later epoch than the voter that sends it, or the log would not open again.
+func TestAPageOfAnEarlierEpoch(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	mustMkdir(t, mem)
+	source := mustOpen(t, mem)
+	defer source.Close()
+	page, err := source.Committed(Position{}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.Epoch--
+	v := threeVoters(t)
+	defer v.Close()
+	if err := v.Observe(page); !errors.Is(err, ErrMessage) {
+		t.Errorf("%v", err)
+	}
 }

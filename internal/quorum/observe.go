@@ -163,8 +163,8 @@ func entriesOf(p Page) ([]*raftpb.Entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: entry %d: %w", ErrMessage, index, err)
 		}
-		if b.PartitionLeaderEpoch() < epoch || index > p.CommitIndex {
-			return nil, fmt.Errorf("%w: entry %d has epoch %d after epoch %d, and entry %d is the last committed one", ErrMessage, index, b.PartitionLeaderEpoch(), epoch, p.CommitIndex)
+		if b.PartitionLeaderEpoch() < epoch || b.PartitionLeaderEpoch() > p.Epoch || index > p.CommitIndex { // no log has an epoch above its voter's
+			return nil, fmt.Errorf("%w: entry %d has epoch %d after epoch %d in a page of epoch %d, and entry %d is the last committed one", ErrMessage, index, b.PartitionLeaderEpoch(), epoch, p.Epoch, p.CommitIndex)
 		}
 		if err := checkEntry(e, b.PartitionLeaderEpoch() > epoch); err != nil {
 			return nil, fmt.Errorf("%w: entry %d: %w", ErrMessage, index, err)
