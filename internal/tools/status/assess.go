@@ -148,7 +148,8 @@ func (r *Report) judgeQuorum() {
 			if v.LastFetchMs < 0 { // this leader has not heard of it yet
 				what = fmt.Sprintf("since controller %d became the active one", q.Leader)
 			}
-			r.find(Degraded, "start it again or look at its log", "controller %d has not followed the metadata %s", v.ID, what)
+			r.find(Degraded, fmt.Sprintf("start it again or look at its log; for good: moldau metadata-quorum remove-controller --controller-id %d --controller-directory-id %s", v.ID, v.DirectoryID),
+				"controller %d has not followed the metadata %s", v.ID, what)
 		}
 	}
 	if gone == 0 && len(q.Voters) == 2 {

@@ -48,7 +48,11 @@ func (r *Report) print(s cli.Streams) {
 	if r.Moving < 0 {
 		moving = "?"
 	}
-	s.Printf("Partitions    %d in %d topics: %d without leader, %d under min.insync.replicas, %d under-replicated, %s being moved\n", r.Total, len(r.Topics), r.Offline, r.UnderMinISR, r.UnderReplicated, moving)
+	asOf := ""
+	if r.QuorumErr != nil { // nobody notes which brokers have gone since
+		asOf = ", when a controller was last active"
+	}
+	s.Printf("Partitions    %d in %d topics: %d without leader, %d under min.insync.replicas, %d under-replicated, %s being moved%s\n", r.Total, len(r.Topics), r.Offline, r.UnderMinISR, r.UnderReplicated, moving, asOf)
 	if r.Balancer != nil {
 		s.Printf("Balancer      %s: %s\n", r.Balancer.State, r.Balancer.Why)
 	}

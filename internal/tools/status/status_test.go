@@ -111,6 +111,29 @@ func TestTheWorstComesFirst(t *testing.T) {
 	}
 }
 
+// TestARemovalCanBeCopied: what is to be removed from the voters has an id that nobody types by heart.
+func TestARemovalCanBeCopied(t *testing.T) {
+	t.Parallel()
+	c := three()
+	c.Quorum.Voters[2].LastFetchMs -= 8000
+	if r := Assess(c); !strings.HasSuffix(r.Findings[0].Do, "for good: moldau metadata-quorum remove-controller --controller-id 3 --controller-directory-id AwAAAAAAAAAAAAAAAAAAAA") {
+		t.Errorf("%+v", r.Findings)
+	}
+}
+
+// TestOldNewsIsCalledSo: without an active controller nobody notes which replicas are gone.
+func TestOldNewsIsCalledSo(t *testing.T) {
+	t.Parallel()
+	c := three()
+	c.QuorumErr = errors.New("no leader")
+	r := Assess(c)
+	var out bytes.Buffer
+	r.print(cli.Streams{Out: &out})
+	if !strings.Contains(out.String(), "0 under-replicated, 0 being moved, when a controller was last active\n") {
+		t.Errorf("the operator reads\n%s", &out)
+	}
+}
+
 func TestLongListsAreCut(t *testing.T) {
 	t.Parallel()
 	if got := some([]string{"a", "b", "c", "d", "e", "f", "g"}); got != "a, b, c, d, e and 2 more" {

@@ -254,7 +254,7 @@ func (h *Host) report() {
 	id := h.o.Lifecycle.Registration.BrokerID
 	switch {
 	case newUse:
-		h.o.Logger.Warn("another process is registered under this broker's id; if it was this broker, it is taken over as soon as its session has ended", "nodeId", id)
+		h.o.Logger.Warn("another process is registered under this broker's id; if it was this broker, it is taken over as soon as its session has ended; if it is another node, give this one a node.id of its own and an empty folder", "nodeId", id)
 	case state == before:
 	case state == lifecycle.StateFenced && before == lifecycle.StateRunning:
 		h.o.Logger.Warn("the controller has fenced this broker, of which it had not heard for too long; it comes back by itself", "nodeId", id)
