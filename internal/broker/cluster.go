@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -65,7 +66,7 @@ func (b *broker) greet() error {
 	// A question to the leader of the quorum does not wait for the long poll that pulls from it.
 	c.pulls, c.markers, c.enlistments = peer.NewKeeper(with(wire.PurposeSession), 2, nil), peer.NewKeeper(with(wire.PurposeTransaction), coordinator.MarkerLanes, nil), peer.NewKeeper(with(wire.PurposeTransaction), coordinator.EnlistmentLanes, nil)
 	c.sessions = &sessions{spawner: b.spawner, connections: peer.NewKeeper(with(wire.PurposeSession), 1, nil), nodeID: b.config.NodeID, epoch: b.epoch, touch: b.touched, offset: b.committedOffset,
-		timeoutMs: int64(b.config.BrokerSessionTimeoutMs), started: time.Now()}
+		logEnd: c.logEnd, applied: b.appliedOffset, contact: newContact(b.config.NodeID, int64(b.config.BrokerSessionTimeoutMs))}
 	b.cluster = c
 	if id := b.dirs.ClusterID; id != "" {
 		b.clusterID.Store(&id) // who forms the cluster takes the id that any of them was given
@@ -78,7 +79,7 @@ func (b *broker) greet() error {
 		return quorum.Leadership{LeaderID: kafka.NoLeader}, b.listedVoters(), !b.config.IsClustered()
 	}})
 	if b.config.IsController {
-		b.handlers.Add(wire.KeyBrokerHeartbeat, &handler.PeerHeartbeat{Touched: b.heard, Observed: c.observed})
+		b.handlers.Add(wire.KeyBrokerHeartbeat, &handler.PeerHeartbeat{Touched: b.heard, Observed: c.observed, LogEnd: c.logEnd})
 		b.handlers.Add(wire.KeyPeerRaft, &handler.PeerRaft{Take: c.takeRaft, Heard: c.raft.Heard})
 	}
 	b.server.StartControllers(b.ctx, func(_ string, err error) { b.fault(err) })
@@ -114,6 +115,17 @@ func (c *cluster) observed(nodeID int32, directory kafka.UUID, endOffset int64) 
 		n.NoteObserver(nodeID, directory, endOffset)
 	}
 }
+
+// logEnd is where this node's metadata log ends, beyond everything before it has one.
+func (c *cluster) logEnd() int64 {
+	if n := c.quorum.Load(); n != nil {
+		return n.LogEndOffset()
+	}
+	return math.MaxInt64
+}
+
+// appliedOffset is up to where everything here follows the metadata.
+func (b *broker) appliedOffset() int64 { return b.loader.Current().Offset }
 
 // touched is the session of this node's broker with its own controller.
 func (b *broker) touched(nodeID int32, epoch int64) {

@@ -227,7 +227,7 @@ func TestSessionsWithASlowVoter(t *testing.T) {
 	slow, well := startRemote(t, 2), startRemote(t, 3)
 	slow.set(func() { slow.hangs = true })
 	o := peerOptions(t)
-	s := &sessions{spawner: o.Spawner, connections: peer.NewKeeper(o, 1, nil), nodeID: 1, offset: func() int64 { return 6 }, epoch: func() int64 { return 7 }}
+	s := &sessions{spawner: o.Spawner, connections: peer.NewKeeper(o, 1, nil), nodeID: 1, offset: func() int64 { return 6 }, contact: newContact(1, 1500), logEnd: func() int64 { return 7 }, epoch: func() int64 { return 7 }}
 	s.setVoters([]quorum.VoterSpec{voterAt(slow.address), voterAt(well.address), {NodeID: 4}})
 	well.await(t, "heartbeats", func(hellos, beats int) bool { return beats >= 3 })
 	slow.await(t, "another connection", func(hellos, beats int) bool { return hellos >= 2 })
@@ -245,7 +245,7 @@ func TestSessionsFollowTheVotersAndTheEpoch(t *testing.T) {
 	var mu sync.Mutex
 	epoch, own := int64(-1), make(chan int64, 100)
 	o := peerOptions(t)
-	s := &sessions{spawner: o.Spawner, connections: peer.NewKeeper(o, 1, nil), nodeID: 1, offset: func() int64 { return 6 }, epoch: func() int64 {
+	s := &sessions{spawner: o.Spawner, connections: peer.NewKeeper(o, 1, nil), nodeID: 1, offset: func() int64 { return 6 }, contact: newContact(1, 1500), logEnd: func() int64 { return 7 }, epoch: func() int64 {
 		mu.Lock()
 		defer mu.Unlock()
 		return epoch
@@ -290,7 +290,7 @@ func TestSessionsPauseWhereAVoterIsGone(t *testing.T) {
 			dials.Add(1)
 			return nil, errors.New("refused")
 		}}
-		s := &sessions{spawner: spawner, connections: peer.NewKeeper(o, 1, nil), nodeID: 1, offset: func() int64 { return 6 }, epoch: func() int64 { return 7 }}
+		s := &sessions{spawner: spawner, connections: peer.NewKeeper(o, 1, nil), nodeID: 1, offset: func() int64 { return 6 }, contact: newContact(1, 1500), logEnd: func() int64 { return 7 }, epoch: func() int64 { return 7 }}
 		s.setVoters([]quorum.VoterSpec{voterAt(peer.Address{NodeID: 2, Host: "gone", Port: 1})})
 		<-time.After(10 * time.Second)
 		if n := dials.Load(); n < 8 || n > 20 {

@@ -27,10 +27,10 @@ func (b *broker) followIsolation(ctx context.Context) {
 		case b.stopping.Load(): // the others may be stopping, too
 		case isolated && since.IsZero():
 			since = time.Now()
-			slog.Warn("most of the controllers have not answered this broker within its session; it counts as fenced, and clients that wait for its other replicas are sent to look for another leader: check its network",
+			slog.Warn("most of the controllers have not answered this broker within its session, or its process was stopped; it counts as fenced, and clients that wait for its other replicas are sent to look for another leader: check its network and whether its machine was paused",
 				"nodeId", id, "sessionMs", b.config.BrokerSessionTimeoutMs)
 		case !isolated && !since.IsZero():
-			slog.Warn("most of the controllers answer this broker again", "nodeId", id, "afterMs", time.Since(since).Milliseconds())
+			slog.Warn("most of the controllers answer this broker again, and it knows what they have decided", "nodeId", id, "afterMs", time.Since(since).Milliseconds())
 			since = time.Time{}
 		}
 	}

@@ -43,7 +43,7 @@ func (b *broker) newReplication() {
 		NearestByRack: b.config.ReplicaSelector == rackAwareSelector,
 		Isolated:      c.sessions.isIsolated, SessionTimeout: milliseconds(int64(b.config.BrokerSessionTimeoutMs)),
 	}
-	b.metrics.GaugeFunc("moldau_isolated", "1 while most of the controllers have not answered this broker for broker.session.timeout.ms.", func() float64 {
+	b.metrics.GaugeFunc("moldau_isolated", "1 while most of the controllers have not answered this broker for broker.session.timeout.ms, and until it knows what they have decided.", func() float64 {
 		if c.sessions.isIsolated() {
 			return 1
 		}

@@ -7,9 +7,11 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/broker/lifecycle"
 	"github.com/moldau/moldau/internal/env"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/quorum"
+	"github.com/moldau/moldau/internal/wire"
 )
 
 // sessions holds this broker's session with every voter: each of them knows that the broker is alive, so
@@ -23,20 +25,22 @@ type sessions struct {
 	touch func(broker int32, epoch int64)
 	// offset is how far this node knows the metadata log, which the leader shows.
 	offset func() int64
-	// timeoutMs is broker.session.timeout.ms, and contact who has answered; its time begins with started.
-	timeoutMs int64
-	started   time.Time
-	contact   contact
+	// logEnd is where this node's own metadata log ends, applied up to where the metadata is applied.
+	logEnd  func() int64
+	applied func() int64
+	contact *contact // who has answered
 
 	mu     sync.Mutex
 	voters map[peer.Address]context.CancelFunc
 }
 
-func (s *sessions) nowMs() int64 { return time.Since(s.started).Milliseconds() }
+// isIsolated reports whether others may have decided what this broker has not heard: see lifecycle.Contact. Any goroutine
+// may call it.
+func (s *sessions) isIsolated() bool { return s.contact.isIsolated(s.applied) }
 
-// isIsolated reports whether no majority of the voters has answered for as long as a session lasts. Any goroutine may
-// call it.
-func (s *sessions) isIsolated() bool { return s.contact.isLost(s.nowMs()) }
+func (s *sessions) answered(voter int32, sentMs, endOffset int64) {
+	s.contact.tell(func(core *lifecycle.Contact, nowMs int64) { core.Answered(voter, sentMs, nowMs, endOffset) })
+}
 
 // setVoters begins and ends sessions. It does not block.
 func (s *sessions) setVoters(voters []quorum.VoterSpec) {
@@ -66,15 +70,13 @@ func (s *sessions) setVoters(voters []quorum.VoterSpec) {
 
 // note tells contact who the voters are.
 func (s *sessions) note(voters []quorum.VoterSpec) {
-	self, others := false, []peer.Address(nil)
+	var ids []int32
 	for _, v := range voters {
-		if address, ok := peer.ControllerAddress(v); v.NodeID == s.nodeID {
-			self = true
-		} else if ok {
-			others = append(others, address)
+		if _, ok := peer.ControllerAddress(v); ok || v.NodeID == s.nodeID {
+			ids = append(ids, v.NodeID)
 		}
 	}
-	s.contact.setVoters(self, others, s.nowMs(), s.timeoutMs)
+	s.contact.tell(func(core *lifecycle.Contact, nowMs int64) { core.SetVoters(ids, nowMs) })
 }
 
 // sessionTimeout is how long a voter may take to answer a heartbeat before its connection is given up.
@@ -93,9 +95,7 @@ func (s *sessions) run(ctx context.Context, address peer.Address) {
 		if epoch := s.epoch(); epoch >= 0 {
 			switch {
 			case address.NodeID == s.nodeID:
-				if s.touch != nil {
-					s.touch(s.nodeID, epoch)
-				}
+				s.touchOwn(epoch)
 			case rest > 0:
 				rest--
 			case s.heartbeat(ctx, address, epoch):
@@ -113,6 +113,14 @@ func (s *sessions) run(ctx context.Context, address peer.Address) {
 	}
 }
 
+// touchOwn is the heartbeat to this node's own controller.
+func (s *sessions) touchOwn(epoch int64) {
+	if s.touch != nil {
+		s.touch(s.nodeID, epoch)
+	}
+	s.answered(s.nodeID, s.contact.nowMs(), s.logEnd())
+}
+
 // heartbeat sends one to another node. Where it fails the next one goes over a new connection.
 func (s *sessions) heartbeat(ctx context.Context, address peer.Address, epoch int64) (sent bool) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
@@ -120,9 +128,11 @@ func (s *sessions) heartbeat(ctx context.Context, address peer.Address, epoch in
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.SetVersion(req.MaxVersion())
 	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = s.nodeID, epoch, s.offset()
-	_, err := s.connections.Call(ctx, address, req) // the voter knows best what it has not heard
-	if err == nil {
-		s.contact.answered(address, s.nowMs(), s.timeoutMs)
+	sentMs := s.contact.nowMs()
+	resp, err := s.connections.Call(ctx, address, req) // the voter knows best what it has not heard
+	if err != nil {
+		return false
 	}
-	return err == nil
+	s.answered(address.NodeID, sentMs, wire.LogEnd(resp.(*kmsg.BrokerHeartbeatResponse)))
+	return true
 }

@@ -24,7 +24,7 @@ func (f *fetch) findFollower() (follower *replica.Follower, isForged bool) {
 	if peer == nil || peer.Purpose != wire.PurposeReplica || peer.NodeID != id || f.r.Version() < fetchReplicaStateFrom {
 		return nil, true
 	}
-	return &replica.Follower{BrokerID: id, BrokerEpoch: epoch}, false
+	return &replica.Follower{BrokerID: id, BrokerEpoch: epoch, Resumes: f.req.SessionEpoch > 0}, false
 }
 
 // extend adds what has changed for the follower meanwhile.

@@ -275,3 +275,18 @@ func TestAbandonedLeaderSendsProducersAway(t *testing.T) {
 		}
 	}
 }
+
+// A follower that goes on in a session has got the answer to its fetch before; any other fetch may be as old as the follower.
+func TestWhichFollowersResume(t *testing.T) {
+	t.Parallel()
+	for epoch, want := range map[int32]bool{fetchsession.InitialEpoch: false, fetchsession.FinalEpoch: false, 1: true, 77: true} {
+		req := kmsg.NewPtrFetchRequest()
+		req.SetVersion(17)
+		req.SessionEpoch, req.ReplicaState.ID, req.ReplicaState.Epoch = epoch, 2, 20
+		r := dataRequest(req, "test")
+		r.Conn.Peer = brokerTwo
+		if follower, forged := (&fetch{r: r, req: req}).findFollower(); forged || follower == nil || follower.Resumes != want {
+			t.Errorf("session epoch %d: %+v, forged %t", epoch, follower, forged)
+		}
+	}
+}

@@ -84,6 +84,8 @@ type PeerHeartbeat struct {
 	Touched func(broker int32, epoch int64)
 	// Observed hears how far the sender's metadata log is.
 	Observed func(nodeID int32, directory kafka.UUID, endOffset int64)
+	// LogEnd returns where this node's metadata log ends, beyond everything before there is one.
+	LogEnd func() int64
 }
 
 // Handle answers at once.
@@ -97,5 +99,6 @@ func (h *PeerHeartbeat) Handle(_ context.Context, r *Request) Reply {
 	if req.CurrentMetadataOffset >= 0 {
 		h.Observed(req.BrokerID, r.Conn.Peer.DirectoryID, req.CurrentMetadataOffset+1)
 	}
+	wire.SetLogEnd(resp, h.LogEnd())
 	return Respond(resp)
 }

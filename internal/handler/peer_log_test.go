@@ -125,6 +125,7 @@ func TestPeerHeartbeatIsForWhoSends(t *testing.T) {
 	h := &PeerHeartbeat{
 		Touched:  func(broker int32, epoch int64) { touched[broker] = epoch },
 		Observed: func(nodeID int32, _ kafka.UUID, endOffset int64) { ends[nodeID] = endOffset },
+		LogEnd:   func() int64 { return 91 },
 	}
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.CurrentMetadataOffset = 77
@@ -136,5 +137,12 @@ func TestPeerHeartbeatIsForWhoSends(t *testing.T) {
 	}
 	if len(touched) != 1 || touched[2] != 8 || len(ends) != 1 || ends[2] != 78 {
 		t.Errorf("touched: %v, their logs end at %v", touched, ends)
+	}
+	req.BrokerID = 2
+	if end := wire.LogEnd(peerAnswer(t, h.Handle(t.Context(), fromNode2(req)), req).(*kmsg.BrokerHeartbeatResponse)); end != 91 {
+		t.Errorf("the log of the voter ends at %d", end)
+	}
+	if end := wire.LogEnd(kmsg.NewPtrBrokerHeartbeatResponse()); end != 0 {
+		t.Errorf("one that does not say ends at %d", end)
 	}
 }

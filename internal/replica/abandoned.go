@@ -16,21 +16,43 @@ var ErrAbandoned = errors.New("neither a majority of the controllers nor another
 
 func (m *Manager) nowMs() int64 { return m.options.Clock.Now().Sub(m.since).Milliseconds() }
 
+// followerContact is when a follower last fetched, or until when its fetch may wait, and when a fetch of it was last answered, in
+// milliseconds since the Manager was made; answeredMs is 0 before.
+type followerContact struct{ heardMs, answeredMs atomic.Int64 }
+
+func (m *Manager) contactWith(broker int32) *followerContact {
+	known, ok := m.followersHeard.Load(broker)
+	if !ok {
+		known, _ = m.followersHeard.LoadOrStore(broker, new(followerContact))
+	}
+	return known.(*followerContact)
+}
+
 // sawFollower notes that a follower fetches from this broker, and may wait for its answer: as long as that may take it says nothing else. A wait
 // of up to half a session leaves it time enough to be heard again.
-func (m *Manager) sawFollower(broker int32, wait time.Duration) {
-	heard, ok := m.followersHeard.Load(broker)
-	if !ok {
-		heard, _ = m.followersHeard.LoadOrStore(broker, new(atomic.Int64))
+//
+// While the controllers are not heard of, a fetch says only that the follower has followed when it got the answer before: it may have lain
+// in a buffer while this process was stopped, and others have elected another leader meanwhile.
+func (m *Manager) sawFollower(follower *Follower, wait time.Duration) {
+	contact, atMs := m.contactWith(follower.BrokerID), m.nowMs()
+	if m.isIsolated() {
+		if atMs = contact.answeredMs.Load(); !follower.Resumes || atMs == 0 {
+			return
+		}
 	}
 	quiet := time.Duration(0)
 	if c := m.options.Cluster; c != nil {
 		quiet = max(0, wait-c.SessionTimeout/2)
 	}
-	heard.(*atomic.Int64).Store(m.nowMs() + quiet.Milliseconds())
+	contact.heardMs.Store(atMs + quiet.Milliseconds())
 }
 
-// isIsolated reports whether the controllers are not heard of.
+// answeredFollower notes that a fetch of a follower is about to be answered.
+func (m *Manager) answeredFollower(follower *Follower) {
+	m.contactWith(follower.BrokerID).answeredMs.Store(m.nowMs())
+}
+
+// isIsolated reports whether the controllers are not heard of, or what they have decided is not here yet.
 func (m *Manager) isIsolated() bool {
 	c := m.options.Cluster
 	return c != nil && c.Isolated != nil && c.Isolated()
@@ -61,7 +83,7 @@ func (m *Manager) hearsNoReplica(r *Replica) bool {
 			continue
 		}
 		others = true
-		if heard, ok := m.followersHeard.Load(id); ok && nowMs-heard.(*atomic.Int64).Load() < m.options.Cluster.SessionTimeout.Milliseconds() {
+		if heard, ok := m.followersHeard.Load(id); ok && nowMs-heard.(*followerContact).heardMs.Load() < m.options.Cluster.SessionTimeout.Milliseconds() {
 			return false
 		}
 	}

@@ -10,6 +10,13 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 )
 
+// resumingFetch is a follower's that has got the answer to the one before.
+func resumingFetch(wait time.Duration, id int32, partitions ...FetchPartition) *FetchRequest {
+	r := followerFetch(wait, id, partitions...)
+	r.Follower.Resumes = true
+	return r
+}
+
 // A leader whom neither controllers nor followers reach says so; one whom either reaches goes on serving.
 func TestAbandonedLeader(t *testing.T) {
 	t.Parallel()
@@ -42,7 +49,11 @@ func TestAbandonedLeader(t *testing.T) {
 		}
 		h.Fetch(t.Context(), followerFetch(0, 3, partitionOf("t", 0, 0)), &buffers)
 		want("t", true, "a replica fetches that is not in sync")
+		h.Fetch(t.Context(), resumingFetch(0, 2, partitionOf("t", 0, 0)), &buffers)
+		want("t", true, "a replica fetches, perhaps a while ago: it has got no answer since")
 		h.Fetch(t.Context(), followerFetch(0, 2, partitionOf("t", 0, 0)), &buffers)
+		want("t", true, "another fetch that may be as old")
+		h.Fetch(t.Context(), resumingFetch(0, 2, partitionOf("t", 0, 0)), &buffers)
 		want("t", false, "the controllers alone are gone")
 		<-time.After(1499 * time.Millisecond)
 		want("t", false, "before the session's end")
@@ -57,16 +68,17 @@ func TestWaitingFollowerIsNotSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := newClusterHarness(t)
 		c := h.Manager.options.Cluster
-		c.Isolated, c.SessionTimeout = func() bool { return true }, 1500*time.Millisecond
+		began := time.Now()
+		c.Isolated, c.SessionTimeout = func() bool { return time.Since(began) > 0 }, 1500*time.Millisecond
 		h.createReplicated("t", 1, 1, 2)
 		var buffers Buffers
-		began := time.Now()
 		done := make(chan struct{})
-		go func() {
+		go func() { // the first before the controllers are gone, the second after it
 			defer close(done)
 			h.Fetch(t.Context(), followerFetch(10*time.Second, 2, partitionOf("t", 0, 0)), &buffers)
+			h.Fetch(t.Context(), resumingFetch(10*time.Second, 2, partitionOf("t", 0, 0)), &buffers)
 		}()
-		for time.Since(began) < 10*time.Second+700*time.Millisecond {
+		for time.Since(began) < 20*time.Second+700*time.Millisecond {
 			synctest.Wait()
 			if err := h.CheckAbandoned(tpOf("t", 0)); err != nil {
 				t.Fatalf("after %s: %v", time.Since(began), err)
@@ -159,7 +171,9 @@ func TestAbandonedLeaderLetsWaitersGo(t *testing.T) {
 		if len(coordinator) > 0 {
 			t.Errorf("the coordinator was told %v", <-coordinator)
 		}
-		h.Fetch(t.Context(), followerFetch(0, 2, partitionOf("t", 0, 2)), &follower) // the network is back
+		for range 2 {
+			h.Fetch(t.Context(), resumingFetch(0, 2, partitionOf("t", 0, 2)), &follower) // the network is back
+		}
 		if err := <-coordinator; err != nil {
 			t.Errorf("the coordinator is told %v", err)
 		}

@@ -39,6 +39,8 @@ type FetchRequest struct {
 type Follower struct {
 	BrokerID    int32
 	BrokerEpoch int64
+	// Resumes says that it has got the answer to its fetch before, in the same session.
+	Resumes bool
 }
 
 // FetchPartition is one partition of a FetchRequest.
@@ -83,6 +85,9 @@ func (m *Manager) Fetch(ctx context.Context, r *FetchRequest, buffers *Buffers) 
 	}
 	f.note()
 	defer f.recordThrottled()
+	if r.Follower != nil {
+		defer m.answeredFollower(r.Follower)
+	}
 	if r.MaxWait <= 0 || len(r.Partitions) == 0 && r.Extend == nil || f.isSatisfied() {
 		return f.results
 	}

@@ -24,7 +24,7 @@ func (f *fetch) note() {
 	if follower == nil {
 		return
 	}
-	f.m.sawFollower(follower.BrokerID, f.request.MaxWait)
+	f.m.sawFollower(follower, f.request.MaxWait)
 	nowMs := f.m.options.Clock.Now().UnixMilli()
 	for i := range f.results {
 		p, r := &f.request.Partitions[i], &f.results[i]

@@ -56,8 +56,8 @@ type Manager struct {
 	newsWaiters purgatory.List
 	// followers are, by broker, those that have fetched from here or have a replica of what is here.
 	followers sync.Map // int32 to *follower
-	// followersHeard are, by broker, when a follower last fetched, or until when its fetch may wait: milliseconds since the Manager was made, at since.
-	followersHeard sync.Map // int32 to *atomic.Int64
+	// followersHeard are, by broker, when was heard of those that fetch from here; the Manager's time begins at since.
+	followersHeard sync.Map // int32 to *followerContact
 	since          time.Time
 	anyAbandoned   atomic.Bool // of the replicas, as NoteAbandoned has found them
 

@@ -30,7 +30,8 @@ type Cluster struct {
 	BrokerEpoch func() int64
 	// NearestByRack has leaders send consumers to an in-sync replica in their rack (KIP-392).
 	NearestByRack bool
-	// Isolated reports whether no majority of the controllers has answered this broker for SessionTimeout; nil for never.
+	// Isolated reports whether no majority of the controllers has answered this broker for SessionTimeout, or it does not know yet what
+	// they have decided since; nil for never.
 	Isolated       func() bool
 	SessionTimeout time.Duration
 }

@@ -85,6 +85,12 @@ func (c *Coordinators) Publish(image *metadata.Image, delta *metadata.Delta) {
 	c.Transactions.publish(image, delta)
 }
 
+// CheckLogs has all shards see whether another broker may coordinate by now.
+func (c *Coordinators) CheckLogs() {
+	c.Groups.runtime.CheckAppends()
+	c.Transactions.runtime.CheckAppends()
+}
+
 // Shards drives the runtime of a coordinator, in the place of its workers and timer.
 type Shards[S shard.Shard] struct {
 	c       *Coordinators

@@ -51,5 +51,8 @@ func TestALoaderThatIsSlowHoldsNobodyUp(t *testing.T) {
 		}
 		close(gate)
 		c.until("it catches up", func() bool { return node.HighWatermark() == leader.node.HighWatermark() })
+		if end := leader.node.LogEndOffset(); node.LogEndOffset() != end || end != leader.node.HighWatermark() {
+			t.Errorf("logs end at %d and %d", node.LogEndOffset(), end)
+		}
 	})
 }

@@ -183,6 +183,7 @@ func (n *Node) process() error {
 	if err != nil {
 		return err
 	}
+	n.logEnd.Store(n.voter.LogEndOffset()) // before anybody hears of it
 	if out.VotersChanged {
 		n.votersChanged()
 	}

@@ -93,6 +93,7 @@ type Node struct {
 	leadership    atomic.Pointer[quorum.Leadership]
 	voters        atomic.Pointer[[]quorum.VoterSpec]
 	highWatermark atomic.Int64
+	logEnd        atomic.Int64
 	messageBytes  atomic.Int64
 
 	mu      sync.Mutex
@@ -151,6 +152,7 @@ func Open(o Options) (*Node, error) {
 	n.leadership.Store(&leadership)
 	n.voters.Store(&voters)
 	n.highWatermark.Store(voter.Snapshot().EndOffset)
+	n.logEnd.Store(voter.LogEndOffset())
 	return n, nil
 }
 
@@ -190,6 +192,10 @@ func (n *Node) Leadership() quorum.Leadership { return *n.leadership.Load() }
 
 // HighWatermark returns the offset after the last committed record.
 func (n *Node) HighWatermark() int64 { return n.highWatermark.Load() }
+
+// LogEndOffset is the offset after the last record of this node's log, committed or not: whatever it has confirmed to a
+// leader is below.
+func (n *Node) LogEndOffset() int64 { return n.logEnd.Load() }
 
 // Voters returns who votes, as of the last committed change.
 func (n *Node) Voters() []quorum.VoterSpec { return *n.voters.Load() }

@@ -11,8 +11,8 @@
 // not flushed may be lost. After the faults the world heals, and everything must converge.
 //
 // Real are the voters with their campaigns and who pulls from them, the controller with its office and sessions, metadata replay, storage, partitions,
-// replica managers with their planner, fetchers and the handler of Fetch, the sender of in-sync replicas, the mender of damaged data, the lifecycle, the
-// rules of forwarding and of suspects, the coordinators' runtime with its shards, and the sender of markers. What the hosts
+// replica managers with their planner, fetchers and the handler of Fetch, the sender of in-sync replicas, the mender of damaged data, the lifecycle
+// with its contact to the voters, the rules of forwarding and of suspects, the coordinators' runtime with its shards, and the sender of markers. What the hosts
 // around them do is done here by events: carrying requests, waiting, timers.
 //
 // Bits are turned in what a node has stored, of any byte of a batch that another replica has, too, but for its leader epoch. Consumers that read from the

@@ -23,14 +23,16 @@ const (
 type life struct {
 	p        *process
 	core     *lifecycle.Lifecycle
+	contact  *lifecycle.Contact
 	sessions map[int32]*conn
 	beating  map[int32]bool
+	isolated bool // when it was last looked at
 	alarm    *sim.Alarm
 	left     func()
 }
 
 func newLife(p *process) *life {
-	l := &life{p: p, sessions: map[int32]*conn{}, beating: map[int32]bool{}}
+	l := &life{p: p, contact: lifecycle.NewContact(p.node.id, sessionTimeoutMs), sessions: map[int32]*conn{}, beating: map[int32]bool{}}
 	l.alarm = newAlarm(p, l.pump)
 	return l
 }
@@ -57,6 +59,25 @@ func (l *life) begin() {
 	l.core = lifecycle.New(lifecycle.Options{Registration: req, HeartbeatMs: heartbeatMs, RegistrationTimeoutMs: 60_000, LeaveTimeoutMs: 10_000}, p.w.nowMs)
 	l.pump()
 	p.after(heartbeatMs, l.beat)
+	p.after(heartbeatMs, l.watchIsolation)
+}
+
+// isIsolated is asked before requests are answered.
+func (l *life) isIsolated() bool { return l.contact.IsIsolated(l.p.w.nowMs, l.p.image.Offset) }
+
+// watchIsolation has those go who wait for replicas that are not heard of.
+func (l *life) watchIsolation() {
+	p := l.p
+	p.after(heartbeatMs, l.watchIsolation)
+	was := l.isolated
+	if l.isolated = l.isIsolated(); l.isolated && !was {
+		p.w.count["isolated"]++
+		p.w.note("node %d is isolated", p.node.id)
+	}
+	if p.replicas.NoteAbandoned() {
+		p.w.count["abandoned"]++
+		p.coordinators.CheckLogs()
+	}
 }
 
 func (l *life) epoch() int64 {
@@ -156,7 +177,9 @@ func (l *life) beat() {
 	if epoch < 0 {
 		return
 	}
-	p.controller.sessions.Touch(p.node.id, epoch, p.w.nowMs)
+	sentMs := p.w.nowMs
+	p.controller.sessions.Touch(p.node.id, epoch, sentMs)
+	l.contact.Answered(p.node.id, sentMs, sentMs, p.quorum.logEnd())
 	for _, n := range p.w.nodes {
 		if n == p.node || l.beating[n.id] {
 			continue
@@ -170,8 +193,13 @@ func (l *life) beat() {
 		l.beating[n.id] = true
 		link.call(sessionTimeoutCb, func(at *process, answer func(any)) {
 			at.controller.sessions.Touch(p.node.id, epoch, at.w.nowMs)
-			answer(nil)
-		}, func(any, error) { l.beating[n.id] = false })
+			answer(at.quorum.logEnd())
+		}, func(answer any, err error) {
+			l.beating[n.id] = false
+			if endOffset, ok := answer.(int64); ok && err == nil {
+				l.contact.Answered(n.id, sentMs, p.w.nowMs, endOffset)
+			}
+		})
 	}
 }
 

@@ -85,6 +85,7 @@ func (q *quorumPlane) voters() (ids []int32) {
 func (q *quorumPlane) votersChanged() {
 	w := q.p.w
 	w.note("to node %d the voters are %v", q.p.node.id, q.voters())
+	q.p.life.contact.SetVoters(q.voters(), w.nowMs)
 	w.count["voters changed"]++
 	for _, v := range q.voter.Voters() {
 		delete(q.observers, v.DirectoryID)

@@ -76,6 +76,7 @@ func (q *quorumPlane) begin() error {
 		q.loading = append(q.loading, b)
 		q.load()
 	}
+	q.p.life.contact.SetVoters(q.voters(), q.p.w.nowMs)
 	q.process() // who has not applied a change of the voters that it knows of may not campaign
 	if !q.p.alive() {
 		return nil
@@ -86,6 +87,14 @@ func (q *quorumPlane) begin() error {
 	q.p.after(tickMs, q.tick)
 	q.plan()
 	return nil
+}
+
+// logEnd is where the metadata log ends, beyond everything as long as there is none.
+func (q *quorumPlane) logEnd() int64 {
+	if q == nil {
+		return never
+	}
+	return q.voter.LogEndOffset()
 }
 
 func (q *quorumPlane) tick() {

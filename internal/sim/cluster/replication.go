@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -81,7 +82,8 @@ func (r *replication) cluster() *replica.Cluster {
 			r.damaged = append(r.damaged, damaged)
 			r.mends.In(1)
 		},
-		BrokerEpoch: func() int64 { return r.p.life.epoch() }}
+		BrokerEpoch: func() int64 { return r.p.life.epoch() },
+		Isolated:    func() bool { return r.p.life.isIsolated() }, SessionTimeout: sessionTimeoutMs * time.Millisecond}
 }
 
 func (r *replication) propose(p *partition.Partition, change *partition.ISRChange) {
