@@ -123,11 +123,12 @@ func (m *markerSender) deliver(ctx context.Context, d *txn.Delivery) {
 	}
 	m.mu.Lock()
 	outcome := m.queue.Written(d, codes, m.clock.Now().UnixMilli())
+	left := len(d.Partitions) // from now on somebody else may try them again
 	m.mu.Unlock()
 	switch outcome {
 	case txn.OutcomeRetry:
 		m.retries.Inc()
-		slog.Debug("markers of a transaction have to be written again", "transactionalId", d.TransactionalID, "partitions", len(d.Partitions))
+		slog.Debug("markers of a transaction have to be written again", "transactionalId", d.TransactionalID, "partitions", left)
 	case txn.OutcomeCanceled:
 		m.canceled.Inc()
 		slog.Info("the markers of a transaction are out of date", "transactionalId", d.TransactionalID, "producerId", d.Producer.ID, "producerEpoch", d.Producer.Epoch)
