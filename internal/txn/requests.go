@@ -93,6 +93,10 @@ func (s *Shard) AddPartitions(token shard.Token, r AddRequest, nowMs int64) shar
 	return s.end()
 }
 
+// endBytes is at least what the record that ends a transaction takes more than the one of its partitions: it may name the next producer id, and a
+// newer version.
+const endBytes = 32
+
 func (s *Shard) addPartitions(r AddRequest) Result {
 	t := s.transactions[r.TransactionalID]
 	switch {
@@ -109,7 +113,7 @@ func (s *Shard) addPartitions(r AddRequest) Result {
 	}
 	after := *t
 	after.add(r.Partitions, r.Version, s.nowMs)
-	if rec := after.record(s.cfg.TransactionVersion()); record.BatchOverhead+record.SizeBytes(0, rec.Key, rec.Value) > int(s.cfg.MaxBatchSizeBytes()) {
+	if rec := after.record(s.cfg.TransactionVersion()); record.BatchOverhead+record.SizeBytes(0, rec.Key, rec.Value)+endBytes > int(s.cfg.MaxBatchSizeBytes()) {
 		return failed(kafka.ErrUnknownServerError) // as Kafka answers where the record does not fit
 	}
 	if t.state.isIdle() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metrics"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/shard"
 )
 
@@ -186,6 +187,40 @@ func TestANewInstanceFencesAndAbortsTheOldOne(t *testing.T) {
 	h.wantCode("old instance goes on", h.init(&p), kafka.ErrProducerFenced)
 	h.want("who names the current epoch gets the next", h.init(&Producer{1001, 2}), kafka.ErrNone, Producer{1001, 3})
 	h.want("a repetition gets the same", h.init(&Producer{1001, 2}), kafka.ErrNone, Producer{1001, 3})
+}
+
+// TestWhatWasBegunCanBeEnded: a transaction takes partitions as long as its record fits in one batch of the log, also the one that ends it, which
+// tells more. The log would refuse that one else, and drop the shard each time that the transaction were to be ended.
+func TestWhatWasBegunCanBeEnded(t *testing.T) {
+	t.Parallel()
+	for _, epoch := range []int16{0, math.MaxInt16 - 1} {
+		for spare := range 20 { // how much of the batch the last partition leaves
+			h := &harness{T: t, nowMs: 1_000_000, fresh: 1000}
+			cfg := testConfig()
+			limit := 200 + spare
+			cfg.MaxBatchSizeBytes = func() int32 { return int32(limit) }
+			h.s = NewShard(cfg, NewMetrics(metrics.NewRegistry()))
+			p := h.init(nil).Producer
+			p.Epoch, h.s.transactions["x"].epoch = epoch, epoch
+			code := kafka.ErrNone
+			for i := int32(0); code == kafka.ErrNone; i++ {
+				r := AddRequest{TransactionalID: "x", Producer: p, Partitions: []kafka.TopicPartition{{Topic: "t", Partition: i}}, Version: Version0}
+				code = h.take(h.s.AddPartitions(1, r, h.nowMs)).(Result).Code
+			}
+			h.nowMs += 60_001
+			h.take(h.s.Tick(h.nowMs))
+			h.take(h.s.AbortTimedOut(1, "x", math.MaxInt64, h.nowMs))
+			if len(h.markers) != 1 {
+				t.Fatalf("the transaction is not ended: %+v", h.s.transactions["x"])
+			}
+			h.complete()
+			for i, r := range h.log {
+				if size := record.BatchOverhead + record.SizeBytes(0, r.Key, r.Value); size > limit {
+					t.Errorf("epoch %d: record %d takes %d bytes of %d", epoch, i, size, limit)
+				}
+			}
+		}
+	}
 }
 
 // KAFKA-20785: the commit comes after the coordinator has aborted.
