@@ -118,7 +118,8 @@ func (s *partitionChanges) checkAlterPartition(leader int32, topic *metadata.Top
 	}
 	for _, member := range asked.NewEpochISR {
 		b := s.broker(member.BrokerID)
-		if b == nil || !b.Active() || member.BrokerEpoch != kafka.NoBrokerEpoch && member.BrokerEpoch != b.Epoch {
+		directory, isKnown := p.Directory(member.BrokerID)
+		if b == nil || !b.Active() || isKnown && !b.HasOnlineDirectory(directory) || member.BrokerEpoch != kafka.NoBrokerEpoch && member.BrokerEpoch != b.Epoch {
 			return kafka.ErrIneligibleReplica
 		}
 	}

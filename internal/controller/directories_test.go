@@ -115,3 +115,29 @@ func TestDefaultReplicationLeavesCordonedBrokersOut(t *testing.T) {
 		t.Fatalf("%v: %s", p, out.String())
 	}
 }
+
+// TestReplicasInAFailedLogDirAreNotInSync: a leader that has not heard of it asks for one to be, with what it fetched just before. Nobody
+// would fetch for it any more, and producers would wait until it has lagged for replica.lag.time.max.ms.
+func TestReplicasInAFailedLogDirAreNotInSync(t *testing.T) {
+	t.Parallel()
+	cl := newCluster(t, nil)
+	for id := range int32(3) {
+		cl.addBroker(id+1, false)
+	}
+	var out strings.Builder
+	cl.create(&out, [][]string{{"a", "assign=1,2,3"}}, false)
+	cl.alterISR(&out, 1, false, [][]string{{"a", "0", "1,2"}})
+	cl.apply([]metadata.Record{&metadata.BrokerRegistrationChangeRecord{BrokerID: 3, BrokerEpoch: cl.image.Broker(3).Epoch, LogDirs: []kafka.UUID{{33}}}})
+	out.Reset()
+	cl.alterISR(&out, 1, false, [][]string{{"a", "0", "1,2,3"}})
+	if p := cl.image.Partition("a", 0); !slices.Equal(p.ISR, []int32{1, 2}) || !strings.Contains(out.String(), "INELIGIBLE_REPLICA") {
+		t.Errorf("in sync are %v: %s", p.ISR, out.String())
+	}
+	if code := cl.assign(&metadata.Broker{ID: 3, Epoch: cl.image.Broker(3).Epoch}, cl.image.TopicByName("a").ID, 0, kafka.UUID{33}); code != kafka.ErrNone {
+		t.Fatal(code)
+	}
+	cl.alterISR(&out, 1, false, [][]string{{"a", "0", "1,2,3"}})
+	if p := cl.image.Partition("a", 0); len(p.ISR) != 3 {
+		t.Errorf("in the other log dir: in sync are %v: %s", p.ISR, out.String())
+	}
+}
