@@ -263,23 +263,32 @@ func (r *Runtime[S]) sortedLocked() []*host[S] {
 
 // Turn gives the next shard that has something to do its turn, and reports whether there was one.
 func (r *Runtime[S]) Turn() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.ready) == 0 || r.stopped {
+	h := r.takeReady()
+	if h == nil {
 		return false
 	}
-	h := r.ready[0]
-	r.ready[0] = nil
-	r.ready = r.ready[1:]
-	h.again = false
-	r.mu.Unlock()
-	more := h.run()
+	more := h.run() // without the mutex, also where it panics: the worker's owner stops the node then
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	h.scheduled = false
 	if more || h.again {
 		r.scheduleLocked(h)
 	}
 	return true
+}
+
+// takeReady returns the next shard that has something to do, nil if there is none.
+func (r *Runtime[S]) takeReady() *host[S] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ready) == 0 || r.stopped {
+		return nil
+	}
+	h := r.ready[0]
+	r.ready[0] = nil
+	r.ready = r.ready[1:]
+	h.again = false
+	return h
 }
 
 func (r *Runtime[S]) work(ctx context.Context) {

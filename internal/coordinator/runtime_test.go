@@ -441,3 +441,29 @@ func TestTimerWaitsForADistantDeadline(t *testing.T) {
 		}
 	}
 }
+
+// TestPanicOfAShard: the owner of the worker hears of it and stops the node in order, instead of the process ending at once.
+func TestPanicOfAShard(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		heard := make(chan error, 1)
+		spawner := env.NewSpawner(t.Context(), func(_ string, err error) { heard <- err })
+		defer spawner.Stop()
+		log, dropped := newMemLog(), 0
+		r := NewRuntime(RuntimeOptions{
+			Name: "note", Topic: testTP.Topic, Log: log, Clock: &settableClock{}, SteadyMs: sinceNow(), Spawner: spawner, Metrics: metrics.NewRegistry(),
+			Workers: 1, MaxBatchSizeBytes: func() int32 { return 1_000 },
+		}, func() *noteShard { return &noteShard{deadline: shard.NoDeadline, dropped: &dropped} })
+		r.Start()
+		r.Elect(0, 0)
+		synctest.Wait()
+		p := r.Begin(0, func(*noteShard, shard.Token, int64) shard.Effects { panic("a bug") })
+		if err := <-heard; !strings.Contains(err.Error(), "a bug") {
+			t.Errorf("heard of %v", err)
+		}
+		go spawner.Stop()
+		if _, err := p.Wait(t.Context()); kafka.CodeOf(err) != kafka.ErrCoordinatorNotAvailable {
+			t.Errorf("who waits is told %v", err)
+		}
+	})
+}
