@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -122,6 +123,9 @@ func (c *Controller) unsupported(in Input, name string, level int16) string {
 	registered := map[int32]bool{}
 	for r := range in.Image.Controllers() {
 		registered[r.ID] = true
+		if in.Voters != nil && !slices.Contains(in.Voters, r.ID) {
+			continue // it was removed, of which the registrations do not tell; one that observes may be ended by the level, and is upgraded then
+		}
 		if lowest, highest := r.FeatureRange(name); r.ID != c.o.NodeID && (level < lowest || level > highest) {
 			return fmt.Sprintf("Controller %d supports %s.", r.ID, levelRange(lowest, highest))
 		}
