@@ -39,7 +39,7 @@ var failovers = []failover{
 	},
 	{
 		name: "cluster-failover-stop", title: "SIGSTOP of a leader, next acknowledged write, ms", about: "SIGSTOP of a node that leads two partitions and is not the active controller: its sockets stay open. SIGCONT after it.",
-		signal: syscall.SIGSTOP, runs: 10, kafkaRuns: 2, target: "2,000", median: 2000,
+		signal: syscall.SIGSTOP, runs: 20, kafkaRuns: 2, target: "2,000", median: 2000,
 	},
 }
 
