@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	metadatahost "github.com/moldau/moldau/internal/metadata/host"
+	"github.com/moldau/moldau/internal/metrics"
 	"github.com/moldau/moldau/internal/quorum"
 )
 
@@ -80,6 +84,29 @@ func TestWhoCannotJoinSaysSoNowAndThen(t *testing.T) {
 		}
 		if said := strings.Count(log.String(), "cannot join"); said != 2 {
 			t.Errorf("said %d times in a minute", said)
+		}
+	})
+}
+
+// TestTheLogSaysWhoIsActive, and since which epoch, for who looks back later.
+func TestTheLogSaysWhoIsActive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		m := newCluster(t).newMember(7, 0, true)
+		o := m.options()
+		o.Form, o.Logger = []quorum.VoterSpec{m.spec}, slog.New(slog.NewTextHandler(&log, nil))
+		o.Submit, o.Image = func(context.Context, metadatahost.Batch) error { return nil }, metadata.EmptyImage
+		o.Metrics = metrics.NewRegistry()
+		n, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Start(context.Background())
+		synctest.Wait()
+		n.Stop()
+		if want := fmt.Sprintf("nodeId=7 epoch=%d", n.Leadership().Epoch); strings.Count(log.String(), "is active from now on") != 1 || !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in %s", want, &log)
 		}
 	})
 }

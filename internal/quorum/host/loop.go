@@ -259,6 +259,9 @@ func (n *Node) failPending() {
 func (n *Node) leadershipChanged() {
 	leadership, before, now := n.voter.Leadership(), n.Leadership(), n.o.Clock.Now()
 	n.setLeadership(leadership)
+	if leadership.LeaderID != kafka.NoLeader && leadership.Epoch != before.Epoch {
+		n.o.Logger.Info("a controller is active from now on", "nodeId", leadership.LeaderID, "epoch", leadership.Epoch)
+	}
 	if leadership.LeaderID != n.o.Self.NodeID || leadership.Epoch != before.Epoch {
 		n.failPending()
 	}
