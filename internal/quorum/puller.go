@@ -20,13 +20,15 @@ const (
 // takes one request at a time there and tells of its end with Take or Failed.
 type Puller struct {
 	ticks      int
-	asked      *Pull // nil: none is under way
-	turn       int   // of the voters, who is asked
-	failures   int   // in a row
-	fallBack   bool  // ask for what follows what is known to be committed: the rest differs
-	leaderless int   // ticks since a leader was heard of
-	lastLeader int32 // who that was
-	notBefore  int   // count of ticks
+	asked      *Pull      // nil: none is under way
+	turn       int        // of the voters, who is asked
+	failures   int        // in a row
+	fallBack   bool       // ask for what follows what is known to be committed: the rest differs
+	leaderless int        // ticks since a leader was heard of
+	lastLeader int32      // who that was
+	askedAt    int        // count of ticks
+	failed     kafka.UUID // who was just asked in vain
+	notBefore  int        // count of ticks
 }
 
 // Pull is a request for what is committed.
@@ -66,7 +68,7 @@ func (p *Puller) Next(v *Voter, listed []VoterSpec) (pull Pull, ok bool) {
 		pull.After = committed
 	}
 	asked := pull
-	p.asked = &asked
+	p.asked, p.askedAt = &asked, p.ticks
 	return pull, true
 }
 
@@ -93,16 +95,28 @@ func (p *Puller) from(v *Voter, listed []VoterSpec) (VoterSpec, bool) {
 			others = heard
 		}
 	}
-	return others[(int(uint32(self.NodeID))+p.turn)%len(others)], true
+	if inTurn(others, self.NodeID, p.turn).DirectoryID == p.failed { // the leader, which was asked out of turn
+		p.turn++
+	}
+	p.failed = kafka.UUID{}
+	return inTurn(others, self.NodeID, p.turn), true
+}
+
+func inTurn(others []VoterSpec, self int32, turn int) VoterSpec {
+	return others[(int(uint32(self))+turn)%len(others)]
 }
 
 // Asks reports whether a node is asked at the moment.
 func (p *Puller) Asks(nodeID int32) bool { return p.asked != nil && p.asked.From.NodeID == nodeID }
 
-// Failed says that no answer came.
+// Failed says that no answer came. Next asks another node, the first time at once: who was asked may have died, and what
+// the others decide about that should be here soon.
 func (p *Puller) Failed() {
-	p.asked = nil
+	p.failed, p.asked = p.asked.From.DirectoryID, nil
 	p.Pause()
+	if p.failures == 1 {
+		p.notBefore = p.ticks
+	}
 }
 
 // Pause has another node asked, in a while.
@@ -141,7 +155,7 @@ func (p *Puller) Take(v *Voter, page Page) (snapshot *SnapshotID, err error) {
 	case page.LeaderID == kafka.NoLeader || page.Epoch < v.Leadership().Epoch:
 		p.Pause() // it may be cut off from the others
 	case len(page.Batches) == 0:
-		p.failures, p.notBefore = 0, p.ticks+1
+		p.failures, p.notBefore = 0, p.askedAt+1 // at once, where the answer has waited for news
 	default:
 		p.failures = 0
 	}

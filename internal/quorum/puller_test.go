@@ -54,6 +54,15 @@ func TestWhoIsPulledFrom(t *testing.T) {
 		if want := int32(4); mayVote && second != want || !mayVote && second != first {
 			t.Errorf("may vote %v: asks node %d, then %d; the leader is %d", mayVote, first, second, want)
 		}
+		p.Tick(v)
+		take(Page{LeaderID: 4, Epoch: 3, CommitIndex: v.committed})
+		if from := asks(); from != second {
+			t.Errorf("asks %d behind an answer of node %d that has waited for news", from, second)
+		}
+		p.Failed()
+		if third := asks(); third == second || third == kafka.NoNode {
+			t.Errorf("asks node %d, and after a failure node %d", second, third)
+		}
 		p.Failed()
 		for range pullPauseTicks {
 			if from := asks(); from != kafka.NoNode {
@@ -61,8 +70,8 @@ func TestWhoIsPulledFrom(t *testing.T) {
 			}
 			p.Tick(v)
 		}
-		if third := asks(); third == first {
-			t.Errorf("asks node %d, and after a failure again", third)
+		if last := asks(); last == kafka.NoNode {
+			t.Error("asks nobody any more")
 		}
 	}
 }

@@ -81,6 +81,7 @@ func (n *Node) pageCame(r pullResult) error {
 		n.o.Logger.Debug("cannot pull the metadata log", "from", r.from.NodeID, "error", r.err)
 		n.meters.failedPulls.Inc()
 		n.pulling.Failed()
+		n.maybePull()
 		return nil
 	}
 	snapshot, err := n.pulling.Take(n.voter, r.page)
