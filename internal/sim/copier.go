@@ -299,8 +299,9 @@ func (c *copier) addPartitions() {
 // produce writes the records to the next output.
 func (c *copier) produce() {
 	i := c.written
+	write := transactionalWrite{c.id(), c.producer, c.version, c.output(i), c.sequence[i], c.encode(i)} // as it is now: it may arrive much later
 	c.send("produce", func(at *Coordinators, answer func(error)) {
-		at.Transactions.produce(transactionalWrite{c.id(), c.producer, c.version, c.output(i), c.sequence[i], c.encode(i)}, answer)
+		at.Transactions.produce(write, answer)
 	}, func(code kafka.ErrorCode) {
 		c.goOn(code, func() {
 			c.sequence[i] += int32(len(c.records))
