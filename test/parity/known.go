@@ -52,5 +52,7 @@ var differences = []script.Difference{
 	{Where: "fetch: a batch that does not fit into the limit", Kafka: "its beginning is sent", Moldau: "it is not sent, except as the first"},
 	{Where: "OffsetCommit 2 to 4: a retention time that ends in thousands of years", Kafka: "the time of expiry is below 0", Moldau: "the last that there is"},
 	{Where: "records of offsets that were committed in transactions", Kafka: "without the topic's id", Moldau: "with it: a topic of the same name does not inherit them"},
+	{Where: "CreatePartitions while the topic's first partition is being reassigned", Kafka: "new partitions get as many replicas as that one lists, those that leave included", Moldau: "as many as it will have"},
+	{Where: "UpdateFeatures: a registered controller that is no voter any more does not have the level", Kafka: "INVALID_UPDATE_VERSION for ever", Moldau: "it does not count"},
 	{Where: "EndTxn: a commit after the coordinator has aborted the transaction", Kafka: "INVALID_TXN_STATE, which ends the producer", Moldau: "TRANSACTION_ABORTABLE, so that it goes on (KAFKA-20785)"},
 }
