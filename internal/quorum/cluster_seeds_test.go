@@ -20,8 +20,9 @@ var (
 var oldSeeds = []uint64{1, 2, 30, 42, 48, 3347, 3491, 3538, 3852, 3910, 4865, 4924, 4959}
 
 // newerSeeds have failed since nodes hold back: one that had voted alone came back with an empty disk, and
-// was refused for the snapshot that said so; one with a snapshot of a later epoch than its term.
-var newerSeeds = []uint64{33034938010, 868175290018}
+// was refused for the snapshot that said so; one with a snapshot of a later epoch than its term; one that believed an old
+// leader and gave away batches of a later epoch than it knew of.
+var newerSeeds = []uint64{33034938010, 868175290018, 197}
 
 // TestClusterSeeds lets five nodes form a quorum that loses messages, processes, power and disks,
 // changes its voters and writes snapshots: what was acknowledged stays, every node sees the same,

@@ -136,6 +136,8 @@ func (v *Voter) learnsLeader(p Page) bool {
 	switch {
 	case v.IsVoter() || known.LeaderID == p.LeaderID && known.Epoch == p.Epoch:
 		return false
+	case p.Epoch < v.LastPosition().Epoch:
+		return false // there has been a later leader
 	case known.LeaderID == kafka.NoLeader || p.Epoch > known.Epoch:
 		return true
 	}

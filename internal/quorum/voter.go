@@ -422,7 +422,12 @@ func (v *Voter) commit(entry *raftpb.Entry, out *Output) error {
 func (v *Voter) announceLeadership(nowMs int64) error {
 	status := v.node.BasicStatus()
 	if status.Lead == raft.None && !v.IsVoter() && v.leadership.LeaderID != v.o.Self.NodeID {
-		return nil // Observe knows the leader
+		// Observe knows the leader, unless there has been a later one: this node's pages are of the epoch that it knows,
+		// which none of their batches may exceed.
+		if last := v.LastPosition().Epoch; v.leadership.Epoch < last {
+			v.leadership = Leadership{LeaderID: kafka.NoLeader, Epoch: last}
+		}
+		return nil
 	}
 	leader := v.nodeOf(status.Lead)
 	if term := int32(status.GetTerm()); leader != v.leadership.LeaderID || term != v.leadership.Epoch {
