@@ -95,7 +95,7 @@ func (p *Puller) from(v *Voter, listed []VoterSpec) (VoterSpec, bool) {
 			others = heard
 		}
 	}
-	if inTurn(others, self.NodeID, p.turn).DirectoryID == p.failed { // the leader, which was asked out of turn
+	if next := inTurn(others, self.NodeID, p.turn); !p.failed.IsZero() && next.DirectoryID == p.failed { // the leader, which was asked out of turn
 		p.turn++
 	}
 	p.failed = kafka.UUID{}

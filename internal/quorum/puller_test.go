@@ -131,3 +131,41 @@ func TestAVoterAsksItsLastLeaderLast(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoIsListedIsPulledFrom: of nodes that the properties list nothing else is known, and each of them gets its turn where no voter that
+// the log knows answers. It may be the only one that is left.
+func TestWhoIsListedIsPulledFrom(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	mustMkdir(t, mem)
+	o := testOptions(mem)
+	o.Form = votersOf(2, 3, 4)
+	v, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	listed := []VoterSpec{{NodeID: 11}, {NodeID: 12}, {NodeID: 13}}
+	for _, answers := range []bool{false, true} {
+		var p Puller
+		asked := map[int32]int{}
+		for range 5 * (len(o.Form) + len(listed)) {
+			pull, ok := p.Next(v, listed)
+			if !ok {
+				t.Fatalf("asks nobody after %v", asked)
+			}
+			asked[pull.From.NodeID]++
+			if !answers {
+				p.Failed()
+			} else if _, err := p.Take(v, Page{LeaderID: kafka.NoLeader, CommitIndex: v.committed}); err != nil { // as one that is cut off
+				t.Fatal(err)
+			}
+			for range pullPauseTicks {
+				p.Tick(v)
+			}
+		}
+		if len(asked) != len(o.Form)+len(listed) {
+			t.Errorf("all answer %v: only %v are asked", answers, asked)
+		}
+	}
+}
