@@ -90,8 +90,8 @@ type replication struct {
 type ReplicationOptions struct {
 	// LagMaxMs is replica.lag.time.max.ms.
 	LagMaxMs int64
-	// MayJoin reports whether a broker may be in sync: it is registered in that epoch, not fenced, and
-	// not about to stop.
+	// MayJoin reports whether a broker may be in sync: it is registered in that epoch, not fenced, not about to stop, and
+	// the log dir of its replica has not failed.
 	MayJoin func(broker int32, brokerEpoch int64) bool
 	// IsRegistered reports whether the metadata that the partition hears of includes this broker's present registration.
 	IsRegistered func() bool

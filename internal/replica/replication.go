@@ -66,7 +66,10 @@ func (m *Manager) watchDamage(r *Replica) {
 }
 
 func (m *Manager) replicationOptions(r *Replica) partition.ReplicationOptions {
-	o := partition.ReplicationOptions{MayJoin: m.mayJoin, Appended: r.appended, Moved: r.moved}
+	mayJoin := func(broker int32, brokerEpoch int64) bool {
+		return m.mayJoin(broker, brokerEpoch) && m.hasLogDir(r, broker)
+	}
+	o := partition.ReplicationOptions{MayJoin: mayJoin, Appended: r.appended, Moved: r.moved}
 	if c := m.options.Cluster; c != nil {
 		o.LagMaxMs, o.Flushed = c.LagMaxMs, c.Flushed
 		o.IsRegistered = func() bool { return m.mayJoin(m.options.NodeID, c.BrokerEpoch()) }
@@ -78,6 +81,22 @@ func (m *Manager) replicationOptions(r *Replica) partition.ReplicationOptions {
 func (m *Manager) mayJoin(broker int32, brokerEpoch int64) bool {
 	b := m.image.Load().Broker(broker)
 	return b != nil && b.Epoch == brokerEpoch && b.Active()
+}
+
+// hasLogDir reports whether a broker can use the log dir that the metadata names of its replica. Where that has failed nobody
+// fetches for it any more, though the broker lives on with another one: the controller would refuse it, and it is not to be waited for.
+func (m *Manager) hasLogDir(r *Replica, broker int32) bool {
+	image, tp := m.image.Load(), r.TopicPartition()
+	topic, b := image.TopicByName(tp.Topic), image.Broker(broker)
+	if topic == nil || topic.ID != r.topicID || b == nil {
+		return false
+	}
+	p := topic.Partition(tp.Partition)
+	if p == nil {
+		return false
+	}
+	directory, isKnown := p.Directory(broker)
+	return !isKnown || b.HasOnlineDirectory(directory)
 }
 
 // CheckLag proposes to take followers out of the in-sync replicas that have not caught up for too long. Replicas here
