@@ -72,7 +72,8 @@ type logDir struct {
 	deletedBytes int64
 	// damaged are the logs that cannot be opened, and why. Their folders and their lines in the
 	// checkpoint files stay as they are: another start may open them.
-	damaged map[kafka.TopicPartition]error
+	damaged   map[kafka.TopicPartition]error
+	unretired []*Log // closed, in folders that have their names yet, since the disk did not answer
 	// waiting are the partitions of future logs that a later start may take for the log.
 	waiting map[kafka.TopicPartition]bool
 	// unrecovered says that a damaged log has not been recovered after an unclean shutdown.

@@ -239,6 +239,7 @@ func (m *Manager) retire(l *Log, suffix string) (newPath string, err error) {
 		// Its locks may be held by calls on a disk that does not answer.
 		l.closed.Store(gone)
 		l.dir.forget(l)
+		l.dir.setUnretired(l)
 		m.sorted.Store(nil)
 		return "", err
 	}
@@ -266,6 +267,29 @@ func (m *Manager) retire(l *Log, suffix string) (newPath string, err error) {
 		s.ReleaseFiles()
 	}
 	return newPath, nil
+}
+
+func (d *logDir) setUnretired(logs ...*Log) {
+	d.mu.Lock()
+	d.unretired = append(d.unretired, logs...)
+	d.mu.Unlock()
+}
+
+// retireLate retires the logs that were deleted while the disk did not answer: another of such a name would share files with them.
+func (m *Manager) retireLate(d *logDir, nowMs int64) error {
+	d.mu.Lock()
+	late := d.unretired
+	d.unretired = nil
+	d.mu.Unlock()
+	for i, l := range late {
+		path, err := m.retire(l, folders.DeleteSuffix)
+		if err != nil {
+			d.setUnretired(late[i+1:]...)
+			return err
+		}
+		d.removeLater(d.removalOf(path, l.SizeBytes(), nowMs+l.Config().FileDeleteDelayMs))
+	}
+	return nil
 }
 
 // syncNames makes durable that folders were retired.

@@ -84,6 +84,9 @@ func (v *Move) Finish(nowMs int64) (*Log, error) {
 	if err := v.usable(); err != nil {
 		return nil, err
 	}
+	if err := m.retireLate(v.target, nowMs); err != nil {
+		return nil, err
+	}
 	old, future := v.log, v.future
 	old.flushMu.Lock() // against flush, retention and truncation
 	defer old.flushMu.Unlock()

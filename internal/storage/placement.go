@@ -54,7 +54,10 @@ func (m *Manager) Place(tp kafka.TopicIDPartition, p Placement, config *LogConfi
 		if err != nil {
 			return nil, err
 		}
-		l, err := d.create(tp, config, nowMs)
+		var l *Log
+		if err = m.retireLate(d, nowMs); err == nil {
+			l, err = d.create(tp, config, nowMs)
+		}
 		if err == nil {
 			d.put(l)
 			m.sorted.Store(nil)

@@ -1,0 +1,34 @@
+package storage
+
+import (
+	"testing"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// A log that is deleted while its disk does not answer keeps its folder. The next one of its name must not find itself in it.
+func TestDeletedWhileTheDiskDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	mem := newMem(t)
+	config := testConfig()
+	m, old := openLogOn(t, mem, config)
+	for old.SegmentCount() < 4 {
+		mustProduce(t, old, plain(5), 7)
+	}
+	m.SetStalled(testDir, true)
+	wantCode(t, m.Delete(testTP.TopicPartition, startMs), kafka.ErrKafkaStorageError)
+	m.SetStalled(testDir, false)
+	again := kafka.TopicIDPartition{TopicID: kafka.UUID{4, 5, 6}, TopicPartition: testTP.TopicPartition}
+	l, err := m.GetOrCreate(again, config, startMs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustProduce(t, l, plain(3), 0)
+	if err := m.Shutdown(1); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, mem, config).Log(testTP.TopicPartition)
+	if l.TopicID() != again.TopicID || l.LogStartOffset() != 0 || l.LogEndOffset() != 3 || l.SegmentCount() != 1 || l.LatestEpoch() != 0 {
+		t.Errorf("the new log of topic id %s goes from offset %d to %d in %d segments, latest leader epoch %d", l.TopicID(), l.LogStartOffset(), l.LogEndOffset(), l.SegmentCount(), l.LatestEpoch())
+	}
+}
