@@ -151,7 +151,7 @@ func (p *Partition) NoteFetch(f Followed) (change *ISRChange, stands bool) {
 		p.mu.RUnlock()
 		return nil, false
 	}
-	end := p.Log().LogEndOffset()
+	end, before := p.Log().LogEndOffset(), p.Log().HighWatermark()
 	p.following.Lock()
 	known := p.state.followers[f.BrokerID]
 	if known == nil || r.LeaderEpoch != f.LeaderEpoch || f.Offset > end || f.BrokerEpoch < known.brokerEpoch {
@@ -174,12 +174,18 @@ func (p *Partition) NoteFetch(f Followed) (change *ISRChange, stands bool) {
 	}
 	change = p.expansion(r, f.BrokerID)
 	p.following.Unlock()
-	advanced := p.commit(r)
+	p.commit(r)
 	p.mu.RUnlock()
-	if advanced {
+	p.tellSince(before)
+	return change, stands
+}
+
+// tellSince tells who waits if the high watermark has risen since it was before: whoever looks whether something is committed may have
+// moved it in the place of the caller.
+func (p *Partition) tellSince(before int64) {
+	if p.Log().HighWatermark() > before {
 		p.advanced(Everything)
 	}
-	return change, stands
 }
 
 // expansion is the change that takes a follower in, if it has caught up with what is committed and
@@ -200,12 +206,11 @@ func (p *Partition) Lagging(nowMs int64) *ISRChange {
 		p.mu.RUnlock()
 		return nil
 	}
+	before := p.Log().HighWatermark()
 	change := p.shrinking(r, nowMs)
-	advanced := p.commit(r) // nobody may be waited for any more who once had caught up
+	p.commit(r) // nobody may be waited for any more who once had caught up
 	p.mu.RUnlock()
-	if advanced {
-		p.advanced(Everything)
-	}
+	p.tellSince(before)
 	return change
 }
 
@@ -256,6 +261,7 @@ func (p *Partition) IsPending(change *ISRChange) bool {
 // Refused says that the controller will not make the change, so that another may be proposed. A change
 // that was made comes with the metadata; one whose fate is not known must be proposed again.
 func (p *Partition) Refused(change *ISRChange) {
+	before := p.Log().HighWatermark()
 	p.following.Lock()
 	isPending := p.state.pending == change
 	if isPending {
@@ -267,6 +273,7 @@ func (p *Partition) Refused(change *ISRChange) {
 		p.keepAll()
 	}
 	p.advance()
+	p.tellSince(before)
 }
 
 // commit moves the high watermark as far as all in-sync replicas have the log; for the leader itself that is what it
@@ -276,21 +283,22 @@ func (p *Partition) Refused(change *ISRChange) {
 //
 // All of it is one step to whoever proposes a change or takes one over: what was found out by the in-sync replicas of
 // before does not count for new ones.
-func (p *Partition) commit(r *role) (advanced bool) {
+func (p *Partition) commit(r *role) {
 	l := p.Log()
 	if len(r.Replicas) == 1 && len(r.ISR) == 1 && r.ISR[0] == p.localID {
-		return l.AdvanceHighWatermark(l.CountedOffset())
+		l.AdvanceHighWatermark(l.CountedOffset())
+		return
 	}
 	if len(r.ISR) < r.EffectiveMinISR() || !slices.Contains(r.ISR, p.localID) {
-		return false
+		return
 	}
 	if l.HighWatermark() >= l.CountedOffset() {
-		return false // most partitions of most fetches: there are thousands in one
+		return // most partitions of most fetches: there are thousands in one
 	}
 	p.following.Lock()
 	defer p.following.Unlock()
 	if p.role.Load() != r {
-		return false // who has changed it does it
+		return // who has changed it does it
 	}
 	offset := l.CountedOffset()
 	for id, f := range p.state.followers {
@@ -298,11 +306,9 @@ func (p *Partition) commit(r *role) (advanced bool) {
 			offset = min(offset, f.endOffset)
 		}
 	}
-	advanced = l.AdvanceHighWatermark(offset)
-	if advanced && p.replicating.Moved != nil {
+	if l.AdvanceHighWatermark(offset) && p.replicating.Moved != nil {
 		p.replicating.Moved()
 	}
-	return advanced
 }
 
 // waitsFor needs following.
