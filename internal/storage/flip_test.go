@@ -532,3 +532,34 @@ func filesBelow(t testing.TB, fsys vfs.FS, dir string) (paths []string) {
 	}
 	return paths
 }
+
+// TestRetentionOfADamagedEnd: of a topic that nobody writes to any more, what is damaged goes like the rest.
+func TestRetentionOfADamagedEnd(t *testing.T) {
+	t.Parallel()
+	mem, config := newMem(t), testConfig()
+	m, l := openLogOn(t, mem, config)
+	for l.SegmentCount() < 3 {
+		mustProduce(t, l, plain(5), 0)
+	}
+	mustProduce(t, l, plain(5), 0)
+	end, path, size := l.LogEndOffset(), l.segments.Load().last().Path(), l.segments.Load().last().SizeBytes()
+	if err := m.Shutdown(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := (flipped{path: path, position: size/2 + 16, bit: 4}).flip(mem); err != nil {
+		t.Fatal(err)
+	}
+	c := *config
+	c.RetentionMs = 1000
+	_, l = openLogOn(t, mem, &c)
+	if l.active {
+		t.Fatal("the end is not damaged")
+	}
+	n, err := l.DeleteOldSegments(startMs + 100_000)
+	if err != nil || n != 3 || l.LogStartOffset() != end || l.LogEndOffset() != end {
+		t.Errorf("retention takes %d segments, %v; the log goes from %d to %d", n, err, l.LogStartOffset(), l.LogEndOffset())
+	}
+	if r := mustProduce(t, l, plain(1), 0); r.BaseOffset != end {
+		t.Errorf("the next record gets offset %d, want %d", r.BaseOffset, end)
+	}
+}

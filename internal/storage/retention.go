@@ -131,10 +131,7 @@ func newestMs(s *segment.Segment) (int64, error) {
 
 // takeFirst takes the first count segments out of the log, under mu.
 func (l *Log) takeFirst(nowMs int64, count int) ([]*segment.Segment, error) {
-	if count == len(l.segments.Load().all) {
-		if err := l.activate(); err != nil {
-			return nil, err
-		}
+	if count == len(l.segments.Load().all) { // whatever state the last one is in
 		if err := l.roll(nowMs); err != nil {
 			return nil, err
 		}
