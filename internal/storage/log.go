@@ -70,7 +70,8 @@ type Log struct {
 	clean            cleanState
 	// What was appended since the log was opened, what of it is counted, and what flushed.
 	appendedBytes, countedBytes, flushedBytes int64
-	uncountedMarker                           bool // a transaction's end is not counted yet
+	uncountedMarker                           bool                      // a transaction's end is not counted yet
+	noted                                     *atomic.Pointer[unstable] // what is unstable: l.unstable, unless that is built anew
 }
 
 const unknownTimestamp int64 = math.MinInt64

@@ -37,6 +37,7 @@ func newLogAt(d *logDir, tp kafka.TopicPartition, topicID kafka.UUID, folder str
 	})
 	l.config.Store(config)
 	l.epochs.Store(epoch.None)
+	l.noted = &l.unstable
 	l.unstable.Store(allStable)
 	l.commitDueMs.Store(never)
 	return l

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/env/vfs"
 	"github.com/moldau/moldau/internal/record"
@@ -56,13 +57,17 @@ func (l *Log) rebuildProducers(nowMs, endOffset int64, unclean bool) error {
 			}
 		}
 	}
-	l.unstable.Store(allStable)
+	var rebuilt atomic.Pointer[unstable] // readers would take for stable what the replay has not come by yet
+	rebuilt.Store(allStable)
+	l.noted = &rebuilt
+	defer func() { l.noted = &l.unstable }()
 	replay := producerReplay{log: l, producers: &l.producers, ended: l.noteEnded}
 	if err := replay.run(from, endOffset); err != nil {
 		return err
 	}
 	l.producers.Expire(nowMs, l.dir.shared.producerExpirationMs.Load())
 	l.noteOpenTransaction()
+	l.unstable.Store(rebuilt.Load())
 	if len(unusable) > 0 {
 		return l.replaceSnapshots(unusable, endOffset)
 	}

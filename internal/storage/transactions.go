@@ -55,8 +55,8 @@ func (l *Log) noteOpenTransaction() {
 	if !open {
 		first = noOpenTransaction
 	}
-	if u := l.unstable.Load(); u.firstOpen != first {
-		l.unstable.Store(&unstable{firstOpen: first, ended: u.ended})
+	if u := l.noted.Load(); u.firstOpen != first {
+		l.noted.Store(&unstable{firstOpen: first, ended: u.ended})
 	}
 }
 
@@ -67,7 +67,7 @@ func (l *Log) noteEnded(s *segment.Segment, e endedTransaction) error {
 			return err
 		}
 	}
-	u, hw := l.unstable.Load(), l.highWatermark.Load()
+	u, hw := l.noted.Load(), l.highWatermark.Load()
 	passed := sort.Search(len(u.ended), func(i int) bool { return u.ended[i].markerOffset >= hw })
 	ended := u.ended[passed:]
 	if e.markerOffset >= hw {
@@ -77,7 +77,7 @@ func (l *Log) noteEnded(s *segment.Segment, e endedTransaction) error {
 	if !open {
 		first = noOpenTransaction
 	}
-	l.unstable.Store(&unstable{firstOpen: first, ended: ended})
+	l.noted.Store(&unstable{firstOpen: first, ended: ended})
 	return nil
 }
 

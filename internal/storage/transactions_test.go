@@ -492,3 +492,39 @@ func TestAbortOfNothingLeavesNoEntry(t *testing.T) {
 		t.Fatalf("%+v, %v", r.Aborted, err)
 	}
 }
+
+// TestTruncationShowsNoOpenTransaction: followers serve consumers, and what is left of a log when it is cut is the same as before: while the state
+// of its producers is built anew, nothing that waits for its marker passes for committed.
+func TestTruncationShowsNoOpenTransaction(t *testing.T) {
+	t.Parallel()
+	var look func()
+	_, l := openLogOn(t, vfs.NewFault(newMem(t), func(op vfs.Op, _ string) error {
+		if op == vfs.OpRead && look != nil {
+			look()
+		}
+		return nil
+	}), testConfig())
+	mustProduce(t, l, idempotent(1, 0, 0, 1), 0)
+	if _, err := writeInTransaction(t, l, 7, 0, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	for l.SegmentCount() == 1 {
+		mustProduce(t, l, plain(3), 0)
+	}
+	stable, end, looks := l.LastStableOffset(), l.LogEndOffset(), 0
+	if stable != 1 {
+		t.Fatalf("the last stable offset is %d", stable)
+	}
+	look = func() {
+		looks++
+		if now := l.LastStableOffset(); now > stable {
+			t.Errorf("look %d: the last stable offset is %d, a transaction that begins at %d is open", looks, now, stable)
+		}
+	}
+	if err := l.TruncateTo(end-1, startMs); err != nil {
+		t.Fatal(err)
+	}
+	if look(); looks < 2 || l.LastStableOffset() != stable || l.LogEndOffset() >= end {
+		t.Errorf("%d looks, the last stable offset is %d, the end %d", looks, l.LastStableOffset(), l.LogEndOffset())
+	}
+}
