@@ -70,3 +70,31 @@ func logBytes(t *testing.T, fsys vfs.FS) (size int64) {
 	}
 	return size
 }
+
+// TestStartAtShowsNoHole: readers beside it are told that what they ask for is out of range, and not that it is damaged.
+func TestStartAtShowsNoHole(t *testing.T) {
+	t.Parallel()
+	var look func()
+	_, l := openLogOn(t, vfs.NewFault(newMem(t), func(vfs.Op, string) error {
+		if look != nil {
+			look()
+		}
+		return nil
+	}), testConfig())
+	for l.SegmentCount() < 3 {
+		mustProduce(t, l, plain(3), 0)
+	}
+	looks, offset := 0, l.LogEndOffset()+1000
+	look = func() {
+		looks++
+		if first := l.segments.Load().all[0].BaseOffset(); first > l.LogStartOffset() && l.LogEndOffset() > l.LogStartOffset() {
+			t.Errorf("look %d: the log goes from offset %d to %d, its first segment begins at %d", looks, l.LogStartOffset(), l.LogEndOffset(), first)
+		}
+	}
+	if err := l.StartAt(offset, startMs); err != nil {
+		t.Fatal(err)
+	}
+	if look(); looks < 3 || l.LogStartOffset() != offset || l.LogEndOffset() != offset || l.HighWatermark() != offset {
+		t.Errorf("%d looks, the log goes from offset %d to %d, the high watermark is %d", looks, l.LogStartOffset(), l.LogEndOffset(), l.HighWatermark())
+	}
+}

@@ -131,13 +131,13 @@ func (l *Log) StartAt(offset, nowMs int64) error {
 		return err
 	}
 	l.endOffset.Store(offset)
+	l.raiseStartOffset(offset) // first: readers are told that what they ask for is out of range
 	if empty := l.segments.Load().all[0]; empty.BaseOffset() != offset {
 		if err := l.replaceEmpty(empty, nowMs); err != nil {
 			return err
 		}
 	}
 	l.highWatermark.Store(offset)
-	l.raiseStartOffset(offset)
 	l.dir.highWatermarks.markChanged()
 	if isEarlier {
 		if err := l.lowerTo(offset); err != nil {
