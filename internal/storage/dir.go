@@ -165,8 +165,7 @@ func (c *offsetCheckpoint) write(d *logDir) error {
 	return nil
 }
 
-// read returns what the file says. What a damaged one said is not known, so it counts as empty:
-// more is recovered, and less is known to be replicated, than need be.
+// read returns what the file says. What a damaged one said is not known, so it counts as empty: more is recovered, and less is known to be replicated, than need be.
 func (c *offsetCheckpoint) read(d *logDir) (map[kafka.TopicPartition]int64, error) {
 	offsets, err := checkpoint.ReadOffsets(d.shared.fs, c.path)
 	if checkpoint.IsMalformed(err) {
@@ -179,8 +178,7 @@ func (c *offsetCheckpoint) read(d *logDir) (map[kafka.TopicPartition]int64, erro
 	return offsets, err
 }
 
-// forgetLines takes the lines of a deleted log out of the files before another log of its name
-// is created: recovery would take the old recovery point and log start offset for the new one's.
+// forgetLines takes the lines of a deleted log out of the files before another log of its name is created: recovery would take them for the new one's.
 func (d *logDir) forgetLines(tp kafka.TopicPartition) error {
 	for _, c := range []*offsetCheckpoint{&d.recoveryPoints, &d.highWatermarks, &d.logStarts, &d.cleanedOffsets} {
 		c.writing.Lock()

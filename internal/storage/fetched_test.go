@@ -102,3 +102,36 @@ func TestStartOverEarlierAtEveryFault(t *testing.T) {
 		}
 	}
 }
+
+// TestFetchedFromFarAhead: what a follower lacks of a compacted log may begin so far from where its own does that one segment cannot name both offsets.
+func TestFetchedFromFarAhead(t *testing.T) {
+	t.Parallel()
+	const far = 3_000_000_000
+	mem := newMem(t)
+	m, l := openLogOn(t, mem, testConfig())
+	for i := range int64(3) {
+		b := plain(2).build(t, uint64(i))
+		b.SetBaseOffset(far + 2*i)
+		b.SetPartitionLeaderEpoch(5)
+		if err := l.AppendFetched(Fetched{Records: b, LeaderEpoch: 5, NowMs: startMs}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.AdvanceHighWatermark(l.LogEndOffset())
+	check := func(l *Log, when string) {
+		t.Helper()
+		r, err := l.Read(ReadRequest{Offset: l.LogStartOffset(), MaxBytes: 1 << 20, UpTo: l.HighWatermark()})
+		if err != nil || r.NextOffset(0) != far+6 || l.LogEndOffset() != far+6 || l.EpochForOffset(far+5) != 5 {
+			t.Errorf("%s: the log goes from offset %d to %d, read up to %d, %v", when, l.LogStartOffset(), l.LogEndOffset(), r.NextOffset(0), err)
+		}
+	}
+	check(l, "at once")
+	_, killed := openLogOn(t, mem.KillClone(), testConfig())
+	killed.AdvanceHighWatermark(killed.LogEndOffset())
+	check(killed, "after a kill")
+	if err := m.Shutdown(1); err != nil {
+		t.Fatal(err)
+	}
+	_, l = openLogOn(t, mem, testConfig())
+	check(l, "after a restart")
+}

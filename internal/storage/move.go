@@ -314,6 +314,11 @@ func (l *Log) copyPart(p preparedAppend, nowMs int64) error {
 		l.endOffset.Store(base) // a roll begins with the batch
 	}
 	end := endOf(p.records)
+	if all := l.segments.Load().all; len(all) == 1 && all[0].SizeBytes() == 0 && !all[0].FitsOffset(end-1) { // nothing to roll away from
+		if err := l.replaceEmpty(all[0], nowMs); err != nil {
+			return err
+		}
+	}
 	if err := l.activeFor(nowMs, p, end-1, l.Config()); err != nil {
 		return err
 	}

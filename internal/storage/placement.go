@@ -21,15 +21,13 @@ func (p Placement) isAssigned() bool {
 	return p.Directory != kafka.DirectoryUnassigned && p.Directory != kafka.DirectoryMigrating
 }
 
-// GetOrCreate returns the log of tp, creating it in the log dir with the fewest logs. A log
-// of another topic id under the same name is an INCONSISTENT_TOPIC_ID error; call HandleStrays
-// and Delete first.
+// GetOrCreate returns the log of tp, creating it in the log dir with the fewest logs. A log of another topic id under the same name is
+// an INCONSISTENT_TOPIC_ID error; call HandleStrays and Delete first.
 func (m *Manager) GetOrCreate(tp kafka.TopicIDPartition, config *LogConfig, nowMs int64) (*Log, error) {
 	return m.Place(tp, anywhere, config, nowMs)
 }
 
-// Place is GetOrCreate for a log that may exist already, in a log dir that is offline now: then it
-// is not created a second time, empty, elsewhere (as in Kafka).
+// Place is GetOrCreate for a log that may exist already, in a log dir that is offline now: then it is not created a second time, empty, elsewhere (as in Kafka).
 func (m *Manager) Place(tp kafka.TopicIDPartition, p Placement, config *LogConfig, nowMs int64) (*Log, error) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
@@ -129,8 +127,7 @@ func (m *Manager) SetCordoned(cordoned func(path string) bool) {
 	}
 }
 
-// Directories returns the ids of the log dirs that are offline, or of those that are not, in the
-// order of log.dirs, as far as they are known.
+// Directories returns the ids of the log dirs that are offline, or of those that are not, in the order of log.dirs, as far as they are known.
 func (m *Manager) Directories(offline bool) (ids []kafka.UUID) {
 	for _, d := range m.dirs {
 		if d.offline.Load() == offline && !d.id.IsZero() {
