@@ -209,8 +209,7 @@ func (d *logDir) fail(err error) {
 	}
 }
 
-// offlineError returns why nothing new is to be begun in the dir, or nil. What is under way in a
-// stalled one goes on as soon as the disk does.
+// offlineError returns why nothing new is to be begun in the dir, or nil. What is under way in a stalled one goes on as soon as the disk does.
 func (d *logDir) offlineError() error {
 	switch {
 	case d.offline.Load():
