@@ -99,7 +99,7 @@ func (c *connection) decode(u *unfinishedRequest, body []byte) (kmsg.Request, er
 		return nil, err
 	}
 	switch u.api.Key {
-	case wire.KeyProduce:
+	case wire.KeyProduce, wire.KeyPushTelemetry:
 	case wire.KeyJoinGroup, wire.KeySyncGroup:
 		u.in.keep = true // the group may hold on to metadata and assignments
 	case wire.KeyPeerRaft, wire.KeyPeerForward:
