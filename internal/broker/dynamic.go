@@ -4,7 +4,10 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/kafka"
 	"github.com/moldau/moldau/internal/metadata"
 )
@@ -33,6 +36,12 @@ func (b *broker) publishDynamic(image *metadata.Image, delta *metadata.Delta) {
 	if b.configured.Load() {
 		b.storage.SetProducerExpiration(int64(current.ProducerIDExpirationMs))
 	}
+}
+
+// checkOwnConfigs checks what a request alters of this broker's dynamic configs, in a place: the active controller is
+// another node, mostly, and one that is no broker has neither these listeners nor these log dirs.
+func (b *broker) checkOwnConfigs(req kmsg.Request, place int) error {
+	return controller.CheckOwnConfigs(b.config, b.loader.Current(), req, place)
 }
 
 // expireProducers begins to forget idle producers, by what the metadata says of them: before it was

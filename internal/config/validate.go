@@ -149,10 +149,8 @@ func (l Layers) ValidateTopicConfigs(existing, proposed map[string]string) error
 // cluster's default would be after a change. The error's code is INVALID_REQUEST, as Kafka
 // answers here and not INVALID_CONFIG (KAFKA-13609).
 func (l Layers) ValidateBrokerConfigs(proposed map[string]string, perBroker bool) error {
-	for _, name := range slices.Sorted(maps.Keys(proposed)) {
-		if err := validateDynamic(name, proposed[name], perBroker); err != nil {
-			return kafka.Errorf(kafka.ErrInvalidRequest, "%v", err)
-		}
+	if err := validateEach(proposed, perBroker); err != nil {
+		return err
 	}
 	after := l
 	if perBroker {
@@ -171,6 +169,21 @@ func (l Layers) ValidateBrokerConfigs(proposed map[string]string, perBroker bool
 	old, merged := l.merged(), after.merged()
 	if err := cmp.Or(checkListenerChange(present, changed, old, merged), checkListenerLimits(present.Listeners, old, merged), checkSteps(old, merged)); err != nil {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "%v", err)
+	}
+	return nil
+}
+
+// ValidateOtherBrokerConfigs checks what the dynamic values of another broker would be after a change, one by one: how they
+// go together with its properties only that broker can tell.
+func ValidateOtherBrokerConfigs(proposed map[string]string) error {
+	return validateEach(proposed, true)
+}
+
+func validateEach(proposed map[string]string, perBroker bool) error {
+	for _, name := range slices.Sorted(maps.Keys(proposed)) {
+		if err := validateDynamic(name, proposed[name], perBroker); err != nil {
+			return kafka.Errorf(kafka.ErrInvalidRequest, "%v", err)
+		}
 	}
 	return nil
 }

@@ -33,14 +33,7 @@ type alteration struct {
 func (c *Controller) incrementalAlterConfigs(in Input, req *kmsg.IncrementalAlterConfigsRequest) Result {
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
 	resp.Version = req.Version
-	alterations := make([]alteration, len(req.Resources))
-	for i := range req.Resources {
-		r := &req.Resources[i]
-		alterations[i].resource = resourceOf(r.ResourceType, r.ResourceName)
-		for _, config := range r.Configs {
-			alterations[i].changes = append(alterations[i].changes, configChange{config.Name, config.Op, config.Value})
-		}
-	}
+	alterations, _ := alterationsOf(req)
 	records, errs := c.alterResources(in.Image, alterations, false)
 	for i, err := range errs {
 		answer := kmsg.NewIncrementalAlterConfigsResponseResource()
@@ -59,14 +52,7 @@ func (c *Controller) incrementalAlterConfigs(in Input, req *kmsg.IncrementalAlte
 func (c *Controller) alterConfigs(in Input, req *kmsg.AlterConfigsRequest) Result {
 	resp := kmsg.NewPtrAlterConfigsResponse()
 	resp.Version = req.Version
-	alterations := make([]alteration, len(req.Resources))
-	for i := range req.Resources {
-		r := &req.Resources[i]
-		alterations[i].resource = resourceOf(r.ResourceType, r.ResourceName)
-		for _, config := range r.Configs {
-			alterations[i].changes = append(alterations[i].changes, configChange{config.Name, kmsg.IncrementalAlterConfigOpSet, config.Value})
-		}
-	}
+	alterations, _ := alterationsOf(req)
 	records, errs := c.alterResources(in.Image, alterations, true)
 	for i, err := range errs {
 		answer := kmsg.NewAlterConfigsResponseResource()
@@ -80,6 +66,41 @@ func (c *Controller) alterConfigs(in Input, req *kmsg.AlterConfigsRequest) Resul
 		records = nil
 	}
 	return Result{Response: resp, Records: records}
+}
+
+// alterationsOf returns what a request alters, and whether that replaces everything that a resource has.
+func alterationsOf(req kmsg.Request) (alterations []alteration, replaceAll bool) {
+	switch req := req.(type) {
+	case *kmsg.IncrementalAlterConfigsRequest:
+		for i := range req.Resources {
+			r := &req.Resources[i]
+			a := alteration{resource: resourceOf(r.ResourceType, r.ResourceName)}
+			for _, config := range r.Configs {
+				a.changes = append(a.changes, configChange{config.Name, config.Op, config.Value})
+			}
+			alterations = append(alterations, a)
+		}
+	case *kmsg.AlterConfigsRequest:
+		replaceAll = true
+		for i := range req.Resources {
+			r := &req.Resources[i]
+			a := alteration{resource: resourceOf(r.ResourceType, r.ResourceName)}
+			for _, config := range r.Configs {
+				a.changes = append(a.changes, configChange{config.Name, kmsg.IncrementalAlterConfigOpSet, config.Value})
+			}
+			alterations = append(alterations, a)
+		}
+	}
+	return alterations, replaceAll
+}
+
+// CheckOwnConfigs checks what a request alters of a broker's own dynamic configs, in the given place, by that broker's properties. As in Kafka the
+// broker does so before the active controller decides, which knows the properties of its own node only. The error is to be answered.
+func CheckOwnConfigs(properties *config.Broker, image *metadata.Image, req kmsg.Request, place int) error {
+	alterations, replaceAll := alterationsOf(req)
+	c := New(Options{Broker: properties, NodeID: properties.NodeID})
+	_, err := c.alterResource(image, alterations[place], replaceAll)
+	return err
 }
 
 // alterResources returns the records that carry out those of alterations that are valid, and what
@@ -160,6 +181,9 @@ func (c *Controller) validate(image *metadata.Image, resource kafka.ConfigResour
 	case kafka.ConfigResourceClientMetrics:
 		return config.ValidateClientMetricsConfigs(proposed)
 	default:
+		if resource.Name != "" && resource.Name != strconv.Itoa(int(c.o.NodeID)) {
+			return config.ValidateOtherBrokerConfigs(proposed) // it has checked the rest, see CheckOwnConfigs
+		}
 		return c.layers(image).ValidateBrokerConfigs(proposed, resource.Name != "")
 	}
 }

@@ -15,6 +15,8 @@ type AlterConfigs struct {
 	NodeID     int32
 	Authorizer security.Authorizer
 	Controller peer.ControllerChannel
+	// CheckOwn checks what a request alters of this broker's configs, in a place, by its properties.
+	CheckOwn func(req kmsg.Request, place int) error
 }
 
 // Handle forwards what the client may alter and answers for the rest, in the request's order.
@@ -27,7 +29,7 @@ func (h *AlterConfigs) Handle(ctx context.Context, r *Request) Reply {
 	for i := range req.Resources {
 		resources[i] = kafka.ConfigResource{Type: kafka.ConfigResourceType(req.Resources[i].ResourceType), Name: req.Resources[i].ResourceName}
 	}
-	a := checkAlterations(h.Authorizer, r, h.NodeID, resources, func(int) error {
+	a := checkAlterations(h.Authorizer, r, h.NodeID, resources, func(i int) error { return h.CheckOwn(req, i) }, func(int) error {
 		return kafka.Errorf(kafka.ErrInvalidRequest, "loggers are altered with IncrementalAlterConfigs only")
 	})
 	for _, place := range a.forwarded {

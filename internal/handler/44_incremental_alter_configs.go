@@ -17,7 +17,9 @@ type IncrementalAlterConfigs struct {
 	NodeID     int32
 	Authorizer security.Authorizer
 	Controller peer.ControllerChannel
-	LogLevel   *slog.LevelVar
+	// CheckOwn checks what a request alters of this broker's configs, in a place, by its properties.
+	CheckOwn func(req kmsg.Request, place int) error
+	LogLevel *slog.LevelVar
 }
 
 // Handle forwards what the client may alter and answers for the rest, in the request's order.
@@ -30,7 +32,7 @@ func (h *IncrementalAlterConfigs) Handle(ctx context.Context, r *Request) Reply 
 	for i := range req.Resources {
 		resources[i] = kafka.ConfigResource{Type: kafka.ConfigResourceType(req.Resources[i].ResourceType), Name: req.Resources[i].ResourceName}
 	}
-	a := checkAlterations(h.Authorizer, r, h.NodeID, resources, func(i int) error {
+	a := checkAlterations(h.Authorizer, r, h.NodeID, resources, func(i int) error { return h.CheckOwn(req, i) }, func(i int) error {
 		if err := checkKeys(req.Resources[i].Configs); err != nil {
 			return err
 		}

@@ -60,6 +60,9 @@ func newAdminFixture(t *testing.T, properties map[string]string) *adminFixture {
 	f.publish(f.core.Bootstrap(controller.Input{Image: f.image})...)
 	f.addBroker(1)
 	f.set = NewSet()
+	checkOwn := func(req kmsg.Request, place int) error {
+		return controller.CheckOwnConfigs(static, f.current(), req, place)
+	}
 	coordinator := &FindCoordinator{Authorizer: f, Metadata: f.current, Controller: f, OffsetsTopic: NewOffsetsTopic(5, -1, 1<<20), TransactionTopic: NewTransactionTopic(5, -1, 1<<20, 2)}
 	f.set.Add(wire.KeyMetadata, &Metadata{NodeID: 1, ClusterID: "cluster", Image: f.current, Authorizer: f, Controller: f, AutoCreateTopics: static.AutoCreateTopics, Coordinators: coordinator, Quota: quota.Unlimited{}})
 	f.set.Add(wire.KeyAPIVersions, &APIVersions{Set: f.set, Features: controller.Features(), Metadata: f.current})
@@ -67,8 +70,8 @@ func newAdminFixture(t *testing.T, properties map[string]string) *adminFixture {
 	f.set.Add(wire.KeyDeleteTopics, &DeleteTopics{Image: f.current, Authorizer: f, Controller: f, Quota: quota.Unlimited{}})
 	f.set.Add(wire.KeyCreatePartitions, &CreatePartitions{Authorizer: f, Controller: f, Quota: quota.Unlimited{}})
 	f.set.Add(wire.KeyDescribeConfigs, &DescribeConfigs{NodeID: 1, Image: f.current, Authorizer: f, Static: static, LogLevel: f.logLevel})
-	f.set.Add(wire.KeyAlterConfigs, &AlterConfigs{NodeID: 1, Authorizer: f, Controller: f})
-	f.set.Add(wire.KeyIncrementalAlterConfigs, &IncrementalAlterConfigs{NodeID: 1, Authorizer: f, Controller: f, LogLevel: f.logLevel})
+	f.set.Add(wire.KeyAlterConfigs, &AlterConfigs{NodeID: 1, Authorizer: f, Controller: f, CheckOwn: checkOwn})
+	f.set.Add(wire.KeyIncrementalAlterConfigs, &IncrementalAlterConfigs{NodeID: 1, Authorizer: f, Controller: f, CheckOwn: checkOwn, LogLevel: f.logLevel})
 	f.set.Add(wire.KeyDescribeCluster, &DescribeCluster{NodeID: 1, ClusterID: "cluster", Image: f.current, Authorizer: f,
 		Quorum: func() QuorumState {
 			return QuorumState{LeaderID: 1, Voters: []QuorumVoter{{ID: 1, Endpoints: []Endpoint{{"CONTROLLER", "c1", 9093}}}, {ID: 2, Endpoints: []Endpoint{{"OTHER", "c2", 9093}}}}}

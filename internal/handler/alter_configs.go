@@ -17,9 +17,9 @@ type alterations struct {
 }
 
 // checkAlterations finds what must not go on to the controller: resources named twice, of types
-// that nobody knows, of other brokers, and those that the client may not alter. What is left of
-// the broker's loggers, decideLogger decides.
-func checkAlterations(authorizer security.Authorizer, r *Request, nodeID int32, resources []kafka.ConfigResource, decideLogger func(i int) error) *alterations {
+// that nobody knows, of other brokers, and those that the client may not alter; of the broker's own configs what
+// checkOwn refuses. What is left of the broker's loggers, decideLogger decides.
+func checkAlterations(authorizer security.Authorizer, r *Request, nodeID int32, resources []kafka.ConfigResource, checkOwn, decideLogger func(i int) error) *alterations {
 	count := map[kafka.ConfigResource]int{}
 	for _, resource := range resources {
 		count[resource]++
@@ -40,6 +40,9 @@ func checkAlterations(authorizer security.Authorizer, r *Request, nodeID int32, 
 		isOfBroker := resource.Type == kafka.ConfigResourceBroker && resource.Name != "" && !r.Conn.Controller
 		if a.errs[i] == nil && (isOfBroker || isLogger) {
 			a.errs[i] = checkNodeName(resource.Name, nodeID)
+		}
+		if a.errs[i] == nil && isOfBroker {
+			a.errs[i] = checkOwn(i)
 		}
 		switch {
 		case a.errs[i] != nil:

@@ -1,0 +1,60 @@
+package broker
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/kafka"
+)
+
+// TestConfigsOfABrokerAreCheckedByItsProperties, not by those of the active controller, which is no broker: it has other
+// log dirs and none of the broker's listeners.
+func TestConfigsOfABrokerAreCheckedByItsProperties(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	c.voters = c.voters[:1]
+	c.prepare = func(i int, properties map[string]string) func(b *broker) {
+		if i == 0 {
+			_, controller, _ := strings.Cut(properties["listeners"], ",")
+			properties["process.roles"], properties["listeners"] = "controller", controller
+		}
+		return func(*broker) {}
+	}
+	c.start(0, 1)
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.running[1].server.Addr("PLAINTEXT").String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	n := &configNode{t: t, b: c.running[1], client: client}
+	set := func(name, value string) error {
+		t.Helper()
+		return n.tryAlter(setting{kmsg.ConfigResourceTypeBroker, "2", name, &value})
+	}
+	for _, s := range [][2]string{
+		{"cordoned.log.dirs", c.folder(1)},
+		{"listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,EXTRA:PLAINTEXT,CONTROLLER:PLAINTEXT"},
+		{"listeners", "PLAINTEXT://127.0.0.1:0,EXTRA://127.0.0.1:0"},
+	} {
+		if err := set(s[0], s[1]); err != nil {
+			t.Errorf("%s=%s: %v", s[0], s[1], err)
+		}
+	}
+	eventually(t, "the broker follows its configs", func() bool {
+		return slices.Equal(n.b.current.Load().CordonedLogDirs, []string{c.folder(1)}) && n.b.server.Addr("EXTRA") != nil
+	})
+	for _, s := range [][2]string{
+		{"cordoned.log.dirs", c.folder(0)}, // the controller's
+		{"listeners", "EXTRA://127.0.0.1:0"},
+		{"log.cleaner.dedupe.buffer.size", "1"},
+	} {
+		if err := set(s[0], s[1]); !errors.Is(err, kafka.ErrInvalidRequest) {
+			t.Errorf("%s=%s: %v", s[0], s[1], err)
+		}
+	}
+}
