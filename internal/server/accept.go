@@ -140,6 +140,11 @@ func (s *Server) admit(l *boundListener, socket net.Conn) {
 	s.setBuffers(socket)
 	c := newConnection(s, l, socket)
 	s.mu.Lock()
+	if s.drained {
+		s.mu.Unlock()
+		c.fail()
+		return
+	}
 	limit := s.limits.MaxConnectionsPerIP
 	if override, ok := s.limits.MaxConnectionsPerIPOverrides[c.context.Host]; ok {
 		limit = override

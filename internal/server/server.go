@@ -35,6 +35,8 @@ type Server struct {
 	perListener map[string]int
 	// brokers and controllers count apart, as Kafka's two socket servers do; guarded by mu.
 	brokers, controllers gate
+	// drained says that Stop waits for connections no longer: one that comes now is closed; guarded by mu.
+	drained bool
 	// refusedSockets are connections that wait to be closed; guarded by mu.
 	refusedSockets map[net.Conn]*time.Timer
 	// slotFreed is closed and replaced when a connection ends; guarded by mu.
@@ -148,6 +150,10 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	s.closeRefused()
 	cut := s.drain(ctx, nil)
+	s.mu.Lock()
+	s.drained = true
+	s.mu.Unlock()
+	s.eachConnection(nil, (*connection).fail) // accepted just before, and admitted after the last look
 	spawner.Stop()
 	return cut
 }

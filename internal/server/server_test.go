@@ -381,6 +381,23 @@ func TestStopWaitsForNewcomersNotForLong(t *testing.T) {
 	newcomer.wantClosed()
 }
 
+// TestNobodyIsAdmittedAfterTheStop: one who was accepted just before it would have the stop wait until he says something.
+func TestNobodyIsAdmittedAfterTheStop(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, Limits{}, nil)
+	listener := s.listeners[0]
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	late, accepted := net.Pipe()
+	defer late.Close()
+	s.admit(listener, accepted)
+	_ = late.SetDeadline(time.Now().Add(patience))
+	if _, err := late.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a connection is open after the stop: %v", err)
+	}
+}
+
 func TestStopEndsLongPollsAndCutsTheRest(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{}, 2)
