@@ -41,6 +41,7 @@ var brokerConfigTests = []brokerConfigTest{
 	{"max.connections", "1", connects, "waits", "served"},
 	{"max.connections.per.ip", "1", connects, "closed", "served"},
 	{"max.connections.per.ip.overrides", "127.0.0.1:1", connects, "closed", "served"},
+	{"max.connections.per.ip.overrides", "localhost:1", connects, "closed", "served"},
 	{"num.recovery.threads.per.data.dir", "4", func(n *configNode) string { return fmt.Sprint(recoveryThreads(n.b.current.Load())) }, "4", "2"},
 	{"producer.id.expiration.ms", "1000", producerExpiration, "forgotten", "known"},
 	{"transaction.partition.verification.enable", "false", unverifiedWrite, "ok", "INVALID_TXN_STATE"},

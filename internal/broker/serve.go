@@ -34,7 +34,7 @@ func (b *broker) bind() error {
 }
 
 func (b *broker) limits() server.Limits {
-	l := connectionLimits(b.config)
+	l := connectionLimits(b.ctx, b.config)
 	l.MaxRequestBytes = int(b.config.SocketRequestMaxBytes)
 	l.MaxIdle = milliseconds(b.config.ConnectionsMaxIdleMs)
 	l.RequestMemoryBytes = b.config.QueuedMaxRequestBytes
@@ -48,8 +48,8 @@ func (b *broker) limits() server.Limits {
 	return l
 }
 
-// connectionLimits are the limits that may change while the node runs.
-func connectionLimits(c *config.Broker) server.Limits {
+// connectionLimits are the limits that may change while the node runs. Hosts are looked up, as in Kafka, when they are set.
+func connectionLimits(ctx context.Context, c *config.Broker) server.Limits {
 	// What is 0 admits nobody, or per address only those of the overrides.
 	none := func(limit int32) int {
 		if limit == 0 {
@@ -64,8 +64,17 @@ func connectionLimits(c *config.Broker) server.Limits {
 	for listener, limit := range c.ListenerMaxConnections {
 		l.MaxListenerConnections[listener] = int(limit)
 	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTime) // for all hosts together
+	defer cancel()
 	for host, limit := range c.MaxConnectionsPerIPOverrides {
-		l.MaxConnectionsPerIPOverrides[host] = int(limit)
+		l.MaxConnectionsPerIPOverrides[host] = int(limit) // an address with a zone
+		addresses, err := resolveHost(ctx, host)
+		if err != nil {
+			slog.Warn("The connections of a host have the limit of all others, for its address cannot be found; set its limit again when it can", "config", "max.connections.per.ip.overrides", "host", host, "error", err)
+		}
+		for _, a := range addresses {
+			l.MaxConnectionsPerIPOverrides[a.String()] = int(limit)
+		}
 	}
 	return l
 }
