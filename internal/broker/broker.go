@@ -286,7 +286,10 @@ func (b *broker) untilFault() (context.Context, context.CancelFunc) {
 	b.spawner.Go("start-watch", func(stopped context.Context) {
 		select {
 		case err := <-b.faults:
-			b.faults <- err // for Run, which is still starting and has not read it
+			select {
+			case b.faults <- err: // for Run, which is still starting and has not read it
+			default: // another fault has come in between
+			}
 			cancel()
 		case <-ctx.Done():
 		case <-stopped.Done():
