@@ -195,7 +195,7 @@ func (b *broker) onStop(name string, run func() error) {
 
 // start brings the parts up, each on those before it.
 func (b *broker) start() error {
-	steps := []func() error{b.openDirs, b.bind, b.greet, b.openStorage, b.startMetadata, b.openListeners, b.register, b.startReplicas, b.unfence, b.serve}
+	steps := []func() error{b.openDirs, b.bind, b.greet, b.openStorage, b.startMetadata, b.openListeners, b.register, b.openListeners, b.startReplicas, b.unfence, b.serve}
 	if !b.config.IsBroker {
 		steps = []func() error{b.openDirs, b.bind, b.greet, b.startMetadata, b.serve}
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/kafka"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/peer"
 )
 
 // TestConfigsOfABrokerAreCheckedByItsProperties, not by those of the active controller, which is no broker: it has other
@@ -57,4 +60,31 @@ func TestConfigsOfABrokerAreCheckedByItsProperties(t *testing.T) {
 			t.Errorf("%s=%s: %v", s[0], s[1], err)
 		}
 	}
+}
+
+// TestAddressOfAListenerAtAStart: a broker of a cluster opens its listeners before it has heard what was changed while it was down.
+func TestAddressOfAListenerAtAStart(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	c.voters = c.voters[:1]
+	c.start(0, 1)
+	c.stop(1)
+	wanted := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeBroker, "2"
+	resource.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "listeners", Value: kmsg.StringPtr("PLAINTEXT://" + wanted)}}
+	req.Resources = append(req.Resources, resource)
+	resp, err := c.running[0].channel.Send(t.Context(), peer.Origin{Principal: "User:ANONYMOUS"}, req)
+	if err != nil || resp.(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode != 0 {
+		t.Fatal(resp, err)
+	}
+	c.start(1)
+	if at := c.running[1].server.Addr("PLAINTEXT"); at == nil || at.String() != wanted {
+		t.Errorf("it listens at %v, not at %s", at, wanted)
+	}
+	c.awaitMetadata(0, "others know the address", func(image *metadata.Image) bool {
+		e, ok := image.Broker(2).Endpoint("PLAINTEXT")
+		return ok && fmt.Sprintf("%s:%d", e.Host, e.Port) == wanted
+	})
 }

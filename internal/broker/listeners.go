@@ -35,7 +35,8 @@ func serverListeners(c *config.Broker) (all []server.Listener) {
 }
 
 // openListeners opens and closes listeners before the broker serves: bind knew only the properties,
-// and the metadata may have other listeners, also at other addresses.
+// and the metadata may have other listeners, also at other addresses. A node of several may hear of them only with its
+// registration, so that it looks once more then; followListeners has the controller know.
 func (b *broker) openListeners() error {
 	b.applyListeners(func(open, wanted server.Listener) bool { return open == wanted })
 	return nil
