@@ -21,13 +21,7 @@ func TestConfigsOfABrokerAreCheckedByItsProperties(t *testing.T) {
 	t.Parallel()
 	c := newClusterNodes(t)
 	c.voters = c.voters[:1]
-	c.prepare = func(i int, properties map[string]string) func(b *broker) {
-		if i == 0 {
-			_, controller, _ := strings.Cut(properties["listeners"], ",")
-			properties["process.roles"], properties["listeners"] = "controller", controller
-		}
-		return func(*broker) {}
-	}
+	c.prepare = controllerOnly
 	c.start(0, 1)
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.running[1].server.Addr("PLAINTEXT").String()))
 	if err != nil {
@@ -60,6 +54,47 @@ func TestConfigsOfABrokerAreCheckedByItsProperties(t *testing.T) {
 			t.Errorf("%s=%s: %v", s[0], s[1], err)
 		}
 	}
+}
+
+// TestConfigsOfAController: its dynamic configs are altered where controllers are asked (KIP-919).
+func TestConfigsOfAController(t *testing.T) {
+	t.Parallel()
+	c := newClusterNodes(t)
+	c.voters = c.voters[:1]
+	c.prepare = controllerOnly
+	c.start(0, 1)
+	c.awaitMetadata(0, "the controller is registered", func(image *metadata.Image) bool { return c.running[0].isControllerKnown(image) })
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.running[0].server.Addr("CONTROLLER").String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for id, want := range map[string]kafka.ErrorCode{"1": kafka.ErrNone, "2": kafka.ErrNone, "3": kafka.ErrBrokerIDNotRegistered} {
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeBroker, id
+		resource.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "max.connections", Value: kmsg.StringPtr("7" + id)}}
+		req.Resources = append(req.Resources, resource)
+		resp, err := client.SeedBrokers()[0].Request(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := kafka.ErrorCode(resp.(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode); code != want {
+			t.Errorf("node %s: %v, want %v", id, code, want)
+		}
+	}
+	eventually(t, "each follows its own", func() bool {
+		return c.running[0].current.Load().MaxConnections == 71 && c.running[1].current.Load().MaxConnections == 72
+	})
+}
+
+// controllerOnly has the first node be no broker.
+func controllerOnly(i int, properties map[string]string) func(b *broker) {
+	if i == 0 {
+		_, controller, _ := strings.Cut(properties["listeners"], ",")
+		properties["process.roles"], properties["listeners"] = "controller", controller
+	}
+	return func(*broker) {}
 }
 
 // TestAddressOfAListenerAtAStart: a broker of a cluster opens its listeners before it has heard what was changed while it was down.

@@ -225,7 +225,8 @@ func checkResource(image *metadata.Image, resource kafka.ConfigResource) error {
 		if err != nil {
 			return kafka.Errorf(kafka.ErrInvalidRequest, "Node id must be an integer, but it is: %s", resource.Name)
 		}
-		if image.Broker(int32(id)) == nil {
+		isController := func(c *metadata.Controller) bool { return c.ID == int32(id) }
+		if image.Broker(int32(id)) == nil && !slices.ContainsFunc(slices.Collect(image.Controllers()), isController) {
 			return kafka.Errorf(kafka.ErrBrokerIDNotRegistered, "No node with id %d found.", id)
 		}
 		return nil
