@@ -15,6 +15,7 @@ import (
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/handler"
+	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/server"
 )
 
@@ -38,6 +39,9 @@ func (b *broker) limits() server.Limits {
 	l.MaxRequestBytes = int(b.config.SocketRequestMaxBytes)
 	l.MaxIdle = milliseconds(b.config.ConnectionsMaxIdleMs)
 	l.RequestMemoryBytes = b.config.QueuedMaxRequestBytes
+	if b.config.ServesPeers() && l.RequestMemoryBytes > 0 {
+		l.RequestMemoryBytes = max(l.RequestMemoryBytes, leastPeerMemory)
+	}
 	// Kafka's default of 100 KiB is below what the operating system tunes by itself.
 	if b.config.Explicit("socket.send.buffer.bytes") {
 		l.SendBufferBytes = int(b.config.SocketSendBufferBytes)
@@ -47,6 +51,10 @@ func (b *broker) limits() server.Limits {
 	}
 	return l
 }
+
+// leastPeerMemory is what a node of several must have for requests, whatever queued.max.request.bytes says: one that never takes what another
+// voter sends holds up the quorum for good, or with others like it ends it.
+const leastPeerMemory = quorum.MaxMessageBytes + quorum.MaxMessageBytes/2
 
 // connectionLimits are the limits that may change while the node runs. Hosts are looked up, as in Kafka, when they are set.
 func connectionLimits(ctx context.Context, c *config.Broker) server.Limits {
