@@ -13,7 +13,7 @@ type FilterOptions struct {
 	// Keep decides on a record; nil keeps all. It is called once for each.
 	Keep func(offset int64, r *Record) bool
 	// HorizonMs is the delete horizon that a batch gets which has none, if it keeps a tombstone or
-	// SetHorizon is set (a marker of a transaction whose records are gone).
+	// SetHorizon is set (a marker of a transaction whose records are gone); negative for none.
 	HorizonMs  int64
 	SetHorizon bool
 }
@@ -48,7 +48,7 @@ func (b Batch) Filter(o FilterOptions) (filtered Batch, kept int, err error) {
 		return nil, 0, nil
 	}
 	horizonMs, hasHorizon := b.DeleteHorizonMs()
-	setHorizon := !hasHorizon && (tombstones || o.SetHorizon)
+	setHorizon := !hasHorizon && o.HorizonMs >= 0 && (tombstones || o.SetHorizon)
 	if kept == len(keep) && !setHorizon {
 		return b, kept, nil
 	}

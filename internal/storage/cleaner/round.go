@@ -250,7 +250,7 @@ func (r *Round) filter(b record.Batch, w *writer) (record.Batch, error) {
 	retainEmpty := r.isLastOfProducer(b) || b.NextOffset() == r.UpTo
 	if !discard {
 		kept, records, err := b.Filter(record.FilterOptions{
-			Keep: r.keep(b), HorizonMs: r.NowMs + r.DeleteRetentionMs, SetHorizon: emptyTxn,
+			Keep: r.keep(b), HorizonMs: r.horizonMs(), SetHorizon: emptyTxn,
 		})
 		if err != nil {
 			return nil, err
@@ -264,6 +264,15 @@ func (r *Round) filter(b record.Batch, w *writer) (record.Batch, error) {
 		return b.Emptied(), nil
 	}
 	return nil, nil
+}
+
+// horizonMs is from when on later rounds may drop what this one finds deleted; negative for never, as in Kafka, where delete.retention.ms
+// reaches beyond any time that can be told.
+func (r *Round) horizonMs() int64 {
+	if r.DeleteRetentionMs > math.MaxInt64-r.NowMs {
+		return -1
+	}
+	return r.NowMs + r.DeleteRetentionMs
 }
 
 // isLastOfProducer reports whether the batch holds what the log must not forget of a producer:

@@ -3,6 +3,7 @@ package cleaner
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -228,6 +229,31 @@ func TestWhatStays(t *testing.T) {
 
 // TestIndexMustAgreeWithTheLog gives rounds transaction indexes that are wrong: nothing is removed on
 // their word.
+// TestDeletesStayForEver: delete.retention.ms may be as long as can be, which is later than any time that can be told.
+func TestDeletesStayForEver(t *testing.T) {
+	t.Parallel()
+	d := newFolder(t)
+	r := newRound(segments(t, d, []batch{{base: 0, keys: []string{"a-"}}, commit(1, 7), {base: 2, keys: []string{"b"}}}), 3)
+	r.DeleteRetentionMs = math.MaxInt64
+	if _, err := r.BuildMap(); err != nil {
+		t.Fatal(err)
+	}
+	r.transactions = newTransactions(nil, 0)
+	for _, b := range []record.Batch{batch{base: 0, keys: []string{"a-"}}.build(t), commit(1, 7).build(t)} {
+		for range 3 { // rounds
+			kept, err := r.filter(b, &writer{round: r})
+			if err != nil || kept == nil || kept.Count() != 1 {
+				t.Fatalf("the batch at offset %d has become %v, %v", b.BaseOffset(), kept, err)
+			}
+			if horizonMs, ok := kept.DeleteHorizonMs(); ok {
+				t.Errorf("the batch at offset %d may go at %d", b.BaseOffset(), horizonMs)
+			}
+			b = slices.Clone(kept)
+			r.NowMs += 1000
+		}
+	}
+}
+
 func TestIndexMustAgreeWithTheLog(t *testing.T) {
 	t.Parallel()
 	first := []batch{{base: 0, keys: []string{"a"}, producer: 7, txn: true}, commit(1, 7), {base: 2, keys: []string{"a"}, producer: 7, txn: true}}
