@@ -33,6 +33,7 @@ type brokerConfigTest struct {
 // those that are defaults of topics are tested with the topics' configs.
 var brokerConfigTests = []brokerConfigTest{
 	{"log.cleaner.backoff.ms", "20000", func(n *configNode) string { return fmt.Sprint(n.b.cleanerLimits().Backoff) }, "20s", "15s"},
+	{"log.cleaner.backoff.ms", "9223372036854775807", func(n *configNode) string { return fmt.Sprint(n.b.cleanerLimits().Backoff > 24*time.Hour) }, "true", "false"},
 	{"log.cleaner.dedupe.buffer.size", "2000000", func(n *configNode) string { return fmt.Sprint(n.b.cleanerLimits().MapBytes) }, "2000000", "134217728"},
 	{"log.cleaner.io.buffer.load.factor", "0.5", func(n *configNode) string { return fmt.Sprint(n.b.cleanerLimits().MapLoadFactor) }, "0.5", "0.9"},
 	{"log.cleaner.io.buffer.size", "100000", func(n *configNode) string { return fmt.Sprint(n.b.cleanerLimits().BufferBytes) }, "100000", "524288"},

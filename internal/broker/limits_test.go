@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"math"
 	"testing"
+	"time"
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/quorum"
@@ -26,5 +28,14 @@ func TestMemoryForPeers(t *testing.T) {
 	}
 	if got := newBroker(t.Context(), voter).limits().RequestMemoryBytes; got < quorum.MaxMessageBytes {
 		t.Errorf("a voter gives requests %d bytes, but others may send %d", got, quorum.MaxMessageBytes)
+	}
+}
+
+// TestLongestTimes: what is to be as late as can be is not early.
+func TestLongestTimes(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UnixMilli()
+	if delayMs := topicConfig(config.TopicConfig{FileDeleteDelayMs: math.MaxInt64}).Log.FileDeleteDelayMs; now+delayMs < now {
+		t.Error("with the largest file.delete.delay.ms files are removed at once")
 	}
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/moldau/moldau/internal/controller"
@@ -127,7 +128,7 @@ func (b *broker) newController() error {
 		o.Voters = b.voterIDs
 		o.SessionTimeout = milliseconds(int64(b.config.BrokerSessionTimeoutMs))
 		if b.config.LeaderRebalance {
-			o.BalanceInterval = time.Duration(b.config.LeaderImbalanceCheckSeconds) * time.Second
+			o.BalanceInterval = milliseconds(min(b.config.LeaderImbalanceCheckSeconds, math.MaxInt64/1000) * 1000)
 		}
 		o.UncleanInterval, o.GrowInterval, o.Balances = uncleanInterval, growInterval, true
 	}

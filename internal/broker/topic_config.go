@@ -4,7 +4,6 @@ import (
 	"math"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/kafka"
@@ -61,7 +60,7 @@ func topicConfig(t config.TopicConfig) replica.TopicConfig {
 		RetentionBytes:     t.RetentionBytes,
 		FlushMessages:      t.FlushMessages,
 		FlushMs:            t.FlushMs,
-		FileDeleteDelayMs:  t.FileDeleteDelayMs,
+		FileDeleteDelayMs:  min(t.FileDeleteDelayMs, math.MaxInt64/2), // the time when it is over can be told
 		MaxMessageBytes:    int(t.MaxMessageBytes),
 		DeleteRetentionMs:  t.DeleteRetentionMs,
 		MinCompactionLagMs: t.MinCompactionLagMs,
@@ -93,7 +92,7 @@ func (b *broker) cleanerLimits() storagehost.CleanerLimits {
 	c := b.configs.current(b.replicas.Image())
 	return storagehost.CleanerLimits{
 		Threads: int(c.CleanerThreads), MapBytes: c.CleanerDedupeBufferBytes, MapLoadFactor: c.CleanerLoadFactor, BufferBytes: int(c.CleanerIOBufferBytes),
-		MaxBytesPerSecond: c.CleanerIOBytesPerSecond, Backoff: time.Duration(c.CleanerBackoffMs) * time.Millisecond,
+		MaxBytesPerSecond: c.CleanerIOBytesPerSecond, Backoff: milliseconds(c.CleanerBackoffMs),
 	}
 }
 
