@@ -38,7 +38,8 @@ func serverListeners(c *config.Broker) (all []server.Listener) {
 // and the metadata may have other listeners, also at other addresses. A node of several may hear of them only with its
 // registration, so that it looks once more then; followListeners has the controller know.
 func (b *broker) openListeners() error {
-	b.applyListeners(func(open, wanted server.Listener) bool { return open == wanted })
+	// The controllers know each other's addresses by the properties: as in Kafka those listeners do not move.
+	b.applyListeners(func(open, wanted server.Listener) bool { return open == wanted || open.Kind == wire.ControllerListener })
 	return nil
 }
 

@@ -126,6 +126,18 @@ func TestListenerThatCannotOpen(t *testing.T) {
 	eventually(t, "it is open", func() bool { return n.b.server.Addr("EXTRA") != nil })
 }
 
+// TestAddressOfAControllerListener stays that of the properties, by which other controllers know it.
+func TestAddressOfAControllerListener(t *testing.T) {
+	t.Parallel()
+	known := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	n := newConfigNode(t, map[string]string{"listeners": "PLAINTEXT://127.0.0.1:0,C1://" + known, "controller.listener.names": "C1"})
+	n.alter(ofBroker("listeners", n.listeners(fmt.Sprintf("C1://127.0.0.1:%d", freePort(t)))))
+	n.restart(nil)
+	if at := n.b.server.Addr("C1"); at == nil || at.String() != known {
+		t.Errorf("it is at %v, was at %s", at, known)
+	}
+}
+
 // TestAddressOfAListener changes with the next start, not under who is connected.
 func TestAddressOfAListener(t *testing.T) {
 	t.Parallel()

@@ -159,7 +159,7 @@ func (b *broker) boundPort(listener string) int32 {
 
 // serve lets clients in.
 func (b *broker) serve() error {
-	controllers, err := b.filledIn(b.current.Load().AdvertisedControllerListeners)
+	controllers, err := b.filledIn(b.config.AdvertisedControllerListeners)
 	if err != nil {
 		return err
 	}
