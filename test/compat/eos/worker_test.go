@@ -119,9 +119,17 @@ func (w *worker) kill(hold bool) {
 
 func (w *worker) release() { w.change(func() { w.held = false }) }
 
-// pause stops the process with SIGSTOP, resume lets it run on. It may have ended meanwhile.
-func (w *worker) pause()  { w.signal(syscall.SIGSTOP) }
-func (w *worker) resume() { w.signal(syscall.SIGCONT) }
+// pause stops the process with SIGSTOP, resume lets it run on. One that was just killed, or ends meanwhile, stays away until then:
+// else another would come in its place, and run.
+func (w *worker) pause() {
+	w.change(func() { w.held = true })
+	w.signal(syscall.SIGSTOP)
+}
+
+func (w *worker) resume() {
+	w.signal(syscall.SIGCONT)
+	w.release()
+}
 
 func (w *worker) signal(s syscall.Signal) {
 	w.mu.Lock()
