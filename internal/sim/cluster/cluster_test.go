@@ -75,7 +75,7 @@ func TestUncleanElections(t *testing.T) {
 // regressions are seeds that have failed once. What a seed does changes with the workload. 50009170 was taught that a process
 // that was stopped, and goes on as the active controller and a coordinator, must not answer what has lain in its buffers before it has heard
 // of its successors: neither its own controller nor a follower's fetch of that time says that there are none.
-var regressions = []uint64{14, 23, 40, 42, 153, 192, 260, 325, 400, 1058, 1196, 2000, 10304, 10822, 20386, 20388, 40063, 50667, 201265, 800222, 900375, 900714, 900227, 42000021, 42000234, 42000469, 50001968, 50009170, 70000733}
+var regressions = []uint64{14, 23, 40, 42, 153, 192, 260, 325, 400, 1058, 1196, 2000, 10304, 10822, 20386, 20388, 40063, 50667, 201265, 800222, 900375, 900714, 900227, 42000021, 42000234, 42000469, 50001968, 50009170, 70000733, 90002904}
 
 func TestRegressions(t *testing.T) {
 	for _, seed := range regressions {

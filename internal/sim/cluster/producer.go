@@ -218,6 +218,9 @@ func (p *process) produce(c produceCall, done func(storage.AppendResult, error))
 	p.onDisk(func() {
 		w := p.w
 		r, err := p.replicas.Lookup(c.tp)
+		if err == nil && c.acks == -1 {
+			err = p.replicas.CheckAbandoned(c.tp)
+		}
 		if err != nil {
 			done(storage.AppendResult{}, err)
 			return
