@@ -118,8 +118,7 @@ func (s *partitionChanges) checkAlterPartition(leader int32, topic *metadata.Top
 	}
 	for _, member := range asked.NewEpochISR {
 		b := s.broker(member.BrokerID)
-		directory, isKnown := p.Directory(member.BrokerID)
-		if b == nil || !b.Active() || isKnown && !b.HasOnlineDirectory(directory) || member.BrokerEpoch != kafka.NoBrokerEpoch && member.BrokerEpoch != b.Epoch {
+		if b == nil || !b.Active() || b.HasFailedDirectory(p) || member.BrokerEpoch != kafka.NoBrokerEpoch && member.BrokerEpoch != b.Epoch {
 			return kafka.ErrIneligibleReplica
 		}
 	}

@@ -154,7 +154,7 @@ func TestReplicaInOfflineDirectory(t *testing.T) {
 	} {
 		b := &metadata.Broker{ID: 1, LogDirs: []kafka.UUID{{1, 7}}}
 		p := &metadata.Partition{Replicas: []int32{1}, Directories: []kafka.UUID{c.directory}}
-		if got := inOfflineDirectory(b, p); got != c.offline {
+		if got := b.HasFailedDirectory(p); got != c.offline {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -48,17 +48,11 @@ func viewPartition(image *metadata.Image, p *metadata.Partition, live map[int32]
 		}
 	}
 	for _, id := range p.Replicas {
-		if !live[id] || inOfflineDirectory(image.Broker(id), p) {
+		if !live[id] || image.Broker(id).HasFailedDirectory(p) {
 			view.offline = append(view.offline, id)
 		}
 	}
 	return view
-}
-
-// inOfflineDirectory reports whether b's replica lies in a directory that b does not have online.
-func inOfflineDirectory(b *metadata.Broker, p *metadata.Partition) bool {
-	directory, ok := p.Directory(b.ID)
-	return ok && !b.HasOnlineDirectory(directory)
 }
 
 // clusterOperations is the bit field of what the client may do on the cluster; 0 for one who

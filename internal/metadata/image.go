@@ -156,6 +156,13 @@ func (b *Broker) HasOnlineDirectory(id kafka.UUID) bool {
 	return len(b.LogDirs) == 0 || slices.Contains(b.LogDirs, id)
 }
 
+// HasFailedDirectory reports whether the broker's replica of a partition is in a log directory that the broker cannot use; not
+// where nothing is known of it.
+func (b *Broker) HasFailedDirectory(p *Partition) bool {
+	directory, isKnown := p.Directory(b.ID)
+	return isKnown && !b.HasOnlineDirectory(directory)
+}
+
 type resourceConfig struct {
 	resource kafka.ConfigResource
 	values   map[string]string

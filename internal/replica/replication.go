@@ -95,8 +95,7 @@ func (m *Manager) hasLogDir(r *Replica, broker int32) bool {
 	if p == nil {
 		return false
 	}
-	directory, isKnown := p.Directory(broker)
-	return !isKnown || b.HasOnlineDirectory(directory)
+	return !b.HasFailedDirectory(p)
 }
 
 // CheckLag proposes to take followers out of the in-sync replicas that have not caught up for too long. Replicas here

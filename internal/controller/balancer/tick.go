@@ -98,8 +98,7 @@ func (b *Balancer) adoptMoves(v View, nowMs int64) {
 func (b *Balancer) isLost(v View, p *metadata.Partition, id int32, nowMs int64) bool {
 	broker := v.Image.Broker(id)
 	since, isAway := b.absentMs[id]
-	directory, isKnown := p.Directory(id)
-	return broker == nil || contains(v.Settings.Draining, id) || isAway && nowMs-since >= awayMs || isKnown && !broker.HasOnlineDirectory(directory)
+	return broker == nil || contains(v.Settings.Draining, id) || isAway && nowMs-since >= awayMs || broker.HasFailedDirectory(p)
 }
 
 func (v View) mayReceive(id int32) bool {
