@@ -7,9 +7,9 @@ import (
 	"github.com/moldau/moldau/internal/kafka"
 )
 
-// TestAnObserverKeepsTheNewestLeader: a voter that was cut off still tells of an old one.
-func TestAnObserverKeepsTheNewestLeader(t *testing.T) {
-	t.Parallel()
+// openObserver is of a node that is none of the voters 2, 3 and 4.
+func openObserver(t *testing.T) *Voter {
+	t.Helper()
 	mem := vfs.NewMem()
 	mustMkdir(t, mem)
 	o := testOptions(mem)
@@ -18,7 +18,14 @@ func TestAnObserverKeepsTheNewestLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer v.Close()
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
+// TestAnObserverKeepsTheNewestLeader: a voter that was cut off still tells of an old one.
+func TestAnObserverKeepsTheNewestLeader(t *testing.T) {
+	t.Parallel()
+	v := openObserver(t)
 	for i, step := range []struct {
 		leader int32
 		epoch  int32

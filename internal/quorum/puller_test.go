@@ -136,20 +136,12 @@ func TestAVoterAsksItsLastLeaderLast(t *testing.T) {
 // the log knows answers. It may be the only one that is left.
 func TestWhoIsListedIsPulledFrom(t *testing.T) {
 	t.Parallel()
-	mem := vfs.NewMem()
-	mustMkdir(t, mem)
-	o := testOptions(mem)
-	o.Form = votersOf(2, 3, 4)
-	v, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
+	v := openObserver(t)
 	listed := []VoterSpec{{NodeID: 11}, {NodeID: 12}, {NodeID: 13}}
 	for _, answers := range []bool{false, true} {
 		var p Puller
 		asked := map[int32]int{}
-		for range 5 * (len(o.Form) + len(listed)) {
+		for range 5 * (len(v.Voters()) + len(listed)) {
 			pull, ok := p.Next(v, listed)
 			if !ok {
 				t.Fatalf("asks nobody after %v", asked)
@@ -164,7 +156,7 @@ func TestWhoIsListedIsPulledFrom(t *testing.T) {
 				p.Tick(v)
 			}
 		}
-		if len(asked) != len(o.Form)+len(listed) {
+		if len(asked) != len(v.Voters())+len(listed) {
 			t.Errorf("all answer %v: only %v are asked", answers, asked)
 		}
 	}

@@ -119,11 +119,7 @@ func (n *Node) install(r fetchResult) error {
 		n.snapshots.dueSize = n.o.SnapshotMaxBytes
 		n.announceChange()
 	}
-	if err := n.process(); err != nil {
-		return err
-	}
-	n.maybePull()
-	return nil
+	return n.processAndPull()
 }
 
 // Join gives an empty folder the newest snapshot of one of several nodes, asked in turn until ctx ends:

@@ -71,11 +71,7 @@ func (n *Node) delivered() error {
 	if !wasFull {
 		return nil
 	}
-	if err := n.process(); err != nil {
-		return err
-	}
-	n.maybePull()
-	return nil
+	return n.processAndPull()
 }
 
 // takeProposals is nil while the loader has no room for what they would commit, or too much waits for a quorum.
@@ -111,11 +107,7 @@ func (n *Node) begin() error {
 	} else if n.voter.IsVoter() {
 		n.startCampaign(kafka.NoLeader)
 	}
-	if err := n.process(); err != nil {
-		return err
-	}
-	n.maybePull()
-	return nil
+	return n.processAndPull()
 }
 
 // end answers everything that still waits and closes the log.

@@ -74,6 +74,15 @@ func (n *Node) maybePull() {
 	})
 }
 
+// processAndPull is process for what may have made room for another pull, or need of it.
+func (n *Node) processAndPull() error {
+	if err := n.process(); err != nil {
+		return err
+	}
+	n.maybePull()
+	return nil
+}
+
 // pageCame takes the answer to a pull.
 func (n *Node) pageCame(r pullResult) error {
 	n.pulling.cancel()
@@ -96,11 +105,7 @@ func (n *Node) pageCame(r pullResult) error {
 		n.beginFetch(r.from, *snapshot)
 		return nil
 	}
-	if err := n.process(); err != nil {
-		return err
-	}
-	n.maybePull()
-	return nil
+	return n.processAndPull()
 }
 
 // HandlePull answers another node's pull: at once if there is something to say, else when something

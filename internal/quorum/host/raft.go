@@ -143,11 +143,7 @@ func (n *Node) tick() error {
 		}
 		n.pulling.Tick(n.voter)
 	}
-	if err := n.process(); err != nil {
-		return err
-	}
-	n.maybePull()
-	return nil
+	return n.processAndPull()
 }
 
 // campaign is the one under way, if its timer is there.
