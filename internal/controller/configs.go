@@ -33,8 +33,8 @@ type alteration struct {
 func (c *Controller) incrementalAlterConfigs(in Input, req *kmsg.IncrementalAlterConfigsRequest) Result {
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
 	resp.Version = req.Version
-	alterations, _ := alterationsOf(req)
-	records, errs := c.alterResources(in.Image, alterations, false)
+	alterations, replaceAll := alterationsOf(req)
+	records, errs := c.alterResources(in.Image, alterations, replaceAll)
 	for i, err := range errs {
 		answer := kmsg.NewIncrementalAlterConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
@@ -52,8 +52,8 @@ func (c *Controller) incrementalAlterConfigs(in Input, req *kmsg.IncrementalAlte
 func (c *Controller) alterConfigs(in Input, req *kmsg.AlterConfigsRequest) Result {
 	resp := kmsg.NewPtrAlterConfigsResponse()
 	resp.Version = req.Version
-	alterations, _ := alterationsOf(req)
-	records, errs := c.alterResources(in.Image, alterations, true)
+	alterations, replaceAll := alterationsOf(req)
+	records, errs := c.alterResources(in.Image, alterations, replaceAll)
 	for i, err := range errs {
 		answer := kmsg.NewAlterConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
@@ -225,8 +225,7 @@ func checkResource(image *metadata.Image, resource kafka.ConfigResource) error {
 		if err != nil {
 			return kafka.Errorf(kafka.ErrInvalidRequest, "Node id must be an integer, but it is: %s", resource.Name)
 		}
-		isController := func(c *metadata.Controller) bool { return c.ID == int32(id) }
-		if image.Broker(int32(id)) == nil && !slices.ContainsFunc(slices.Collect(image.Controllers()), isController) {
+		if image.Broker(int32(id)) == nil && image.Controller(int32(id)) == nil {
 			return kafka.Errorf(kafka.ErrBrokerIDNotRegistered, "No node with id %d found.", id)
 		}
 		return nil
