@@ -108,6 +108,11 @@ var irregular = map[kafka.ErrorCode]string{
 	kafka.ErrInvalidRegularExpression:           "InvalidRegularExpression",
 }
 
+// Wrapped is Exception as Kafka's tools show it where they do not unpack what a broker has answered.
+func Wrapped(answered *Error) string {
+	return "java.util.concurrent.ExecutionException: " + Exception(answered)
+}
+
 // Exception returns the name of the Java class by which Kafka's tools show a failure, with the
 // message after it.
 func Exception(err error) string {

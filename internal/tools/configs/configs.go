@@ -34,7 +34,7 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 		return err
 	}
 	s.Errorln("Error while executing config command with args '" + strings.Join(args, " ") + "'")
-	s.Errorln("java.util.concurrent.ExecutionException: " + client.Exception(answered))
+	s.Errorln(client.Wrapped(answered))
 	return cli.Failed
 }
 

@@ -181,8 +181,8 @@ func (t *tool) checkPartitions(ctx context.Context, partitions []kafka.TopicPart
 
 // wrapped shows what a broker answered as Kafka's tool does where it does not unpack it.
 func wrapped(err error) error {
-	if _, ok := errors.AsType[*client.Error](err); ok {
-		return errors.New("java.util.concurrent.ExecutionException: " + client.Exception(err))
+	if answered, ok := errors.AsType[*client.Error](err); ok {
+		return errors.New(client.Wrapped(answered))
 	}
 	return err
 }

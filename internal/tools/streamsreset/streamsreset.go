@@ -87,8 +87,8 @@ func Run(ctx context.Context, s cli.Streams, args []string) error {
 		return err
 	}
 	message := err.Error()
-	if _, answered := errors.AsType[*client.Error](err); answered {
-		message = "java.util.concurrent.ExecutionException: " + client.Exception(err)
+	if answered, ok := errors.AsType[*client.Error](err); ok {
+		message = client.Wrapped(answered)
 	}
 	s.Errorln("ERROR: " + message)
 	return cli.Failed
