@@ -137,6 +137,7 @@ type broker struct {
 	// controllerConnections are those of the controller listeners, which count apart.
 	controllerConnections *quota.Connections
 	hosts                 map[string]host // with a limit, as publishQuotas knows them
+	overrides             addressOverrides
 
 	life atomic.Pointer[lifecyclehost.Host] // from the registration on
 	// incarnation is that of this process, as the controller and other nodes know it.

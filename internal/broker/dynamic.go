@@ -26,7 +26,7 @@ func (b *broker) publishDynamic(image *metadata.Image, delta *metadata.Delta) {
 	}
 	b.current.Store(current)
 	b.limitConnections(current)
-	b.server.SetConnectionLimits(connectionLimits(b.ctx, current)) // who waits to accept looks at both again
+	b.server.SetConnectionLimits(b.connectionLimits(current)) // who waits to accept looks at both again
 	b.signalListeners()
 	if b.storage == nil { // of a controller that is no broker
 		return

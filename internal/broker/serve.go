@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"strings"
@@ -35,7 +36,7 @@ func (b *broker) bind() error {
 }
 
 func (b *broker) limits() server.Limits {
-	l := connectionLimits(b.ctx, b.config)
+	l := b.connectionLimits(b.config)
 	l.MaxRequestBytes = int(b.config.SocketRequestMaxBytes)
 	l.MaxIdle = milliseconds(b.config.ConnectionsMaxIdleMs)
 	l.RequestMemoryBytes = b.config.QueuedMaxRequestBytes
@@ -56,8 +57,8 @@ func (b *broker) limits() server.Limits {
 // voter sends holds up the quorum for good, or with others like it ends it.
 const leastPeerMemory = quorum.MaxMessageBytes + quorum.MaxMessageBytes/2
 
-// connectionLimits are the limits that may change while the node runs. Hosts are looked up, as in Kafka, when they are set.
-func connectionLimits(ctx context.Context, c *config.Broker) server.Limits {
+// connectionLimits are the limits that may change while the node runs.
+func (b *broker) connectionLimits(c *config.Broker) server.Limits {
 	// What is 0 admits nobody, or per address only those of the overrides.
 	none := func(limit int32) int {
 		if limit == 0 {
@@ -67,24 +68,39 @@ func connectionLimits(ctx context.Context, c *config.Broker) server.Limits {
 	}
 	l := server.Limits{
 		MaxConnections: none(c.MaxConnections), MaxListenerConnections: map[string]int{},
-		MaxConnectionsPerIP: none(c.MaxConnectionsPerIP), MaxConnectionsPerIPOverrides: map[string]int{},
+		MaxConnectionsPerIP: none(c.MaxConnectionsPerIP), MaxConnectionsPerIPOverrides: b.overrides.resolve(b.ctx, c.MaxConnectionsPerIPOverrides),
 	}
 	for listener, limit := range c.ListenerMaxConnections {
 		l.MaxListenerConnections[listener] = int(limit)
 	}
+	return l
+}
+
+// addressOverrides are max.connections.per.ip.overrides by address. Hosts are looked up, as in Kafka, when they are set: not with every
+// change of another config. They belong to who starts the node, then to the loader's goroutine.
+type addressOverrides struct {
+	ofHosts map[string]int32
+	limits  map[string]int
+}
+
+func (o *addressOverrides) resolve(ctx context.Context, ofHosts map[string]int32) (limits map[string]int) {
+	if o.limits != nil && maps.Equal(o.ofHosts, ofHosts) {
+		return o.limits
+	}
+	o.ofHosts, o.limits = ofHosts, map[string]int{}
 	ctx, cancel := context.WithTimeout(ctx, resolveTime) // for all hosts together
 	defer cancel()
-	for host, limit := range c.MaxConnectionsPerIPOverrides {
-		l.MaxConnectionsPerIPOverrides[host] = int(limit) // an address with a zone
+	for host, limit := range ofHosts {
+		o.limits[host] = int(limit) // an address with a zone
 		addresses, err := resolveHost(ctx, host)
 		if err != nil {
 			slog.Warn("The connections of a host have the limit of all others, for its address cannot be found; set its limit again when it can", "config", "max.connections.per.ip.overrides", "host", host, "error", err)
 		}
 		for _, a := range addresses {
-			l.MaxConnectionsPerIPOverrides[a.String()] = int(limit)
+			o.limits[a.String()] = int(limit)
 		}
 	}
-	return l
+	return o.limits
 }
 
 // milliseconds is a config's time; one that is too long to be told is as long as can be.
